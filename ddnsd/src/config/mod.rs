@@ -1,0 +1,351 @@
+//! The checked configuration: what the program works with. The file's own shape, its defaults and its
+//! checks are in `check.rs`; files it names (keys, certificates) are read by `load.rs`.
+//! Every value here is in range; a part of the program gets its section only.
+
+use crate::model::name::Zone;
+use crate::model::secret::{Secret, SecretBytes};
+use ipnet::IpNet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The whole file, checked. Seen by `app.rs` only.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[daemon]`: listening, TLS, time-outs, proxies.
+    pub http: Http,
+    /// `[daemon]` log keys.
+    pub log: Log,
+    /// `[database]`.
+    pub database: Database,
+    /// `[dns_service]`.
+    pub dns: Dns,
+    /// `[defaults]`.
+    pub defaults: Defaults,
+    /// `[email]`; `None` when not enabled.
+    pub email: Option<Email>,
+    /// `[rate_limit]`.
+    pub limits: Limits,
+    /// `[auth]` and `daemon.thread_pool_size`.
+    pub auth: Auth,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `metrics.listen`; `None` when off.
+    pub metrics: Option<SocketAddr>,
+    /// `[[endpoints]]`, one at least.
+    pub endpoints: Arc<[Endpoint]>,
+}
+
+/// Where and how HTTP is served.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Name or address to listen on; every address it resolves to.
+    pub host: String,
+    /// 0 picks a free one.
+    pub port: u16,
+    /// TLS, when `ssl` is on.
+    pub tls: Option<Tls>,
+    /// One line per request at INFO.
+    pub log_requests: bool,
+    /// The header that carries the client's address; `None` when empty.
+    pub proxy_header: Option<http::HeaderName>,
+    /// Peers whose header counts.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// For one whole request.
+    pub request_timeout: Duration,
+}
+
+/// A certificate chain and its key, as read and matched.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM file of the chain.
+    pub cert_file: PathBuf,
+    /// PEM file of the key.
+    pub key_file: PathBuf,
+    /// What the files held, the key fitting the certificate.
+    pub certified: Arc<rustls::sign::CertifiedKey>,
+}
+
+/// How much is logged, and where.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// The least level that is logged.
+    pub level: tracing::Level,
+    /// Where.
+    pub target: LogTarget,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// A syslog daemon's datagram socket, RFC 3164.
+    Syslog {
+        /// Usually `/dev/log`.
+        socket: PathBuf,
+        /// The facility's number, 0 to 23.
+        facility: u8,
+    },
+    /// A file, rotated by size.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Bytes before rotation, 4096 at least.
+        max_bytes: u64,
+        /// Rotated files kept.
+        versions: u32,
+    },
+    /// journald's native socket.
+    Journald,
+}
+
+/// Which database.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// A file that this daemon owns alone.
+    Sqlite {
+        /// Its path.
+        path: PathBuf,
+        /// Connections for reading.
+        pool_size: u32,
+    },
+    /// A MariaDB server, which several daemons may share.
+    Mariadb(MariaDb),
+}
+
+/// How to reach a MariaDB server.
+#[derive(Clone, Debug)]
+pub struct MariaDb {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Unix socket instead of TCP, if set.
+    pub socket: Option<PathBuf>,
+    /// User name.
+    pub user: String,
+    /// From `password` or `password_file`; empty for none.
+    pub password: Secret,
+    /// Database name.
+    pub name: String,
+    /// How the connection is encrypted.
+    pub tls: DatabaseTls,
+    /// CA file for [`DatabaseTls::Verify`]; `None` is the system's roots.
+    pub tls_ca_file: Option<PathBuf>,
+    /// Connections.
+    pub pool_size: u32,
+}
+
+/// Encryption of the connection to MariaDB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseTls {
+    /// Never.
+    Disabled,
+    /// If the server can.
+    Preferred,
+    /// Always, not verified.
+    Required,
+    /// Always, CA and name verified.
+    Verify,
+}
+
+/// How records reach DNS.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    /// Which kind of name server.
+    pub backend: DnsBackend,
+    /// Seconds between expiry sweeps.
+    pub cleanup_interval: Duration,
+}
+
+/// Which kind of name server.
+#[derive(Clone, Debug)]
+pub enum DnsBackend {
+    /// Another server, updated with RFC 2136.
+    Rfc2136(Rfc2136),
+    /// The name server within ddnsd (`SPEC.md` section 5).
+    Builtin(Builtin),
+}
+
+/// A primary name server that takes dynamic updates.
+#[derive(Clone, Debug)]
+pub struct Rfc2136 {
+    /// Its address and port.
+    pub server: SocketAddr,
+    /// How long one change may take, retries included.
+    pub timeout: Duration,
+    /// UDP first, or TCP only.
+    pub transport: DnsTransport,
+    /// Which key signs which zone's updates.
+    pub keys: ZoneKeys,
+}
+
+/// UDP or TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsTransport {
+    /// UDP; TCP for retries, for what does not fit and for what was truncated.
+    Auto,
+    /// TCP only.
+    Tcp,
+}
+
+/// `ddns_default_key_file` and `zone_keys`, read.
+#[derive(Clone, Debug, Default)]
+pub struct ZoneKeys {
+    /// For zones that no entry names.
+    pub default: Option<Arc<TsigKey>>,
+    /// The longest entry that is the zone or above it wins.
+    pub zones: Vec<(Zone, Arc<TsigKey>)>,
+}
+
+impl ZoneKeys {
+    /// The key for a zone's updates; `None` sends them unsigned.
+    pub fn of(&self, zone: &Zone) -> Option<&Arc<TsigKey>> {
+        self.zones
+            .iter()
+            .filter(|(entry, _)| entry.holds(zone))
+            .max_by_key(|(entry, _)| entry.as_str().len())
+            .map(|(_, key)| key)
+            .or(self.default.as_ref())
+    }
+}
+
+/// A TSIG key (RFC 8945) as a BIND key file gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TsigKey {
+    /// Its name, lower case, no trailing dot; a DNS name, not necessarily a host name.
+    pub name: String,
+    /// The MAC's algorithm.
+    pub algorithm: TsigAlgorithm,
+    /// The shared secret.
+    pub secret: SecretBytes,
+}
+
+/// RFC 8945, 6: the HMACs in use; MD5 is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TsigAlgorithm {
+    /// hmac-sha1
+    Sha1,
+    /// hmac-sha224
+    Sha224,
+    /// hmac-sha256
+    Sha256,
+    /// hmac-sha384
+    Sha384,
+    /// hmac-sha512
+    Sha512,
+}
+
+/// The built-in name server.
+#[derive(Clone, Debug)]
+pub struct Builtin {
+    /// Addresses to answer on, UDP and TCP.
+    pub listen: Vec<SocketAddr>,
+    /// Zones served.
+    pub zones: Vec<Zone>,
+    /// NS names; the first is the SOA's primary.
+    pub nameservers: Vec<String>,
+    /// Glue for name servers inside a zone.
+    pub nameserver_addresses: Vec<(String, Vec<std::net::IpAddr>)>,
+    /// SOA's responsible person.
+    pub hostmaster: String,
+    /// Who may AXFR.
+    pub allow_transfer: Vec<IpNet>,
+    /// Secondaries that get NOTIFY.
+    pub notify: Vec<SocketAddr>,
+}
+
+/// What hosts have that set none of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// Seconds, 0 to 2,147,483,647.
+    pub dns_ttl: u32,
+    /// Seconds, 0 for never.
+    pub expiry_ttl: u32,
+}
+
+/// Outgoing mail.
+#[derive(Clone, Debug)]
+pub struct Email {
+    /// The relay.
+    pub smtp_host: String,
+    /// Its port.
+    pub smtp_port: u16,
+    /// Require STARTTLS.
+    pub starttls: bool,
+    /// CA file; `None` is the system's roots.
+    pub ca_file: Option<PathBuf>,
+    /// SMTP AUTH.
+    pub login: Option<(String, Secret)>,
+    /// Sender.
+    pub from_address: String,
+    /// Template of change mails; `None` sends none.
+    pub change_template: Option<PathBuf>,
+    /// Template of expiry mails; `None` sends none.
+    pub expiry_template: Option<PathBuf>,
+}
+
+/// Limits per client address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Off means nothing is counted.
+    pub enabled: bool,
+    /// Window for good requests.
+    pub good_window: Duration,
+    /// Good requests in it.
+    pub good_max: u32,
+    /// Window for bad requests.
+    pub bad_window: Duration,
+    /// Bad requests in it.
+    pub bad_max: u32,
+    /// Between purges of idle entries.
+    pub cleanup_interval: Duration,
+}
+
+/// Password verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// How long since its last use a verified password stays known; zero never.
+    pub cache_ttl: Duration,
+    /// Verifications at once, at most (the cores bound it too).
+    pub threads: usize,
+}
+
+/// The admin socket.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Its path.
+    pub socket: PathBuf,
+    /// Its file mode, as `0o660`.
+    pub mode: u32,
+    /// Group that may administer; `None` is the daemon's primary one.
+    pub group: Option<String>,
+}
+
+/// One path that takes updates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Starts with `/`; repeated and trailing slashes are normalised away.
+    pub path: String,
+    /// Accepted parameter names.
+    pub params: Params,
+}
+
+/// The accepted names of each parameter, the first present wins; empty disables it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Params {
+    /// Host names.
+    pub hostname: Vec<String>,
+    /// IPv4 addresses.
+    pub ipv4: Vec<String>,
+    /// IPv6 addresses.
+    pub ipv6: Vec<String>,
+    /// User name.
+    pub username: Vec<String>,
+    /// Password.
+    pub password: Vec<String>,
+    /// Ask for a mail about the change.
+    pub notify_change: Vec<String>,
+}

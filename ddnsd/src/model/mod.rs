@@ -1,0 +1,10 @@
+//! The nouns: checked types without I/O, clock or chance. Everything else imports these; they import
+//! nothing.
+
+pub mod address;
+pub mod host;
+pub mod name;
+pub mod record;
+pub mod secret;
+pub mod time;
+pub mod user;

@@ -1,0 +1,326 @@
+//! Names, checked once at the edge: host names and zones as lower-case A-labels without a trailing
+//! dot, user names in NFC, mail addresses. IDNA 2008, non-transitional UTS 46.
+
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a text is not the name it should be. Prints as the end of a sentence about that text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing there.
+    #[error("it is empty")]
+    Empty,
+    /// Over 253 octets, or a label over 63.
+    #[error("it is longer than DNS allows (253 octets, 63 per label)")]
+    TooLong,
+    /// A character, hyphen or empty label that host names may not have.
+    #[error("it is not a legal host name (letters, digits and inner hyphens, labels parted by dots)")]
+    Illegal,
+    /// `pc` instead of `pc.example.org`.
+    #[error("it is a single label, not a fully qualified name")]
+    SingleLabel,
+    /// `1.2.3.4`, or any name whose last label is a number.
+    #[error("its last label is a number, so it looks like an address")]
+    NumericTop,
+    /// User name: over 64 characters.
+    #[error("it is longer than 64 characters")]
+    UserTooLong,
+    /// User name: a control character, a colon or a space at an end.
+    #[error("it has a control character, a colon, or a space at an end")]
+    UserIllegal,
+    /// Not one local part, `@` and a domain.
+    #[error("it is not a mail address like user@example.org")]
+    NotMail,
+}
+
+/// The longest text that is looked at at all; U-labels may be longer than their A-labels.
+const MAX_INPUT: usize = 1024;
+
+fn to_a_labels(text: &str) -> Result<String, NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if text.len() > MAX_INPUT {
+        return Err(NameError::TooLong);
+    }
+    let ascii = Uts46::new()
+        .to_ascii(text.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Ignore)
+        .map_err(|_| NameError::Illegal)?;
+    let name = ascii.strip_suffix('.').unwrap_or(&ascii);
+    if name.len() > 253 || name.split('.').any(|label| label.len() > 63) {
+        return Err(NameError::TooLong);
+    }
+    if name.split('.').any(str::is_empty) {
+        return Err(NameError::Illegal);
+    }
+    Ok(name.to_owned())
+}
+
+fn to_u_labels(a_labels: &str) -> String {
+    let (unicode, valid) =
+        Uts46::new().to_unicode(a_labels.as_bytes(), AsciiDenyList::STD3, Hyphens::Check);
+    if valid.is_ok() { unicode.into_owned() } else { a_labels.to_owned() }
+}
+
+/// A fully qualified host name: lower-case A-labels, no trailing dot, two labels or more, at most
+/// 253 octets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fqdn(Arc<str>);
+
+impl Fqdn {
+    /// Reads a name as people and clients write it: any case, U-labels or A-labels, with or without
+    /// a trailing dot.
+    ///
+    /// # Errors
+    /// Says what about the text is not a legal host name.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let name = to_a_labels(text)?;
+        let (_, top) = name.rsplit_once('.').ok_or(NameError::SingleLabel)?;
+        // RFC 3696, 2: top-level names are not all-numeric, so that names and addresses differ
+        if top.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(NameError::NumericTop);
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The A-labels.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The readable form, with U-labels.
+    pub fn to_unicode(&self) -> String {
+        to_u_labels(&self.0)
+    }
+}
+
+impl fmt::Display for Fqdn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A DNS zone's name, as [`Fqdn`], but one label is enough.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Zone(Arc<str>);
+
+impl Zone {
+    /// Reads a zone name as people write it.
+    ///
+    /// # Errors
+    /// Says what about the text is not a legal name.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        to_a_labels(text).map(|name| Self(name.into()))
+    }
+
+    /// The A-labels, without a trailing dot.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The readable form, with U-labels.
+    pub fn to_unicode(&self) -> String {
+        to_u_labels(&self.0)
+    }
+
+    /// Whether `other` is this zone or below it.
+    pub fn holds(&self, other: &Zone) -> bool {
+        other.0.strip_suffix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A host's name within its zone: one label or more, or `@` for the zone's own name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Label(Arc<str>);
+
+impl Label {
+    /// Reads the name below the zone, `@` for the zone itself.
+    ///
+    /// # Errors
+    /// Says what about the text is not a legal name.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text == "@" {
+            return Ok(Self("@".into()));
+        }
+        if text.ends_with('.') {
+            return Err(NameError::Illegal);
+        }
+        to_a_labels(text).map(|name| Self(name.into()))
+    }
+
+    /// The A-labels, or `@`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The readable form, with U-labels.
+    pub fn to_unicode(&self) -> String {
+        if &*self.0 == "@" { "@".to_owned() } else { to_u_labels(&self.0) }
+    }
+
+    /// The host's full name.
+    ///
+    /// # Errors
+    /// Label and zone together are no legal FQDN (too long, or a single label).
+    pub fn in_zone(&self, zone: &Zone) -> Result<Fqdn, NameError> {
+        if &*self.0 == "@" {
+            Fqdn::parse(zone.as_str())
+        } else {
+            Fqdn::parse(&format!("{}.{}", self.0, zone.0))
+        }
+    }
+}
+
+/// A user's name: 1 to 64 characters, NFC, case-sensitive.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserName(Arc<str>);
+
+impl UserName {
+    /// Reads a name and brings it into NFC.
+    ///
+    /// # Errors
+    /// Empty, over 64 characters, a control character, a colon (Basic credentials end the name
+    /// there, RFC 7617, 2), or a space at an end.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if text.len() > MAX_INPUT {
+            return Err(NameError::UserTooLong);
+        }
+        let name = icu_normalizer::ComposingNormalizerBorrowed::new_nfc().normalize(text);
+        if name.chars().count() > 64 {
+            return Err(NameError::UserTooLong);
+        }
+        let illegal = name.chars().any(|c| c.is_control() || c == ':') || name.trim() != name;
+        if illegal { Err(NameError::UserIllegal) } else { Ok(Self(name.as_ref().into())) }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A mail address whose form was checked; whether it takes mail, only mail can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Email(Box<str>);
+
+impl Email {
+    /// Checks for a local part, one `@` and a legal domain.
+    ///
+    /// # Errors
+    /// [`NameError::NotMail`].
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let (local, domain) = text.rsplit_once('@').ok_or(NameError::NotMail)?;
+        // RFC 5321, 4.5.3.1: 64 octets before the @, 254 for all of it
+        let fits = !local.is_empty() && local.len() <= 64 && text.len() <= 254;
+        // RFC 5321, 4.1.2: a dot-string; RFC 6531 adds everything beyond ASCII
+        let atom = |part: &str| {
+            !part.is_empty()
+                && part.chars().all(|c| {
+                    c.is_alphanumeric() || !c.is_ascii() && !c.is_control() && !c.is_whitespace()
+                        || "!#$%&'*+-/=?^_`{|}~".contains(c)
+                })
+        };
+        if fits && local.split('.').all(atom) && to_a_labels(domain).is_ok() {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError::NotMail)
+        }
+    }
+
+    /// The address as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_name_is_read_in_any_case_and_form() {
+        for text in ["Home.Example.ORG", "home.example.org.", "ｈｏｍｅ.example.org"] {
+            assert_eq!(Fqdn::parse(text).unwrap().as_str(), "home.example.org", "{text}");
+        }
+        let idn = Fqdn::parse("Bücher.example").unwrap();
+        assert_eq!(idn.as_str(), "xn--bcher-kva.example");
+        assert_eq!(idn.to_unicode(), "bücher.example");
+        assert_eq!(Fqdn::parse("xn--bcher-kva.example").unwrap(), idn);
+        assert_eq!(Fqdn::parse("faß.example").unwrap().as_str(), "xn--fa-hia.example");
+    }
+
+    #[test]
+    fn what_is_no_host_name_is_refused_with_the_reason() {
+        let long = format!("{}.example", "a".repeat(64));
+        let too_long = format!("{}example", "abcdefg.".repeat(32));
+        for (text, why) in [
+            ("", NameError::Empty),
+            ("pc", NameError::SingleLabel),
+            ("pc.", NameError::SingleLabel),
+            ("a_b.example", NameError::Illegal),
+            ("-a.example", NameError::Illegal),
+            ("a..example", NameError::Illegal),
+            ("a.example..", NameError::Illegal),
+            (".a.example", NameError::Illegal),
+            ("*.example", NameError::Illegal),
+            ("a b.example", NameError::Illegal),
+            ("1.2.3.4", NameError::NumericTop),
+            (&long, NameError::TooLong),
+            (&too_long, NameError::TooLong),
+        ] {
+            assert_eq!(Fqdn::parse(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_zone_itself_is_a_host_called_at() {
+        let zone = Zone::parse("Dyn.Example.com.").unwrap();
+        assert_eq!(Label::parse("@").unwrap().in_zone(&zone).unwrap().as_str(), "dyn.example.com");
+        let deep = Label::parse("a.B").unwrap().in_zone(&zone).unwrap();
+        assert_eq!(deep.as_str(), "a.b.dyn.example.com");
+        assert!(Label::parse("@").unwrap().in_zone(&Zone::parse("lan").unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_zone_holds_itself_and_what_is_below_but_no_lookalike() {
+        let zone = Zone::parse("example.com").unwrap();
+        assert!(zone.holds(&zone));
+        assert!(zone.holds(&Zone::parse("dyn.example.com").unwrap()));
+        assert!(!zone.holds(&Zone::parse("badexample.com").unwrap()));
+    }
+
+    #[test]
+    fn user_names_are_nfc_and_keep_their_case() {
+        assert_eq!(UserName::parse("Zoe\u{308}").unwrap().as_str(), "Zoë");
+        for bad in ["", "a:b", " a", "a ", "a\nb", &"x".repeat(65)] {
+            assert!(UserName::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(UserName::parse(&"ü".repeat(64)).is_ok());
+    }
+
+    #[test]
+    fn mail_addresses_need_both_sides_of_the_at() {
+        for good in ["a@example.org", "a.b+c@example.org", "ü@bücher.example", "root@localhost"] {
+            assert!(Email::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a", "@example.org", "a@", "a b@example.org", "a@b@c", "a@x\r\ny", "a..b@c.d"] {
+            assert!(Email::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

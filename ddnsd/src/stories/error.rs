@@ -1,0 +1,38 @@
+//! Why an administrator's request was not carried out. In: errors of the exits. Out: a kind and a
+//! sentence that says what to do next.
+
+/// What kind of refusal it is; decides nothing but how clients group it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No such user or host.
+    NotFound,
+    /// It is there already.
+    Exists,
+    /// It cannot go while something else needs it.
+    InUse,
+    /// The given value is no legal name, address or number.
+    Invalid,
+    /// The name server refused or did not answer.
+    Dns,
+    /// The database failed.
+    Database,
+    /// Too much to do at the moment.
+    Busy,
+}
+
+/// A refusal, ready to be shown.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// Its kind.
+    pub kind: Kind,
+    /// One sentence, lower case, no full stop, with the next step.
+    pub message: String,
+}
+
+impl Refused {
+    /// A refusal of a kind with its sentence.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
