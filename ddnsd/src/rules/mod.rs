@@ -1,1 +1,3 @@
-//! (being written)
+//! What decides, without I/O, clock, chance or logging: the same input gives the same answer.
+
+pub mod limit;

@@ -1,0 +1,234 @@
+//! Limits as stories use them: knock, spend, close, purge.
+
+use super::*;
+use crate::model::time::Millis;
+use std::net::IpAddr;
+
+const CONFIG: config::Limits = config::Limits {
+    enabled: true,
+    good_window: Duration::from_mins(1),
+    good_max: 5,
+    bad_window: Duration::from_mins(1),
+    bad_max: 3,
+    cleanup_interval: Duration::from_mins(1),
+};
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any start does, time is stepped from here"
+)]
+fn now() -> Now {
+    Now {
+        wall: Millis(0),
+        mono: Instant::now(),
+    }
+}
+
+fn limits(config: config::Limits) -> (Limits, Now) {
+    let now = now();
+    (Limits::new(config, Arc::default(), now), now)
+}
+
+fn small(clients: usize, entries: usize) -> (Limits, Now) {
+    let now = now();
+    (
+        Limits::bounded(CONFIG, Arc::default(), now, Bounds { clients, entries }),
+        now,
+    )
+}
+
+fn client(address: &str) -> ClientKey {
+    address.parse::<IpAddr>().unwrap().into()
+}
+
+fn later(now: Now, seconds: u64) -> Now {
+    Now {
+        mono: now.mono + Duration::from_secs(seconds),
+        ..now
+    }
+}
+
+fn fail(limits: &Limits, address: &str, now: Now) {
+    let slot = limits.knock(client(address), now).unwrap();
+    limits.close(slot, Counted::Bad, now);
+}
+
+fn succeed(limits: &Limits, address: &str, now: Now) -> Result<(), Abuse> {
+    let mut slot = limits.knock(client(address), now)?;
+    limits.spend(&mut slot, now)?;
+    limits.close(slot, Counted::Good, now);
+    Ok(())
+}
+
+#[test]
+fn after_three_bad_ones_a_client_is_refused_until_the_window_frees() {
+    let (limits, now) = limits(CONFIG);
+    for seconds in [0, 10, 20] {
+        fail(&limits, "192.0.2.1", later(now, seconds));
+    }
+    let refused = limits.knock(client("192.0.2.1"), later(now, 30)).err();
+    assert_eq!(
+        refused,
+        Some(Abuse {
+            retry_after: Duration::from_secs(30)
+        })
+    );
+    assert!(limits.knock(client("192.0.2.2"), later(now, 30)).is_ok());
+    assert!(limits.knock(client("192.0.2.1"), later(now, 60)).is_ok());
+    assert_eq!(limits.0.counters.bad_refused.get(), 1);
+}
+
+#[test]
+fn a_thousand_parallel_guesses_are_three() {
+    let (limits, now) = limits(CONFIG);
+    let slots: Vec<_> = (0..1000)
+        .filter_map(|_| limits.knock(client("192.0.2.1"), now).ok())
+        .collect();
+    assert_eq!(slots.len(), 3);
+    drop(slots);
+    assert!(
+        limits.knock(client("192.0.2.1"), now).is_ok(),
+        "dropped places are free again"
+    );
+}
+
+#[test]
+fn good_and_bad_are_counted_apart() {
+    let (limits, now) = limits(CONFIG);
+    for _ in 0..5 {
+        succeed(&limits, "192.0.2.1", now).unwrap();
+    }
+    let refused = succeed(&limits, "192.0.2.1", later(now, 1));
+    assert_eq!(
+        refused,
+        Err(Abuse {
+            retry_after: Duration::from_secs(59)
+        })
+    );
+    assert_eq!(limits.0.counters.good_refused.get(), 1);
+    for _ in 0..3 {
+        fail(&limits, "192.0.2.1", now);
+    }
+    assert!(limits.knock(client("192.0.2.1"), now).is_err());
+}
+
+#[test]
+fn a_refused_request_is_not_counted_again() {
+    let (limits, now) = limits(CONFIG);
+    for _ in 0..3 {
+        fail(&limits, "192.0.2.1", now);
+    }
+    for seconds in 1..60 {
+        assert!(
+            limits
+                .knock(client("192.0.2.1"), later(now, seconds))
+                .is_err()
+        );
+    }
+    assert!(limits.knock(client("192.0.2.1"), later(now, 60)).is_ok());
+}
+
+#[test]
+fn a_verified_request_holds_no_bad_place() {
+    let (limits, now) = limits(CONFIG);
+    let mut waiting = Vec::new();
+    for _ in 0..5 {
+        let mut slot = limits.knock(client("192.0.2.1"), now).unwrap();
+        limits.spend(&mut slot, now).unwrap();
+        waiting.push(slot);
+    }
+    let mut sixth = limits.knock(client("192.0.2.1"), now).unwrap();
+    assert!(limits.spend(&mut sixth, now).is_err());
+    drop(sixth);
+    drop(waiting);
+    assert!(succeed(&limits, "192.0.2.1", now).is_ok());
+}
+
+#[test]
+fn a_request_may_turn_bad_after_its_password_was_right() {
+    let (limits, now) = limits(CONFIG);
+    for _ in 0..3 {
+        let mut slot = limits.knock(client("192.0.2.1"), now).unwrap();
+        limits.spend(&mut slot, now).unwrap();
+        limits.close(slot, Counted::Bad, now);
+    }
+    assert!(limits.knock(client("192.0.2.1"), now).is_err());
+}
+
+#[test]
+fn disabled_limits_refuse_nobody_and_remember_nothing() {
+    let (limits, now) = limits(config::Limits {
+        enabled: false,
+        ..CONFIG
+    });
+    for _ in 0..100 {
+        fail(&limits, "192.0.2.1", now);
+        succeed(&limits, "192.0.2.1", now).unwrap();
+    }
+    assert_eq!(limits.tracked(), 0);
+}
+
+#[test]
+fn new_limits_apply_to_what_was_counted_before() {
+    let (limits, now) = limits(CONFIG);
+    fail(&limits, "192.0.2.1", now);
+    limits.reconfigure(config::Limits {
+        bad_max: 1,
+        ..CONFIG
+    });
+    assert!(limits.knock(client("192.0.2.1"), now).is_err());
+}
+
+#[test]
+fn a_purge_forgets_idle_clients_and_keeps_the_others() {
+    let (limits, now) = limits(CONFIG);
+    fail(&limits, "192.0.2.1", now);
+    fail(&limits, "192.0.2.2", later(now, 30));
+    let held = limits.knock(client("192.0.2.3"), now).unwrap();
+    assert_eq!(limits.tracked(), 3);
+    limits.purge(later(now, 61));
+    assert_eq!(limits.tracked(), 2);
+    drop(held);
+    limits.purge(later(now, 91));
+    assert_eq!(limits.tracked(), 0);
+}
+
+#[test]
+fn beyond_the_bound_new_clients_share_their_networks_counter() {
+    let (limits, now) = small(2, 4);
+    fail(&limits, "192.0.2.1", now);
+    fail(&limits, "192.0.2.2", now);
+    for last in 1..=3 {
+        fail(&limits, &format!("203.0.113.{last}"), now);
+        fail(&limits, &format!("2001:db8:{last}::1"), now);
+    }
+    assert!(limits.knock(client("203.0.113.9"), now).is_err());
+    assert!(limits.knock(client("2001:db8:9::1"), now).is_err());
+    assert!(
+        limits.knock(client("192.0.2.1"), now).is_ok(),
+        "a tracked one keeps its own counter"
+    );
+    for first in 50..53 {
+        fail(&limits, &format!("{first}.0.0.1"), now);
+    }
+    assert!(
+        limits.knock(client("60.0.0.1"), now).is_err(),
+        "the rest of the world is one"
+    );
+    assert_eq!(limits.tracked(), 5);
+}
+
+#[test]
+fn a_flood_of_addresses_stays_within_the_bound_and_a_purge_gives_the_memory_back() {
+    let (limits, now) = limits(CONFIG);
+    for number in 0..300_000_u32 {
+        let slot = limits.knock(IpAddr::from(number.to_be_bytes()).into(), now);
+        if let Ok(slot) = slot {
+            limits.close(slot, Counted::Bad, now);
+        }
+    }
+    assert!(limits.tracked() <= MAX_CLIENTS + 1 + 300_000 / 65_536);
+    limits.purge(later(now, 60));
+    assert_eq!(limits.tracked(), 0);
+    assert!(limits.0.clients.capacity() < 64 * SHARDS);
+}

@@ -1,0 +1,226 @@
+//! A sliding window. In: the times of a client's events, what of it is in flight, the limit, now.
+//! Out: whether one more may start, or how long until it may. What is in flight counts as if it
+//! happened now, so that events that run side by side cannot slip past together.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Monotonic time as nanoseconds since a fixed start: 584 years, in half the room of an `Instant`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(u64);
+
+impl Tick {
+    /// This long after the start; saturates.
+    pub fn after_start(since: Duration) -> Self {
+        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn plus(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(Self::after_start(by).0))
+    }
+}
+
+/// At most `max` events within any `window`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// How long an event counts.
+    pub window: Duration,
+    /// Events in it, one at least.
+    pub max: u32,
+}
+
+impl Limit {
+    fn max(self) -> usize {
+        usize::try_from(self.max).unwrap_or(usize::MAX)
+    }
+}
+
+/// The limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// Until there is room, if everything in flight turns into events.
+    pub retry_after: Duration,
+}
+
+/// One client's events of one kind: those that count still, and those in flight.
+#[derive(Debug, Default)]
+pub struct Window {
+    /// Oldest first; never more than the limit's maximum.
+    events: VecDeque<Tick>,
+    in_flight: usize,
+}
+
+impl Window {
+    /// Takes a place for something that may become an event.
+    ///
+    /// # Errors
+    /// There is none; nothing is counted then.
+    pub fn reserve(&mut self, limit: Limit, now: Tick) -> Result<(), Full> {
+        self.forget_old(limit, now);
+        let taken = self.events.len() + self.in_flight;
+        if taken < limit.max() {
+            self.in_flight += 1;
+            return Ok(());
+        }
+        let must_leave = taken - limit.max();
+        let frees_at = self
+            .events
+            .get(must_leave)
+            .copied()
+            .unwrap_or(now)
+            .plus(limit.window);
+        Err(Full {
+            retry_after: Duration::from_nanos(frees_at.0.saturating_sub(now.0)),
+        })
+    }
+
+    /// Gives a place back.
+    pub fn release(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Counts an event. Beyond the maximum the oldest makes room: it decides nothing any more.
+    pub fn count(&mut self, limit: Limit, now: Tick) {
+        self.forget_old(limit, now);
+        while self.events.len() >= limit.max() {
+            self.events.pop_front();
+        }
+        // stories that ran side by side may report in another order than they read the clock
+        let newest = self.events.back().copied().unwrap_or(now);
+        self.events.push_back(now.max(newest));
+    }
+
+    /// Whether nothing would be lost by forgetting this window.
+    pub fn is_idle(&mut self, limit: Limit, now: Tick) -> bool {
+        self.forget_old(limit, now);
+        self.events.is_empty() && self.in_flight == 0
+    }
+
+    fn forget_old(&mut self, limit: Limit, now: Tick) {
+        while self
+            .events
+            .front()
+            .is_some_and(|event| event.plus(limit.window) <= now)
+        {
+            self.events.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMIT: Limit = Limit {
+        window: Duration::from_mins(1),
+        max: 3,
+    };
+
+    fn at(seconds: u64) -> Tick {
+        Tick::after_start(Duration::from_secs(seconds))
+    }
+
+    fn full(seconds: u64) -> Result<(), Full> {
+        Err(Full {
+            retry_after: Duration::from_secs(seconds),
+        })
+    }
+
+    #[test]
+    fn the_window_frees_when_its_oldest_event_leaves_it() {
+        let mut window = Window::default();
+        for second in [0, 10, 20] {
+            window.count(LIMIT, at(second));
+        }
+        assert_eq!(window.reserve(LIMIT, at(30)), full(30));
+        assert_eq!(window.reserve(LIMIT, at(59)), full(1));
+        assert_eq!(window.reserve(LIMIT, at(60)), Ok(()));
+        assert_eq!(window.reserve(LIMIT, at(60)), full(10));
+    }
+
+    #[test]
+    fn what_is_in_flight_takes_a_place_until_it_is_released() {
+        let mut window = Window::default();
+        for _ in 0..3 {
+            assert_eq!(window.reserve(LIMIT, at(0)), Ok(()));
+        }
+        assert_eq!(window.reserve(LIMIT, at(0)), full(60));
+        window.release();
+        assert_eq!(window.reserve(LIMIT, at(0)), Ok(()));
+        assert!(!window.is_idle(LIMIT, at(1000)));
+    }
+
+    #[test]
+    fn a_lowered_limit_waits_for_as_many_as_are_too_many() {
+        let mut window = Window::default();
+        for second in [0, 10, 20] {
+            window.count(LIMIT, at(second));
+        }
+        let lower = Limit { max: 1, ..LIMIT };
+        assert_eq!(window.reserve(lower, at(30)), full(50));
+    }
+
+    #[test]
+    fn an_endless_window_does_not_overflow() {
+        let limit = Limit {
+            window: Duration::MAX,
+            max: 1,
+        };
+        let mut window = Window::default();
+        window.count(limit, at(1));
+        assert!(window.reserve(limit, at(2)).is_err());
+    }
+
+    /// What the window should do, said the slow way: every event ever, in nanoseconds.
+    fn naive(events: &[u64], in_flight: usize, now: u64) -> bool {
+        let window = u64::try_from(LIMIT.window.as_nanos()).unwrap();
+        events.iter().filter(|event| *event + window > now).count() + in_flight < 3
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_counting_every_event(
+            steps in prop::collection::vec((0_u64..40_000_000_000, 0..4_u8), 1..200)
+        ) {
+            let (mut window, mut events, mut in_flight, mut now) = (Window::default(), vec![], 0, 0);
+            for (pause, step) in steps {
+                now += pause;
+                match step {
+                    0 | 1 => {
+                        let taken = window.reserve(LIMIT, Tick(now)).is_ok();
+                        prop_assert_eq!(taken, naive(&events, in_flight, now));
+                        in_flight += usize::from(taken);
+                    }
+                    2 if in_flight > 0 => {
+                        window.release();
+                        in_flight -= 1;
+                    }
+                    3 if in_flight > 0 => {
+                        window.release();
+                        window.count(LIMIT, Tick(now));
+                        in_flight -= 1;
+                        events.push(now);
+                    }
+                    _ => {}
+                }
+            }
+        }
+
+        #[test]
+        fn waiting_as_told_is_enough_and_less_is_not(
+            pauses in prop::collection::vec(0_u64..40_000_000_000, 3..50)
+        ) {
+            let (mut window, mut now) = (Window::default(), 0);
+            for pause in pauses {
+                now += pause;
+                window.count(LIMIT, Tick(now));
+            }
+            if let Err(full) = window.reserve(LIMIT, Tick(now)) {
+                let wait = u64::try_from(full.retry_after.as_nanos()).unwrap();
+                prop_assert!(window.reserve(LIMIT, Tick(now + wait - 1)).is_err());
+                prop_assert!(window.reserve(LIMIT, Tick(now + wait)).is_ok());
+            }
+        }
+    }
+}
