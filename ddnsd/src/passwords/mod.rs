@@ -1,1 +1,259 @@
-//! (being written)
+//! Who is it? In: a user name, what is stored of that user, a password. Out: a [`Caller`] that only
+//! this module makes, or wrong, or too busy to tell. Argon2 is the whole cost of a login, so verdicts
+//! are remembered, equal attempts share one run, and runs happen on few threads of low priority.
+
+mod flights;
+mod hash;
+mod known;
+mod pool;
+mod stand_in;
+
+use crate::config;
+use crate::counters::PasswordCounters;
+use crate::model::client::ClientKey;
+use crate::model::name::UserName;
+use crate::model::secret::Secret;
+use crate::model::time::Now;
+use crate::model::user::{Account, PasswordHash, UserId};
+use flights::{Flights, Ticket};
+use hash::{Memory, Stored};
+use known::{Digest, Known, ProcessKey};
+use pool::{Lane, Pool, QueueFull};
+use stand_in::StandIns;
+use std::sync::Arc;
+
+/// Why a password could not be hashed, or hashing could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// A thread could not be made.
+    #[error(
+        "cannot start a thread for password hashing (is the limit of tasks or memory too low?)"
+    )]
+    Thread(#[source] std::io::Error),
+    /// The queue is full, or the run was cut off.
+    #[error("too many passwords wait to be hashed (try again in a moment)")]
+    Busy,
+    /// Argon2 refused, which it does for absurd lengths only.
+    #[error("the password cannot be hashed: {0}")]
+    Unhashable(String),
+}
+
+/// Who logged in. Only a right password makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    user: UserId,
+    rehash_due: bool,
+}
+
+impl Caller {
+    /// The user's key.
+    pub fn user(&self) -> UserId {
+        self.user
+    }
+
+    /// The stored hash was made with other parameters than ours: make it anew with
+    /// [`Passwords::hash`]. Said when the password was hashed, not when it was remembered.
+    pub fn rehash_due(&self) -> bool {
+        self.rehash_due
+    }
+}
+
+/// Someone says who they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// Who they say they are.
+    pub user: &'a UserName,
+    /// What is stored of that user; `None` if there is none.
+    pub account: Option<&'a Account>,
+    /// What they prove it with.
+    pub password: &'a Secret,
+    /// Where they are.
+    pub client: ClientKey,
+}
+
+/// What is said about a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// It is this user's.
+    Right(Caller),
+    /// It is not, or there is no such user.
+    Wrong,
+    /// Too many others wait; nothing is known.
+    Busy,
+}
+
+/// What a run of Argon2 found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finding {
+    Right { rehash_due: bool },
+    Wrong,
+}
+
+impl Finding {
+    /// Nobody can be right who is not stored.
+    fn verdict(self, account: Option<&Account>) -> Verdict {
+        match (self, account) {
+            (Self::Right { rehash_due }, Some(account)) => Verdict::Right(Caller {
+                user: account.id,
+                rehash_due,
+            }),
+            (Self::Right { .. }, None) | (Self::Wrong, _) => Verdict::Wrong,
+        }
+    }
+}
+
+/// Verifies and makes password hashes. Cheap to clone; the threads end with the last clone.
+#[derive(Clone)]
+pub struct Passwords(Arc<Shared>);
+
+struct Shared {
+    known: Arc<Known>,
+    flights: Arc<Flights>,
+    stand_ins: StandIns,
+    pool: Pool,
+    counters: Arc<PasswordCounters>,
+}
+
+impl Passwords {
+    /// Starts the hashing threads: as many as configured, at most one a core.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn new(
+        config: config::Auth,
+        counters: Arc<PasswordCounters>,
+    ) -> Result<Self, PasswordError> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let key: ProcessKey = rand::random();
+        Ok(Self(Arc::new(Shared {
+            known: Arc::new(Known::new(&key, config.cache_ttl)),
+            flights: Arc::default(),
+            stand_ins: StandIns::new(&key),
+            pool: Pool::start(config.threads.clamp(1, cores)).map_err(PasswordError::Thread)?,
+            counters,
+        })))
+    }
+
+    /// Tells what stored hashes cost, so that unknown users cost as much. A few hundred are enough;
+    /// every verified one adds to it.
+    pub fn learn_costs<'a>(
+        &self,
+        stored: impl IntoIterator<Item = (&'a UserName, &'a PasswordHash)>,
+    ) {
+        for (user, hash) in stored {
+            if let Ok(stored) = Stored::parse(hash) {
+                self.0.stand_ins.note(user, stored.cost());
+            }
+        }
+    }
+
+    /// Whose password is it? A remembered verdict takes one HMAC, others one run of Argon2. An
+    /// unknown user costs as much as a wrong password.
+    pub async fn verify(&self, attempt: Attempt<'_>, now: Now) -> Verdict {
+        let Shared {
+            known, counters, ..
+        } = &*self.0;
+        let stored = attempt.account.map(|account| &account.hash);
+        let digest = known.digest(attempt.user, stored, attempt.password);
+        if let Some(finding) = known.recall(digest, attempt.client, now) {
+            match finding {
+                Finding::Right { .. } => counters.remembered_right.add_one(),
+                Finding::Wrong => counters.remembered_wrong.add_one(),
+            }
+            return finding.verdict(attempt.account);
+        }
+        let Some(finding) = self.0.find_out(digest, attempt, now).await else {
+            counters.busy.add_one();
+            return Verdict::Busy;
+        };
+        known.remember(digest, attempt.client, finding, now);
+        finding.verdict(attempt.account)
+    }
+
+    /// Makes a hash with a fresh salt and the OWASP minimum. Goes ahead of waiting logins.
+    ///
+    /// # Errors
+    /// The queue is full, or Argon2 refuses the password.
+    pub async fn hash(&self, password: Secret) -> Result<PasswordHash, PasswordError> {
+        let (answer, result) = tokio::sync::oneshot::channel();
+        let counters = Arc::clone(&self.0.counters);
+        let work = move |memory: &mut Memory| {
+            counters.hashed.add_one();
+            // nobody may be waiting any more
+            drop(answer.send(hash::make(&password, rand::random(), memory)));
+        };
+        let queued = self
+            .0
+            .pool
+            .submit(Lane::Administration, hash::OURS.kib(), work);
+        queued.map_err(|_| PasswordError::Busy)?;
+        result.await.map_err(|_| PasswordError::Busy)?
+    }
+}
+
+impl Shared {
+    /// Joins the equal attempt that is under way, or starts one. `None`: no room, or cut off.
+    async fn find_out(&self, digest: Digest, attempt: Attempt<'_>, now: Now) -> Option<Finding> {
+        let (mut finding, ticket) = self.flights.board(digest);
+        if let Some(ticket) = ticket {
+            match self.known.recall(digest, attempt.client, now) {
+                // an equal run ended after we had asked and before we boarded
+                Some(found) => ticket.settle(found),
+                None => self.start(ticket, attempt, now).ok()?,
+            }
+        }
+        finding
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|found| *found)
+    }
+
+    fn start(&self, mut ticket: Ticket, attempt: Attempt<'_>, now: Now) -> Result<(), QueueFull> {
+        let (target, kept) = self.target(attempt.user, attempt.account);
+        let (known, counters) = (Arc::clone(&self.known), Arc::clone(&self.counters));
+        let (password, client) = (attempt.password.clone(), attempt.client);
+        let kib = target.cost().kib();
+        let work = move |memory: &mut Memory| {
+            if ticket.is_abandoned() {
+                return;
+            }
+            counters.hashed.add_one();
+            let finding = if target.matches(&password, memory) && kept {
+                Finding::Right {
+                    rehash_due: target.is_outdated(),
+                }
+            } else {
+                Finding::Wrong
+            };
+            // before the flight ends, so that an equal attempt finds either the flight or this
+            known.remember(ticket.digest(), client, finding, now);
+            ticket.settle(finding);
+        };
+        self.pool.submit(Lane::Login, kib, work)
+    }
+
+    /// What to hash against, and whether it is a hash that was stored for this user: an unknown
+    /// user, or one whose hash is unusable, is checked against a stand-in that nothing matches.
+    fn target(&self, user: &UserName, account: Option<&Account>) -> (Stored, bool) {
+        match account.map(|account| Stored::parse(&account.hash)) {
+            Some(Ok(stored)) => {
+                self.stand_ins.note(user, stored.cost());
+                (stored, true)
+            }
+            Some(Err(why)) => {
+                tracing::error!(
+                    user = user.as_str(),
+                    %why,
+                    "the stored password hash is unusable (set a new one with `ddnsctl user passwd`)"
+                );
+                (self.stand_ins.of(user), false)
+            }
+            None => (self.stand_ins.of(user), false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! The hashing threads. In: runs with the memory they need. Out: they are carried out, administration
+//! first, at low priority, so that hashing takes only the time the runtime leaves. The queue is
+//! bounded, and so is memory: each thread keeps its own, and one large run is under way at most.
+
+use super::hash::Memory;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Logins that wait, at most: some two seconds of two threads at our own cost.
+const MAX_LOGINS: usize = 256;
+/// New hashes that wait, at most.
+const MAX_ADMINISTRATION: usize = 64;
+/// A run that needs more is large: 128 MiB.
+const LARGE_KIB: u32 = 128 * 1024;
+/// How much lower than the runtime's the priority is.
+const NICE: i32 = 10;
+/// A thread that had nothing to do for so long gives its memory back.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Where a run waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Goes ahead of all logins.
+    Administration,
+    /// Waits its turn.
+    Login,
+}
+
+/// The queue is full.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct QueueFull;
+
+/// The threads; they end when this is dropped, what waits then is dropped with them.
+pub(super) struct Pool(Arc<Queue>);
+
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    administration: VecDeque<Run>,
+    logins: VecDeque<Run>,
+    large_is_running: bool,
+    closed: bool,
+}
+
+struct Run {
+    is_large: bool,
+    work: Box<dyn FnOnce(&mut Memory) + Send>,
+}
+
+impl Pool {
+    /// Starts the threads.
+    pub(super) fn start(threads: usize) -> std::io::Result<Self> {
+        let queue = Queue {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        let pool = Self(Arc::new(queue));
+        for number in 0..threads {
+            let queue = Arc::clone(&pool.0);
+            let thread = std::thread::Builder::new().name(format!("hash-{number}"));
+            thread.spawn(move || queue.serve())?;
+        }
+        Ok(pool)
+    }
+
+    /// Queues a run that needs so much memory.
+    pub(super) fn submit(
+        &self,
+        lane: Lane,
+        kib: u32,
+        work: impl FnOnce(&mut Memory) + Send + 'static,
+    ) -> Result<(), QueueFull> {
+        let run = Run {
+            is_large: kib > LARGE_KIB,
+            work: Box::new(work),
+        };
+        let mut state = self.0.lock();
+        let (queue, max) = match lane {
+            Lane::Administration => (&mut state.administration, MAX_ADMINISTRATION),
+            Lane::Login => (&mut state.logins, MAX_LOGINS),
+        };
+        if queue.len() >= max {
+            // dropping the run takes other locks
+            drop(state);
+            drop(run);
+            return Err(QueueFull);
+        }
+        queue.push_back(run);
+        self.0.changed.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self) {
+        // on Linux this is the priority of the calling thread alone; without it all still works
+        let _ = rustix::process::nice(NICE);
+        let mut memory = Memory::default();
+        while let Some(run) = self.next(&mut memory) {
+            let work = run.work;
+            if catch_unwind(AssertUnwindSafe(|| work(&mut memory))).is_err() {
+                memory.release();
+                tracing::error!("hashing a password panicked (please report it)");
+            }
+            if run.is_large {
+                self.lock().large_is_running = false;
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    /// The next run; `None` when the pool is gone.
+    fn next(&self, memory: &mut Memory) -> Option<Run> {
+        let mut state = self.lock();
+        while !state.closed {
+            if let Some(run) = state.take() {
+                return Some(run);
+            }
+            if memory.is_released() {
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            } else {
+                let waited = self.changed.wait_timeout(state, IDLE);
+                let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = woken;
+                if timeout.timed_out() {
+                    memory.release();
+                }
+            }
+        }
+        None
+    }
+}
+
+impl State {
+    /// The first run that may start now.
+    fn take(&mut self) -> Option<Run> {
+        let large_may_run = !self.large_is_running;
+        let run = [&mut self.administration, &mut self.logins]
+            .into_iter()
+            .find_map(|queue| {
+                let place = queue
+                    .iter()
+                    .position(|run| large_may_run || !run.is_large)?;
+                queue.remove(place)
+            })?;
+        self.large_is_running |= run.is_large;
+        Some(run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    const SMALL: u32 = 8;
+
+    /// A pool of one thread that is busy until the sender is used or dropped.
+    fn busy_pool() -> (Pool, mpsc::Sender<()>) {
+        let pool = Pool::start(1).unwrap();
+        let (release, wait) = mpsc::channel::<()>();
+        let (started, has_started) = mpsc::channel();
+        pool.submit(Lane::Login, SMALL, move |_| {
+            started.send(()).unwrap();
+            let _ = wait.recv();
+        })
+        .unwrap();
+        has_started.recv().unwrap();
+        (pool, release)
+    }
+
+    #[test]
+    fn administration_goes_ahead_of_waiting_logins() {
+        let (pool, release) = busy_pool();
+        let (order, seen) = mpsc::channel();
+        for (lane, name) in [
+            (Lane::Login, "first"),
+            (Lane::Login, "second"),
+            (Lane::Administration, "admin"),
+        ] {
+            let order = order.clone();
+            pool.submit(lane, SMALL, move |_| order.send(name).unwrap())
+                .unwrap();
+        }
+        drop((release, order));
+        assert_eq!(
+            seen.iter().collect::<Vec<_>>(),
+            ["admin", "first", "second"]
+        );
+    }
+
+    #[test]
+    fn beyond_the_bound_logins_are_turned_away_and_administration_is_not() {
+        let (pool, _release) = busy_pool();
+        for _ in 0..MAX_LOGINS {
+            pool.submit(Lane::Login, SMALL, |_| ()).unwrap();
+        }
+        assert_eq!(pool.submit(Lane::Login, SMALL, |_| ()), Err(QueueFull));
+        assert_eq!(pool.submit(Lane::Administration, SMALL, |_| ()), Ok(()));
+    }
+
+    #[test]
+    fn two_large_runs_are_never_under_way_together() {
+        let (pool, (events, seen)) = (Pool::start(2).unwrap(), mpsc::channel());
+        let (release, wait) = mpsc::channel::<()>();
+        let first = events.clone();
+        pool.submit(Lane::Login, LARGE_KIB + 1, move |_| {
+            first.send("large starts").unwrap();
+            let _ = wait.recv();
+            first.send("large ends").unwrap();
+        })
+        .unwrap();
+        assert_eq!(seen.recv().unwrap(), "large starts");
+        for (kib, name) in [(LARGE_KIB + 1, "second large"), (LARGE_KIB, "small")] {
+            let events = events.clone();
+            pool.submit(Lane::Login, kib, move |_| events.send(name).unwrap())
+                .unwrap();
+        }
+        assert_eq!(
+            seen.recv().unwrap(),
+            "small",
+            "it passes the large one that has to wait"
+        );
+        release.send(()).unwrap();
+        assert_eq!(seen.recv().unwrap(), "large ends");
+        assert_eq!(seen.recv().unwrap(), "second large");
+    }
+
+    #[test]
+    fn a_panic_loses_its_own_run_only() {
+        let pool = Pool::start(1).unwrap();
+        let (lost, never) = mpsc::channel::<()>();
+        pool.submit(Lane::Login, LARGE_KIB + 1, move |_| {
+            let _lost = lost;
+            panic!("on purpose");
+        })
+        .unwrap();
+        assert!(never.recv().is_err(), "who waits for it is told");
+        let (done, wait) = mpsc::channel();
+        pool.submit(Lane::Login, LARGE_KIB + 1, move |_| done.send(7).unwrap())
+            .unwrap();
+        assert_eq!(wait.recv().unwrap(), 7);
+    }
+
+    #[test]
+    fn threads_end_and_waiting_runs_are_dropped_when_the_pool_is() {
+        let (pool, release) = busy_pool();
+        let (never, dropped) = mpsc::channel::<()>();
+        pool.submit(Lane::Login, SMALL, move |_| never.send(()).unwrap())
+            .unwrap();
+        let queue = Arc::downgrade(&pool.0);
+        drop(pool);
+        drop(release);
+        assert!(dropped.recv().is_err());
+        while queue.strong_count() > 0 {
+            std::thread::yield_now();
+        }
+    }
+}
