@@ -1,1 +1,177 @@
-//! (being written)
+//! Where log lines go. In: the log section of the configuration. Out: a subscriber for all of
+//! `tracing`, and a handle that reopens or exchanges its target while the daemon runs.
+
+mod datagram;
+mod file;
+mod journald;
+mod line;
+mod stdout;
+mod syslog;
+
+use crate::config::{Log, LogTarget};
+use arc_swap::ArcSwap;
+use file::LogFile;
+use journald::Journald;
+use std::path::PathBuf;
+use std::sync::Arc;
+use stdout::Stdout;
+use syslog::Syslog;
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::{Registry, registry, reload};
+
+/// Why logging could not start, or could not change.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The log file, or its folder, cannot be written.
+    #[error("cannot write the log file {} (does its folder exist, and may ddnsd write there?)", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Nobody takes messages at the socket.
+    #[error("cannot reach the log daemon at {} (is it running? else set daemon.log_target)", path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Logging has been started before.
+    #[error("logging is already up")]
+    AlreadyUp,
+}
+
+/// Where lines go now.
+enum Sink {
+    Stdout(Stdout),
+    File(LogFile),
+    Syslog(Syslog),
+    Journald(Journald),
+}
+
+impl Sink {
+    fn open(target: &LogTarget) -> Result<Self, LogError> {
+        match target {
+            LogTarget::Stdout => Ok(Self::Stdout(Stdout::new())),
+            LogTarget::File {
+                path,
+                max_bytes,
+                versions,
+            } => LogFile::open(path, *max_bytes, *versions).map(Self::File),
+            LogTarget::Syslog { socket, facility } => {
+                Syslog::connect(socket, *facility).map(Self::Syslog)
+            }
+            LogTarget::Journald => Journald::connect(journald::SOCKET.as_ref()).map(Self::Journald),
+        }
+    }
+
+    /// A line that cannot be written is lost: the daemon does not stop for its log.
+    fn write(&self, level: Level, text: &str) {
+        match self {
+            Self::Stdout(stdout) => stdout.write(level, text),
+            Self::File(file) => file.write(level, text),
+            Self::Syslog(syslog) => syslog.write(level, text),
+            Self::Journald(journald) => journald.write(level, text),
+        }
+    }
+}
+
+/// Changes logging while the daemon runs.
+#[derive(Clone)]
+pub struct Handle {
+    sink: Arc<ArcSwap<Sink>>,
+    filter: reload::Handle<Targets, Registry>,
+}
+
+impl Handle {
+    /// Opens the log file anew, as after logrotate moved it; nothing to do for other targets.
+    ///
+    /// # Errors
+    /// It cannot be opened; the old one stays in use.
+    pub fn reopen(&self) -> Result<(), LogError> {
+        match &**self.sink.load() {
+            Sink::File(file) => file.reopen(),
+            Sink::Stdout(_) | Sink::Syslog(_) | Sink::Journald(_) => Ok(()),
+        }
+    }
+
+    /// Opens the target of another configuration; [`Handle::commit`] starts to use it.
+    ///
+    /// # Errors
+    /// It cannot be opened; nothing has changed.
+    pub fn prepare(&self, log: &Log) -> Result<Prepared, LogError> {
+        Ok(Prepared {
+            sink: Sink::open(&log.target)?,
+            filter: filter(log.level),
+        })
+    }
+
+    /// Logs as prepared from now on.
+    pub fn commit(&self, prepared: Prepared) {
+        self.sink.store(Arc::new(prepared.sink));
+        // fails only when the subscriber is gone, and then nothing is logged at all
+        let _ = self.filter.reload(prepared.filter);
+    }
+}
+
+/// A target that is open and not yet in use.
+#[must_use = "it is used when it is committed"]
+pub struct Prepared {
+    sink: Sink,
+    filter: Targets,
+}
+
+/// Starts logging for the whole process.
+///
+/// # Errors
+/// The target cannot be opened, or logging is up already.
+pub fn init(log: &Log) -> Result<Handle, LogError> {
+    let (subscriber, handle) = subscriber(log)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadyUp)?;
+    Ok(handle)
+}
+
+fn subscriber(log: &Log) -> Result<(impl Subscriber + Send + Sync + use<>, Handle), LogError> {
+    let sink = Arc::new(ArcSwap::from_pointee(Sink::open(&log.target)?));
+    let (filter, filter_handle) = reload::Layer::new(filter(log.level));
+    let subscriber = registry().with(filter).with(Lines(Arc::clone(&sink)));
+    Ok((
+        subscriber,
+        Handle {
+            sink,
+            filter: filter_handle,
+        },
+    ))
+}
+
+/// Our crates as configured. Other crates tell operators little below WARN, and at DEBUG they could
+/// tell too much (statements, frames): they stay at INFO then.
+fn filter(level: Level) -> Targets {
+    let others = if level == Level::DEBUG {
+        Level::INFO
+    } else {
+        level.min(Level::WARN)
+    };
+    Targets::new()
+        .with_default(LevelFilter::from_level(others))
+        .with_target("ddnsd", LevelFilter::from_level(level))
+}
+
+/// Turns events into lines.
+struct Lines(Arc<ArcSwap<Sink>>);
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        self.0
+            .load()
+            .write(*event.metadata().level(), &line::text(event));
+    }
+}
+
+#[cfg(test)]
+mod tests;
