@@ -1,1 +1,98 @@
-//! (being written)
+//! The entrance for `ddnsctl`. In: connections on the admin socket. Out: calls of stories, at most 32
+//! connections at a time. Nothing that a client does ends more than its own connection.
+
+mod connection;
+mod convert;
+mod peer;
+mod service;
+pub mod socket;
+
+use crate::stories::{expire::Expire, hosts::Hosts, status::Status, users::Users};
+use connection::Answer;
+use peer::Policy;
+use service::Service;
+use socket::Bound;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+/// Connections at a time; the next ones wait in the kernel's backlog.
+const CONNECTIONS: usize = 32;
+
+/// Pause after a failed accept: out of file descriptors, which only time gives back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// The stories that administrators can call.
+#[derive(Clone)]
+pub struct Admin {
+    /// Users.
+    pub users: Users,
+    /// Hosts.
+    pub hosts: Hosts,
+    /// The daemon's state.
+    pub status: Status,
+    /// The sweep.
+    pub expire: Expire,
+}
+
+/// Serves the socket until `stop`, then removes it. Connections and calls run in `tasks`: a
+/// connection ends on `stop` as soon as its calls are answered, a call ends when it is done.
+pub async fn serve(bound: Bound, admin: Admin, stop: CancellationToken, tasks: TaskTracker) {
+    let service = Service::new(admin, tasks.clone());
+    accept(&bound, service.into_answer(), stop, tasks).await;
+}
+
+async fn accept(bound: &Bound, answer: Answer, stop: CancellationToken, tasks: TaskTracker) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    while let Some(next) = stop
+        .run_until_cancelled(next(bound.listener(), &places))
+        .await
+    {
+        match next {
+            Ok((stream, place)) => {
+                let visit = visit(stream, bound.policy(), Arc::clone(&answer), stop.clone());
+                tasks.spawn(async move {
+                    visit.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                warn!(%error, "admin socket: cannot accept a connection, trying again");
+                stop.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE))
+                    .await;
+            }
+        }
+    }
+}
+
+async fn next(
+    listener: &UnixListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+/// One connection from beginning to end.
+async fn visit(mut stream: UnixStream, policy: Policy, answer: Answer, stop: CancellationToken) {
+    match stop
+        .run_until_cancelled(connection::greet(&mut stream, policy))
+        .await
+    {
+        Some(Ok(peer)) => connection::converse(stream, peer, answer, stop).await,
+        Some(Err(error)) => error.log(),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What acts: one file per story, each read downwards. A story lists the handles it uses.
 
 pub mod error;
+pub mod expire;
 pub mod hosts;
 pub mod status;
 pub mod users;

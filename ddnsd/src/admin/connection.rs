@@ -1,0 +1,169 @@
+//! One connection to the admin socket. In: its stream. Out: first whether its peer may administer and
+//! speaks our protocol, then its calls, handed to `answer`. Bounds: 5 s for the greeting, 8 calls at a
+//! time, 10 min without a new call, 4 MiB a frame.
+
+use super::peer::{self, Peer, Policy};
+use ddnsd_proto::transport::{Preamble, PreambleError, Status, frames};
+use ddnsd_proto::{AdministrationRequest, AdministrationResponse, PROTOCOL, Protocol};
+use futures::Stream;
+use futures::future::BoxFuture;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tarpc::context::Context;
+use tarpc::server::{BaseChannel, Channel, InFlightRequest, Requests};
+use tarpc::{RequestName, ServerError};
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+/// For the peer's credentials and preamble.
+const GREETING: Duration = Duration::from_secs(5);
+
+/// Without a new call; longer than any call takes.
+const IDLE: Duration = Duration::from_mins(10);
+
+/// Of one connection at a time; tarpc refuses what is beyond.
+const CALLS: usize = 8;
+
+/// The daemon's own version, as clients are told it.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Carries a call out. Boxed, because tarpc's own trait cannot say that its futures are `Send`.
+pub(super) type Answer = Arc<
+    dyn Fn(Context, AdministrationRequest) -> BoxFuture<'static, Reply> + Send + Sync + 'static,
+>;
+
+/// What goes back to the client.
+pub(super) type Reply = Result<AdministrationResponse, ServerError>;
+
+/// Why a connection ended before its first call.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unwelcome {
+    /// The kernel does not say whose it is.
+    #[error("cannot tell whose connection it is")]
+    Nameless(#[source] io::Error),
+    /// Not allowed to administer.
+    #[error("may not administer")]
+    Stranger(Peer),
+    /// No preamble.
+    #[error(transparent)]
+    Preamble(#[from] PreambleError),
+    /// It broke while we greeted.
+    #[error("the connection broke")]
+    Broken(#[from] io::Error),
+    /// Another major version.
+    #[error("ddnsctl {version} speaks protocol {theirs}, this daemon {PROTOCOL}")]
+    OtherProtocol {
+        /// The client's version, as it says.
+        version: String,
+        /// What it speaks.
+        theirs: Protocol,
+    },
+    /// Too slow.
+    #[error("no preamble within {} s", GREETING.as_secs())]
+    Silent,
+}
+
+impl Unwelcome {
+    /// Strangers are an operator's business, the rest is only for those who look.
+    pub(super) fn log(&self) {
+        match self {
+            Unwelcome::Stranger(Peer { uid, pid, .. }) => {
+                let pid = pid.unwrap_or_default();
+                warn!(
+                    uid,
+                    pid, "admin socket: refused, neither root, own user nor admin group"
+                );
+            }
+            Unwelcome::OtherProtocol { .. } => {
+                info!("admin socket: {}", self.to_string().escape_debug());
+            }
+            other => debug!(reason = %other, "admin socket: connection dropped"),
+        }
+    }
+}
+
+/// Tells the peer whether it may go on, and reads its preamble. The daemon speaks first, so that a
+/// stranger is told before anything is read from it.
+pub(super) async fn greet(stream: &mut UnixStream, policy: Policy) -> Result<Peer, Unwelcome> {
+    timeout(GREETING, judge(stream, policy))
+        .await
+        .unwrap_or(Err(Unwelcome::Silent))
+}
+
+async fn judge(stream: &mut UnixStream, policy: Policy) -> Result<Peer, Unwelcome> {
+    let peer = Peer::from(stream.peer_cred().map_err(Unwelcome::Nameless)?);
+    if !peer::may_administer(policy, peer).await {
+        // told so if it still listens; it is a stranger either way
+        let _ = Preamble::new(Status::Denied, peer.uid, VERSION)
+            .send(stream)
+            .await;
+        return Err(Unwelcome::Stranger(peer));
+    }
+    Preamble::new(Status::Welcome, peer.uid, VERSION)
+        .send(stream)
+        .await?;
+    let Preamble {
+        protocol: theirs,
+        version,
+        ..
+    } = Preamble::receive(stream).await?;
+    if theirs.major == PROTOCOL.major {
+        Ok(peer)
+    } else {
+        Err(Unwelcome::OtherProtocol { version, theirs })
+    }
+}
+
+/// Takes calls until the peer leaves, sends rubbish or nothing, or `stop`; after `stop` the calls
+/// that are under way are still answered.
+pub(super) async fn converse(
+    stream: UnixStream,
+    peer: Peer,
+    answer: Answer,
+    stop: CancellationToken,
+) {
+    let channel = BaseChannel::with_defaults(frames(stream)).max_concurrent_requests(CALLS);
+    let mut requests = pin!(channel.requests());
+    let mut calls = JoinSet::new();
+    while let Ok(Some(next)) = timeout(IDLE, next(requests.as_mut(), &stop)).await {
+        let request: InFlightRequest<AdministrationRequest, _> = match next {
+            Ok(request) => request,
+            Err(error) => return debug!(uid = peer.uid, %error, "admin socket: connection dropped"),
+        };
+        debug!(
+            uid = peer.uid,
+            call = request.get().message.name(),
+            "admin call"
+        );
+        let answer = Arc::clone(&answer);
+        calls.spawn(request.execute(tarpc::server::serve(move |ctx, call| answer(ctx, call))));
+        while calls.try_join_next().is_some() {}
+    }
+}
+
+/// The next request; `None` when the peer has left, or on `stop` once nothing is left to answer.
+/// Answers are written while this is polled.
+async fn next<C: Channel>(
+    mut requests: Pin<&mut Requests<C>>,
+    stop: &CancellationToken,
+) -> Option<<Requests<C> as Stream>::Item> {
+    let mut stopped = pin!(stop.cancelled());
+    poll_fn(|cx| {
+        let next = requests.as_mut().poll_next(cx);
+        let stopping = stop.is_cancelled() || stopped.as_mut().poll(cx).is_ready();
+        match next {
+            Poll::Pending if stopping && requests.channel().in_flight_requests() == 0 => {
+                Poll::Ready(None)
+            }
+            next => next,
+        }
+    })
+    .await
+}

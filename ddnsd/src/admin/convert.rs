@@ -1,0 +1,328 @@
+//! Between the model and what travels to `ddnsctl`; pure. Everything is cut to what fits a frame, so
+//! that no reply ends the connection.
+
+use super::connection::VERSION;
+use crate::config::Defaults;
+use crate::model::host::HostDetails;
+use crate::model::user::User;
+use crate::stories::error::{Kind, Refused};
+use crate::stories::expire::Swept;
+use crate::stories::hosts::{HostFilter, NewHost};
+use crate::stories::status::{Snapshot, ZoneState};
+use ddnsd_proto::error::{Refusal, RefusalKind};
+use ddnsd_proto::host::{AddHost, HostState, HostView, ListHosts};
+use ddnsd_proto::status::{Failed, Named, StatusView, SweptView, ZoneView};
+use ddnsd_proto::user::UserView;
+use ddnsd_proto::{MAX_PAGE, Page};
+
+/// Characters of an error text that are sent.
+const MAX_TEXT: usize = 500;
+
+/// Names of expired hosts that are sent; 253 octets each at most.
+const MAX_EXPIRED: usize = 5000;
+
+/// Failures of a sweep, and zones, that are sent.
+const MAX_FAILED: usize = 500;
+
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
+        text.truncate(end);
+    }
+    text
+}
+
+/// The page size that a client gets.
+pub(super) fn limit(asked: u32) -> u32 {
+    if asked == 0 {
+        MAX_PAGE
+    } else {
+        asked.min(MAX_PAGE)
+    }
+}
+
+/// A page of rows that were asked for with `limit`; a full one may have a next.
+pub(super) fn page<T>(
+    rows: impl Iterator<Item = T>,
+    limit: u32,
+    key: impl Fn(&T) -> &String,
+) -> Page<T> {
+    let rows: Vec<T> = rows.collect();
+    let full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
+    let next = rows.last().filter(|_| full).map(|last| key(last).clone());
+    Page { rows, next }
+}
+
+/// What a client asked to add.
+pub(super) fn new_host(host: AddHost) -> NewHost {
+    let AddHost {
+        user,
+        hostname: label,
+        zone,
+        dns_ttl,
+        expiry_ttl,
+    } = host;
+    NewHost {
+        user,
+        label,
+        zone,
+        dns_ttl,
+        expiry_ttl,
+    }
+}
+
+/// What a client asked to list.
+pub(super) fn host_filter(query: ListHosts) -> HostFilter {
+    let ListHosts {
+        user,
+        zone,
+        after,
+        limit: asked,
+    } = query;
+    HostFilter {
+        user,
+        zone,
+        after,
+        limit: limit(asked),
+    }
+}
+
+/// Why a story refused.
+pub(super) fn refusal(refused: Refused) -> Refusal {
+    let kind = match refused.kind {
+        Kind::NotFound => RefusalKind::NotFound,
+        Kind::Exists => RefusalKind::Exists,
+        Kind::InUse => RefusalKind::InUse,
+        Kind::Invalid => RefusalKind::Invalid,
+        Kind::Dns => RefusalKind::Dns,
+        Kind::Database => RefusalKind::Database,
+        Kind::Busy => RefusalKind::Busy,
+    };
+    Refusal {
+        kind,
+        message: refused.message,
+    }
+}
+
+/// A user.
+pub(super) fn user(user: &User) -> UserView {
+    UserView {
+        name: user.name.as_str().to_owned(),
+        email: user.email.as_str().to_owned(),
+        hostnames: user.hosts,
+        created_at: user.created_at.0,
+    }
+}
+
+/// A host, its TTLs as they are in force.
+pub(super) fn host(details: &HostDetails, defaults: Defaults) -> HostView {
+    let host = &details.host;
+    let wanted = host.wanted.addresses();
+    HostView {
+        fqdn: host.fqdn.as_str().to_owned(),
+        unicode: host.fqdn.to_unicode(),
+        hostname: host.label.as_str().to_owned(),
+        zone: host.zone.as_str().to_owned(),
+        user: details.owner.as_str().to_owned(),
+        state: state(details),
+        ipv4: wanted.v4,
+        ipv6: wanted.v6,
+        last_ipv4: details.last_addresses.v4,
+        last_ipv6: details.last_addresses.v6,
+        ipv4_updated_at: host.seen.v4.map(|at| at.0),
+        ipv6_updated_at: host.seen.v6.map(|at| at.0),
+        dns_ttl: host.dns_ttl.unwrap_or(defaults.dns_ttl),
+        dns_ttl_is_default: host.dns_ttl.is_none(),
+        expiry_ttl: host.expiry_ttl.unwrap_or(defaults.expiry_ttl),
+        expiry_ttl_is_default: host.expiry_ttl.is_none(),
+        pending_since: host.unpublished_since.map(|at| at.0),
+        attempts: details.attempts,
+        last_error: details.last_error.clone().map(cut),
+        created_at: details.created_at.0,
+    }
+}
+
+fn state(details: &HostDetails) -> HostState {
+    let host = &details.host;
+    if host.wanted.is_untouched() {
+        HostState::NeverUpdated
+    } else if host.unpublished_since.is_some() {
+        HostState::Pending
+    } else if host.wanted.addresses().is_empty() {
+        HostState::Absent
+    } else {
+        HostState::Published
+    }
+}
+
+/// What a sweep did.
+pub(super) fn swept(swept: Swept) -> SweptView {
+    let failed = |(fqdn, reason)| Failed {
+        fqdn,
+        reason: cut(reason),
+    };
+    SweptView {
+        expired_total: swept.expired.len() as u64,
+        failed_total: swept.failed.len() as u64,
+        expired: swept.expired.into_iter().take(MAX_EXPIRED).collect(),
+        failed: swept
+            .failed
+            .into_iter()
+            .take(MAX_FAILED)
+            .map(failed)
+            .collect(),
+    }
+}
+
+/// The daemon's state.
+pub(super) fn status(snapshot: Snapshot) -> StatusView {
+    let named = |(name, value)| Named { name, value };
+    let zone = |zone: ZoneState| ZoneView {
+        zone: zone.zone,
+        down: zone.down,
+        last_error: zone.last_error.map(cut),
+    };
+    StatusView {
+        version: VERSION.to_owned(),
+        uptime_ms: snapshot.uptime_ms,
+        database_error: snapshot.database.map(cut),
+        users: snapshot.users,
+        hosts: snapshot.hosts,
+        pending: snapshot.pending,
+        zones: snapshot
+            .zones
+            .into_iter()
+            .take(MAX_FAILED)
+            .map(zone)
+            .collect(),
+        queues: snapshot.queues.into_iter().map(named).collect(),
+        counters: snapshot.counters.into_iter().map(named).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::address::{Addresses, PerFamily};
+    use crate::model::host::{Acked, Host, HostId, Seen};
+    use crate::model::name::{Fqdn, Label, UserName, Zone};
+    use crate::model::record::Wanted;
+    use crate::model::time::Millis;
+    use crate::model::user::UserId;
+    use ddnsd_proto::transport::MAX_FRAME;
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+
+    const DEFAULTS: Defaults = Defaults {
+        dns_ttl: 60,
+        expiry_ttl: 3600,
+    };
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+    fn details(change: impl FnOnce(&mut Host)) -> HostDetails {
+        let mut host = Host {
+            id: HostId(1),
+            user: UserId(1),
+            label: Label::parse("pc").unwrap(),
+            zone: Zone::parse("example.org").unwrap(),
+            fqdn: Fqdn::parse("pc.example.org").unwrap(),
+            dns_ttl: None,
+            expiry_ttl: Some(0),
+            wanted: PerFamily::default(),
+            acked: Acked::default(),
+            unpublished_since: None,
+            version: 1,
+            seen: Seen {
+                v4: Some(Millis(7)),
+                v6: None,
+            },
+        };
+        change(&mut host);
+        HostDetails {
+            host: Arc::new(host),
+            owner: UserName::parse("alice").unwrap(),
+            created_at: Millis(1),
+            last_addresses: Addresses {
+                v4: Some(ADDRESS),
+                v6: None,
+            },
+            attempts: 3,
+            last_error: Some("x".repeat(1000)),
+        }
+    }
+
+    #[test]
+    fn a_host_shows_the_ttls_in_force_and_which_of_them_are_defaults() {
+        let view = host(&details(|_| ()), DEFAULTS);
+        assert_eq!((view.dns_ttl, view.dns_ttl_is_default), (60, true));
+        assert_eq!((view.expiry_ttl, view.expiry_ttl_is_default), (0, false));
+        assert_eq!((view.ipv4, view.last_ipv4), (None, Some(ADDRESS)));
+        assert_eq!(
+            (view.ipv4_updated_at, view.ipv6_updated_at),
+            (Some(7), None)
+        );
+        assert_eq!(view.last_error.unwrap().len(), MAX_TEXT);
+    }
+
+    #[test]
+    fn the_state_of_a_host_follows_what_is_wanted_and_what_is_known() {
+        let state_of = |v4, unpublished_since| {
+            let details = details(|host| {
+                host.wanted.v4 = v4;
+                host.unpublished_since = unpublished_since;
+            });
+            host(&details, DEFAULTS).state
+        };
+        assert_eq!(state_of(Wanted::Untouched, None), HostState::NeverUpdated);
+        assert_eq!(
+            state_of(Wanted::Present(ADDRESS), None),
+            HostState::Published
+        );
+        assert_eq!(
+            state_of(Wanted::Present(ADDRESS), Some(Millis(9))),
+            HostState::Pending
+        );
+        assert_eq!(state_of(Wanted::Absent, None), HostState::Absent);
+        assert_eq!(
+            state_of(Wanted::Absent, Some(Millis(9))),
+            HostState::Pending
+        );
+    }
+
+    #[test]
+    fn a_full_page_names_its_next_and_a_short_one_ends_the_list() {
+        let rows = || ["a", "b"].into_iter().map(str::to_owned);
+        assert_eq!(page(rows(), 2, |row| row).next.as_deref(), Some("b"));
+        assert_eq!(page(rows(), 3, |row| row).next, None);
+        assert_eq!(
+            (limit(0), limit(7), limit(u32::MAX)),
+            (MAX_PAGE, 7, MAX_PAGE)
+        );
+    }
+
+    #[test]
+    fn the_longest_replies_fit_a_frame() {
+        // 63 octets of A-label are at most 59 characters; a control character takes 6 bytes in JSON
+        let longest = HostView {
+            fqdn: "a".repeat(253),
+            unicode: "\u{10ffff}".repeat(4 * 59),
+            hostname: "a".repeat(253),
+            zone: "a".repeat(253),
+            user: "\u{10ffff}".repeat(64),
+            last_error: Some(cut("\u{1}".repeat(9999))),
+            ..HostView::default()
+        };
+        let rows = vec![longest; MAX_PAGE as usize];
+        assert!(
+            serde_json::to_vec(&Page { rows, next: None })
+                .unwrap()
+                .len()
+                < MAX_FRAME
+        );
+        let most = swept(Swept {
+            expired: vec!["a".repeat(253); 100_000],
+            failed: vec![("a".repeat(253), "\u{1}".repeat(9999)); 100_000],
+        });
+        assert_eq!((most.expired_total, most.failed_total), (100_000, 100_000));
+        assert!(serde_json::to_vec(&most).unwrap().len() < MAX_FRAME);
+    }
+}

@@ -1,0 +1,166 @@
+//! Who may administer. In: the credentials the kernel gives for a connection. Out: yes or no. Root,
+//! the daemon's own user and members of the admin group may, whatever the socket's file mode says.
+
+use nix::unistd::{Gid, Uid, User, getgrouplist};
+use std::ffi::CString;
+use std::io::Read;
+use tokio::net::unix::UCred;
+
+/// Whom the daemon obeys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Policy {
+    /// The daemon's own uid.
+    pub(super) own_uid: u32,
+    /// The admin group.
+    pub(super) group: u32,
+}
+
+/// The process at the other end, as it was when it connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// Its user.
+    pub(super) uid: u32,
+    /// Its primary group.
+    pub(super) gid: u32,
+    /// Its process; `None` or 0 when that is beyond our sight (another pid namespace).
+    pub(super) pid: Option<i32>,
+}
+
+impl From<UCred> for Peer {
+    fn from(cred: UCred) -> Self {
+        Self {
+            uid: cred.uid(),
+            gid: cred.gid(),
+            pid: cred.pid(),
+        }
+    }
+}
+
+impl Policy {
+    /// Whether a peer with these supplementary groups may administer.
+    fn admits(self, peer: Peer, groups: &[u32]) -> bool {
+        let by_user = peer.uid == 0 || peer.uid == self.own_uid;
+        by_user || peer.gid == self.group || groups.contains(&self.group)
+    }
+}
+
+/// Whether the peer may administer. Its supplementary groups are looked up only if they matter, away
+/// from the runtime: the user database may be far away.
+pub(super) async fn may_administer(policy: Policy, peer: Peer) -> bool {
+    policy.admits(peer, &[]) || {
+        let groups = tokio::task::spawn_blocking(move || supplementary_groups(peer)).await;
+        policy.admits(peer, &groups.unwrap_or_default())
+    }
+}
+
+/// The groups that the kernel lists for the process, else those of the user in the user database.
+/// The kernel's own `SO_PEERGROUPS` has no safe call yet.
+fn supplementary_groups(peer: Peer) -> Vec<u32> {
+    groups_of_process(peer)
+        .or_else(|| groups_of_user(peer))
+        .unwrap_or_default()
+}
+
+fn groups_of_process(peer: Peer) -> Option<Vec<u32>> {
+    let pid = peer.pid.filter(|pid| *pid > 0)?;
+    let status = std::fs::File::open(format!("/proc/{pid}/status")).ok()?;
+    let mut text = String::new();
+    // enough for 65,536 groups, the most a process can have
+    status.take(1 << 20).read_to_string(&mut text).ok()?;
+    groups_in_status(&text, peer.uid)
+}
+
+/// The `Groups:` of a `/proc/PID/status`, if the process runs as `uid` only. The number may belong to
+/// another process by now, or the process may have become a set-uid program; but whatever runs as the
+/// peer's user alone could have connected itself.
+fn groups_in_status(status: &str, uid: u32) -> Option<Vec<u32>> {
+    let numbers = |key: &str| -> Option<Vec<u32>> {
+        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+        line.split_whitespace()
+            .map(|number| number.parse().ok())
+            .collect()
+    };
+    let uids = numbers("Uid:")?;
+    let only_this_user = uids.len() == 4 && uids.iter().all(|other| *other == uid);
+    if only_this_user {
+        numbers("Groups:")
+    } else {
+        None
+    }
+}
+
+fn groups_of_user(peer: Peer) -> Option<Vec<u32>> {
+    let user = User::from_uid(Uid::from_raw(peer.uid)).ok()??;
+    let name = CString::new(user.name).ok()?;
+    let groups = getgrouplist(&name, Gid::from_raw(peer.gid)).ok()?;
+    Some(groups.into_iter().map(Gid::as_raw).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Policy = Policy {
+        own_uid: 990,
+        group: 980,
+    };
+
+    fn peer(uid: u32, gid: u32) -> Peer {
+        Peer {
+            uid,
+            gid,
+            pid: None,
+        }
+    }
+
+    #[test]
+    fn root_the_own_user_and_the_admin_group_may_administer() {
+        assert!(POLICY.admits(peer(0, 0), &[]));
+        assert!(POLICY.admits(peer(990, 5), &[]));
+        assert!(POLICY.admits(peer(1000, 980), &[]));
+        assert!(POLICY.admits(peer(1000, 1000), &[27, 980]));
+    }
+
+    #[test]
+    fn nobody_else_may_administer() {
+        assert!(!POLICY.admits(peer(1000, 1000), &[]));
+        assert!(!POLICY.admits(peer(980, 990), &[0, 27]));
+    }
+
+    #[test]
+    fn groups_are_believed_only_of_a_process_of_the_same_user() {
+        let status =
+            "Name:\tcat\nUid:\t1000\t1000\t1000\t1000\nGid:\t1\t1\t1\t1\nGroups:\t4 980 \n";
+        assert_eq!(groups_in_status(status, 1000), Some(vec![4, 980]));
+        assert_eq!(groups_in_status(status, 1001), None);
+        let set_uid = status.replace("1000\t1000\t1000\t1000", "1000\t0\t0\t0");
+        assert_eq!(groups_in_status(&set_uid, 1000), None);
+    }
+
+    #[test]
+    fn a_process_without_groups_has_none_and_rubbish_is_no_status() {
+        let status = "Uid:\t7\t7\t7\t7\nGroups:\t \n";
+        assert_eq!(groups_in_status(status, 7), Some(Vec::new()));
+        assert_eq!(groups_in_status("", 7), None);
+        assert_eq!(groups_in_status("Uid:\t7\t7\t7\t7\nGroups:\tx\n", 7), None);
+    }
+
+    #[test]
+    fn the_groups_of_this_very_process_are_found() {
+        let myself = Peer {
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+            pid: i32::try_from(std::process::id()).ok(),
+        };
+        let mut found = groups_of_process(myself).unwrap();
+        let mut expected: Vec<u32> = nix::unistd::getgroups()
+            .unwrap()
+            .into_iter()
+            .map(Gid::as_raw)
+            .collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+        assert!(groups_of_user(peer(0, 0)).unwrap().contains(&0));
+    }
+}

@@ -1,0 +1,378 @@
+//! Makes the admin socket. In: `[admin]`. Out: a listener at its path that had its mode and group
+//! before anyone could connect. It is bound in a private folder and renamed into place; a lock on the
+//! folder around that lets two daemons that start at once not replace each other's.
+
+use super::peer::Policy;
+use crate::config::Admin;
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::unistd::{Gid, Group, chown, getegid, geteuid, getgroups};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixListener;
+
+/// Why there is no admin socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Its folder is missing.
+    #[error(
+        "cannot make the admin socket {}: folder {} does not exist (create it, or set `admin.socket` elsewhere)",
+        socket.display(), folder.display()
+    )]
+    NoFolder {
+        /// The socket.
+        socket: PathBuf,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Something else has that name.
+    #[error(
+        "cannot make the admin socket {}: what is there is not a socket (move it away, or set `admin.socket` elsewhere)",
+        .0.display()
+    )]
+    NotASocket(PathBuf),
+    /// Somebody listens there.
+    #[error(
+        "cannot make the admin socket {}: another daemon is listening on it (stop that one, or set `admin.socket` elsewhere)",
+        .0.display()
+    )]
+    Live(PathBuf),
+    /// There is no such group.
+    #[error("`admin.group`: there is no group `{0}` (create it, or set \"\" for the daemon's own)")]
+    NoGroup(String),
+    /// The group is none of the daemon's.
+    #[error(
+        "`admin.group`: `{0}` is none of the daemon's own groups (add the daemon's user to it, or set \"\")"
+    )]
+    ForeignGroup(String),
+    /// The system refused.
+    #[error("cannot {doing} {}", path.display())]
+    System {
+        /// What, as in "cannot …".
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The socket, bound and in place. Dropping it removes its file, if that is still the same one.
+#[derive(Debug)]
+pub struct Bound {
+    listener: UnixListener,
+    policy: Policy,
+    _file: SocketFile,
+}
+
+impl Bound {
+    /// Where connections come from.
+    pub(super) fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+
+    /// Whom the daemon obeys.
+    pub(super) fn policy(&self) -> Policy {
+        self.policy
+    }
+}
+
+/// Binds the socket; needs a runtime. A stale socket is replaced, a live one and everything else left
+/// alone.
+///
+/// # Errors
+/// One of [`SocketError`], with nothing changed.
+pub fn bind(config: &Admin) -> Result<Bound, SocketError> {
+    let path = config.socket.as_path();
+    let group = admin_group(config.group.as_deref())?;
+    let folder = Folder::lock(path)?;
+    refuse_if_taken(path)?;
+    let private = PrivateFolder::make_in(&folder.path)?;
+    let fresh = private.socket();
+    let listener = StdListener::bind(&fresh).map_err(failed("bind", &fresh))?;
+    chown(&fresh, None, Some(group))
+        .map_err(|error| failed("set the group of", &fresh)(error.into()))?;
+    fs::set_permissions(&fresh, Permissions::from_mode(config.mode & 0o777))
+        .map_err(failed("set the mode of", &fresh))?;
+    listener
+        .set_nonblocking(true)
+        .map_err(failed("listen on", path))?;
+    let listener = UnixListener::from_std(listener).map_err(failed("listen on", path))?;
+    let file = SocketFile::identify(&fresh, path)?;
+    fs::rename(&fresh, path).map_err(failed("make the admin socket", path))?;
+    let policy = Policy {
+        own_uid: geteuid().as_raw(),
+        group: group.as_raw(),
+    };
+    Ok(Bound {
+        listener,
+        policy,
+        _file: file,
+    })
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SocketError {
+    let path = path.to_owned();
+    move |source| SocketError::System {
+        doing,
+        path,
+        source,
+    }
+}
+
+//----- The group -----
+
+/// The named group, if it is one of the daemon's own; without a name, its primary one.
+fn admin_group(name: Option<&str>) -> Result<Gid, SocketError> {
+    let Some(name) = name else {
+        return Ok(getegid());
+    };
+    let group = Group::from_name(name).ok().flatten();
+    let gid = group
+        .ok_or_else(|| SocketError::NoGroup(name.to_owned()))?
+        .gid;
+    let own = getegid() == gid || getgroups().is_ok_and(|groups| groups.contains(&gid));
+    if own {
+        Ok(gid)
+    } else {
+        Err(SocketError::ForeignGroup(name.to_owned()))
+    }
+}
+
+//----- What is at the path -----
+
+/// Anything but nothing and a stale socket is an error.
+fn refuse_if_taken(path: &Path) -> Result<(), SocketError> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("look at", path)(error)),
+    };
+    if !found.file_type().is_socket() {
+        return Err(SocketError::NotASocket(path.to_owned()));
+    }
+    match knock(path) {
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(()),
+        // EAGAIN: somebody listens, with a full backlog
+        Ok(()) | Err(Errno::EAGAIN) => Err(SocketError::Live(path.to_owned())),
+        Err(error) => Err(failed("tell whether anybody listens on", path)(
+            error.into(),
+        )),
+    }
+}
+
+/// Connects without waiting.
+fn knock(path: &Path) -> Result<(), Errno> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let end = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(end.as_raw_fd(), &UnixAddr::new(path)?)
+}
+
+//----- Folders -----
+
+/// The folder of the socket, locked among daemons (flock on the folder itself leaves no file).
+struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Waits up to a second: the others hold the lock for as long as a bind takes.
+    fn lock(socket: &Path) -> Result<Self, SocketError> {
+        let parent = socket
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let path = parent.unwrap_or(Path::new(".")).to_owned();
+        let lock = match File::open(&path) {
+            Ok(folder) => folder,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(SocketError::NoFolder {
+                    socket: socket.to_owned(),
+                    folder: path,
+                });
+            }
+            Err(error) => return Err(failed("open the admin socket's folder", &path)(error)),
+        };
+        for _ in 0..100 {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { path, _lock: lock }),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+                Err(TryLockError::Error(error)) => {
+                    return Err(failed("lock the admin socket's folder", &path)(error));
+                }
+            }
+        }
+        let busy = io::Error::new(io::ErrorKind::WouldBlock, "another process keeps it locked");
+        Err(failed("lock the admin socket's folder", &path)(busy))
+    }
+}
+
+/// A folder beside the socket that nobody else can enter; gone when dropped.
+struct PrivateFolder(PathBuf);
+
+impl PrivateFolder {
+    fn make_in(folder: &Path) -> Result<Self, SocketError> {
+        // short: a socket's path has 107 bytes at most
+        let path = folder.join(format!(".{:08x}", rand::random::<u32>()));
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(failed("make the admin socket in folder", folder))?;
+        Ok(Self(path))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("s")
+    }
+}
+
+impl Drop for PrivateFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.socket());
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Removes the socket's file when dropped, unless another took its place.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    /// Reads the identity where the file is now; `path` is where it will be.
+    fn identify(now_at: &Path, path: &Path) -> Result<Self, SocketError> {
+        let found = fs::symlink_metadata(now_at).map_err(failed("look at", now_at))?;
+        Ok(Self {
+            path: path.to_owned(),
+            identity: (found.dev(), found.ino()),
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let found = fs::symlink_metadata(&self.path).map(|found| (found.dev(), found.ino()));
+        if found.is_ok_and(|identity| identity == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream as StdStream;
+
+    fn config(socket: PathBuf) -> Admin {
+        Admin {
+            socket,
+            mode: 0o660,
+            group: None,
+        }
+    }
+
+    fn names_in(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn the_socket_has_its_mode_and_group_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let bound = bind(&config(path.clone())).unwrap();
+        let found = fs::symlink_metadata(&path).unwrap();
+        assert!(found.file_type().is_socket());
+        assert_eq!(found.permissions().mode() & 0o777, 0o660);
+        assert_eq!(found.gid(), getegid().as_raw());
+        assert_eq!(names_in(dir.path()), ["admin.sock"]);
+        StdStream::connect(&path).unwrap();
+        drop(bound);
+        assert_eq!(names_in(dir.path()), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        drop(StdListener::bind(&path).unwrap());
+        let _bound = bind(&config(path.clone())).unwrap();
+        StdStream::connect(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_live_socket_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let first = bind(&config(path.clone())).unwrap();
+        let inode = fs::symlink_metadata(&path).unwrap().ino();
+        let second = bind(&config(path.clone()));
+        assert!(matches!(second, Err(SocketError::Live(taken)) if taken == path));
+        assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), inode);
+        assert_eq!(names_in(dir.path()), ["admin.sock"]);
+        drop(first);
+    }
+
+    #[tokio::test]
+    async fn a_live_socket_with_a_full_backlog_is_live() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let end = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+        nix::sys::socket::bind(end.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+        nix::sys::socket::listen(&end, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let _waiting = StdStream::connect(&path).unwrap();
+        assert_eq!(knock(&path), Err(Errno::EAGAIN));
+        assert!(matches!(bind(&config(path)), Err(SocketError::Live(_))));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_a_socket_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "precious").unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        for path in [&file, &link] {
+            let refused = bind(&config(path.clone()));
+            assert!(matches!(&refused, Err(SocketError::NotASocket(there)) if there == path));
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[tokio::test]
+    async fn a_missing_folder_and_foreign_groups_are_named() {
+        let missing = bind(&config("/nonexistent/ddnsd/admin.sock".into())).unwrap_err();
+        assert_eq!(
+            missing.to_string(),
+            "cannot make the admin socket /nonexistent/ddnsd/admin.sock: folder /nonexistent/ddnsd \
+             does not exist (create it, or set `admin.socket` elsewhere)"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(dir.path().join("admin.sock"));
+        config.group = Some("no-such-group".into());
+        assert!(
+            matches!(bind(&config), Err(SocketError::NoGroup(name)) if name == "no-such-group")
+        );
+        assert_eq!(names_in(dir.path()), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn at_the_end_a_socket_that_took_our_place_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let bound = bind(&config(path.clone())).unwrap();
+        fs::remove_file(&path).unwrap();
+        let _other = StdListener::bind(&path).unwrap();
+        drop(bound);
+        StdStream::connect(&path).unwrap();
+    }
+}

@@ -1,0 +1,192 @@
+//! What both ends of the admin socket do before and below the RPC: a preamble each way that stays
+//! readable whatever the RPC becomes (the daemon speaks first), then length-delimited JSON frames.
+
+use crate::{PROTOCOL, Protocol};
+use serde::{Deserialize, Serialize};
+use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_serde::formats::Json;
+use tokio_util::codec::LengthDelimitedCodec;
+
+/// The longest frame either end sends or takes, bytes.
+pub const MAX_FRAME: usize = 4 << 20;
+
+const MAGIC: [u8; 4] = *b"DDNA";
+
+/// What an end says of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Go on.
+    Welcome,
+    /// You may not administer; nothing more will be read from you.
+    Denied,
+    /// A status of a later version.
+    Unknown(u8),
+}
+
+/// The first bytes of each end: magic (4), status (1), uid (4), major (2), minor (2), length (1) and
+/// text of the program's version, numbers big-endian.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preamble {
+    /// What the sender says of the receiver.
+    pub status: Status,
+    /// The receiver's uid as the sender's kernel sees it; clients send 0.
+    pub uid: u32,
+    /// The RPC's version that the sender speaks.
+    pub protocol: Protocol,
+    /// The sender's own version, for people; 255 bytes are sent of it at most.
+    pub version: String,
+}
+
+/// Why there is no preamble.
+#[derive(Debug, thiserror::Error)]
+pub enum PreambleError {
+    /// The other end is something else.
+    #[error("what it sends is not ddnsd's protocol")]
+    Foreign,
+    /// The connection broke or ended.
+    #[error("the connection broke")]
+    Broken(#[from] io::Error),
+}
+
+impl Preamble {
+    /// A preamble of a program of this build.
+    pub fn new(status: Status, uid: u32, version: &str) -> Self {
+        Self {
+            status,
+            uid,
+            protocol: PROTOCOL,
+            version: version.to_owned(),
+        }
+    }
+
+    /// Sends it.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn send(&self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        to.write_all(&self.encode()).await?;
+        to.flush().await
+    }
+
+    /// Reads the other end's. The caller bounds the time.
+    ///
+    /// # Errors
+    /// It is none, or the connection broke.
+    pub async fn receive(from: &mut (impl AsyncRead + Unpin)) -> Result<Self, PreambleError> {
+        let mut magic = [0; MAGIC.len()];
+        from.read_exact(&mut magic).await?;
+        if magic != MAGIC {
+            return Err(PreambleError::Foreign);
+        }
+        let status = Status::from_byte(from.read_u8().await?);
+        let uid = from.read_u32().await?;
+        let protocol = Protocol {
+            major: from.read_u16().await?,
+            minor: from.read_u16().await?,
+        };
+        let mut version = vec![0; usize::from(from.read_u8().await?)];
+        from.read_exact(&mut version).await?;
+        let version = String::from_utf8_lossy(&version).into_owned();
+        Ok(Self {
+            status,
+            uid,
+            protocol,
+            version,
+        })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let version = self.version.as_bytes();
+        let length = u8::try_from(version.len()).unwrap_or(u8::MAX);
+        let mut bytes = Vec::from(MAGIC);
+        bytes.push(self.status.byte());
+        bytes.extend(self.uid.to_be_bytes());
+        bytes.extend(self.protocol.major.to_be_bytes());
+        bytes.extend(self.protocol.minor.to_be_bytes());
+        bytes.push(length);
+        bytes.extend(version.iter().take(usize::from(length)));
+        bytes
+    }
+}
+
+impl Status {
+    fn byte(self) -> u8 {
+        match self {
+            Status::Welcome => 0,
+            Status::Denied => 1,
+            Status::Unknown(byte) => byte,
+        }
+    }
+
+    fn from_byte(byte: u8) -> Self {
+        match byte {
+            0 => Status::Welcome,
+            1 => Status::Denied,
+            other => Status::Unknown(other),
+        }
+    }
+}
+
+/// The RPC's messages over a byte stream, in from the other end, out to it.
+pub type Frames<S, In, Out> = tarpc::serde_transport::Transport<S, In, Out, Json<In, Out>>;
+
+/// Wraps a stream whose preambles are through. A frame over [`MAX_FRAME`] ends the connection.
+pub fn frames<S, In, Out>(stream: S) -> Frames<S, In, Out>
+where
+    S: AsyncRead + AsyncWrite,
+    In: for<'de> Deserialize<'de>,
+    Out: Serialize,
+{
+    let framed = LengthDelimitedCodec::builder()
+        .max_frame_length(MAX_FRAME)
+        .new_framed(stream);
+    tarpc::serde_transport::new(framed, Json::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_preamble_arrives_as_it_was_sent() {
+        for status in [Status::Welcome, Status::Denied, Status::Unknown(9)] {
+            let sent = Preamble::new(status, 1000, "0.1.0");
+            let mut wire = Vec::new();
+            sent.send(&mut wire).await.unwrap();
+            assert_eq!(Preamble::receive(&mut wire.as_slice()).await.unwrap(), sent);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_bytes_of_a_preamble_never_change() {
+        let mut wire = Vec::new();
+        let preamble = Preamble {
+            status: Status::Denied,
+            uid: 0x0102_0304,
+            protocol: Protocol { major: 5, minor: 6 },
+            version: "v".into(),
+        };
+        preamble.send(&mut wire).await.unwrap();
+        assert_eq!(wire, b"DDNA\x01\x01\x02\x03\x04\x00\x05\x00\x06\x01v");
+    }
+
+    #[tokio::test]
+    async fn a_long_version_is_cut() {
+        let mut wire = Vec::new();
+        Preamble::new(Status::Welcome, 0, &"v".repeat(300))
+            .send(&mut wire)
+            .await
+            .unwrap();
+        let back = Preamble::receive(&mut wire.as_slice()).await.unwrap();
+        assert_eq!(back.version.len(), 255);
+    }
+
+    #[tokio::test]
+    async fn another_protocol_is_told_from_an_early_end() {
+        let foreign = Preamble::receive(&mut b"GET / HTTP/1.1\r\n".as_slice()).await;
+        assert!(matches!(foreign, Err(PreambleError::Foreign)));
+        let short = Preamble::receive(&mut b"DDNA\0".as_slice()).await;
+        assert!(matches!(short, Err(PreambleError::Broken(_))));
+    }
+}
