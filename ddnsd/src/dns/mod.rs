@@ -1,1 +1,186 @@
-//! (being written)
+//! The exit to DNS. In: a host's records as they should be. Out: whether the primary acknowledged
+//! them. Many changes of a zone travel in one message; callers know nothing of it.
+
+mod answer;
+mod doubt;
+mod error;
+mod message;
+mod tcp;
+mod transport;
+mod tsig;
+mod waiting;
+mod zone_queue;
+
+pub use error::{DnsError, Refusal};
+
+use crate::clock::Clock;
+use crate::config::Rfc2136;
+use crate::counters::DnsCounters;
+use crate::model::name::Zone;
+use crate::model::record::RecordChange;
+use doubt::Doubt;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use transport::Transport;
+use zone_queue::{NotTaken, ZoneQueue};
+
+/// The handle for publishing. Clones share everything.
+#[derive(Clone)]
+pub struct Dns {
+    config: Arc<Rfc2136>,
+    counters: Arc<DnsCounters>,
+    clock: Clock,
+    doubt: Arc<Doubt>,
+    zones: Arc<Zones>,
+}
+
+/// Which changes go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Somebody waits for it. Answered at once while the zone is down.
+    Fresh,
+    /// Sweeps and repetitions. Waits for the next try while the zone is down.
+    Background,
+}
+
+/// What became of a change.
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum Published {
+    /// The primary has applied it.
+    Acknowledged {
+        /// An earlier message about the host ended without an answer, and may be applied yet: the
+        /// caller asserts the host once more, 2 × [`Dns::timeout`] from now.
+        doubtful_before: bool,
+    },
+    /// The primary has, provably, not applied it.
+    Refused(DnsError),
+    /// Nothing believable was said, or nothing was sent ([`DnsError::Down`],
+    /// [`DnsError::Overloaded`]): it may be applied, now or yet.
+    Unknown(DnsError),
+}
+
+/// How publishing to a zone goes.
+#[derive(Clone, Debug)]
+pub struct ZoneHealth {
+    /// The zone.
+    pub zone: Zone,
+    /// It does not answer, and is tried again with growing pauses, up to 15 s.
+    pub down: bool,
+    /// The last failure since publishing to it began; forgotten after a minute without changes.
+    pub last_error: Option<DnsError>,
+    /// Changes that wait.
+    pub queued: usize,
+}
+
+/// The zones that are published to at the moment, each with its worker.
+#[derive(Default)]
+struct Zones(Mutex<HashMap<Zone, Arc<ZoneQueue>>>);
+
+impl Zones {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Zone, Arc<ZoneQueue>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an ended queue out, unless another has its place already.
+    fn forget(&self, zone: &Zone, ended: &Arc<ZoneQueue>) {
+        let mut zones = self.lock();
+        if zones
+            .get(zone)
+            .is_some_and(|queue| Arc::ptr_eq(queue, ended))
+        {
+            zones.remove(zone);
+        }
+    }
+}
+
+/// A worker at work. However it ends, nobody is left waiting for it.
+struct Worker {
+    zone: Zone,
+    queue: Arc<ZoneQueue>,
+    zones: Arc<Zones>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.zones.forget(&self.zone, &self.queue);
+    }
+}
+
+impl Dns {
+    /// A handle; nothing is sent before the first change. Needs tokio's runtime from then on.
+    pub fn new(config: Rfc2136, counters: Arc<DnsCounters>, clock: Clock) -> Self {
+        Self {
+            config: Arc::new(config),
+            counters,
+            clock,
+            doubt: Arc::default(),
+            zones: Arc::default(),
+        }
+    }
+
+    /// Makes DNS hold what the change says, together with whatever else waits for the zone. Each
+    /// message has [`Self::timeout`]; a change may wait for one before its own. Dropping the future
+    /// cuts nothing off: the change is sent all the same.
+    /// Changes of one host are sent in the order of these calls, never in one message.
+    pub async fn publish(&self, change: RecordChange, lane: Lane) -> Published {
+        let zone = change.zone.clone();
+        let mut change = change;
+        loop {
+            let queue = match self.queue(&zone) {
+                Ok(queue) => queue,
+                Err(error) => return Published::Unknown(error),
+            };
+            change = match queue.push(change, lane) {
+                Ok(outcome) => {
+                    let broken_off = |_| Published::Unknown(DnsError::BrokenOff { zone });
+                    return outcome.await.unwrap_or_else(broken_off);
+                }
+                Err(NotTaken::Failed(error)) => return Published::Unknown(error),
+                // its worker ends at this moment
+                Err(NotTaken::Closed(change)) => {
+                    self.zones.forget(&zone, &queue);
+                    change
+                }
+            };
+        }
+    }
+
+    /// The zone's queue, with a worker.
+    fn queue(&self, zone: &Zone) -> Result<Arc<ZoneQueue>, DnsError> {
+        let mut zones = self.zones.lock();
+        if let Some(queue) = zones.get(zone) {
+            return Ok(Arc::clone(queue));
+        }
+        let transport = Transport::new(zone, &self.config, Arc::clone(&self.counters), self.clock)?;
+        let doubt = Arc::clone(&self.doubt);
+        let queue = Arc::new(ZoneQueue::new(zone.clone(), transport, self.clock, doubt));
+        zones.insert(zone.clone(), Arc::clone(&queue));
+        let worker = Worker {
+            zone: zone.clone(),
+            queue: Arc::clone(&queue),
+            zones: Arc::clone(&self.zones),
+        };
+        tokio::spawn(async move { worker.queue.run().await });
+        Ok(queue)
+    }
+
+    /// The zones that were published to in the last minute.
+    pub fn zones(&self) -> Vec<ZoneHealth> {
+        let mut zones: Vec<_> = self
+            .zones
+            .lock()
+            .values()
+            .map(|queue| queue.health())
+            .collect();
+        zones.sort_by(|a, b| a.zone.cmp(&b.zone));
+        zones
+    }
+
+    /// How long one message may take, retries included.
+    pub fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+}

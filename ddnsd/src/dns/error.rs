@@ -1,0 +1,299 @@
+//! Why a change is not, or not known to be, in DNS. In: what the name server said. Out: one
+//! sentence with the likely cause.
+
+use crate::model::name::Zone;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::rdata::tsig::TsigError;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why publishing failed. Cheap to clone: the hosts of one message share it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DnsError {
+    /// The server answered, authentically, that it did not apply the update.
+    #[error("name server {server} refused the update of zone `{zone}`: {refusal}")]
+    Refused {
+        /// Which server.
+        server: SocketAddr,
+        /// Which zone.
+        zone: Zone,
+        /// What it said.
+        refusal: Refusal,
+    },
+    /// Something answered in the server's name, and could not show that it knows the key.
+    #[error(
+        "name server {server} gave an unsigned answer to the update of zone `{zone}`: {refusal}"
+    )]
+    Unverified {
+        /// Which server.
+        server: SocketAddr,
+        /// Which zone.
+        zone: Zone,
+        /// What it said, to be taken as a hint only.
+        refusal: Refusal,
+    },
+    /// Nothing believable came back in time.
+    #[error(
+        "name server {server} did not answer the update of zone `{zone}` within {} s (is it \
+         running, and reachable by UDP and TCP?)", .timeout.as_secs_f32()
+    )]
+    NoAnswer {
+        /// Which server.
+        server: SocketAddr,
+        /// Which zone.
+        zone: Zone,
+        /// How long was waited.
+        timeout: Duration,
+    },
+    /// The network refused or broke off.
+    #[error("cannot reach name server {server} to update zone `{zone}` (is it running?)")]
+    Unreachable {
+        /// Which server.
+        server: SocketAddr,
+        /// Which zone.
+        zone: Zone,
+        /// What the system says.
+        source: Arc<io::Error>,
+    },
+    /// An earlier message had no answer, and the server is given time; nothing was sent.
+    #[error(
+        "name server {server} is down for zone `{zone}`, so nothing was sent (the change is kept \
+         and sent when the server answers again)"
+    )]
+    Down {
+        /// Which server.
+        server: SocketAddr,
+        /// Which zone.
+        zone: Zone,
+    },
+    /// Too much waits for the zone already; nothing was sent.
+    #[error("too many changes wait for zone `{zone}`, so nothing was sent (try again later)")]
+    Overloaded {
+        /// Which zone.
+        zone: Zone,
+    },
+    /// The key cannot be used; nothing was sent.
+    #[error("cannot sign updates of zone `{zone}`: the key's name `{key}` is not a DNS name")]
+    BadKeyName {
+        /// Which zone.
+        zone: Zone,
+        /// The key's name.
+        key: String,
+    },
+    /// The task that publishes the zone ended early: the daemon stops, or has a bug.
+    #[error("publishing to zone `{zone}` was broken off (the change is sent again later)")]
+    BrokenOff {
+        /// Which zone.
+        zone: Zone,
+    },
+}
+
+impl DnsError {
+    /// What the server said, if it said something: with or without a signature.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            DnsError::Refused { refusal, .. } | DnsError::Unverified { refusal, .. } => {
+                Some(refusal)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a name server said instead of "done".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The answer's RCODE.
+    pub(super) rcode: ResponseCode,
+    /// The error in its TSIG record.
+    pub(super) tsig: Option<TsigError>,
+    /// The server's clock, seconds since 1970, which it tells with BADTIME.
+    pub(super) server_time: Option<i64>,
+    /// The key that the request was signed with.
+    pub(super) key: Option<Arc<str>>,
+}
+
+impl Refusal {
+    /// Whether it would be the same for any other update of the zone: RFC 8945, 5.2 checks the
+    /// signature before anything of the message is looked at. BADKEY is not among these: Knot says
+    /// so when a policy forbids one name.
+    pub(super) fn concerns_every_host(&self) -> bool {
+        matches!(
+            self.tsig,
+            Some(TsigError::BadSig | TsigError::BadTime | TsigError::BadTrunc)
+        )
+    }
+
+    fn hint(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(key) = &self.key else {
+            return f.write_str(unsigned_hint(self.rcode));
+        };
+        match (self.rcode, self.tsig) {
+            (_, Some(TsigError::BadSig)) => {
+                write!(
+                    f,
+                    "is the secret of TSIG key `{key}` the same on both sides?"
+                )
+            }
+            (_, Some(TsigError::BadKey)) => write!(
+                f,
+                "does it know TSIG key `{key}` with this algorithm, and does its policy let the \
+                 key update this name?"
+            ),
+            (_, Some(TsigError::BadTime)) => self.clock_hint(f),
+            (_, Some(TsigError::BadTrunc)) => f.write_str("it demands a longer MAC than it got"),
+            (ResponseCode::NoError, _) => {
+                write!(
+                    f,
+                    "a success that is not signed with TSIG key `{key}` is not believed"
+                )
+            }
+            (ResponseCode::NotAuth, _) => write!(
+                f,
+                "is it primary for this zone, and does it know the TSIG key `{key}`?"
+            ),
+            (ResponseCode::Refused, _) => write!(
+                f,
+                "does it know TSIG key `{key}` with the same secret and clock, and does its \
+                 policy let the key update this name?"
+            ),
+            (rcode, _) => f.write_str(unsigned_hint(rcode)),
+        }
+    }
+
+    fn clock_hint(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self
+            .server_time
+            .and_then(|at| jiff::Timestamp::from_second(at).ok())
+        {
+            Some(at) => write!(
+                f,
+                "the clocks differ by more than 300 s; the server's said {at}"
+            ),
+            None => f.write_str("the clocks differ by more than 300 s"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    /// `NOTAUTH/BADSIG (is the secret …?)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_rcode(self.rcode, f)?;
+        match self.tsig {
+            Some(TsigError::BadSig) => f.write_str("/BADSIG")?,
+            Some(TsigError::BadKey) => f.write_str("/BADKEY")?,
+            Some(TsigError::BadTime) => f.write_str("/BADTIME")?,
+            Some(TsigError::BadTrunc) => f.write_str("/BADTRUNC")?,
+            Some(TsigError::Unknown(code)) => write!(f, "/TSIG error {code}")?,
+            None => {}
+        }
+        f.write_str(" (")?;
+        self.hint(f)?;
+        f.write_str(")")
+    }
+}
+
+fn unsigned_hint(rcode: ResponseCode) -> &'static str {
+    match rcode {
+        ResponseCode::FormErr => "it did not understand the update",
+        ResponseCode::ServFail => {
+            "its log says why; often the zone's file or journal cannot be written"
+        }
+        ResponseCode::NotImp => "it takes no dynamic updates",
+        ResponseCode::Refused => "does its policy let this address send unsigned updates?",
+        ResponseCode::YXRRSet => "a CNAME stands at the name; remove it from the zone",
+        ResponseCode::NotAuth => "is it primary for this zone, and does it demand a TSIG key?",
+        ResponseCode::NotZone => "the name does not lie in the zone",
+        _ => "its log may say why",
+    }
+}
+
+/// The name as RFCs and other programs write it.
+fn write_rcode(rcode: ResponseCode, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(match rcode {
+        ResponseCode::NoError => "NOERROR",
+        ResponseCode::FormErr => "FORMERR",
+        ResponseCode::ServFail => "SERVFAIL",
+        ResponseCode::NXDomain => "NXDOMAIN",
+        ResponseCode::NotImp => "NOTIMP",
+        ResponseCode::Refused => "REFUSED",
+        ResponseCode::YXDomain => "YXDOMAIN",
+        ResponseCode::YXRRSet => "YXRRSET",
+        ResponseCode::NXRRSet => "NXRRSET",
+        ResponseCode::NotAuth => "NOTAUTH",
+        ResponseCode::NotZone => "NOTZONE",
+        other => return write!(f, "RCODE {}", u16::from(other)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sentence(rcode: ResponseCode, tsig: Option<TsigError>, key: Option<&str>) -> String {
+        let server_time = matches!(tsig, Some(TsigError::BadTime)).then_some(1_795_000_000);
+        let refusal = Refusal {
+            rcode,
+            tsig,
+            server_time,
+            key: key.map(Into::into),
+        };
+        let (server, zone) = (
+            "127.0.0.1:53".parse().unwrap(),
+            Zone::parse("example.org").unwrap(),
+        );
+        DnsError::Refused {
+            server,
+            zone,
+            refusal,
+        }
+        .to_string()
+    }
+
+    #[test]
+    fn a_refusal_names_server_zone_code_and_likely_cause() {
+        assert_eq!(
+            sentence(ResponseCode::NotAuth, None, Some("k")),
+            "name server 127.0.0.1:53 refused the update of zone `example.org`: NOTAUTH (is it \
+             primary for this zone, and does it know the TSIG key `k`?)"
+        );
+        assert_eq!(
+            sentence(ResponseCode::YXRRSet, None, None),
+            "name server 127.0.0.1:53 refused the update of zone `example.org`: YXRRSET (a CNAME \
+             stands at the name; remove it from the zone)"
+        );
+    }
+
+    #[test]
+    fn a_tsig_error_is_told_by_name_badtime_with_the_servers_clock() {
+        let text = sentence(ResponseCode::NotAuth, Some(TsigError::BadTime), Some("k"));
+        assert!(
+            text.ends_with(
+                "NOTAUTH/BADTIME (the clocks differ by more than 300 s; the server's said \
+             2026-11-18T11:06:40Z)"
+            ),
+            "{text}"
+        );
+        let text = sentence(ResponseCode::NotAuth, Some(TsigError::BadSig), Some("k"));
+        assert!(
+            text.contains("NOTAUTH/BADSIG (is the secret of TSIG key `k`"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn only_errors_of_the_signature_itself_concern_every_host() {
+        let with = |tsig| Refusal {
+            rcode: ResponseCode::NotAuth,
+            tsig,
+            server_time: None,
+            key: Some("k".into()),
+        };
+        assert!(with(Some(TsigError::BadSig)).concerns_every_host());
+        assert!(!with(Some(TsigError::BadKey)).concerns_every_host());
+        assert!(!with(None).concerns_every_host());
+    }
+}

@@ -1,0 +1,281 @@
+//! In: an unsigned UPDATE message. Out: what the name server made of it, within `dns_timeout`.
+//! UDP first, from a fresh port with a fresh id; TCP for the second try, for what is too long and
+//! for what was truncated. TCP connections are kept, and replaced when the server has closed them.
+
+use super::answer::{Answer, Expected, Signature, judge};
+use super::error::{DnsError, Refusal};
+use super::tcp::{Connection, Connections};
+use super::tsig::Signer;
+use crate::clock::Clock;
+use crate::config::{DnsTransport, Rfc2136};
+use crate::counters::DnsCounters;
+use crate::model::name::Zone;
+use hickory_proto::rr::Name;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+
+/// The longest message that travels by UDP: fits any path's packets. PowerDNS drops longer ones.
+const MAX_UDP_BYTES: usize = 1232;
+/// Room for an answer by UDP. It copies at most what was sent.
+const UDP_ANSWER_BYTES: usize = 4096;
+
+/// The way to the name server for one zone.
+pub(super) struct Transport {
+    server: SocketAddr,
+    timeout: Duration,
+    mode: DnsTransport,
+    zone: Zone,
+    zone_name: Name,
+    key: Option<(Signer, Arc<str>)>,
+    counters: Arc<DnsCounters>,
+    clock: Clock,
+    connections: Connections,
+}
+
+/// How sending a message ended.
+#[must_use]
+pub(super) struct Sent {
+    /// Applied; refused or answered without a signature ([`DnsError::refusal`]); or not answered.
+    pub(super) outcome: Result<(), DnsError>,
+    /// Some copy of the message went out and was not answered: it may be applied yet.
+    pub(super) doubtful: bool,
+}
+
+/// How far sending a message has come; outlives a try that is cut by its time-out.
+#[derive(Default)]
+struct Progress {
+    sent: u64,
+    answered: u64,
+    /// What came by UDP without a signature; told if TCP does not help.
+    unverified: Option<Refusal>,
+}
+
+/// A message as it goes out: with its id, time and signature.
+struct Request {
+    id: u16,
+    bytes: Vec<u8>,
+    mac: Vec<u8>,
+}
+
+impl Transport {
+    /// A way for one zone, with the key that is meant for it.
+    ///
+    /// # Errors
+    /// [`DnsError::BadKeyName`].
+    pub(super) fn new(
+        zone: &Zone,
+        config: &Rfc2136,
+        counters: Arc<DnsCounters>,
+        clock: Clock,
+    ) -> Result<Self, DnsError> {
+        let key = config.keys.of(zone).map(|key| {
+            let bad_name = |_| DnsError::BadKeyName {
+                zone: zone.clone(),
+                key: key.name.clone(),
+            };
+            Ok((
+                Signer::new(key).map_err(bad_name)?,
+                key.name.as_str().into(),
+            ))
+        });
+        Ok(Self {
+            server: config.server,
+            timeout: config.timeout,
+            mode: config.transport,
+            zone: zone.clone(),
+            // a checked zone is a DNS name
+            zone_name: Name::from_ascii(zone.as_str()).unwrap_or_default(),
+            key: key.transpose()?,
+            counters,
+            clock,
+            connections: Connections::new(config.server),
+        })
+    }
+
+    /// Where messages go.
+    pub(super) fn server(&self) -> SocketAddr {
+        self.server
+    }
+
+    /// Sends a message about so many hosts and waits for what becomes of it.
+    pub(super) async fn send(&self, unsigned: &[u8], hosts: usize) -> Sent {
+        let mut progress = Progress::default();
+        let tries = timeout(self.timeout, self.tries(unsigned, &mut progress)).await;
+        let doubtful = progress.sent > progress.answered;
+        self.count(&progress, hosts);
+        let outcome = match (tries, progress.unverified) {
+            (Ok(Ok(answer)), _) => self.outcome(answer),
+            (_, Some(refusal)) => self.outcome(Answer::Unverified(refusal)),
+            (Ok(Err(error)), None) => Err(self.unreachable(error)),
+            (Err(_elapsed), None) => Err(self.no_answer()),
+        };
+        if matches!(outcome, Err(DnsError::Refused { .. })) {
+            self.counters.refused.add_one();
+        }
+        Sent { outcome, doubtful }
+    }
+
+    fn count(&self, progress: &Progress, hosts: usize) {
+        let hosts = u64::try_from(hosts).unwrap_or(u64::MAX);
+        self.counters.messages.add(progress.sent);
+        self.counters.hosts.add(progress.sent.saturating_mul(hosts));
+        self.counters
+            .unanswered
+            .add(progress.sent.saturating_sub(progress.answered));
+    }
+
+    fn outcome(&self, answer: Answer) -> Result<(), DnsError> {
+        let (server, zone) = (self.server, self.zone.clone());
+        match answer {
+            Answer::Done => Ok(()),
+            Answer::Refused(refusal) => Err(DnsError::Refused {
+                server,
+                zone,
+                refusal,
+            }),
+            Answer::Unverified(refusal) => Err(DnsError::Unverified {
+                server,
+                zone,
+                refusal,
+            }),
+            Answer::Truncated | Answer::Foreign(_) => Err(self.no_answer()),
+        }
+    }
+
+    fn unreachable(&self, error: io::Error) -> DnsError {
+        let (server, zone) = (self.server, self.zone.clone());
+        DnsError::Unreachable {
+            server,
+            zone,
+            source: Arc::new(error),
+        }
+    }
+
+    fn no_answer(&self) -> DnsError {
+        let (server, zone) = (self.server, self.zone.clone());
+        DnsError::NoAnswer {
+            server,
+            zone,
+            timeout: self.timeout,
+        }
+    }
+
+    async fn tries(&self, unsigned: &[u8], progress: &mut Progress) -> io::Result<Answer> {
+        let mut request = self.prepare(unsigned)?;
+        if self.mode == DnsTransport::Auto && request.bytes.len() <= MAX_UDP_BYTES {
+            // a lost datagram leaves most of the time for TCP
+            match timeout(self.timeout / 3, self.by_udp(&request, progress)).await {
+                Ok(Ok(answer @ (Answer::Done | Answer::Refused(_)))) => return Ok(answer),
+                Ok(Ok(Answer::Unverified(refusal))) => progress.unverified = Some(refusal),
+                Ok(Ok(Answer::Truncated | Answer::Foreign(_)) | Err(_)) | Err(_) => {}
+            }
+            request = self.prepare(unsigned)?;
+        }
+        self.by_tcp(&request, progress).await
+    }
+
+    fn prepare(&self, unsigned: &[u8]) -> io::Result<Request> {
+        let id: u16 = rand::random();
+        let mut bytes = Vec::with_capacity(unsigned.len() + 256);
+        bytes.extend_from_slice(&id.to_be_bytes());
+        bytes.extend_from_slice(unsigned.get(2..).unwrap_or_default());
+        let mac = match &self.key {
+            Some((signer, _)) => signer
+                .sign(&mut bytes, self.seconds())
+                .map_err(io::Error::other)?,
+            None => Vec::new(),
+        };
+        Ok(Request { id, bytes, mac })
+    }
+
+    fn seconds(&self) -> u64 {
+        u64::try_from(self.clock.now().wall.0 / 1000).unwrap_or(0)
+    }
+
+    fn judge(&self, bytes: &[u8], request: &Request, progress: &mut Progress) -> Answer {
+        let signature = self.key.as_ref().map(|(signer, key)| Signature {
+            signer,
+            key,
+            request_mac: &request.mac,
+            now: self.seconds(),
+        });
+        let answer = judge(
+            bytes,
+            &Expected {
+                id: request.id,
+                zone: &self.zone_name,
+                signature,
+            },
+        );
+        match &answer {
+            Answer::Done | Answer::Refused(_) | Answer::Truncated => progress.answered += 1,
+            Answer::Unverified(_) => {}
+            Answer::Foreign(reason) => {
+                self.counters.dropped.add_one();
+                tracing::debug!(server = %self.server, zone = %self.zone, reason, "answer dropped");
+            }
+        }
+        answer
+    }
+
+    /// One datagram, and the first answer to it that is not foreign.
+    async fn by_udp(&self, request: &Request, progress: &mut Progress) -> io::Result<Answer> {
+        let any: IpAddr = match self.server {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((any, 0)).await?;
+        // connected: the kernel drops what comes from another address
+        socket.connect(self.server).await?;
+        progress.sent += 1;
+        socket.send(&request.bytes).await?;
+        let mut buffer = vec![0; UDP_ANSWER_BYTES];
+        loop {
+            let length = socket.recv(&mut buffer).await?;
+            let bytes = buffer.get(..length).unwrap_or_default();
+            let answer = self.judge(bytes, request, progress);
+            if !matches!(answer, Answer::Foreign(_)) {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// By a kept connection or a new one; once more by a new one if the server closes it.
+    async fn by_tcp(&self, request: &Request, progress: &mut Progress) -> io::Result<Answer> {
+        let connection = self.connections.any().await?;
+        match self.converse(connection, request, progress).await {
+            Err(_closed) => {
+                let fresh = self.connections.fresh().await?;
+                self.converse(fresh, request, progress).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Asks, and keeps the connection if the server talks sense on it.
+    async fn converse(
+        &self,
+        mut connection: Connection,
+        request: &Request,
+        progress: &mut Progress,
+    ) -> io::Result<Answer> {
+        progress.sent += 1;
+        self.counters.tcp.add_one();
+        connection.write(&request.bytes).await?;
+        loop {
+            let bytes = connection.read().await?;
+            match self.judge(&bytes, request, progress) {
+                Answer::Foreign(_) => {}
+                Answer::Truncated => return Err(io::Error::other("truncated answer by TCP")),
+                answer => {
+                    self.connections.keep(connection);
+                    return Ok(answer);
+                }
+            }
+        }
+    }
+}

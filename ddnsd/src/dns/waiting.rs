@@ -1,0 +1,425 @@
+//! What waits for one zone, and which of it goes next. In: changes as they come, and how messages
+//! ended. Out: batches. Pure: no I/O, the time is an argument.
+
+use super::error::DnsError;
+use super::message::{MAX_BYTES, MAX_NAMES, size_limit};
+use super::{Lane, Published};
+use crate::model::host::HostId;
+use crate::model::record::RecordChange;
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Changes that may wait in a lane.
+const MAX_WAITING: usize = 10_000;
+/// Messages in flight. Only a full one joins another: BIND pays per message, so waiting for more
+/// names is cheaper; Knot answers 10 ms late whatever the size, so full ones need not wait.
+const MAX_OUT: usize = 4;
+/// Hosts that are remembered as refused. Beyond, one more split finds the next one again.
+const MAX_ALONE: usize = 100_000;
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const LAST_BACKOFF: Duration = Duration::from_secs(15);
+
+/// A change on its way, and who waits for its end.
+pub(super) struct Job {
+    /// What to assert.
+    pub(super) change: RecordChange,
+    /// Which lane it came by.
+    pub(super) lane: Lane,
+    /// Where the outcome goes; nobody may be left to hear it.
+    pub(super) reply: oneshot::Sender<Published>,
+}
+
+/// What became of a change that was to wait.
+#[must_use]
+pub(super) enum Pushed {
+    /// It waits; the worker has something to do if `ready`.
+    Waits {
+        /// A message may start now.
+        ready: bool,
+    },
+    /// The zone is down; it was not taken.
+    Down,
+    /// The lane is full; it was not taken.
+    Full,
+    /// The worker has ended; here it is for the next one.
+    Closed(Job),
+}
+
+/// All that waits for a zone.
+#[derive(Default)]
+pub(super) struct Waiting {
+    fresh: VecDeque<Job>,
+    background: VecDeque<Job>,
+    /// Changes of hosts that have an earlier one waiting or in flight.
+    held: VecDeque<Job>,
+    /// Hosts that have a change in a lane or in flight.
+    hosts: HashSet<HostId>,
+    /// Hosts that were refused alone, and so travel alone until they succeed.
+    alone: HashSet<HostId>,
+    out: usize,
+    down: Option<Down>,
+    closed: bool,
+    /// The last failure.
+    pub(super) last_error: Option<DnsError>,
+}
+
+struct Down {
+    backoff: Duration,
+    retry_at: Instant,
+}
+
+impl Waiting {
+    /// Takes a change in, if it may wait.
+    pub(super) fn push(&mut self, job: Job, now: Instant) -> Pushed {
+        if self.closed {
+            return Pushed::Closed(job);
+        }
+        if matches!(job.lane, Lane::Fresh) && !self.takes_fresh(now) {
+            return Pushed::Down;
+        }
+        if self.lane(job.lane).len() >= MAX_WAITING || self.held.len() >= MAX_WAITING {
+            return Pushed::Full;
+        }
+        self.enqueue(job);
+        Pushed::Waits {
+            ready: self.may_start(),
+        }
+    }
+
+    /// While the zone is down, one fresh change may try it, when the back-off is over. Background
+    /// changes always wait: for the try that is out, or to be the next.
+    fn takes_fresh(&self, now: Instant) -> bool {
+        let Some(down) = &self.down else { return true };
+        down.retry_at <= now && self.out == 0 && self.len() == 0
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Job> {
+        match lane {
+            Lane::Fresh => &mut self.fresh,
+            Lane::Background => &mut self.background,
+        }
+    }
+
+    fn enqueue(&mut self, job: Job) {
+        if self.hosts.insert(job.change.host) {
+            self.lane(job.lane).push_back(job);
+        } else {
+            self.held.push_back(job);
+        }
+    }
+
+    fn may_start(&self) -> bool {
+        let in_lanes = self.fresh.len() + self.background.len();
+        let full = in_lanes >= MAX_NAMES && self.out < MAX_OUT && self.down.is_none();
+        in_lanes > 0 && (self.out == 0 || full)
+    }
+
+    /// The next message's changes, each of another host; none if nothing may start now. Fresh ones
+    /// come first, in their order; a host that was refused goes alone; so does a try of a zone
+    /// that is down. Each batch is ended by [`Self::message_ended`].
+    pub(super) fn take(&mut self) -> Vec<Job> {
+        let mut batch = Vec::new();
+        if !self.may_start() {
+            return batch;
+        }
+        let room = if self.down.is_some() { 1 } else { MAX_NAMES };
+        let mut bytes = 0;
+        while batch.len() < room {
+            let lane = if self.fresh.is_empty() {
+                &mut self.background
+            } else {
+                &mut self.fresh
+            };
+            let Some(job) = lane.pop_front() else { break };
+            bytes += size_limit(&job.change);
+            let alone = self.alone.contains(&job.change.host);
+            if !batch.is_empty() && (alone || bytes > MAX_BYTES) {
+                lane.push_front(job);
+                break;
+            }
+            batch.push(job);
+            if alone {
+                break;
+            }
+        }
+        self.out += 1;
+        batch
+    }
+
+    /// A host's change is over: what was held for it may follow.
+    pub(super) fn host_ended(&mut self, host: HostId) {
+        self.hosts.remove(&host);
+        let next = self.held.iter().position(|job| job.change.host == host);
+        if let Some(job) = next.and_then(|at| self.held.remove(at)) {
+            self.enqueue(job);
+        }
+    }
+
+    /// A batch that was taken is over.
+    pub(super) fn message_ended(&mut self) {
+        self.out = self.out.saturating_sub(1);
+    }
+
+    /// The host was refused with nobody beside it.
+    pub(super) fn refused_alone(&mut self, host: HostId) {
+        if self.alone.len() < MAX_ALONE {
+            self.alone.insert(host);
+        }
+    }
+
+    /// The host's change is in DNS.
+    pub(super) fn succeeded(&mut self, host: HostId) {
+        self.alone.remove(&host);
+    }
+
+    /// The server answered; says whether it had been down.
+    pub(super) fn answered(&mut self) -> bool {
+        self.down.take().is_some()
+    }
+
+    /// The server did not answer: the zone is down, for longer each time. Out: all that waited.
+    pub(super) fn unanswered(&mut self, now: Instant) -> Vec<Job> {
+        let backoff = self
+            .down
+            .as_ref()
+            .map_or(FIRST_BACKOFF, |down| down.backoff * 2);
+        let backoff = backoff.min(LAST_BACKOFF);
+        self.down = Some(Down {
+            backoff,
+            retry_at: now + backoff,
+        });
+        let waited: Vec<_> = self
+            .fresh
+            .drain(..)
+            .chain(self.background.drain(..))
+            .collect();
+        for job in &waited {
+            self.hosts.remove(&job.change.host);
+        }
+        waited.into_iter().chain(self.held.drain(..)).collect()
+    }
+
+    /// Ends the queue if it has nothing to do; says whether it did.
+    pub(super) fn close_if_idle(&mut self) -> bool {
+        self.closed = self.out == 0 && self.len() == 0;
+        self.closed
+    }
+
+    /// Ends the queue; whoever waits learns of it by the end of the reply channel.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.fresh.clear();
+        self.background.clear();
+        self.held.clear();
+    }
+
+    /// Whether the zone does not answer at the moment.
+    pub(super) fn is_down(&self) -> bool {
+        self.down.is_some()
+    }
+
+    /// Changes that wait.
+    pub(super) fn len(&self) -> usize {
+        self.fresh.len() + self.background.len() + self.held.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::model::name::{Fqdn, Zone};
+    use crate::model::record::WantedRecords;
+
+    fn job(host: i64, lane: Lane) -> Job {
+        let change = RecordChange {
+            host: HostId(host),
+            fqdn: Fqdn::parse(&format!("h{host}.example.org")).unwrap(),
+            zone: Zone::parse("example.org").unwrap(),
+            ttl: 60,
+            records: WantedRecords::default(),
+        };
+        Job {
+            change,
+            lane,
+            reply: oneshot::channel().0,
+        }
+    }
+
+    fn now() -> Instant {
+        Clock.now().mono
+    }
+
+    fn waits(waiting: &mut Waiting, host: i64, lane: Lane) -> bool {
+        matches!(waiting.push(job(host, lane), now()), Pushed::Waits { .. })
+    }
+
+    fn hosts(batch: &[Job]) -> Vec<i64> {
+        batch.iter().map(|job| job.change.host.0).collect()
+    }
+
+    fn end(waiting: &mut Waiting, batch: &[Job]) {
+        for job in batch {
+            waiting.host_ended(job.change.host);
+        }
+        waiting.message_ended();
+    }
+
+    #[test]
+    fn what_arrives_while_a_message_is_out_goes_with_the_next_fresh_first() {
+        let mut waiting = Waiting::default();
+        assert!(waits(&mut waiting, 1, Lane::Fresh));
+        let first = waiting.take();
+        for (host, lane) in [(2, Lane::Background), (3, Lane::Fresh), (4, Lane::Fresh)] {
+            assert!(waits(&mut waiting, host, lane));
+        }
+        assert!(
+            waiting.take().is_empty(),
+            "one is out, and no full one waits"
+        );
+        end(&mut waiting, &first);
+        assert_eq!(hosts(&waiting.take()), [3, 4, 2]);
+    }
+
+    #[test]
+    fn a_full_message_joins_those_in_flight_up_to_four() {
+        let mut waiting = Waiting::default();
+        for host in 0..1001 {
+            assert!(waits(&mut waiting, host, Lane::Fresh));
+        }
+        for _ in 0..MAX_OUT {
+            assert_eq!(waiting.take().len(), MAX_NAMES);
+        }
+        assert!(waiting.take().is_empty());
+        waiting.message_ended();
+        assert_eq!(waiting.take().len(), MAX_NAMES);
+        assert!(
+            waiting.take().is_empty(),
+            "one change waits, which is no full message"
+        );
+    }
+
+    #[test]
+    fn two_changes_of_a_host_are_neither_in_one_message_nor_out_of_order() {
+        let mut waiting = Waiting::default();
+        assert!(waits(&mut waiting, 1, Lane::Background));
+        assert!(waits(&mut waiting, 1, Lane::Fresh));
+        assert!(waits(&mut waiting, 2, Lane::Fresh));
+        let first = waiting.take();
+        assert_eq!(hosts(&first), [2, 1]);
+        assert_eq!(first[1].lane, Lane::Background);
+        end(&mut waiting, &first);
+        let second = waiting.take();
+        assert_eq!((hosts(&second), second[0].lane), (vec![1], Lane::Fresh));
+    }
+
+    #[test]
+    fn a_host_that_was_refused_travels_alone_until_it_succeeds() {
+        let mut waiting = Waiting::default();
+        waiting.refused_alone(HostId(2));
+        for host in 1..=3 {
+            assert!(waits(&mut waiting, host, Lane::Fresh));
+        }
+        for expected in [1, 2, 3] {
+            let batch = waiting.take();
+            assert_eq!(hosts(&batch), [expected]);
+            end(&mut waiting, &batch);
+        }
+        waiting.succeeded(HostId(2));
+        for host in 1..=3 {
+            assert!(waits(&mut waiting, host, Lane::Fresh));
+        }
+        assert_eq!(hosts(&waiting.take()), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_zone_that_is_down_turns_fresh_changes_away_but_for_one_try() {
+        let mut waiting = Waiting::default();
+        assert!(waits(&mut waiting, 1, Lane::Fresh));
+        let batch = waiting.take();
+        assert!(waits(&mut waiting, 2, Lane::Fresh));
+        let start = now();
+        assert_eq!(hosts(&waiting.unanswered(start)), [2], "who waited is told");
+        end(&mut waiting, &batch);
+
+        assert!(matches!(
+            waiting.push(job(3, Lane::Fresh), start),
+            Pushed::Down
+        ));
+        let later = start + FIRST_BACKOFF;
+        assert!(matches!(
+            waiting.push(job(3, Lane::Fresh), later),
+            Pushed::Waits { ready: true }
+        ));
+        assert!(matches!(
+            waiting.push(job(4, Lane::Fresh), later),
+            Pushed::Down
+        ));
+        let attempt = waiting.take();
+        assert_eq!(hosts(&attempt), [3]);
+        assert!(waiting.answered(), "it was down");
+        end(&mut waiting, &attempt);
+        assert!(matches!(
+            waiting.push(job(4, Lane::Fresh), later),
+            Pushed::Waits { ready: true }
+        ));
+    }
+
+    #[test]
+    fn background_changes_wait_for_the_try_of_a_zone_that_is_down() {
+        let mut waiting = Waiting::default();
+        assert!(waiting.unanswered(now()).is_empty());
+        for host in 1..=3 {
+            assert!(waits(&mut waiting, host, Lane::Background));
+        }
+        let attempt = waiting.take();
+        assert_eq!(hosts(&attempt), [1]);
+        assert!(waiting.take().is_empty());
+        assert!(waiting.answered());
+        end(&mut waiting, &attempt);
+        assert_eq!(hosts(&waiting.take()), [2, 3]);
+    }
+
+    #[test]
+    fn the_pause_of_a_zone_that_is_down_grows_to_fifteen_seconds() {
+        let mut waiting = Waiting::default();
+        let start = now();
+        for pause in [1, 2, 4, 8, 15, 15] {
+            assert!(waiting.unanswered(start).is_empty());
+            let retry_at = start + Duration::from_secs(pause);
+            let early = retry_at.checked_sub(Duration::from_millis(1)).unwrap();
+            assert!(!waiting.takes_fresh(early), "{pause}");
+            assert!(waiting.takes_fresh(retry_at), "{pause}");
+        }
+    }
+
+    #[test]
+    fn a_full_lane_takes_no_more_and_leaves_the_other_alone() {
+        let mut waiting = Waiting::default();
+        let count = i64::try_from(MAX_WAITING).unwrap();
+        for host in 0..count {
+            assert!(waits(&mut waiting, host, Lane::Background));
+        }
+        assert!(matches!(
+            waiting.push(job(count, Lane::Background), now()),
+            Pushed::Full
+        ));
+        assert!(waits(&mut waiting, count, Lane::Fresh));
+    }
+
+    #[test]
+    fn a_queue_closes_only_when_it_has_nothing_to_do() {
+        let mut waiting = Waiting::default();
+        assert!(waits(&mut waiting, 1, Lane::Fresh));
+        assert!(!waiting.close_if_idle());
+        let batch = waiting.take();
+        assert!(!waiting.close_if_idle());
+        end(&mut waiting, &batch);
+        assert!(waiting.close_if_idle());
+        assert!(matches!(
+            waiting.push(job(2, Lane::Fresh), now()),
+            Pushed::Closed(_)
+        ));
+    }
+}

@@ -1,0 +1,251 @@
+//! One zone's queue and the worker that empties it. In: changes of many callers. Out: messages that
+//! carry all that waited, and each caller's own outcome.
+//! While a message is in flight, what arrives waits and goes with the next: no timer, and no delay
+//! when idle. A refused message is halved until the culprit stands alone.
+
+use super::doubt::Doubt;
+use super::error::{DnsError, Refusal};
+use super::transport::{Sent, Transport};
+use super::waiting::{Job, Pushed, Waiting};
+use super::{Lane, Published, ZoneHealth, message};
+use crate::clock::Clock;
+use crate::model::name::Zone;
+use crate::model::record::RecordChange;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+use tracing::{info, warn};
+
+/// A worker without work ends after this long.
+const IDLE: Duration = Duration::from_mins(1);
+/// Refused batches up to this size are halved without asking what of the whole zone.
+const FEW: usize = 4;
+
+/// A zone's queue. Callers push; one worker runs it.
+pub(super) struct ZoneQueue {
+    zone: Zone,
+    transport: Transport,
+    clock: Clock,
+    doubt: Arc<Doubt>,
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
+/// Why a change was not taken.
+pub(super) enum NotTaken {
+    /// The worker has ended; the next one's queue takes it.
+    Closed(RecordChange),
+    /// Nothing was sent, and this is what to tell.
+    Failed(DnsError),
+}
+
+impl ZoneQueue {
+    /// An empty queue; nothing happens before [`Self::run`].
+    pub(super) fn new(zone: Zone, transport: Transport, clock: Clock, doubt: Arc<Doubt>) -> Self {
+        Self {
+            zone,
+            transport,
+            clock,
+            doubt,
+            waiting: Mutex::default(),
+            arrived: Notify::new(),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a change in. Its outcome comes by the channel, which ends without one if the worker
+    /// breaks off.
+    ///
+    /// # Errors
+    /// Says why it may not wait here.
+    pub(super) fn push(
+        &self,
+        change: RecordChange,
+        lane: Lane,
+    ) -> Result<oneshot::Receiver<Published>, NotTaken> {
+        let (reply, outcome) = oneshot::channel();
+        match self.waiting().push(
+            Job {
+                change,
+                lane,
+                reply,
+            },
+            self.clock.now().mono,
+        ) {
+            Pushed::Waits { ready: true } => self.arrived.notify_one(),
+            Pushed::Waits { ready: false } => {}
+            Pushed::Down => return Err(NotTaken::Failed(self.down())),
+            Pushed::Full => {
+                return Err(NotTaken::Failed(DnsError::Overloaded {
+                    zone: self.zone.clone(),
+                }));
+            }
+            Pushed::Closed(job) => return Err(NotTaken::Closed(job.change)),
+        }
+        Ok(outcome)
+    }
+
+    /// How the zone goes.
+    pub(super) fn health(&self) -> ZoneHealth {
+        let waiting = self.waiting();
+        ZoneHealth {
+            zone: self.zone.clone(),
+            down: waiting.is_down(),
+            last_error: waiting.last_error.clone(),
+            queued: waiting.len(),
+        }
+    }
+
+    /// Takes nothing more; whoever waits learns that it was broken off.
+    pub(super) fn close(&self) {
+        self.waiting().close();
+    }
+
+    /// Sends what comes, until nothing has come for a while.
+    pub(super) async fn run(&self) {
+        let mut in_flight = FuturesUnordered::new();
+        loop {
+            loop {
+                let batch = self.waiting().take();
+                if batch.is_empty() {
+                    break;
+                }
+                in_flight.push(self.deliver(batch));
+            }
+            tokio::select! {
+                Some(()) = in_flight.next() => self.waiting().message_ended(),
+                () = self.arrived.notified() => {}
+                () = tokio::time::sleep(IDLE), if in_flight.is_empty() => {
+                    if self.waiting().close_if_idle() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a batch, in halves if it is refused, until each of its hosts has an outcome.
+    async fn deliver(&self, batch: Vec<Job>) {
+        let mut parts = vec![batch];
+        let mut undivided = true;
+        while let Some(mut part) = parts.pop() {
+            let Err(error) = self.send(&part).await else {
+                self.acknowledge(part);
+                continue;
+            };
+            let Some(refusal) = error.refusal() else {
+                self.go_down(&error);
+                self.answer(part, &Published::Unknown(error));
+                let unsent = parts.drain(..).flatten().collect();
+                self.answer(unsent, &Published::Unknown(self.down()));
+                return;
+            };
+            if part.len() == 1 {
+                self.refuse_alone(part, error);
+            } else if undivided && self.concerns_zone(refusal, part.len()).await {
+                self.answer(part, &failed(error));
+            } else {
+                let second = part.split_off(part.len() / 2);
+                parts.extend([second, part]);
+            }
+            undivided = false;
+        }
+    }
+
+    async fn send(&self, part: &[Job]) -> Result<(), DnsError> {
+        let unsigned = message::build(&self.zone, part.iter().map(|job| &job.change));
+        let Sent { outcome, doubtful } = self.transport.send(&unsigned, part.len()).await;
+        if doubtful {
+            self.doubt.add(part.iter().map(|job| job.change.host));
+        }
+        let mut waiting = self.waiting();
+        if outcome
+            .as_ref()
+            .map_or_else(|error| error.refusal().is_some(), |()| true)
+            && waiting.answered()
+        {
+            info!(zone = %self.zone, "the name server answers again");
+        }
+        if let Err(error) = &outcome {
+            waiting.last_error = Some(error.clone());
+        }
+        outcome
+    }
+
+    /// Whether the server refuses whatever we ask of the zone: then halving would only repeat it.
+    /// An update that changes nothing finds out.
+    async fn concerns_zone(&self, refusal: &Refusal, hosts: usize) -> bool {
+        if refusal.concerns_every_host() {
+            return true;
+        }
+        if hosts <= FEW {
+            return false;
+        }
+        let nothing = message::build(&self.zone, std::iter::empty());
+        let asked = self.transport.send(&nothing, 0).await;
+        asked
+            .outcome
+            .is_err_and(|error| error.refusal() == Some(refusal))
+    }
+
+    fn acknowledge(&self, part: Vec<Job>) {
+        let doubted = self.doubt.take(part.iter().map(|job| job.change.host));
+        let mut waiting = self.waiting();
+        for (job, doubtful_before) in part.into_iter().zip(doubted) {
+            waiting.succeeded(job.change.host);
+            waiting.host_ended(job.change.host);
+            reply(job, Published::Acknowledged { doubtful_before });
+        }
+    }
+
+    fn refuse_alone(&self, part: Vec<Job>, error: DnsError) {
+        for job in &part {
+            self.waiting().refused_alone(job.change.host);
+        }
+        self.answer(part, &failed(error));
+    }
+
+    fn go_down(&self, error: &DnsError) {
+        let now = self.clock.now().mono;
+        let mut waiting = self.waiting();
+        if !waiting.is_down() {
+            warn!(zone = %self.zone, error = error as &dyn std::error::Error, "zone is down");
+        }
+        for job in waiting.unanswered(now) {
+            reply(job, Published::Unknown(self.down()));
+        }
+    }
+
+    fn down(&self) -> DnsError {
+        DnsError::Down {
+            server: self.transport.server(),
+            zone: self.zone.clone(),
+        }
+    }
+
+    fn answer(&self, part: Vec<Job>, outcome: &Published) {
+        let mut waiting = self.waiting();
+        for job in part {
+            waiting.host_ended(job.change.host);
+            reply(job, outcome.clone());
+        }
+    }
+}
+
+/// An unsigned answer proves nothing; a signed one that the change is not in DNS.
+fn failed(error: DnsError) -> Published {
+    match error {
+        DnsError::Refused { .. } => Published::Refused(error),
+        error => Published::Unknown(error),
+    }
+}
+
+/// Nobody left to hear it is as good as told: the caller reads DNS's state again later.
+fn reply(job: Job, outcome: Published) {
+    let _nobody_left = job.reply.send(outcome);
+}
