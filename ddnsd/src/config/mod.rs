@@ -1,9 +1,20 @@
-//! The checked configuration: what the program works with. The file's own shape, its defaults and its
-//! checks are in `check.rs`; files it names (keys, certificates) are read by `load.rs`.
-//! Every value here is in range; a part of the program gets its section only.
+//! The checked configuration: what the program works with. Every value here is in range, and a part of
+//! the program gets its section only. `check/` turns the file's text into this or names every problem
+//! with its line; `load.rs` reads the file and those it names; `tsig_key.rs` understands BIND's key files.
 
-use crate::model::name::Zone;
-use crate::model::secret::{Secret, SecretBytes};
+mod check;
+mod dns;
+mod error;
+mod files;
+pub mod load;
+mod tls;
+pub mod tsig_key;
+
+pub use dns::{Builtin, Dns, DnsBackend, DnsTransport, Rfc2136, ZoneKeys};
+pub use error::{ConfigError, Problem};
+pub use tsig_key::{TsigAlgorithm, TsigKey};
+
+use crate::model::secret::Secret;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -151,112 +162,6 @@ pub enum DatabaseTls {
     Verify,
 }
 
-/// How records reach DNS.
-#[derive(Clone, Debug)]
-pub struct Dns {
-    /// Which kind of name server.
-    pub backend: DnsBackend,
-    /// Seconds between expiry sweeps.
-    pub cleanup_interval: Duration,
-}
-
-/// Which kind of name server.
-#[derive(Clone, Debug)]
-pub enum DnsBackend {
-    /// Another server, updated with RFC 2136.
-    Rfc2136(Rfc2136),
-    /// The name server within ddnsd (`SPEC.md` section 5).
-    Builtin(Builtin),
-}
-
-/// A primary name server that takes dynamic updates.
-#[derive(Clone, Debug)]
-pub struct Rfc2136 {
-    /// Its address and port.
-    pub server: SocketAddr,
-    /// How long one change may take, retries included.
-    pub timeout: Duration,
-    /// UDP first, or TCP only.
-    pub transport: DnsTransport,
-    /// Which key signs which zone's updates.
-    pub keys: ZoneKeys,
-}
-
-/// UDP or TCP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DnsTransport {
-    /// UDP; TCP for retries, for what does not fit and for what was truncated.
-    Auto,
-    /// TCP only.
-    Tcp,
-}
-
-/// `ddns_default_key_file` and `zone_keys`, read.
-#[derive(Clone, Debug, Default)]
-pub struct ZoneKeys {
-    /// For zones that no entry names.
-    pub default: Option<Arc<TsigKey>>,
-    /// The longest entry that is the zone or above it wins.
-    pub zones: Vec<(Zone, Arc<TsigKey>)>,
-}
-
-impl ZoneKeys {
-    /// The key for a zone's updates; `None` sends them unsigned.
-    pub fn of(&self, zone: &Zone) -> Option<&Arc<TsigKey>> {
-        self.zones
-            .iter()
-            .filter(|(entry, _)| entry.holds(zone))
-            .max_by_key(|(entry, _)| entry.as_str().len())
-            .map(|(_, key)| key)
-            .or(self.default.as_ref())
-    }
-}
-
-/// A TSIG key (RFC 8945) as a BIND key file gives it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TsigKey {
-    /// Its name, lower case, no trailing dot; a DNS name, not necessarily a host name.
-    pub name: String,
-    /// The MAC's algorithm.
-    pub algorithm: TsigAlgorithm,
-    /// The shared secret.
-    pub secret: SecretBytes,
-}
-
-/// RFC 8945, 6: the HMACs in use; MD5 is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TsigAlgorithm {
-    /// hmac-sha1
-    Sha1,
-    /// hmac-sha224
-    Sha224,
-    /// hmac-sha256
-    Sha256,
-    /// hmac-sha384
-    Sha384,
-    /// hmac-sha512
-    Sha512,
-}
-
-/// The built-in name server.
-#[derive(Clone, Debug)]
-pub struct Builtin {
-    /// Addresses to answer on, UDP and TCP.
-    pub listen: Vec<SocketAddr>,
-    /// Zones served.
-    pub zones: Vec<Zone>,
-    /// NS names; the first is the SOA's primary.
-    pub nameservers: Vec<String>,
-    /// Glue for name servers inside a zone.
-    pub nameserver_addresses: Vec<(String, Vec<std::net::IpAddr>)>,
-    /// SOA's responsible person.
-    pub hostmaster: String,
-    /// Who may AXFR.
-    pub allow_transfer: Vec<IpNet>,
-    /// Secondaries that get NOTIFY.
-    pub notify: Vec<SocketAddr>,
-}
-
 /// What hosts have that set none of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Defaults {
@@ -348,4 +253,29 @@ pub struct Params {
     pub password: Vec<String>,
     /// Ask for a mail about the change.
     pub notify_change: Vec<String>,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            hostname: names(&["hostname", "host"]),
+            ipv4: names(&["myip", "ipv4", "ip4"]),
+            ipv6: names(&["myip6", "ipv6", "ip6"]),
+            username: names(&["username", "user"]),
+            password: names(&["password", "pass", "token"]),
+            notify_change: names(&["notify_change"]),
+        }
+    }
+}
+
+/// A request's or an endpoint's path in the form that is compared: `//nic/update/` is `/nic/update`.
+pub fn normal_path(path: &str) -> String {
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let path: String = segments.flat_map(|segment| ["/", segment]).collect();
+    if path.is_empty() {
+        "/".to_owned()
+    } else {
+        path
+    }
 }

@@ -1,0 +1,148 @@
+//! `[daemon]`: listening, TLS, proxies, and where the log goes.
+
+use super::section::Section;
+use super::value::shown;
+use super::{Files, MOST_SECONDS, networks};
+use crate::config::{Http, Log, LogTarget};
+use http::HeaderName;
+use tracing::Level;
+
+/// What the section holds, for three parts of the program.
+pub(super) struct Daemon {
+    pub(super) http: Http,
+    pub(super) log: Log,
+    /// Password verifications at once.
+    pub(super) threads: u32,
+}
+
+pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Daemon {
+    let log = log(section);
+    let threads = section.number("thread_pool_size", 1..=u32::MAX, 10);
+    let http = Http {
+        host: section.text("host", "localhost"),
+        port: section.number("port", 0..=u16::MAX, 8443),
+        tls: None,
+        log_requests: section.flag("log_requests", false),
+        proxy_header: section.parsed("proxy_header", None, header_name),
+        trusted_proxies: section
+            .list("trusted_proxies", Vec::new(), networks::network)
+            .into(),
+        request_timeout: section.seconds("request_timeout", 1..=MOST_SECONDS, 10),
+    };
+    section.not_empty(&[("host", &http.host)]);
+    let has_tls = tls(section, files);
+    warn(section, &http, has_tls);
+    Daemon { http, log, threads }
+}
+
+/// Notes the certificate's files if TLS is on, and says whether it is.
+fn tls(section: &mut Section<'_>, files: &mut Files) -> bool {
+    let ssl = section.flag("ssl", false);
+    let when = ssl.then_some("when daemon.ssl is true");
+    let cert = section.required_file("ssl_cert_file", when);
+    let key = section.required_file("ssl_key_file", when);
+    if ssl {
+        files.tls = cert.zip(key);
+    }
+    ssl
+}
+
+fn warn(section: &mut Section<'_>, http: &Http, has_tls: bool) {
+    if http.proxy_header.is_some() && http.trusted_proxies.is_empty() {
+        section.warn(
+            "proxy_header",
+            "has no effect, because trusted_proxies is empty",
+        );
+    }
+    if http.proxy_header.is_none() && !http.trusted_proxies.is_empty() {
+        section.warn(
+            "trusted_proxies",
+            "has no effect, because proxy_header is empty",
+        );
+    }
+    let is_local = http.host == "localhost"
+        || networks::address(&http.host).is_ok_and(|address| address.is_loopback());
+    if !has_tls && !is_local && http.trusted_proxies.is_empty() {
+        let what = "passwords travel unencrypted, because ssl is off and no proxy is trusted";
+        section.warn("ssl", what);
+    }
+}
+
+fn header_name(text: &str) -> Result<Option<HeaderName>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |_| {
+        let got = shown(text);
+        format!(r#"must be the name of an HTTP header like "X-Forwarded-For", got {got}"#)
+    };
+    HeaderName::from_bytes(text.as_bytes())
+        .map(Some)
+        .map_err(wrong)
+}
+
+const LEVELS: &[(&str, Level)] = &[
+    ("DEBUG", Level::DEBUG),
+    ("INFO", Level::INFO),
+    ("WARNING", Level::WARN),
+    ("ERROR", Level::ERROR),
+];
+
+/// RFC 3164, 4.1.1: the facilities' numbers.
+const FACILITIES: &[(&str, u8)] = &[
+    ("daemon", 3),
+    ("user", 1),
+    ("local0", 16),
+    ("local1", 17),
+    ("local2", 18),
+    ("local3", 19),
+    ("local4", 20),
+    ("local5", 21),
+    ("local6", 22),
+    ("local7", 23),
+];
+
+#[derive(Clone, Copy)]
+enum Target {
+    Stdout,
+    Syslog,
+    File,
+    Journald,
+}
+
+const TARGETS: &[(&str, Target)] = &[
+    ("stdout", Target::Stdout),
+    ("syslog", Target::Syslog),
+    ("file", Target::File),
+    ("journald", Target::Journald),
+];
+
+fn log(section: &mut Section<'_>) -> Log {
+    let level = section.choice("log_level", Level::INFO, LEVELS);
+    let target = section.choice("log_target", Target::Stdout, TARGETS);
+    let socket = section.text("syslog_socket", "/dev/log");
+    let facility = section.choice("syslog_facility", 3, FACILITIES);
+    let path = section.text("log_file", "/var/log/ddnsd/ddnsd.log");
+    let max_bytes = section.number("log_file_size", 4096..=u64::MAX, 52_428_800);
+    let versions = section.number("log_versions", 0..=9999, 5);
+    let target = match target {
+        Target::Stdout => LogTarget::Stdout,
+        Target::Journald => LogTarget::Journald,
+        Target::Syslog => {
+            section.not_empty(&[("syslog_socket", &socket)]);
+            LogTarget::Syslog {
+                socket: socket.into(),
+                facility,
+            }
+        }
+        Target::File => {
+            section.not_empty(&[("log_file", &path)]);
+            LogTarget::File {
+                path: path.into(),
+                max_bytes,
+                versions,
+            }
+        }
+    };
+    Log { level, target }
+}

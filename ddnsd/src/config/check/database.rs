@@ -1,0 +1,77 @@
+//! `[database]`: SQLite, or MariaDB. The keys of the one that is not used are checked for their types only.
+
+use super::Files;
+use super::section::Section;
+use crate::config::{Database, DatabaseTls, MariaDb};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Backend {
+    Sqlite,
+    Mariadb,
+}
+
+const BACKENDS: &[(&str, Backend)] = &[("sqlite", Backend::Sqlite), ("mariadb", Backend::Mariadb)];
+
+const TLS: &[(&str, DatabaseTls)] = &[
+    ("disabled", DatabaseTls::Disabled),
+    ("preferred", DatabaseTls::Preferred),
+    ("required", DatabaseTls::Required),
+    ("verify", DatabaseTls::Verify),
+];
+
+pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Database {
+    let backend = section.choice("backend", Backend::Sqlite, BACKENDS);
+    let pool_size = section.number("pool_size", 1..=1024, 5);
+    let sqlite = (backend == Backend::Sqlite && section.is_sound("database.backend"))
+        .then_some("with the sqlite backend");
+    let path = section.required("path", sqlite);
+    let mariadb = mariadb(section, pool_size);
+    let password_file = section.file("password_file");
+    let ca_file = section.file("tls_ca_file");
+
+    if !mariadb.password.expose().is_empty() {
+        files.secret_inside = Some(section.place("password"));
+    }
+    if backend == Backend::Sqlite {
+        return Database::Sqlite {
+            path: path.into(),
+            pool_size,
+        };
+    }
+    section.not_empty(&[
+        ("host", &mariadb.host),
+        (section.either("user", "username"), &mariadb.user),
+        (section.either("name", "database"), &mariadb.name),
+    ]);
+    if password_file.is_some() && files.secret_inside.is_some() {
+        section.problem(
+            "password_file",
+            "must not be given beside database.password",
+        );
+    }
+    files.database_password = password_file;
+    files.authorities.extend(
+        ca_file
+            .clone()
+            .filter(|_| mariadb.tls == DatabaseTls::Verify),
+    );
+    Database::Mariadb(MariaDb {
+        tls_ca_file: ca_file.map(|file| file.path),
+        ..mariadb
+    })
+}
+
+fn mariadb(section: &mut Section<'_>, pool_size: u32) -> MariaDb {
+    let socket = section.text("socket", "");
+    MariaDb {
+        host: section.text("host", "localhost"),
+        port: section.number("port", 1..=u16::MAX, 3306),
+        socket: (!socket.is_empty()).then(|| socket.into()),
+        user: section.alias("user", "username", "ddns"),
+        password: section.secret("password"),
+        name: section.alias("name", "database", "ddns"),
+        tls: section.choice("tls", DatabaseTls::Preferred, TLS),
+        tls_ca_file: None,
+        pool_size,
+    }
+}

@@ -1,0 +1,177 @@
+//! `[dns_service]`: the name server that takes the updates with its keys, or the one within ddnsd.
+
+use super::section::Section;
+use super::value::shown;
+use super::{Files, MOST_SECONDS, NamedFile, networks};
+use crate::config::{Builtin, Dns, DnsBackend, DnsTransport, Rfc2136, ZoneKeys};
+use crate::model::name::{Email, Fqdn, Zone};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use toml::de::DeValue;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Backend {
+    Rfc2136,
+    Builtin,
+}
+
+const BACKENDS: &[(&str, Backend)] =
+    &[("rfc2136", Backend::Rfc2136), ("builtin", Backend::Builtin)];
+
+const TRANSPORTS: &[(&str, DnsTransport)] =
+    &[("auto", DnsTransport::Auto), ("tcp", DnsTransport::Tcp)];
+
+/// `request_timeout` is what bounds `dns_timeout`, if it is known.
+pub(super) fn read(
+    section: &mut Section<'_>,
+    request_timeout: Option<Duration>,
+    files: &mut Files,
+) -> Dns {
+    let backend = section.choice("backend", Backend::Rfc2136, BACKENDS);
+    let cleanup_interval = section.seconds("cleanup_interval", 1..=MOST_SECONDS, 60);
+    let rfc2136 = rfc2136(section);
+    let default_key = section.file("ddns_default_key_file");
+    let zone_keys = section.within("zone_keys", zone_keys);
+    let builtin = section.within("builtin", |inner| {
+        builtin(inner, backend == Backend::Builtin)
+    });
+    let backend = match backend {
+        Backend::Builtin => DnsBackend::Builtin(builtin),
+        Backend::Rfc2136 => {
+            bound_timeout(section, rfc2136.timeout, request_timeout);
+            if default_key.is_none() && section.is_sound("dns_service.ddns_default_key_file") {
+                let what =
+                    "is not set, so updates of zones that zone_keys does not name go unsigned";
+                section.warn("ddns_default_key_file", what);
+            }
+            files.default_key = default_key;
+            files.zone_keys = zone_keys;
+            DnsBackend::Rfc2136(rfc2136)
+        }
+    };
+    Dns {
+        backend,
+        cleanup_interval,
+    }
+}
+
+fn rfc2136(section: &mut Section<'_>) -> Rfc2136 {
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let address = section.parsed("dns_server", loopback, networks::address);
+    Rfc2136 {
+        server: SocketAddr::new(address, section.number("dns_port", 1..=u16::MAX, 53)),
+        timeout: section.seconds("dns_timeout", 1..=MOST_SECONDS, 5),
+        transport: section.choice("dns_transport", DnsTransport::Auto, TRANSPORTS),
+        keys: ZoneKeys::default(),
+    }
+}
+
+/// A change that takes all its time must still be answered within the request's.
+fn bound_timeout(section: &mut Section<'_>, timeout: Duration, request: Option<Duration>) {
+    if let Some(request) = request
+        && timeout >= request
+        && section.is_sound("dns_service.dns_timeout")
+    {
+        let (got, most) = (timeout.as_secs(), request.as_secs());
+        let default = if section.is_given("dns_timeout") {
+            ""
+        } else {
+            ", its default"
+        };
+        let what = format!("must be less than daemon.request_timeout ({most}), got {got}{default}");
+        section.problem("dns_timeout", what);
+    }
+}
+
+fn zone_keys(section: &mut Section<'_>) -> Vec<(Zone, NamedFile)> {
+    let mut keys = Vec::new();
+    let mut seen = BTreeSet::new();
+    for key in section.keys() {
+        // an unquoted zone of several labels is a table in TOML
+        let expected = r#"a key file, "zone.example" = "FILE" with all its quotes"#;
+        let Some(path) = section.take(key, expected, DeValue::as_str) else {
+            continue;
+        };
+        let place = section.place(key);
+        match Zone::parse(key) {
+            Err(error) => section.problem(key, format!("must be the name of a zone, but {error}")),
+            Ok(_) if path.is_empty() => section.problem(key, "must name a key file"),
+            Ok(zone) if !seen.insert(zone.clone()) => {
+                section.problem(key, "names a zone that another entry names already");
+            }
+            Ok(zone) => keys.push((
+                zone,
+                NamedFile {
+                    place,
+                    path: path.into(),
+                },
+            )),
+        }
+    }
+    keys
+}
+
+//----- [dns_service.builtin] -----
+
+fn builtin(section: &mut Section<'_>, is_used: bool) -> Builtin {
+    let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 53))];
+    let example = |text: &str| zone(text).into_iter().collect();
+    let builtin = Builtin {
+        listen: section.list("listen", listen, networks::socket),
+        zones: section.list("zones", example("dyn.example.com"), zone),
+        nameservers: section.list("nameservers", vec!["ns1.example.com".to_owned()], host),
+        nameserver_addresses: section.within("nameserver_addresses", glue),
+        hostmaster: section.parsed("hostmaster", "hostmaster@example.com".to_owned(), mail),
+        allow_transfer: section.list("allow_transfer", Vec::new(), networks::network),
+        notify: section.list("notify", Vec::new(), networks::socket),
+    };
+    if is_used {
+        check_used(section, &builtin);
+    }
+    builtin
+}
+
+fn check_used(section: &mut Section<'_>, builtin: &Builtin) {
+    for (key, is_empty) in [
+        ("listen", builtin.listen.is_empty()),
+        ("zones", builtin.zones.is_empty()),
+        ("nameservers", builtin.nameservers.is_empty()),
+    ] {
+        if is_empty && section.is_sound(&section.place(key).key) {
+            section.problem(key, "must not be empty");
+        }
+    }
+    for key in ["zones", "nameservers", "hostmaster"] {
+        if !section.is_given(key) {
+            section.warn(key, "is not set, so the example's name is published");
+        }
+    }
+}
+
+fn glue(section: &mut Section<'_>) -> Vec<(String, Vec<IpAddr>)> {
+    let mut glue = Vec::new();
+    for key in section.keys() {
+        let addresses = section.list(key, Vec::new(), networks::address);
+        match host(key) {
+            Ok(name) => glue.push((name, addresses)),
+            Err(what) => section.problem(key, what),
+        }
+    }
+    glue
+}
+
+fn zone(text: &str) -> Result<Zone, String> {
+    Zone::parse(text)
+        .map_err(|why| format!("must be names of zones, got {}, but {why}", shown(text)))
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let name = Fqdn::parse(text).map(|name| name.as_str().to_owned());
+    name.map_err(|why| format!("must be a host name, got {}, but {why}", shown(text)))
+}
+
+fn mail(text: &str) -> Result<String, String> {
+    let mail = Email::parse(text).map(|mail| mail.as_str().to_owned());
+    mail.map_err(|_| format!("must be a mail address, got {}", shown(text)))
+}

@@ -1,0 +1,115 @@
+//! `[[endpoints]]`: the paths that take updates, and what their parameters are called.
+
+use super::section::Section;
+use super::value::shown;
+use crate::config::error::{Place, Problem};
+use crate::config::{Endpoint, Params, normal_path};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// At least one: where the file has none, the default one.
+pub(super) fn read(file: &mut Section<'_>) -> Vec<Endpoint> {
+    let placed = file.each("endpoints", |section| {
+        let path = path(section);
+        let params = section.within("params", params);
+        (section.place("path"), Endpoint { path, params })
+    });
+    let default = || Endpoint {
+        path: "/update".to_owned(),
+        params: Params::default(),
+    };
+    let Some(placed) = placed else {
+        return vec![default()];
+    };
+    let mut taken = BTreeSet::new();
+    let mut endpoints = Vec::new();
+    for (place, endpoint) in placed {
+        let is_new = taken.insert(endpoint.path.clone());
+        if !is_new && !endpoint.path.is_empty() {
+            file.findings.problems.push(repeated(place, &endpoint.path));
+        }
+        endpoints.push(endpoint);
+    }
+    endpoints
+}
+
+fn repeated(place: Place, path: &str) -> Problem {
+    let what = format!("must be unique, {} is another endpoint's too", shown(path));
+    Problem { place, what }
+}
+
+fn path(section: &mut Section<'_>) -> String {
+    let path = section.required("path", Some("in every [[endpoints]]"));
+    let is_legal = path.starts_with('/') && !path.contains(['?', '#', ' ']);
+    if is_legal {
+        return normal_path(&path);
+    }
+    if !path.is_empty() {
+        let got = shown(&path);
+        section.problem(
+            "path",
+            format!(r#"must be a path like "/nic/update", got {got}"#),
+        );
+    }
+    String::new()
+}
+
+fn params(section: &mut Section<'_>) -> Params {
+    let Params {
+        hostname,
+        ipv4,
+        ipv6,
+        username,
+        password,
+        notify_change,
+    } = Params::default();
+    let params = Params {
+        hostname: section.list("hostname", hostname, param),
+        ipv4: section.list("ipv4", ipv4, param),
+        ipv6: section.list("ipv6", ipv6, param),
+        username: section.list("username", username, param),
+        password: section.list("password", password, param),
+        notify_change: section.list("notify_change", notify_change, param),
+    };
+    for (key, name, other) in shared(&params) {
+        // the default name gives way in the message: the line to mend is the one that is written
+        let (key, other) = if section.is_given(key) {
+            (key, other)
+        } else {
+            (other, key)
+        };
+        let what = format!("has the name {}, which `{other}` has too", shown(name));
+        section.problem(key, what);
+    }
+    params
+}
+
+fn param(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("must not hold an empty name".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// Names that two parameters share: the later one's key, the name, the earlier one's key.
+fn shared(params: &Params) -> Vec<(&'static str, &str, &'static str)> {
+    let lists = [
+        ("hostname", &params.hostname),
+        ("ipv4", &params.ipv4),
+        ("ipv6", &params.ipv6),
+        ("username", &params.username),
+        ("password", &params.password),
+        ("notify_change", &params.notify_change),
+    ];
+    let mut owners = BTreeMap::new();
+    let mut shared = Vec::new();
+    for (key, names) in lists {
+        for name in names {
+            let owner = *owners.entry(name.as_str()).or_insert(key);
+            if owner != key {
+                shared.push((key, name.as_str(), owner));
+            }
+        }
+    }
+    shared
+}

@@ -1,0 +1,45 @@
+//! Byte offsets of the file in, line and column numbers out.
+
+use crate::config::error::{Place, Problem};
+
+/// Where the lines of a text begin.
+pub(super) struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn of(text: &'t str) -> Self {
+        let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            text,
+            starts: std::iter::once(0).chain(after_breaks).collect(),
+        }
+    }
+
+    /// The line an offset stands in, counted from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset)
+    }
+
+    /// TOML's own complaint. Only its message is used: its display quotes the line, which may hold a
+    /// password.
+    pub(super) fn syntax(&self, error: &toml::de::Error) -> Problem {
+        let offset = error.span().map_or(0, |span| span.start);
+        let line = self.line(offset);
+        let start = self.starts.get(line - 1).copied().unwrap_or(0);
+        let column = self
+            .text
+            .get(start..offset)
+            .map_or(0, |before| before.chars().count())
+            + 1;
+        Problem {
+            place: Place {
+                line: Some(line),
+                column: Some(column),
+                key: String::new(),
+            },
+            what: format!("not valid TOML: {}", error.message()),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A table of the file in, its keys out, each once and with its place (`value.rs` gives them types). A
+//! reading always yields a usable value, so that one pass finds every problem; a key that nobody read is
+//! unknown.
+
+use super::lines::Lines;
+use super::nearest;
+use super::value::{clipped, kind, shown};
+use crate::config::error::{Place, Problem};
+use std::collections::BTreeMap;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// What was found while reading.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+}
+
+struct Entry<'t> {
+    line: usize,
+    value: &'t DeValue<'t>,
+    read: bool,
+}
+
+/// One table of the file, the file itself included.
+pub(super) struct Section<'t> {
+    name: String,
+    line: usize,
+    pub(super) lines: &'t Lines<'t>,
+    entries: BTreeMap<&'t str, Entry<'t>>,
+    known: Vec<String>,
+    pub(super) findings: Findings,
+}
+
+impl<'t> Section<'t> {
+    /// The whole file.
+    pub(super) fn root(table: &'t DeTable<'t>, lines: &'t Lines<'t>) -> Self {
+        Self::new(String::new(), 1, Some(table), lines)
+    }
+
+    fn new(
+        name: String,
+        line: usize,
+        table: Option<&'t DeTable<'t>>,
+        lines: &'t Lines<'t>,
+    ) -> Self {
+        let entry = |value: &'t Spanned<DeValue<'t>>, key_at| {
+            // a table's own line is that of its header, which its key's need not be
+            let at = if value.get_ref().is_table() {
+                value.span().start
+            } else {
+                key_at
+            };
+            Entry {
+                line: lines.line(at),
+                value: value.get_ref(),
+                read: false,
+            }
+        };
+        let entries = table
+            .into_iter()
+            .flat_map(DeTable::iter)
+            .map(|(key, value)| (key.get_ref().as_ref(), entry(value, key.span().start)))
+            .collect();
+        Self {
+            name,
+            line,
+            lines,
+            entries,
+            known: Vec::new(),
+            findings: Findings::default(),
+        }
+    }
+
+    /// Everything found in this section and those within, the keys that nobody read included.
+    pub(super) fn finish(mut self) -> Findings {
+        let unknown: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| !entry.read)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in unknown {
+            let is_section = self
+                .entries
+                .get(key)
+                .is_some_and(|entry| is_section(entry.value));
+            let kind = if is_section { "section" } else { "key" };
+            let hint = match nearest::of(key, &self.known) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("known here: {}", self.known.join(", ")),
+            };
+            self.problem(key, format!("unknown {kind}, {hint}"));
+        }
+        self.findings
+    }
+
+    //----- Places and problems -----
+
+    /// The key's line, or that of the section's header where the key is not given.
+    pub(super) fn place(&self, key: &str) -> Place {
+        let line = self.entries.get(key).map_or(self.line, |entry| entry.line);
+        Place {
+            line: Some(line),
+            column: None,
+            key: self.dotted(key),
+        }
+    }
+
+    pub(super) fn problem(&mut self, key: &str, what: impl Into<String>) {
+        let problem = Problem {
+            place: self.place(key),
+            what: what.into(),
+        };
+        self.findings.problems.push(problem);
+    }
+
+    pub(super) fn warn(&mut self, key: &str, what: impl Into<String>) {
+        let warning = Problem {
+            place: self.place(key),
+            what: what.into(),
+        };
+        self.findings.warnings.push(warning);
+    }
+
+    /// Whether nothing was wrong so far with the key of that dotted name.
+    pub(super) fn is_sound(&self, dotted: &str) -> bool {
+        self.findings
+            .problems
+            .iter()
+            .all(|problem| problem.place.key != dotted)
+    }
+
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Of two names of one key, the one that is given.
+    pub(super) fn either<'k>(&self, key: &'k str, other: &'k str) -> &'k str {
+        if self.is_given(other) { other } else { key }
+    }
+
+    /// The keys of a section whose keys are the operator's own, such as zones.
+    pub(super) fn keys(&self) -> Vec<&'t str> {
+        self.entries.keys().copied().collect()
+    }
+
+    fn dotted(&self, key: &str) -> String {
+        let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let is_bare = !key.is_empty() && key.chars().all(bare);
+        let key = if is_bare { clipped(key) } else { shown(key) };
+        if self.name.is_empty() {
+            key
+        } else {
+            format!("{}.{key}", self.name)
+        }
+    }
+
+    /// The key's value if it is given and of the type that `of_type` picks; a wrong type is a problem.
+    pub(super) fn take<T>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        of_type: impl FnOnce(&'t DeValue<'t>) -> Option<T>,
+    ) -> Option<T> {
+        self.known.push(key.to_owned());
+        let entry = self.entries.get_mut(key)?;
+        entry.read = true;
+        let value = entry.value;
+        let typed = of_type(value);
+        if typed.is_none() {
+            self.problem(key, format!("must be {expected}, got {}", kind(value)));
+        }
+        typed
+    }
+
+    //----- Sections within -----
+
+    /// Reads a section within this one; one that is missing reads as empty.
+    pub(super) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let Place {
+            line, key: name, ..
+        } = self.place(key);
+        let table = self.take(key, &format!("a section, [{name}]"), DeValue::as_table);
+        let mut section = Self::new(name, line.unwrap_or(1), table, self.lines);
+        let value = read(&mut section);
+        if table.is_some() || !self.is_given(key) {
+            self.absorb(section);
+        }
+        value
+    }
+
+    /// Reads each of `[[key]]`; `None` where there is none.
+    pub(super) fn each<T>(
+        &mut self,
+        key: &str,
+        mut read: impl FnMut(&mut Self) -> T,
+    ) -> Option<Vec<T>> {
+        let name = self.dotted(key);
+        let expected = format!("sections, [[{name}]]");
+        let placed = |item: &'t Spanned<DeValue<'t>>| {
+            item.get_ref()
+                .as_table()
+                .map(|table| (item.span().start, table))
+        };
+        let tables = self.take(key, &expected, |value| {
+            value
+                .as_array()?
+                .iter()
+                .map(placed)
+                .collect::<Option<Vec<_>>>()
+        })?;
+        let mut values = Vec::new();
+        for (offset, table) in tables {
+            let line = self.lines.line(offset);
+            let mut section = Self::new(name.clone(), line, Some(table), self.lines);
+            values.push(read(&mut section));
+            self.absorb(section);
+        }
+        (!values.is_empty()).then_some(values)
+    }
+
+    fn absorb(&mut self, section: Self) {
+        let findings = section.finish();
+        self.findings.problems.extend(findings.problems);
+        self.findings.warnings.extend(findings.warnings);
+    }
+}
+
+/// What the brackets of a header make.
+fn is_section(value: &DeValue<'_>) -> bool {
+    let of_tables = |array: &toml::de::DeArray<'_>| {
+        array
+            .iter()
+            .next()
+            .is_some_and(|item| item.get_ref().is_table())
+    };
+    value.is_table() || value.as_array().is_some_and(of_tables)
+}

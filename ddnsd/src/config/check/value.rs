@@ -1,0 +1,230 @@
+//! The types a key can have: each reading names key, range and default in one line, and says in a sentence
+//! what was expected and what was found.
+
+use super::section::Section;
+use crate::config::error::{Place, Problem};
+use crate::model::secret::Secret;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// A file that a key names.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct NamedFile {
+    pub(in crate::config) place: Place,
+    pub(in crate::config) path: PathBuf,
+}
+
+impl Section<'_> {
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &str, default: bool) -> bool {
+        self.take(key, "true or false", DeValue::as_bool)
+            .unwrap_or(default)
+    }
+
+    /// An integer in a range.
+    pub(super) fn number<N>(&mut self, key: &str, range: RangeInclusive<N>, default: N) -> N
+    where
+        N: TryFrom<i128> + PartialOrd + Display + Copy,
+    {
+        let Some(integer) = self.take(key, "an integer", DeValue::as_integer) else {
+            return default;
+        };
+        let number = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let number = number.and_then(|number| N::try_from(number).ok());
+        match number {
+            Some(number) if range.contains(&number) => return number,
+            Some(number) if number > *range.end() => self.too_large(key, range.end(), integer),
+            None if !integer.as_str().starts_with('-') => self.too_large(key, range.end(), integer),
+            _ => {
+                let got = clipped(&integer.to_string());
+                self.problem(
+                    key,
+                    format!("must be at least {}, got {got}", range.start()),
+                );
+            }
+        }
+        default
+    }
+
+    fn too_large(&mut self, key: &str, end: &impl Display, got: &impl ToString) {
+        let got = clipped(&got.to_string());
+        self.problem(key, format!("must be at most {end}, got {got}"));
+    }
+
+    /// Whole seconds in a range.
+    pub(super) fn seconds(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<u32>,
+        default: u32,
+    ) -> Duration {
+        Duration::from_secs(self.number(key, range, default).into())
+    }
+
+    /// A text; it may be empty.
+    pub(super) fn text(&mut self, key: &str, default: &str) -> String {
+        self.parsed(key, default.to_owned(), |text| Ok(text.to_owned()))
+    }
+
+    /// A text that must be given once `when` says so.
+    pub(super) fn required(&mut self, key: &str, when: Option<&str>) -> String {
+        let text = self.text(key, "");
+        if let Some(when) = when
+            && text.is_empty()
+            && self.is_sound(&self.place(key).key)
+        {
+            self.problem(key, format!("is required {when}"));
+        }
+        text
+    }
+
+    /// Refuses empty texts where something uses them.
+    pub(super) fn not_empty(&mut self, texts: &[(&str, &str)]) {
+        for (key, text) in texts {
+            if text.is_empty() {
+                self.problem(key, "must not be empty");
+            }
+        }
+    }
+
+    /// A text that is a secret: nothing about it is checked or repeated.
+    pub(super) fn secret(&mut self, key: &str) -> Secret {
+        Secret::new(
+            self.take(key, "a string", DeValue::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+        )
+    }
+
+    /// A text that `parse` understands, or says what it must be.
+    pub(super) fn parsed<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
+        let Some(text) = self.take(key, "a string", DeValue::as_str) else {
+            return default;
+        };
+        match printable(text).and_then(parse) {
+            Ok(value) => value,
+            Err(what) => {
+                self.problem(key, what);
+                default
+            }
+        }
+    }
+
+    /// One of a few words, in any case.
+    pub(super) fn choice<T: Copy>(&mut self, key: &str, default: T, words: &[(&str, T)]) -> T {
+        self.parsed(key, default, |text| {
+            let chosen = words
+                .iter()
+                .find(|(word, _)| word.eq_ignore_ascii_case(text));
+            chosen.map(|(_, value)| *value).ok_or_else(|| {
+                let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                format!("must be one of {}, got {}", words.join(", "), shown(text))
+            })
+        })
+    }
+
+    /// A text that goes by two names, of which one may be given.
+    pub(super) fn alias(&mut self, key: &str, other: &str, default: &str) -> String {
+        let text = self.text(key, default);
+        let text = self.text(other, &text);
+        if self.is_given(key) && self.is_given(other) {
+            self.problem(
+                other,
+                format!("is another name of `{key}`, give one of the two"),
+            );
+        }
+        text
+    }
+
+    /// A file; empty is none.
+    pub(super) fn file(&mut self, key: &str) -> Option<NamedFile> {
+        self.required_file(key, None)
+    }
+
+    /// A file that must be named once `when` says so.
+    pub(super) fn required_file(&mut self, key: &str, when: Option<&str>) -> Option<NamedFile> {
+        let path = self.required(key, when);
+        (!path.is_empty()).then(|| NamedFile {
+            place: self.place(key),
+            path: path.into(),
+        })
+    }
+
+    /// A list of texts, each understood by `parse`.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &str,
+        default: Vec<T>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let Some(array) = self.take(key, "a list of strings", DeValue::as_array) else {
+            return default;
+        };
+        let mut list = Vec::new();
+        for item in array {
+            let text = item.get_ref().as_str().ok_or_else(|| {
+                format!(
+                    "must be a list of strings, got {} in it",
+                    kind(item.get_ref())
+                )
+            });
+            match text.and_then(printable).and_then(&parse) {
+                Ok(value) => list.push(value),
+                Err(what) => {
+                    let line = Some(self.lines.line(item.span().start));
+                    let place = Place {
+                        line,
+                        ..self.place(key)
+                    };
+                    self.findings.problems.push(Problem { place, what });
+                }
+            }
+        }
+        list
+    }
+}
+
+/// The value's type, with its article.
+pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// A text of the file for a message: quoted, escaped and not too long.
+pub(super) fn shown(text: &str) -> String {
+    format!("{:?}", clipped(text))
+}
+
+pub(super) fn clipped(text: &str) -> String {
+    const MOST: usize = 60;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+fn printable(text: &str) -> Result<&str, String> {
+    if text.chars().any(char::is_control) {
+        Err(format!(
+            "must not hold control characters, got {}",
+            shown(text)
+        ))
+    } else {
+        Ok(text)
+    }
+}

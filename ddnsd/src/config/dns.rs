@@ -1,0 +1,88 @@
+//! `[dns_service]`, checked: which name server takes the records, and which key signs for which zone.
+
+use super::tsig_key::TsigKey;
+use crate::model::name::Zone;
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How records reach DNS.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    /// Which kind of name server.
+    pub backend: DnsBackend,
+    /// Seconds between expiry sweeps.
+    pub cleanup_interval: Duration,
+}
+
+/// Which kind of name server.
+#[derive(Clone, Debug)]
+pub enum DnsBackend {
+    /// Another server, updated with RFC 2136.
+    Rfc2136(Rfc2136),
+    /// The name server within ddnsd (`SPEC.md` section 5).
+    Builtin(Builtin),
+}
+
+/// A primary name server that takes dynamic updates.
+#[derive(Clone, Debug)]
+pub struct Rfc2136 {
+    /// Its address and port.
+    pub server: SocketAddr,
+    /// How long one change may take, retries included.
+    pub timeout: Duration,
+    /// UDP first, or TCP only.
+    pub transport: DnsTransport,
+    /// Which key signs which zone's updates.
+    pub keys: ZoneKeys,
+}
+
+/// UDP or TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsTransport {
+    /// UDP; TCP for retries, for what does not fit and for what was truncated.
+    Auto,
+    /// TCP only.
+    Tcp,
+}
+
+/// `ddns_default_key_file` and `zone_keys`, read.
+#[derive(Clone, Debug, Default)]
+pub struct ZoneKeys {
+    /// For zones that no entry names.
+    pub default: Option<Arc<TsigKey>>,
+    /// The longest entry that is the zone or above it wins.
+    pub zones: Vec<(Zone, Arc<TsigKey>)>,
+}
+
+impl ZoneKeys {
+    /// The key for a zone's updates; `None` sends them unsigned.
+    pub fn of(&self, zone: &Zone) -> Option<&Arc<TsigKey>> {
+        self.zones
+            .iter()
+            .filter(|(entry, _)| entry.holds(zone))
+            .max_by_key(|(entry, _)| entry.as_str().len())
+            .map(|(_, key)| key)
+            .or(self.default.as_ref())
+    }
+}
+
+/// The built-in name server.
+#[derive(Clone, Debug)]
+pub struct Builtin {
+    /// Addresses to answer on, UDP and TCP.
+    pub listen: Vec<SocketAddr>,
+    /// Zones served.
+    pub zones: Vec<Zone>,
+    /// NS names; the first is the SOA's primary.
+    pub nameservers: Vec<String>,
+    /// Glue for name servers inside a zone.
+    pub nameserver_addresses: Vec<(String, Vec<IpAddr>)>,
+    /// SOA's responsible person.
+    pub hostmaster: String,
+    /// Who may AXFR.
+    pub allow_transfer: Vec<IpNet>,
+    /// Secondaries that get NOTIFY.
+    pub notify: Vec<SocketAddr>,
+}

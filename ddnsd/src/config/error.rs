@@ -1,0 +1,110 @@
+//! What is wrong with a configuration: every problem of the file with its line and key, printed one a
+//! line as `config.toml:14: dns_service.dns_timeout: must be at least 1, got 0`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where in the file something stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Counted from 1; `None` is the file as a whole.
+    pub line: Option<usize>,
+    /// Counted from 1, for errors of TOML's syntax.
+    pub column: Option<usize>,
+    /// The dotted key; empty where no key is at fault.
+    pub key: String,
+}
+
+/// One thing that is wrong, or, in a warning, questionable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What, and what was expected; never a secret.
+    pub what: String,
+}
+
+impl Problem {
+    /// The whole sentence, for a file of that name.
+    pub(super) fn in_file(&self, file: &Path) -> String {
+        let (file, Place { line, column, key }) = (file.display(), &self.place);
+        let place = match (line, column) {
+            (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
+            (Some(line), None) => format!("{file}:{line}"),
+            (None, _) => file.to_string(),
+        };
+        let colon = if key.is_empty() { "" } else { ": " };
+        format!("{place}{colon}{key}: {}", self.what)
+    }
+}
+
+/// A configuration that cannot be used, with all that is wrong with it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    file: PathBuf,
+    problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    /// Puts the problems of `file` in the order of its lines.
+    pub(super) fn new(file: &Path, mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| problem.place.line);
+        Self {
+            file: file.to_owned(),
+            problems,
+        }
+    }
+
+    /// The problems, one at least, by line.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self
+            .problems
+            .iter()
+            .map(|each| each.in_file(&self.file))
+            .collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_print_one_a_line_in_the_order_of_the_file() {
+        let at = |line, column, key: &str, what: &str| Problem {
+            place: Place {
+                line,
+                column,
+                key: key.to_owned(),
+            },
+            what: what.to_owned(),
+        };
+        let problems = vec![
+            at(
+                Some(14),
+                None,
+                "dns_service.dns_timeout",
+                "must be at least 1, got 0",
+            ),
+            at(Some(2), None, "daemon.host", "must not be empty"),
+            at(Some(14), Some(7), "", "not valid TOML"),
+            at(None, None, "", "cannot be read"),
+        ];
+        let error = ConfigError::new(Path::new("etc/config.toml"), problems);
+        assert_eq!(error.problems().len(), 4);
+        let expected = "etc/config.toml: cannot be read\n\
+                        etc/config.toml:2: daemon.host: must not be empty\n\
+                        etc/config.toml:14: dns_service.dns_timeout: must be at least 1, got 0\n\
+                        etc/config.toml:14:7: not valid TOML";
+        assert_eq!(error.to_string(), expected);
+    }
+}

@@ -1,0 +1,201 @@
+//! A path in, the whole configuration out: the file and those it names are read, and everything that is
+//! wrong with any of them is reported together.
+
+#[cfg(test)]
+mod tests;
+
+use super::check::{Checked, Files, NamedFile, check};
+use super::error::{ConfigError, Place, Problem};
+use super::files::{self, Privacy};
+use super::tls::TlsProblem;
+use super::{Config, Database, DnsBackend, Tls, TsigKey, ZoneKeys, tls, tsig_key};
+use crate::model::secret::Secret;
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+const MOST_CONFIG: u64 = 1 << 20;
+const MOST_KEY: u64 = 64 << 10;
+const MOST_PASSWORD: u64 = 4 << 10;
+const MOST_PEM: u64 = 1 << 20;
+const MOST_TEMPLATE: u64 = 1 << 20;
+
+/// A configuration that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What to do.
+    pub config: Config,
+    /// What an operator should know about it, each with file, line and key.
+    pub warnings: Vec<String>,
+}
+
+/// Reads and checks a configuration file and every file it names; relative paths in it start at the
+/// current directory. Touches no network and no database.
+///
+/// # Errors
+/// Everything that is wrong, by line.
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    let failed = |problems| ConfigError::new(path, problems);
+    let whole = |line, what| {
+        failed(vec![Problem {
+            place: Place {
+                line,
+                ..Place::default()
+            },
+            what,
+        }])
+    };
+    let source =
+        files::read(path, MOST_CONFIG, Privacy::Public).map_err(|what| whole(None, what))?;
+    let text =
+        utf8(&source.bytes).map_err(|line| whole(Some(line), "is not UTF-8 text".to_owned()))?;
+    let Checked {
+        mut config,
+        files,
+        problems,
+        warnings,
+    } = check(text).map_err(|problem| failed(vec![problem]))?;
+
+    let mut reader = Reader { problems };
+    if let Some(place) = &files.secret_inside
+        && let Err(what) = source.must_be_private(path)
+    {
+        let what = format!("is a secret, but the file {what}");
+        reader.problems.push(Problem {
+            place: place.clone(),
+            what,
+        });
+    }
+    reader.fill(&mut config, files);
+    if !reader.problems.is_empty() {
+        return Err(failed(reader.problems));
+    }
+    let warnings = warnings
+        .iter()
+        .map(|warning| warning.in_file(path))
+        .collect();
+    Ok(Loaded { config, warnings })
+}
+
+/// Reads files and remembers what is wrong with them.
+struct Reader {
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    /// Puts what the files hold into the places that wait for it.
+    fn fill(&mut self, config: &mut Config, files: Files) {
+        config.http.tls = files.tls.and_then(|(cert, key)| self.tls(cert, key));
+        if let DnsBackend::Rfc2136(dns) = &mut config.dns.backend {
+            let default = files.default_key.and_then(|file| self.tsig_key(&file));
+            let zones = files.zone_keys.into_iter();
+            let zones = zones.filter_map(|(zone, file)| Some((zone, self.tsig_key(&file)?)));
+            dns.keys = ZoneKeys {
+                default,
+                zones: zones.collect(),
+            };
+        }
+        if let Database::Mariadb(mariadb) = &mut config.database
+            && let Some(password) = files
+                .database_password
+                .and_then(|file| self.password(&file))
+        {
+            mariadb.password = password;
+        }
+        if let Some(email) = &mut config.email {
+            let login = files.smtp_login;
+            email.login = login.and_then(|(user, file)| Some((user, self.password(&file)?)));
+        }
+        for file in files.authorities {
+            let pem = self.bytes(&file, MOST_PEM, Privacy::Public);
+            let checked = pem.map(|pem| tls::certificates(&pem));
+            checked.and_then(|checked| self.accept(&file, checked));
+        }
+        for file in files.templates {
+            let template = self.bytes(&file, MOST_TEMPLATE, Privacy::Public);
+            template.and_then(|bytes| self.text(&file, &bytes).map(drop));
+        }
+    }
+
+    fn tls(&mut self, cert: NamedFile, key: NamedFile) -> Option<Tls> {
+        let chain_pem = self.bytes(&cert, MOST_PEM, Privacy::Public);
+        let key_pem = self.bytes(&key, MOST_PEM, Privacy::Private);
+        let certified = match tls::certified(&chain_pem?, &key_pem?) {
+            Err(TlsProblem::Certificate(what)) => self.accept(&cert, Err(what)),
+            Err(TlsProblem::Key(what)) => self.accept(&key, Err(what)),
+            Ok(certified) => Some(Arc::new(certified)),
+        };
+        Some(Tls {
+            cert_file: cert.path,
+            key_file: key.path,
+            certified: certified?,
+        })
+    }
+
+    fn tsig_key(&mut self, file: &NamedFile) -> Option<Arc<TsigKey>> {
+        let bytes = self.bytes(file, MOST_KEY, Privacy::Private)?;
+        let key = tsig_key::parse(self.text(file, &bytes)?);
+        key.map(Arc::new)
+            .map_err(|wrong| self.at_line(file, wrong.line, &wrong.what))
+            .ok()
+    }
+
+    /// The file's text without its last line's end.
+    fn password(&mut self, file: &NamedFile) -> Option<Secret> {
+        let bytes = self.bytes(file, MOST_PASSWORD, Privacy::Private)?;
+        let text = self.text(file, &bytes)?;
+        let line = text.strip_suffix('\n').unwrap_or(text);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let is_there = if line.is_empty() {
+            Err("is empty, it must hold the password")
+        } else {
+            Ok(())
+        };
+        self.accept(file, is_there)?;
+        Some(Secret::new(line.to_owned()))
+    }
+
+    fn bytes(
+        &mut self,
+        file: &NamedFile,
+        most: u64,
+        privacy: Privacy,
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let content = files::read(&file.path, most, privacy);
+        self.accept(file, content).map(|content| content.bytes)
+    }
+
+    fn text<'b>(&mut self, file: &NamedFile, bytes: &'b [u8]) -> Option<&'b str> {
+        utf8(bytes)
+            .map_err(|line| self.at_line(file, line, "is not UTF-8 text"))
+            .ok()
+    }
+
+    /// What went well; what did not is a problem of the file, which begins the sentence.
+    fn accept<T>(&mut self, file: &NamedFile, result: Result<T, impl Display>) -> Option<T> {
+        let problem = |what| format!("{} {what}", file.path.display());
+        result
+            .map_err(|what| self.problem(file, problem(what)))
+            .ok()
+    }
+
+    fn at_line(&mut self, file: &NamedFile, line: usize, what: &str) {
+        self.problem(file, format!("{}:{line}: {what}", file.path.display()));
+    }
+
+    fn problem(&mut self, file: &NamedFile, what: String) {
+        self.problems.push(Problem {
+            place: file.place.clone(),
+            what,
+        });
+    }
+}
+
+/// The text, or the line that is none.
+fn utf8(bytes: &[u8]) -> Result<&str, usize> {
+    str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        before.split(|byte| *byte == b'\n').count()
+    })
+}
