@@ -1,5 +1,11 @@
 //! The DNS exit against a real BIND: private, in a temporary folder, on a free port.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
 
 use ddnsd::clock::Clock;
 use ddnsd::config::{DnsTransport, Rfc2136, TsigAlgorithm, TsigKey, ZoneKeys};
@@ -271,7 +277,7 @@ async fn a_family_that_was_never_set_is_left_alone() {
 async fn a_cname_in_the_way_and_a_forbidden_name_fail_alone_in_their_batch() {
     let named = Named::start().await;
     let (dns, counters) = named.dns();
-    let names: Vec<_> = (0..60)
+    let hosts: Vec<_> = (0..60)
         .map(|n| match n {
             20 => "alias.dyn.test".into(),
             45 => "denied.dyn.test".into(),
@@ -279,13 +285,13 @@ async fn a_cname_in_the_way_and_a_forbidden_name_fail_alone_in_their_batch() {
         })
         .collect();
     let all = || {
-        names
+        hosts
             .iter()
             .zip(0..)
             .map(|(name, n)| publish(&dns, change(n, name, dual(1))))
     };
     let published = join_all(all()).await;
-    for (name, outcome) in names.iter().zip(&published) {
+    for (name, outcome) in hosts.iter().zip(&published) {
         let code = match name.as_str() {
             "alias.dyn.test" => "YXRRSET (a CNAME stands at the name",
             "denied.dyn.test" => "REFUSED",

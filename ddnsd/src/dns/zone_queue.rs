@@ -140,9 +140,8 @@ impl ZoneQueue {
             };
             let Some(refusal) = error.refusal() else {
                 self.go_down(&error);
+                part.extend(parts.drain(..).flatten());
                 self.answer(part, &Published::Unknown(error));
-                let unsent = parts.drain(..).flatten().collect();
-                self.answer(unsent, &Published::Unknown(self.down()));
                 return;
             };
             if part.len() == 1 {

@@ -1,0 +1,292 @@
+//! The DNS exit against a name server that plays tricks: loses, lies, hangs up, stalls.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking"
+)]
+
+use ddnsd::clock::Clock;
+use ddnsd::config::{DnsTransport, Rfc2136, TsigAlgorithm, TsigKey, ZoneKeys};
+use ddnsd::counters::DnsCounters;
+use ddnsd::dns::{Dns, DnsError, Lane, Published};
+use ddnsd::model::host::HostId;
+use ddnsd::model::name::{Fqdn, Zone};
+use ddnsd::model::record::{RecordChange, Wanted, WantedRecords};
+use ddnsd::model::secret::SecretBytes;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+
+const TIMEOUT: Duration = Duration::from_millis(900);
+const NOERROR: u8 = 0;
+const REFUSED: u8 = 5;
+
+/// The server's sockets, UDP and TCP on one port; each test is its script.
+struct Server {
+    udp: UdpSocket,
+    tcp: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    async fn start() -> Self {
+        loop {
+            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = tcp.local_addr().unwrap();
+            // the port may be taken for UDP
+            if let Ok(udp) = UdpSocket::bind(address).await {
+                return Self { udp, tcp, address };
+            }
+        }
+    }
+
+    fn dns(&self, signed: bool, transport: DnsTransport) -> (Dns, Arc<DnsCounters>) {
+        let key = signed.then(|| {
+            Arc::new(TsigKey {
+                name: "k".into(),
+                algorithm: TsigAlgorithm::Sha256,
+                secret: SecretBytes::new(b"secret".to_vec()),
+            })
+        });
+        let keys = ZoneKeys {
+            default: key,
+            zones: Vec::new(),
+        };
+        let config = Rfc2136 {
+            server: self.address,
+            timeout: TIMEOUT,
+            transport,
+            keys,
+        };
+        let counters = Arc::new(DnsCounters::default());
+        (Dns::new(config, Arc::clone(&counters), Clock), counters)
+    }
+
+    async fn datagram(&self) -> (Vec<u8>, SocketAddr) {
+        let mut buffer = vec![0; 65_535];
+        let (length, from) = self.udp.recv_from(&mut buffer).await.unwrap();
+        buffer.truncate(length);
+        (buffer, from)
+    }
+
+    async fn connection(&self) -> TcpStream {
+        self.tcp.accept().await.unwrap().0
+    }
+}
+
+async fn framed(stream: &mut TcpStream) -> Vec<u8> {
+    let mut message = vec![0; usize::from(stream.read_u16().await.unwrap())];
+    stream.read_exact(&mut message).await.unwrap();
+    message
+}
+
+async fn reply_framed(stream: &mut TcpStream, answer: &[u8]) {
+    stream
+        .write_u16(u16::try_from(answer.len()).unwrap())
+        .await
+        .unwrap();
+    stream.write_all(answer).await.unwrap();
+}
+
+/// An unsigned answer without sections, as RFC 2136, 3.8 allows.
+fn answer_to(request: &[u8], rcode: u8) -> Vec<u8> {
+    let mut answer = request[..12].to_vec();
+    answer[2] |= 0x80;
+    answer[3] = rcode;
+    answer[4..].fill(0);
+    answer
+}
+
+async fn publish(dns: &Dns, host: i64) -> Published {
+    let change = RecordChange {
+        host: HostId(host),
+        fqdn: Fqdn::parse(&format!("h{host}.example.org")).unwrap(),
+        zone: Zone::parse("example.org").unwrap(),
+        ttl: 60,
+        records: WantedRecords {
+            v4: Wanted::Present(Ipv4Addr::LOCALHOST),
+            v6: Wanted::Absent,
+        },
+    };
+    dns.publish(change, Lane::Fresh).await
+}
+
+fn acknowledged(published: &Published) -> Option<bool> {
+    match published {
+        Published::Acknowledged { doubtful_before } => Some(*doubtful_before),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_lost_datagram_is_repeated_by_tcp_and_leaves_the_host_in_doubt_once() {
+    let server = Server::start().await;
+    let (dns, counters) = server.dns(false, DnsTransport::Auto);
+    let script = async {
+        let (lost, _) = server.datagram().await;
+        let mut stream = server.connection().await;
+        let repeated = framed(&mut stream).await;
+        assert_ne!(lost[..2], repeated[..2], "another id");
+        assert_eq!(lost[2..], repeated[2..]);
+        reply_framed(&mut stream, &answer_to(&repeated, NOERROR)).await;
+        let (next, from) = server.datagram().await;
+        server
+            .udp
+            .send_to(&answer_to(&next, NOERROR), from)
+            .await
+            .unwrap();
+    };
+    let client = async {
+        assert_eq!(
+            acknowledged(&publish(&dns, 1).await),
+            Some(true),
+            "the lost one may be late"
+        );
+        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(false));
+    };
+    tokio::join!(script, client);
+    assert_eq!((counters.messages.get(), counters.unanswered.get()), (3, 1));
+}
+
+#[tokio::test]
+async fn answers_with_another_id_or_from_elsewhere_are_dropped_and_the_true_one_awaited() {
+    let server = Server::start().await;
+    let (dns, counters) = server.dns(false, DnsTransport::Auto);
+    let script = async {
+        let (request, from) = server.datagram().await;
+        let elsewhere = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        elsewhere
+            .send_to(&answer_to(&request, NOERROR), from)
+            .await
+            .unwrap();
+        let mut wrong_id = answer_to(&request, NOERROR);
+        wrong_id[0] ^= 1;
+        server.udp.send_to(&wrong_id, from).await.unwrap();
+        server.udp.send_to(b"?", from).await.unwrap();
+        server
+            .udp
+            .send_to(&answer_to(&request, REFUSED), from)
+            .await
+            .unwrap();
+    };
+    let (published, ()) = tokio::join!(publish(&dns, 1), script);
+    assert!(matches!(published, Published::Refused(_)), "{published:?}");
+    assert_eq!((counters.dropped.get(), counters.refused.get()), (2, 1));
+}
+
+#[tokio::test]
+async fn an_unsigned_success_is_asked_again_by_tcp_and_then_not_believed() {
+    let server = Server::start().await;
+    let (dns, counters) = server.dns(true, DnsTransport::Auto);
+    let script = async {
+        let (request, from) = server.datagram().await;
+        server
+            .udp
+            .send_to(&answer_to(&request, NOERROR), from)
+            .await
+            .unwrap();
+        let mut stream = server.connection().await;
+        let request = framed(&mut stream).await;
+        reply_framed(&mut stream, &answer_to(&request, NOERROR)).await;
+    };
+    let (published, ()) = tokio::join!(publish(&dns, 1), script);
+    let Published::Unknown(error @ DnsError::Unverified { .. }) = published else {
+        panic!("{published:?}")
+    };
+    assert!(
+        error
+            .to_string()
+            .contains("NOERROR (a success that is not signed"),
+        "{error}"
+    );
+    assert_eq!((counters.messages.get(), counters.unanswered.get()), (2, 2));
+}
+
+#[tokio::test]
+async fn what_came_by_udp_is_told_when_tcp_does_not_answer() {
+    let server = Server::start().await;
+    let (dns, _) = server.dns(true, DnsTransport::Auto);
+    let script = async {
+        let (request, from) = server.datagram().await;
+        server
+            .udp
+            .send_to(&answer_to(&request, REFUSED), from)
+            .await
+            .unwrap();
+    };
+    let (published, ()) = tokio::join!(publish(&dns, 1), script);
+    let told = matches!(published, Published::Unknown(DnsError::Unverified { .. }));
+    assert!(told, "{published:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_stalls_costs_one_timeout_and_takes_the_zone_down() {
+    let server = Server::start().await;
+    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let second = async {
+        server.datagram().await;
+        publish(&dns, 2).await
+    };
+    let both = async { tokio::join!(publish(&dns, 1), second) };
+    let (first, second) = tokio::time::timeout(2 * TIMEOUT, both).await.unwrap();
+    assert!(
+        matches!(first, Published::Unknown(DnsError::NoAnswer { .. })),
+        "{first:?}"
+    );
+    assert!(
+        matches!(second, Published::Unknown(DnsError::Down { .. })),
+        "{second:?}"
+    );
+    assert!(dns.zones()[0].down);
+}
+
+#[tokio::test]
+async fn a_connection_closed_in_the_middle_of_an_answer_is_replaced_silently() {
+    let server = Server::start().await;
+    let (dns, counters) = server.dns(false, DnsTransport::Tcp);
+    let script = async {
+        let mut stream = server.connection().await;
+        let request = framed(&mut stream).await;
+        let answer = answer_to(&request, NOERROR);
+        stream
+            .write_u16(u16::try_from(answer.len()).unwrap())
+            .await
+            .unwrap();
+        stream.write_all(&answer[..5]).await.unwrap();
+        drop(stream);
+        let mut stream = server.connection().await;
+        for _ in 0..2 {
+            let request = framed(&mut stream).await;
+            reply_framed(&mut stream, &answer_to(&request, NOERROR)).await;
+        }
+    };
+    let client = async {
+        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(true));
+        assert_eq!(
+            acknowledged(&publish(&dns, 1).await),
+            Some(false),
+            "by the kept connection"
+        );
+    };
+    tokio::join!(client, script);
+    assert_eq!((counters.messages.get(), counters.tcp.get()), (3, 3));
+}
+
+#[tokio::test]
+async fn a_truncated_answer_is_asked_for_again_by_tcp() {
+    let server = Server::start().await;
+    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let script = async {
+        let (request, from) = server.datagram().await;
+        let mut truncated = answer_to(&request, NOERROR);
+        truncated[2] |= 0x02;
+        server.udp.send_to(&truncated, from).await.unwrap();
+        let mut stream = server.connection().await;
+        let request = framed(&mut stream).await;
+        reply_framed(&mut stream, &answer_to(&request, NOERROR)).await;
+    };
+    let (published, ()) = tokio::join!(publish(&dns, 1), script);
+    assert_eq!(acknowledged(&published), Some(false));
+}
