@@ -1,13 +1,16 @@
-//! The daemon's parts. `DESIGN`: entrances (http, admin, upkeep) call stories; stories ask pure rules
-//! and act through exits (dns, db). Imports point one way; `tests/layers` holds the table.
+//! The daemon's parts. Entrances (http, admin, upkeep) call stories; stories ask pure rules and act
+//! through exits (dns, db). Imports point one way; `tests/layers` holds the table.
 
 pub mod admin;
+pub mod app;
+pub mod args;
 pub mod clock;
 pub mod config;
 pub mod counters;
 pub mod db;
 pub mod dns;
 pub mod http;
+pub mod lifecycle;
 pub mod limits;
 pub mod logging;
 pub mod model;
@@ -15,3 +18,4 @@ pub mod passwords;
 pub mod rules;
 pub mod serve;
 pub mod stories;
+pub mod upkeep;

@@ -128,8 +128,8 @@ pub(super) fn host(details: &HostDetails, defaults: Defaults) -> HostView {
         ipv6: wanted.v6,
         last_ipv4: details.last_addresses.v4,
         last_ipv6: details.last_addresses.v6,
-        ipv4_updated_at: host.seen.v4.map(|at| at.0),
-        ipv6_updated_at: host.seen.v6.map(|at| at.0),
+        ipv4_updated_at: details.seen.v4.map(|at| at.0),
+        ipv6_updated_at: details.seen.v6.map(|at| at.0),
         dns_ttl: host.dns_ttl.unwrap_or(defaults.dns_ttl),
         dns_ttl_is_default: host.dns_ttl.is_none(),
         expiry_ttl: host.expiry_ttl.unwrap_or(defaults.expiry_ttl),
@@ -231,13 +231,13 @@ mod tests {
             acked: Acked::default(),
             unpublished_since: None,
             version: 1,
+        };
+        change(&mut host);
+        HostDetails {
             seen: Seen {
                 v4: Some(Millis(7)),
                 v6: None,
             },
-        };
-        change(&mut host);
-        HostDetails {
             host: Arc::new(host),
             owner: UserName::parse("alice").unwrap(),
             created_at: Millis(1),

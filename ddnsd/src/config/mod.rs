@@ -14,6 +14,7 @@ pub use dns::{Builtin, Dns, DnsBackend, DnsTransport, Rfc2136, ZoneKeys};
 pub use error::{ConfigError, Problem};
 pub use tsig_key::{TsigAlgorithm, TsigKey};
 
+pub use crate::model::host::Defaults;
 use crate::model::secret::Secret;
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -160,15 +161,6 @@ pub enum DatabaseTls {
     Required,
     /// Always, CA and name verified.
     Verify,
-}
-
-/// What hosts have that set none of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Defaults {
-    /// Seconds, 0 to 2,147,483,647.
-    pub dns_ttl: u32,
-    /// Seconds, 0 for never.
-    pub expiry_ttl: u32,
 }
 
 /// Outgoing mail.

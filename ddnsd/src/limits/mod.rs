@@ -7,7 +7,7 @@ use crate::config;
 use crate::counters::LimitCounters;
 use crate::model::client::ClientKey;
 use crate::model::time::Now;
-use crate::rules::limit::{Full, Limit, Tick, Window};
+use crate::rules::limit::{Counted, Full, Limit, Tick, Window};
 use arc_swap::ArcSwap;
 use bucket::Bucket;
 use dashmap::DashMap;
@@ -60,17 +60,6 @@ impl From<Full> for Abuse {
             retry_after: full.retry_after,
         }
     }
-}
-
-/// How a request counts in the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counted {
-    /// Toward the good limit.
-    Good,
-    /// Toward the bad limit.
-    Bad,
-    /// Toward none.
-    Nothing,
 }
 
 /// A request's place under the limits. Dropped without [`Limits::close`] it counts as nothing.

@@ -7,6 +7,15 @@ use super::time::Millis;
 use super::user::UserId;
 use std::sync::Arc;
 
+/// What hosts have that set none of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// TTL of records, seconds, 0 to 2,147,483,647.
+    pub dns_ttl: u32,
+    /// Seconds without an update until removal, 0 for never.
+    pub expiry_ttl: u32,
+}
+
 /// A host's key in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostId(pub i64);
@@ -37,8 +46,6 @@ pub struct Host {
     pub unpublished_since: Option<Millis>,
     /// Rises with every change of the row that a settle must not overwrite.
     pub version: i64,
-    /// When each family was last updated, changed or not.
-    pub seen: Seen,
 }
 
 /// What DNS last acknowledged of a host.
@@ -59,6 +66,25 @@ pub struct Seen {
     pub v6: Option<Millis>,
 }
 
+impl Seen {
+    /// These families, at this time.
+    pub fn at(addresses: Addresses, at: Millis) -> Self {
+        Self {
+            v4: addresses.v4.map(|_| at),
+            v6: addresses.v6.map(|_| at),
+        }
+    }
+
+    /// What this knows; of the families it does not know, what `older` knows.
+    #[must_use]
+    pub fn or(self, older: Seen) -> Self {
+        Self {
+            v4: self.v4.or(older.v4),
+            v6: self.v6.or(older.v6),
+        }
+    }
+}
+
 /// A host together with what administrators want to see of it.
 #[derive(Clone, Debug)]
 pub struct HostDetails {
@@ -68,6 +94,8 @@ pub struct HostDetails {
     pub owner: UserName,
     /// When it was added.
     pub created_at: Millis,
+    /// When each family was last updated, changed or not.
+    pub seen: Seen,
     /// The addresses it had before they were taken down, or has.
     pub last_addresses: Addresses,
     /// How often publishing the pending change was tried.

@@ -15,7 +15,9 @@ pub enum NameError {
     #[error("it is longer than DNS allows (253 octets, 63 per label)")]
     TooLong,
     /// A character, hyphen or empty label that host names may not have.
-    #[error("it is not a legal host name (letters, digits and inner hyphens, labels parted by dots)")]
+    #[error(
+        "it is not a legal host name (letters, digits and inner hyphens, labels parted by dots)"
+    )]
     Illegal,
     /// `pc` instead of `pc.example.org`.
     #[error("it is a single label, not a fully qualified name")]
@@ -45,7 +47,12 @@ fn to_a_labels(text: &str) -> Result<String, NameError> {
         return Err(NameError::TooLong);
     }
     let ascii = Uts46::new()
-        .to_ascii(text.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Ignore)
+        .to_ascii(
+            text.as_bytes(),
+            AsciiDenyList::STD3,
+            Hyphens::Check,
+            DnsLength::Ignore,
+        )
         .map_err(|_| NameError::Illegal)?;
     let name = ascii.strip_suffix('.').unwrap_or(&ascii);
     if name.len() > 253 || name.split('.').any(|label| label.len() > 63) {
@@ -60,7 +67,11 @@ fn to_a_labels(text: &str) -> Result<String, NameError> {
 fn to_u_labels(a_labels: &str) -> String {
     let (unicode, valid) =
         Uts46::new().to_unicode(a_labels.as_bytes(), AsciiDenyList::STD3, Hyphens::Check);
-    if valid.is_ok() { unicode.into_owned() } else { a_labels.to_owned() }
+    if valid.is_ok() {
+        unicode.into_owned()
+    } else {
+        a_labels.to_owned()
+    }
 }
 
 /// A fully qualified host name: lower-case A-labels, no trailing dot, two labels or more, at most
@@ -126,7 +137,10 @@ impl Zone {
 
     /// Whether `other` is this zone or below it.
     pub fn holds(&self, other: &Zone) -> bool {
-        other.0.strip_suffix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        other
+            .0
+            .strip_suffix(&*self.0)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 }
 
@@ -162,7 +176,11 @@ impl Label {
 
     /// The readable form, with U-labels.
     pub fn to_unicode(&self) -> String {
-        if &*self.0 == "@" { "@".to_owned() } else { to_u_labels(&self.0) }
+        if &*self.0 == "@" {
+            "@".to_owned()
+        } else {
+            to_u_labels(&self.0)
+        }
     }
 
     /// The host's full name.
@@ -200,7 +218,11 @@ impl UserName {
             return Err(NameError::UserTooLong);
         }
         let illegal = name.chars().any(|c| c.is_control() || c == ':') || name.trim() != name;
-        if illegal { Err(NameError::UserIllegal) } else { Ok(Self(name.as_ref().into())) }
+        if illegal {
+            Err(NameError::UserIllegal)
+        } else {
+            Ok(Self(name.as_ref().into()))
+        }
     }
 
     /// The name.
@@ -232,7 +254,8 @@ impl Email {
         let atom = |part: &str| {
             !part.is_empty()
                 && part.chars().all(|c| {
-                    c.is_alphanumeric() || !c.is_ascii() && !c.is_control() && !c.is_whitespace()
+                    c.is_alphanumeric()
+                        || !c.is_ascii() && !c.is_control() && !c.is_whitespace()
                         || "!#$%&'*+-/=?^_`{|}~".contains(c)
                 })
         };
@@ -255,14 +278,25 @@ mod tests {
 
     #[test]
     fn a_host_name_is_read_in_any_case_and_form() {
-        for text in ["Home.Example.ORG", "home.example.org.", "ｈｏｍｅ.example.org"] {
-            assert_eq!(Fqdn::parse(text).unwrap().as_str(), "home.example.org", "{text}");
+        for text in [
+            "Home.Example.ORG",
+            "home.example.org.",
+            "ｈｏｍｅ.example.org",
+        ] {
+            assert_eq!(
+                Fqdn::parse(text).unwrap().as_str(),
+                "home.example.org",
+                "{text}"
+            );
         }
         let idn = Fqdn::parse("Bücher.example").unwrap();
         assert_eq!(idn.as_str(), "xn--bcher-kva.example");
         assert_eq!(idn.to_unicode(), "bücher.example");
         assert_eq!(Fqdn::parse("xn--bcher-kva.example").unwrap(), idn);
-        assert_eq!(Fqdn::parse("faß.example").unwrap().as_str(), "xn--fa-hia.example");
+        assert_eq!(
+            Fqdn::parse("faß.example").unwrap().as_str(),
+            "xn--fa-hia.example"
+        );
     }
 
     #[test]
@@ -291,10 +325,18 @@ mod tests {
     #[test]
     fn the_zone_itself_is_a_host_called_at() {
         let zone = Zone::parse("Dyn.Example.com.").unwrap();
-        assert_eq!(Label::parse("@").unwrap().in_zone(&zone).unwrap().as_str(), "dyn.example.com");
+        assert_eq!(
+            Label::parse("@").unwrap().in_zone(&zone).unwrap().as_str(),
+            "dyn.example.com"
+        );
         let deep = Label::parse("a.B").unwrap().in_zone(&zone).unwrap();
         assert_eq!(deep.as_str(), "a.b.dyn.example.com");
-        assert!(Label::parse("@").unwrap().in_zone(&Zone::parse("lan").unwrap()).is_err());
+        assert!(
+            Label::parse("@")
+                .unwrap()
+                .in_zone(&Zone::parse("lan").unwrap())
+                .is_err()
+        );
     }
 
     #[test]
@@ -316,10 +358,24 @@ mod tests {
 
     #[test]
     fn mail_addresses_need_both_sides_of_the_at() {
-        for good in ["a@example.org", "a.b+c@example.org", "ü@bücher.example", "root@localhost"] {
+        for good in [
+            "a@example.org",
+            "a.b+c@example.org",
+            "ü@bücher.example",
+            "root@localhost",
+        ] {
             assert!(Email::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "a", "@example.org", "a@", "a b@example.org", "a@b@c", "a@x\r\ny", "a..b@c.d"] {
+        for bad in [
+            "",
+            "a",
+            "@example.org",
+            "a@",
+            "a b@example.org",
+            "a@b@c",
+            "a@x\r\ny",
+            "a..b@c.d",
+        ] {
             assert!(Email::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -33,7 +33,10 @@ pub type WantedRecords = PerFamily<Wanted<Ipv4Addr>, Wanted<Ipv6Addr>>;
 impl WantedRecords {
     /// The addresses that should be there.
     pub fn addresses(&self) -> Addresses {
-        Addresses { v4: self.v4.address(), v6: self.v6.address() }
+        Addresses {
+            v4: self.v4.address(),
+            v6: self.v6.address(),
+        }
     }
 
     /// Neither family was ever set.
@@ -48,7 +51,7 @@ impl WantedRecords {
 pub struct RecordChange {
     /// Whose records.
     pub host: HostId,
-    /// The owner name of the RRsets.
+    /// The owner name of the records.
     pub fqdn: Fqdn,
     /// The zone the message goes to.
     pub zone: Zone,

@@ -5,6 +5,17 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+/// How a request counts in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Toward the good limit.
+    Good,
+    /// Toward the bad limit.
+    Bad,
+    /// Toward none.
+    Nothing,
+}
+
 /// Monotonic time as nanoseconds since a fixed start: 584 years, in half the room of an `Instant`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tick(u64);

@@ -1,3 +1,7 @@
-//! What decides, without I/O, clock, chance or logging: the same input gives the same answer.
+//! What decides: same input, same answer. No clock, chance, I/O or log in here.
 
+pub mod decide;
+pub mod expiry;
 pub mod limit;
+pub mod outcome;
+pub mod request;

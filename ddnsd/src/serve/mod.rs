@@ -1,1 +1,248 @@
-//! (being written)
+//! Drives connections: accept, TLS, HTTP version, and the bounds on all of them. In: a listener and a
+//! service. Out: nothing; every connection ends, by its client, a time-out or the stop.
+//!
+//! The HTTP version comes from ALPN and is never sniffed, because sniffing waits without a bound.
+
+pub mod listen;
+mod permits;
+
+pub use permits::Permits;
+
+use crate::config;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::util::BoxCloneSyncService;
+use tracing::{debug, warn};
+
+/// A request's head, at most, bytes.
+const HEAD: usize = 16 * 1024;
+/// Header lines, at most.
+const HEADERS: usize = 64;
+/// Requests at once on one HTTP/2 connection.
+const STREAMS: u32 = 32;
+
+/// What answers requests.
+pub type Service = BoxCloneSyncService<
+    http::Request<hyper::body::Incoming>,
+    warp::reply::Response,
+    std::convert::Infallible,
+>;
+
+/// Who is on the other end; every request carries it as an extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The address; IPv4-mapped ones as IPv4.
+    pub address: IpAddr,
+}
+
+/// Everything a listener needs besides itself.
+#[derive(Clone)]
+pub struct Server {
+    /// What answers.
+    pub service: Service,
+    /// TLS, or plain text.
+    pub tls: Option<TlsAcceptor>,
+    /// For the head of a request, a TLS handshake, and idling.
+    pub timeout: Duration,
+    /// Connections in all and per client.
+    pub permits: Permits,
+    /// Whose connections are not counted per client.
+    pub trusted: Arc<[IpNet]>,
+    /// No new connections; what is under way may end.
+    pub stop: CancellationToken,
+    /// Everything ends.
+    pub cut: CancellationToken,
+    /// Where connections run, so that the stop can wait for them.
+    pub tasks: TaskTracker,
+}
+
+impl Server {
+    /// Accepts until stopped.
+    pub async fn run(self, listener: TcpListener) {
+        loop {
+            // a place first: while there is none, clients wait in the kernel's queue
+            let place = tokio::select! {
+                place = self.permits.place() => place,
+                () = self.stop.cancelled() => return,
+            };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    if let Some(permit) = self.permits.of(place, peer.ip(), &self.trusted) {
+                        let server = self.clone();
+                        self.tasks.spawn(async move {
+                            server.connection(stream, peer).await;
+                            drop(permit);
+                        });
+                    }
+                }
+                Err(error) if is_clients_fault(&error) => debug!("accept: {error}"),
+                Err(error) => {
+                    warn!("cannot take new connections: {error}; raise the limit of open files?");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
+        let peer = Peer {
+            address: peer.ip().to_canonical(),
+        };
+        // an error here means the connection is gone already
+        let _ = stream.set_nodelay(true);
+        let served = async {
+            match &self.tls {
+                None => self.http1(stream, peer).await,
+                Some(acceptor) => self.tls(acceptor, stream, peer).await,
+            }
+        };
+        tokio::select! {
+            () = served => {}
+            () = self.cut.cancelled() => {}
+        }
+    }
+
+    async fn tls(&self, acceptor: &TlsAcceptor, stream: TcpStream, peer: Peer) {
+        let stream = match tokio::time::timeout(self.timeout, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return debug!(client = %peer.address, "TLS: {error}"),
+            Err(_) => return debug!(client = %peer.address, "TLS: no handshake in time"),
+        };
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            self.http2(stream, peer).await;
+        } else {
+            self.http1(stream, peer).await;
+        }
+    }
+
+    async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            // also bounds how long a kept connection may idle
+            .header_read_timeout(self.timeout)
+            .max_buf_size(HEAD)
+            .max_headers(HEADERS)
+            .serve_connection(TokioIo::new(stream), self.answering(peer));
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(client = %peer.address, "HTTP/1: {error}");
+        }
+    }
+
+    async fn http2(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+    ) {
+        let busy = permits::Busy::default();
+        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
+            .keep_alive_interval(self.timeout)
+            .keep_alive_timeout(self.timeout)
+            .serve_connection(TokioIo::new(stream), busy.around(self.answering(peer)));
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = busy.idle_for(self.timeout) => {
+                connection.as_mut().graceful_shutdown();
+                tokio::time::timeout(self.timeout, connection).await.unwrap_or(Ok(()))
+            }
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(client = %peer.address, "HTTP/2: {error}");
+        }
+    }
+
+    /// The service, told who asks.
+    fn answering(&self, peer: Peer) -> TowerToHyperService<Told> {
+        TowerToHyperService::new(Told {
+            service: self.service.clone(),
+            peer,
+        })
+    }
+}
+
+/// Puts the peer into each request.
+#[derive(Clone)]
+struct Told {
+    service: Service,
+    peer: Peer,
+}
+
+impl tower::Service<http::Request<hyper::body::Incoming>> for Told {
+    type Response = warp::reply::Response;
+    type Error = std::convert::Infallible;
+    type Future = <Service as tower::Service<http::Request<hyper::body::Incoming>>>::Future;
+
+    fn poll_ready(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<hyper::body::Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        self.service.call(request)
+    }
+}
+
+fn is_clients_fault(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
+}
+
+/// TLS with the configured certificate, TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
+///
+/// # Errors
+/// The crypto provider supports no protocol version.
+pub fn tls(config: &config::Tls) -> Result<TlsAcceptor, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(OneKey(Arc::clone(&config.certified))));
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+#[derive(Debug)]
+struct OneKey(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for OneKey {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}

@@ -33,6 +33,22 @@ pub struct Refused {
 impl Refused {
     /// A refusal of a kind with its sentence.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
+}
+
+/// The refusal for a database that failed.
+pub(super) fn database(problem: &crate::db::DbError) -> Refused {
+    let kind = match problem {
+        crate::db::DbError::Busy => Kind::Busy,
+        _ => Kind::Database,
+    };
+    tracing::error!("administration: {problem}");
+    Refused::new(
+        kind,
+        format!("nothing was changed: {problem}; the daemon's log may say more"),
+    )
 }

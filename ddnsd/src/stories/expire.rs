@@ -1,26 +1,262 @@
-//! The sweep: takes down the records of hosts that went too long without an update.
+//! Takes down the records of hosts that fell silent. An update meanwhile wins: the sweep holds the
+//! host's turn and reads again before it wants a removal.
 
-use super::error::Refused;
+use super::error::{Refused, database};
+use super::publishing::Publisher;
+use super::turns::Turns;
+use crate::clock::Clock;
+use crate::db::{Db, DbError, Due, Want};
+use crate::dns::Lane;
+use crate::model::host::{Host, HostId, Seen};
+use crate::model::time::{Millis, Now};
+use crate::rules::decide;
+use crate::rules::expiry::{self, ClockStep, Fate, Gaps};
+use futures::future::join_all;
+use std::sync::Arc;
+use tokio::sync::Mutex;
 
-/// The handles this story uses.
+/// Hosts looked at together; one batch is out at a time.
+const BATCH: u32 = 200;
+
+/// The expiry story; clones share what is known of the clock.
 #[derive(Clone)]
-pub struct Expire {}
+pub struct Expire {
+    db: Db,
+    publisher: Publisher,
+    turns: Turns,
+    clock: Clock,
+    /// Held during a sweep: one at a time.
+    sweeping: Arc<Mutex<Watch>>,
+}
+
+/// What the clock did so far.
+struct Watch {
+    last: Now,
+    gaps: Gaps,
+}
 
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// FQDNs whose records were taken down.
+    /// Names whose records were taken down.
     pub expired: Vec<String>,
-    /// FQDNs whose records could not be taken down, and why.
+    /// Names whose records could not be taken down yet, each with the reason.
     pub failed: Vec<(String, String)>,
 }
 
 impl Expire {
-    /// Sweeps now.
+    /// Begins to watch the clock. The time since the last heartbeat is held against no host.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn start(
+        db: Db,
+        publisher: Publisher,
+        turns: Turns,
+        clock: Clock,
+    ) -> Result<Self, DbError> {
+        let now = clock.now();
+        let stored = db.meta("gaps").await?;
+        let mut gaps: Gaps = stored
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default();
+        let heartbeat = db
+            .meta("heartbeat")
+            .await?
+            .and_then(|text| text.parse().ok());
+        let down = heartbeat.map_or(0, |last| now.wall.since(Millis(last)));
+        let sweeping = Arc::new(Mutex::new(Watch {
+            last: now,
+            gaps: Gaps::default(),
+        }));
+        let story = Self {
+            db,
+            publisher,
+            turns,
+            clock,
+            sweeping,
+        };
+        if down < 0 {
+            story.set_back(now.wall).await?;
+        } else if down > 0 {
+            gaps.add(now.wall, down);
+            story.remember(&gaps).await?;
+        }
+        story.sweeping.lock().await.gaps = gaps;
+        story.look_again_if_default_changed().await?;
+        story.heartbeat(now.wall).await?;
+        Ok(story)
+    }
+
+    /// Takes down what has expired by now.
     ///
     /// # Errors
     /// The database failed.
     pub async fn sweep(&self) -> Result<Swept, Refused> {
-        Ok(Swept::default())
+        self.sweep_all().await.map_err(|problem| database(&problem))
+    }
+
+    /// Compares the clocks; between sweeps too, so that the moment of a jump is known closely.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn watch_clock(&self) -> Result<(), DbError> {
+        let mut watch = self.sweeping.lock().await;
+        self.step(&mut watch).await.map(drop)
+    }
+
+    /// Notes that ddnsd runs.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn heartbeat(&self, at: Millis) -> Result<(), DbError> {
+        self.db.set_meta("heartbeat", at.0.to_string()).await
+    }
+
+    async fn sweep_all(&self) -> Result<Swept, DbError> {
+        let mut watch = self.sweeping.lock().await;
+        let now = self.step(&mut watch).await?;
+        self.db.flush_touches().await?;
+        let mut swept = Swept::default();
+        let mut after = (Millis(i64::MIN), HostId(0));
+        loop {
+            let page = self.db.due(now.wall, after, BATCH).await?;
+            let Some(last) = page.last() else { break };
+            after = (last.check_at, last.host);
+            self.judge(page, &watch.gaps, now.wall, &mut swept).await?;
+        }
+        self.heartbeat(now.wall).await?;
+        Ok(swept)
+    }
+
+    async fn judge(
+        &self,
+        page: Vec<Due>,
+        gaps: &Gaps,
+        now: Millis,
+        swept: &mut Swept,
+    ) -> Result<(), DbError> {
+        let mut alive = Vec::new();
+        let mut silent = Vec::new();
+        for due in page {
+            let Some(host) = self.db.host(&due.fqdn).await? else {
+                continue;
+            };
+            match self.fate(&host, due.seen, gaps, now) {
+                Fate::NeverCheck => alive.push((due.host, None)),
+                Fate::CheckAt(at) => alive.push((due.host, Some(at))),
+                Fate::Expire { .. } => silent.push(self.expire(due, gaps, now)),
+            }
+        }
+        if !alive.is_empty() {
+            self.db.look_again(alive).await?;
+        }
+        for expired in join_all(silent).await {
+            match expired? {
+                Some((name, Ok(()))) => swept.expired.push(name),
+                Some((name, Err(why))) => swept.failed.push((name, why)),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Wants and publishes the removal. `None` if the host is alive after all, or being changed.
+    async fn expire(
+        &self,
+        due: Due,
+        gaps: &Gaps,
+        now: Millis,
+    ) -> Result<Option<(String, Result<(), String>)>, DbError> {
+        let Some(_turn) = self.turns.try_one(due.host) else {
+            return Ok(None);
+        };
+        let Some(host) = self.db.host(&due.fqdn).await? else {
+            return Ok(None);
+        };
+        let seen = self.db.seen(due.host).await?;
+        let Fate::Expire { v4, v6 } = self.fate(&host, seen, gaps, now) else {
+            return Ok(None);
+        };
+        let records = decide::down(host.wanted, v4, v6);
+        let left = Host {
+            wanted: records,
+            ..Host::clone(&host)
+        };
+        let check_at = match self.fate(&left, seen, gaps, now) {
+            Fate::CheckAt(at) => Some(at),
+            Fate::NeverCheck | Fate::Expire { .. } => None,
+        };
+        let old = host.wanted.addresses();
+        let want = Want {
+            host,
+            records,
+            seen: Seen::default(),
+            check_at,
+            at: now,
+        };
+        let wanted = self.db.want(vec![want]).await?.pop().flatten();
+        let Some(wanted) = wanted else {
+            return Ok(None);
+        };
+        let published = self.publisher.publish(wanted, Lane::Background).await;
+        let name = due.fqdn.to_unicode();
+        match &published {
+            Ok(()) => tracing::info!(host = %due.fqdn, %old, "expired"),
+            Err(why) => {
+                tracing::warn!(host = %due.fqdn, %old, "expired, not yet taken down: {why}");
+            }
+        }
+        Ok(Some((name, published.map_err(|why| why.to_string()))))
+    }
+
+    fn fate(&self, host: &Host, seen: Seen, gaps: &Gaps, now: Millis) -> Fate {
+        expiry::fate(host, seen, gaps, &self.publisher.defaults(), now)
+    }
+
+    async fn step(&self, watch: &mut Watch) -> Result<Now, DbError> {
+        let now = self.clock.now();
+        match expiry::clock_step(watch.last, now) {
+            ClockStep::Steady => {}
+            ClockStep::Ahead { end, length } => {
+                tracing::warn!(
+                    "the clock jumped ahead by {} s; no host expires for it",
+                    length / 1000
+                );
+                watch.gaps.add(end, length);
+                self.remember(&watch.gaps).await?;
+            }
+            ClockStep::Back => {
+                tracing::warn!("the clock was set back");
+                self.set_back(now.wall).await?;
+            }
+        }
+        watch.last = now;
+        Ok(now)
+    }
+
+    async fn set_back(&self, now: Millis) -> Result<(), DbError> {
+        self.db.flush_touches().await?;
+        self.db.no_later_than(now).await?;
+        self.db.look_at_all().await
+    }
+
+    async fn remember(&self, gaps: &Gaps) -> Result<(), DbError> {
+        self.db
+            .set_meta("gaps", serde_json::to_string(gaps).unwrap_or_default())
+            .await
+    }
+
+    /// Hosts without a TTL of their own were to be looked at by the old default.
+    async fn look_again_if_default_changed(&self) -> Result<(), DbError> {
+        let now = self.publisher.defaults().expiry_ttl.to_string();
+        let before = self.db.meta("default_expiry_ttl").await?;
+        if before.as_ref() != Some(&now) {
+            if before.is_some() {
+                self.db.look_at_all().await?;
+            }
+            self.db.set_meta("default_expiry_ttl", now).await?;
+        }
+        Ok(())
     }
 }

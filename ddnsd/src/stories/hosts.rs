@@ -1,12 +1,32 @@
 //! Hosts: add, list, show, delete.
 
-use super::error::Refused;
-use crate::config::Defaults;
-use crate::model::host::HostDetails;
+use super::error::{Kind, Refused, database};
+use super::publishing::Publisher;
+use super::turns::{Turn, Turns};
+use super::users::{no_such_user, user_name};
+use crate::clock::Clock;
+use crate::db::{self, Db, DbError};
+use crate::model::host::{Defaults, Host, HostDetails};
+use crate::model::name::{Fqdn, Label, NameError, Zone};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a deletion waits for an update of the host that is under way.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The handles these stories use.
 #[derive(Clone)]
-pub struct Hosts {}
+pub struct Hosts {
+    /// Where they are.
+    pub db: Db,
+    /// The way into DNS.
+    pub publisher: Publisher,
+    /// One change per host.
+    pub turns: Turns,
+    /// The clock.
+    pub clock: Clock,
+}
 
 /// A host to add, as typed.
 #[derive(Clone, Debug)]
@@ -46,7 +66,7 @@ pub struct Deleted {
 impl Hosts {
     /// The TTLs in force for hosts that set none.
     pub fn defaults(&self) -> Defaults {
-        Defaults { dns_ttl: 60, expiry_ttl: 3600 }
+        self.publisher.defaults()
     }
 
     /// Adds a host; nothing is published before its first update.
@@ -54,8 +74,28 @@ impl Hosts {
     /// # Errors
     /// No such user, a name that is not legal or taken, or the database failed.
     pub async fn add(&self, new: NewHost) -> Result<(), Refused> {
-        let _ = new;
-        Ok(())
+        let user = user_name(&new.user)?;
+        let (label, zone, fqdn) = names(&new.label, &new.zone)?;
+        let host = db::NewHost {
+            user: user.clone(),
+            label,
+            zone,
+            fqdn: fqdn.clone(),
+            dns_ttl: ttl("--dns-ttl", new.dns_ttl)?,
+            expiry_ttl: ttl("--expiry-ttl", new.expiry_ttl)?,
+            at: self.clock.now().wall,
+        };
+        match self.db.add_host(host).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(no_such_user(&user)),
+            Err(DbError::Exists) => {
+                let message = format!(
+                    "there is a hostname {fqdn} already; `ddnsctl hostname list` shows whose it is"
+                );
+                Err(Refused::new(Kind::Exists, message))
+            }
+            Err(problem) => Err(database(&problem)),
+        }
     }
 
     /// A page of hosts in byte order of their FQDNs.
@@ -63,8 +103,27 @@ impl Hosts {
     /// # Errors
     /// No such user, a zone name that is not legal, or the database failed.
     pub async fn list(&self, filter: HostFilter) -> Result<Vec<HostDetails>, Refused> {
-        let _ = filter;
-        Ok(Vec::new())
+        let user = filter.user.as_deref().map(user_name).transpose()?;
+        if let Some(user) = &user
+            && self
+                .db
+                .account(user)
+                .await
+                .map_err(|problem| database(&problem))?
+                .is_none()
+        {
+            return Err(no_such_user(user));
+        }
+        let page = db::HostPage {
+            user,
+            zone: filter.zone.as_deref().map(zone_name).transpose()?,
+            after: filter.after.unwrap_or_default(),
+            limit: filter.limit,
+        };
+        self.db
+            .host_page(&page)
+            .await
+            .map_err(|problem| database(&problem))
     }
 
     /// One host.
@@ -72,16 +131,135 @@ impl Hosts {
     /// # Errors
     /// No such host, or the database failed.
     pub async fn show(&self, label: &str, zone: &str) -> Result<HostDetails, Refused> {
-        Err(Refused::new(super::error::Kind::NotFound, format!("{label} {zone}")))
+        let (_, _, fqdn) = names(label, zone)?;
+        let host = self
+            .db
+            .host_details(&fqdn)
+            .await
+            .map_err(|problem| database(&problem))?;
+        host.ok_or_else(|| no_such_host(&fqdn))
     }
 
-    /// Takes the records down, then deletes the host.
+    /// Takes the records down, then deletes the host. Refused or cut short, the host stays, and its
+    /// records are asserted again: never a later deletion.
     ///
     /// # Errors
     /// No such host; DNS did not take the records down (nothing is deleted, unless `force`); or the
     /// database failed.
     pub async fn delete(&self, label: &str, zone: &str, force: bool) -> Result<Deleted, Refused> {
-        let _ = (label, zone, force);
-        Ok(Deleted::default())
+        let (_, _, fqdn) = names(label, zone)?;
+        let (_turn, host) = self.under_turn(&fqdn).await?;
+        let left_in_dns = match self.clear(&host).await {
+            Ok(()) => Vec::new(),
+            Err(_) if force => records(&host),
+            Err(refused) => return Err(refused),
+        };
+        self.db
+            .remove(Arc::clone(&host))
+            .await
+            .map_err(|problem| database(&problem))?;
+        tracing::info!(host = %fqdn, "deleted");
+        Ok(Deleted { left_in_dns })
     }
+
+    async fn under_turn(&self, fqdn: &Fqdn) -> Result<(Turn, Arc<Host>), Refused> {
+        let find = || async {
+            let host = self
+                .db
+                .host(fqdn)
+                .await
+                .map_err(|problem| database(&problem))?;
+            host.ok_or_else(|| no_such_host(fqdn))
+        };
+        let id = find().await?.id;
+        let turns = self.turns.of(&BTreeSet::from([id]), PATIENCE).await;
+        let turn = turns
+            .ok()
+            .and_then(|mut turns| turns.pop())
+            .ok_or_else(|| {
+                let message =
+                    format!("{fqdn} is being updated all the time; try again in a moment");
+                Refused::new(Kind::Busy, message)
+            })?;
+        let host = find().await?;
+        if host.id == id {
+            Ok((turn, host))
+        } else {
+            Err(no_such_host(fqdn))
+        }
+    }
+
+    /// Removes the host's records from DNS, if there may be any.
+    async fn clear(&self, host: &Arc<Host>) -> Result<(), Refused> {
+        if host.wanted.addresses().is_empty() && host.unpublished_since.is_none() {
+            return Ok(());
+        }
+        let at = self.clock.now().wall;
+        let doubted = self.db.doubt(Arc::clone(host), at).await;
+        let host = doubted
+            .map_err(|problem| database(&problem))?
+            .ok_or_else(|| {
+                let message = format!("{} has just changed; try again", host.fqdn);
+                Refused::new(Kind::Busy, message)
+            })?;
+        self.publisher.take_down(&host).await.map_err(|problem| {
+            let message = format!(
+                "{} is not deleted, because its records could not be taken down: {problem}; mend that, or delete it with --force and the records by hand",
+                host.fqdn
+            );
+            Refused::new(Kind::Dns, message)
+        })
+    }
+}
+
+/// The records that may be left in DNS for a host: what is wanted, and what was acknowledged.
+fn records(host: &Host) -> Vec<String> {
+    let (wanted, acked) = (host.wanted.addresses(), host.acked.addresses);
+    let v4: BTreeSet<_> = [wanted.v4, acked.v4].into_iter().flatten().collect();
+    let v6: BTreeSet<_> = [wanted.v6, acked.v6].into_iter().flatten().collect();
+    let a = v4
+        .into_iter()
+        .map(|address| format!("{} A {address}", host.fqdn));
+    let aaaa = v6
+        .into_iter()
+        .map(|address| format!("{} AAAA {address}", host.fqdn));
+    a.chain(aaaa).collect()
+}
+
+fn names(label: &str, zone: &str) -> Result<(Label, Zone, Fqdn), Refused> {
+    let refused = |what: String, why: NameError| {
+        Refused::new(Kind::Invalid, format!("cannot take {what}: {why}"))
+    };
+    let checked = zone_name(zone)?;
+    let host =
+        Label::parse(label).map_err(|why| refused(format!("the hostname {label:?}"), why))?;
+    let fqdn = host
+        .in_zone(&checked)
+        .map_err(|why| refused(format!("the hostname {label:?} in zone {zone:?}"), why))?;
+    Ok((host, checked, fqdn))
+}
+
+fn zone_name(zone: &str) -> Result<Zone, Refused> {
+    Zone::parse(zone).map_err(|why| {
+        Refused::new(
+            Kind::Invalid,
+            format!("cannot take the zone {zone:?}: {why}"),
+        )
+    })
+}
+
+/// RFC 2181, 8: a TTL has 31 bits; times to expire are held to the same.
+fn ttl(option: &str, seconds: Option<u32>) -> Result<Option<u32>, Refused> {
+    match seconds {
+        Some(seconds) if seconds > 0x7fff_ffff => {
+            let message = format!("{option} is 0 to 2147483647 seconds, not {seconds}");
+            Err(Refused::new(Kind::Invalid, message))
+        }
+        seconds => Ok(seconds),
+    }
+}
+
+fn no_such_host(fqdn: &Fqdn) -> Refused {
+    let message = format!("there is no hostname {fqdn}; `ddnsctl hostname list` shows all");
+    Refused::new(Kind::NotFound, message)
 }

@@ -3,5 +3,9 @@
 pub mod error;
 pub mod expire;
 pub mod hosts;
+pub mod publishing;
+pub mod republish;
 pub mod status;
+pub mod turns;
+pub mod update;
 pub mod users;

@@ -1,8 +1,43 @@
 //! A snapshot of the daemon's state, for `ddnsctl status` and later the metrics.
 
+use crate::clock::Clock;
+use crate::counters::{
+    Counter, DatabaseCounters, DnsCounters, LimitCounters, PasswordCounters, UpdateCounters,
+};
+use crate::db::Db;
+use crate::dns::Dns;
+use crate::model::time::Now;
+use std::sync::Arc;
+
 /// The handles this story uses.
 #[derive(Clone)]
-pub struct Status {}
+pub struct Status {
+    /// Counted, and asked whether it answers.
+    pub db: Db,
+    /// Asked about its zones.
+    pub dns: Dns,
+    /// The clock.
+    pub clock: Clock,
+    /// When the daemon started.
+    pub started: Now,
+    /// Every part's counters.
+    pub counters: Counters,
+}
+
+/// Every part's counters.
+#[derive(Clone, Default)]
+pub struct Counters {
+    /// Of the update story.
+    pub updates: Arc<UpdateCounters>,
+    /// Of publishing.
+    pub dns: Arc<DnsCounters>,
+    /// Of password checks.
+    pub passwords: Arc<PasswordCounters>,
+    /// Of the limits.
+    pub limits: Arc<LimitCounters>,
+    /// Of the database.
+    pub database: Arc<DatabaseCounters>,
+}
 
 /// The state at one moment.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +48,7 @@ pub struct Snapshot {
     pub counters: Vec<(String, u64)>,
     /// Queue lengths by name.
     pub queues: Vec<(String, u64)>,
-    /// `Ok` or the reason why the database does not answer.
+    /// Why the database does not answer; `None` if it does.
     pub database: Option<String>,
     /// Each zone that was published to, with its state.
     pub zones: Vec<ZoneState>,
@@ -39,6 +74,78 @@ pub struct ZoneState {
 impl Status {
     /// Reads everything now.
     pub async fn snapshot(&self) -> Snapshot {
-        Snapshot::default()
+        let counts = self.db.counts().await;
+        let (jobs, touches) = self.db.waiting();
+        let zones = self.dns.zones();
+        let waiting = zones.iter().map(|zone| zone.queued as u64).sum();
+        let up = self
+            .clock
+            .now()
+            .mono
+            .saturating_duration_since(self.started.mono);
+        let counted = counts.clone().unwrap_or_default();
+        Snapshot {
+            uptime_ms: u64::try_from(up.as_millis()).unwrap_or(u64::MAX),
+            counters: self.counters.named(),
+            queues: vec![
+                ("database".into(), jobs as u64),
+                ("keepalives".into(), touches as u64),
+                ("dns".into(), waiting),
+            ],
+            database: counts.err().map(|problem| problem.to_string()),
+            zones: zones
+                .into_iter()
+                .map(|zone| ZoneState {
+                    zone: zone.zone.to_string(),
+                    down: zone.down,
+                    last_error: zone.last_error.map(|error| error.to_string()),
+                })
+                .collect(),
+            pending: counted.unpublished,
+            users: counted.users,
+            hosts: counted.hosts,
+        }
+    }
+}
+
+impl Counters {
+    fn named(&self) -> Vec<(String, u64)> {
+        let Counters {
+            updates,
+            dns,
+            passwords,
+            limits,
+            database,
+        } = self;
+        let all: [(&str, &Counter); 25] = [
+            ("updates.good", &updates.good),
+            ("updates.nochg", &updates.nochg),
+            ("updates.badauth", &updates.badauth),
+            ("updates.nohost", &updates.nohost),
+            ("updates.notfqdn", &updates.notfqdn),
+            ("updates.numhost", &updates.numhost),
+            ("updates.badip", &updates.badip),
+            ("updates.dnserr", &updates.dnserr),
+            ("updates.abuse", &updates.abuse),
+            ("updates.911", &updates.server_error),
+            ("dns.messages", &dns.messages),
+            ("dns.hosts", &dns.hosts),
+            ("dns.tcp", &dns.tcp),
+            ("dns.refused", &dns.refused),
+            ("dns.unanswered", &dns.unanswered),
+            ("dns.dropped", &dns.dropped),
+            ("passwords.hashed", &passwords.hashed),
+            ("passwords.remembered_right", &passwords.remembered_right),
+            ("passwords.remembered_wrong", &passwords.remembered_wrong),
+            ("passwords.busy", &passwords.busy),
+            ("limits.bad_refused", &limits.bad_refused),
+            ("limits.good_refused", &limits.good_refused),
+            ("database.commits", &database.commits),
+            ("database.jobs", &database.jobs),
+            ("database.failed", &database.failed),
+        ];
+        all.into_iter()
+            .map(|(name, counter)| (name.to_owned(), counter.get()))
+            .collect()
     }
 }

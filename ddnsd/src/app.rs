@@ -1,0 +1,304 @@
+//! The only file that sees everything: open and bind all parts, report ready, serve, drain.
+
+use crate::admin::{self, Admin};
+use crate::clock::Clock;
+use crate::config::{Config, DnsBackend, Rfc2136};
+use crate::db::Db;
+use crate::dns::Dns;
+use crate::http::{Front, Settings};
+use crate::lifecycle::{self, End, Lifecycle};
+use crate::limits::Limits;
+use crate::logging;
+use crate::model::time::Now;
+use crate::passwords::Passwords;
+use crate::serve::{self, Permits, Server};
+use crate::stories::expire::Expire;
+use crate::stories::hosts::Hosts;
+use crate::stories::publishing::Publisher;
+use crate::stories::republish::Republish;
+use crate::stories::status::{Counters, Status};
+use crate::stories::turns::Turns;
+use crate::stories::update::{self, Update};
+use crate::stories::users::Users;
+use crate::upkeep;
+use anyhow::{Context as _, bail};
+use arc_swap::ArcSwap;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+/// Connections in all, if the limit of open files allows.
+const CONNECTIONS: usize = 8_192;
+/// Open files kept for everything but connections.
+const OTHER_FILES: u64 = 256;
+
+/// Everything that was opened and bound; nothing is served yet.
+struct Bound {
+    db: Db,
+    socket: admin::socket::Bound,
+    listeners: Vec<TcpListener>,
+}
+
+/// The exits, and the state in memory.
+struct Exits {
+    dns: Dns,
+    publisher: Publisher,
+    passwords: Passwords,
+    limits: Limits,
+    turns: Turns,
+}
+
+/// The stories over their exits.
+struct Stories {
+    update: Update,
+    users: Users,
+    hosts: Hosts,
+    expire: Expire,
+    republish: Republish,
+    status: Status,
+    limits: Limits,
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// A part could not be opened or bound, or broke down; the sentence names it.
+pub fn run(config: Config, _log: logging::Handle) -> anyhow::Result<()> {
+    // what the daemon makes is nobody else's to read
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o027));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    match runtime.block_on(live(config))? {
+        End::Stopped => Ok(()),
+        End::Broke => bail!("a part of the daemon broke down; its log says which"),
+    }
+}
+
+async fn live(config: Config) -> anyhow::Result<End> {
+    let DnsBackend::Rfc2136(rfc2136) = config.dns.backend.clone() else {
+        bail!("dns_service.backend: the built-in name server is not supported by this version");
+    };
+    warn_of_what_is_missing(&config);
+    let (clock, counters, life) = (Clock, Counters::default(), Lifecycle::default());
+    let bound = bind(&config, &counters).await?;
+    let db = bound.db.clone();
+    let ground = Ground {
+        db: db.clone(),
+        clock,
+        started: clock.now(),
+        counters,
+        life: life.clone(),
+    };
+    let stories = stories(&config, rfc2136, &ground).await?;
+    let expire = stories.expire.clone();
+    serve(&config, bound, stories, clock, &life)?;
+    lifecycle::ready(&life);
+    info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    let end = life
+        .until_stopped()
+        .await
+        .context("cannot wait for signals")?;
+    // a heartbeat that fails only makes the downtime look longer
+    let _ = expire.heartbeat(clock.now().wall).await;
+    db.close().await;
+    info!("stopped");
+    Ok(end)
+}
+
+fn warn_of_what_is_missing(config: &Config) {
+    if config.email.is_some() {
+        warn!("email.enabled: this version sends no mail yet");
+    }
+    if config.metrics.is_some() {
+        warn!("metrics.listen: this version has no metrics yet");
+    }
+}
+
+async fn bind(config: &Config, counters: &Counters) -> anyhow::Result<Bound> {
+    let db = Db::open(&config.database, Arc::clone(&counters.database)).await?;
+    let socket = admin::socket::bind(&config.admin)?;
+    let listeners = serve::listen::bind(&config.http.host, config.http.port).await?;
+    Ok(Bound {
+        db,
+        socket,
+        listeners,
+    })
+}
+
+/// What every story stands on.
+struct Ground {
+    db: Db,
+    clock: Clock,
+    started: Now,
+    counters: Counters,
+    life: Lifecycle,
+}
+
+fn exits(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Exits> {
+    let Ground {
+        db,
+        clock,
+        started,
+        counters,
+        ..
+    } = ground;
+    let dns = Dns::new(rfc2136, Arc::clone(&counters.dns), *clock);
+    let defaults = Arc::new(ArcSwap::from_pointee(config.defaults));
+    Ok(Exits {
+        publisher: Publisher::new(db.clone(), dns.clone(), *clock, defaults),
+        passwords: Passwords::new(config.auth, Arc::clone(&counters.passwords))?,
+        limits: Limits::new(config.limits, Arc::clone(&counters.limits), *started),
+        turns: Turns::default(),
+        dns,
+    })
+}
+
+async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Stories> {
+    let patience = config.http.request_timeout.saturating_sub(rfc2136.timeout) / 2;
+    let target = format!("rfc2136 {}", rfc2136.server);
+    let Exits {
+        dns,
+        publisher,
+        passwords,
+        limits,
+        turns,
+    } = exits(config, rfc2136, ground)?;
+    let Ground {
+        db,
+        clock,
+        started,
+        counters,
+        life,
+    } = ground;
+    let (db, clock) = (db.clone(), *clock);
+    let republish = Republish {
+        db: db.clone(),
+        publisher: publisher.clone(),
+        turns: turns.clone(),
+    };
+    republish.aim_at(&target, started.wall).await?;
+    let update = Update::new(update::Parts {
+        db: db.clone(),
+        publisher: publisher.clone(),
+        limits: limits.clone(),
+        passwords: passwords.clone(),
+        turns: turns.clone(),
+        clock,
+        counters: Arc::clone(&counters.updates),
+        tasks: life.work.clone(),
+        patience,
+    });
+    Ok(Stories {
+        update,
+        republish,
+        expire: Expire::start(db.clone(), publisher.clone(), turns.clone(), clock).await?,
+        status: Status {
+            db: db.clone(),
+            dns,
+            clock,
+            started: *started,
+            counters: counters.clone(),
+        },
+        users: Users {
+            db: db.clone(),
+            passwords,
+            clock,
+        },
+        hosts: Hosts {
+            db,
+            publisher,
+            turns,
+            clock,
+        },
+        limits,
+    })
+}
+
+fn serve(
+    config: &Config,
+    bound: Bound,
+    stories: Stories,
+    clock: Clock,
+    life: &Lifecycle,
+) -> anyhow::Result<()> {
+    let stop = || life.stop.clone();
+    let Stories {
+        update,
+        users,
+        hosts,
+        expire,
+        republish,
+        status,
+        limits,
+    } = stories;
+    let (sweep_every, purge_every) = (config.dns.cleanup_interval, config.limits.cleanup_interval);
+    life.service(
+        "keepalives",
+        upkeep::flush(bound.db, expire.clone(), stop()),
+    );
+    life.service("the republisher", upkeep::republish(republish, stop()));
+    life.service(
+        "the sweep",
+        upkeep::sweep(expire.clone(), sweep_every, stop()),
+    );
+    life.service(
+        "the purge of limits",
+        upkeep::purge(limits, clock, purge_every, stop()),
+    );
+    let admin = Admin {
+        users,
+        hosts,
+        status,
+        expire,
+    };
+    life.service(
+        "the admin socket",
+        admin::serve(bound.socket, admin, stop(), life.work.clone()),
+    );
+    let settings = Settings {
+        endpoints: Arc::clone(&config.endpoints),
+        http: config.http.clone(),
+    };
+    let front = Front::new(update, clock, Arc::new(ArcSwap::from_pointee(settings)));
+    let server = server(config, front.service(), life)?;
+    let scheme = if server.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    for listener in bound.listeners {
+        info!("listening on {scheme}://{}", listener.local_addr()?);
+        life.service("the HTTP front end", server.clone().run(listener));
+    }
+    Ok(())
+}
+
+fn server(config: &Config, service: serve::Service, life: &Lifecycle) -> anyhow::Result<Server> {
+    let tls = config.http.tls.as_ref().map(serve::tls).transpose();
+    Ok(Server {
+        service,
+        tls: tls.context("cannot set up TLS")?,
+        timeout: config.http.request_timeout,
+        permits: Permits::new(connections()),
+        trusted: Arc::clone(&config.http.trusted_proxies),
+        stop: life.stop.clone(),
+        cut: life.cut.clone(),
+        tasks: life.work.clone(),
+    })
+}
+
+/// As many as the limit of open files allows, after raising it as far as it goes.
+fn connections() -> usize {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return CONNECTIONS / 8;
+    };
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    let files = if raised { hard } else { soft };
+    let free = files.saturating_sub(OTHER_FILES).max(16);
+    usize::try_from(free)
+        .unwrap_or(CONNECTIONS)
+        .min(CONNECTIONS)
+}

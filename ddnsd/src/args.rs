@@ -1,0 +1,30 @@
+//! The command line of ddnsd.
+
+use clap::Parser;
+use std::path::PathBuf;
+
+/// Dynamic DNS: takes DynDNS2 updates from routers and publishes them to your name server.
+///
+/// Runs in the foreground until SIGTERM or SIGINT. Administer it with ddnsctl.
+#[derive(Debug, Parser)]
+#[command(name = "ddnsd", version, after_help = AFTER)]
+pub struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "/etc/ddnsd/config.toml")]
+    pub config: PathBuf,
+
+    /// Read and check the configuration and every file it names, then end
+    #[arg(long)]
+    pub check_config: bool,
+
+    /// Log everything, whatever `daemon.log_level` says
+    #[arg(long)]
+    pub debug: bool,
+
+    /// Accepted for the original ddns-service; does nothing
+    #[arg(long, hide = true)]
+    pub daemon: bool,
+}
+
+const AFTER: &str = "\
+Exit status: 0 stopped as told, 1 could not start or broke down, 2 wrong usage, 78 wrong configuration.";

@@ -1,0 +1,149 @@
+//! Rows that were read or written lately, for the update path. The writer puts in what it wrote; a
+//! reader's fill is dropped if the shard was written since it began to read, so an old row never
+//! replaces a new one.
+
+use crate::model::host::Host;
+use crate::model::name::{Fqdn, UserName};
+use crate::model::user::Account;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+const SHARDS: usize = 64;
+/// Of one cache; beyond, an arbitrary row makes room.
+const MOST_ROWS: usize = 2_000_000;
+
+#[derive(Default)]
+pub(super) struct Caches {
+    pub(super) hosts: Cache<Fqdn, Arc<Host>>,
+    pub(super) accounts: Cache<UserName, Account>,
+}
+
+pub(super) struct Cache<K, V> {
+    shards: Vec<Mutex<Shard<K, V>>>,
+    hasher: RandomState,
+}
+
+struct Shard<K, V> {
+    rows: HashMap<K, V>,
+    /// Rises with every write.
+    writes: u64,
+}
+
+/// What a reader holds while it reads; see [`Cache::fill`].
+pub(super) struct Ticket(u64);
+
+impl<K, V> Default for Cache<K, V> {
+    fn default() -> Self {
+        let shard = || {
+            Mutex::new(Shard {
+                rows: HashMap::new(),
+                writes: 0,
+            })
+        };
+        Self {
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
+    /// The row, or a ticket to fill it in after reading it.
+    pub(super) fn get(&self, key: &K) -> Result<V, Ticket> {
+        let shard = self.shard(key);
+        shard.rows.get(key).cloned().ok_or(Ticket(shard.writes))
+    }
+
+    /// Puts in what was read, unless something was written meanwhile.
+    pub(super) fn fill(&self, key: &K, value: V, ticket: &Ticket) {
+        let mut shard = self.shard(key);
+        if shard.writes == ticket.0 {
+            shard.put(key, value);
+        }
+    }
+
+    /// The writer's: this is what is committed now.
+    pub(super) fn wrote(&self, key: &K, value: V) {
+        let mut shard = self.shard(key);
+        shard.writes += 1;
+        shard.put(key, value);
+    }
+
+    /// The writer's: this row is gone, or must be read again.
+    pub(super) fn forget(&self, key: &K) {
+        let mut shard = self.shard(key);
+        shard.writes += 1;
+        shard.rows.remove(key);
+    }
+
+    /// The writer's: every row must be read again.
+    pub(super) fn forget_all(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.writes += 1;
+            shard.rows.clear();
+        }
+    }
+
+    fn shard(&self, key: &K) -> MutexGuard<'_, Shard<K, V>> {
+        let hash = self.hasher.hash_one(key);
+        let at = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "a remainder by the number of shards"
+        )]
+        self.shards[at]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Hash + Eq + Clone, V> Shard<K, V> {
+    fn put(&mut self, key: &K, value: V) {
+        if self.rows.len() >= MOST_ROWS / SHARDS && !self.rows.contains_key(key) {
+            let evicted = self.rows.keys().next().cloned();
+            evicted.map(|evicted| self.rows.remove(&evicted));
+        }
+        self.rows.insert(key.clone(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fill_that_began_before_a_write_is_dropped() {
+        let cache = Cache::<u8, &str>::default();
+        let Err(ticket) = cache.get(&1) else {
+            panic!("nothing is there yet")
+        };
+        cache.wrote(&1, "new");
+        cache.fill(&1, "old", &ticket);
+        assert_eq!(cache.get(&1).ok(), Some("new"));
+    }
+
+    #[test]
+    fn a_fill_that_began_before_a_removal_is_dropped() {
+        let cache = Cache::<u8, &str>::default();
+        let Err(ticket) = cache.get(&1) else {
+            panic!("nothing is there yet")
+        };
+        cache.forget(&1);
+        cache.fill(&1, "old", &ticket);
+        assert!(cache.get(&1).is_err());
+    }
+
+    #[test]
+    fn a_fill_without_a_write_in_between_stays() {
+        let cache = Cache::<u8, &str>::default();
+        let Err(ticket) = cache.get(&1) else {
+            panic!("nothing is there yet")
+        };
+        cache.fill(&1, "read", &ticket);
+        assert_eq!(cache.get(&1).ok(), Some("read"));
+        cache.forget_all();
+        assert!(cache.get(&1).is_err());
+    }
+}

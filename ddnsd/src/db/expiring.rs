@@ -1,0 +1,150 @@
+//! What the sweep asks and writes: hosts due for a look, and when to look again.
+
+use super::Db;
+use super::error::DbError;
+use super::publishing::fqdn;
+use super::rows::SeenRow;
+use super::writer::{Conn, Work};
+use crate::model::host::{HostId, Seen};
+use crate::model::name::Fqdn;
+use crate::model::time::Millis;
+
+/// A host the sweep must look at.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Position for the next page.
+    pub check_at: Millis,
+    /// Key.
+    pub host: HostId,
+    /// Name, for reading it.
+    pub fqdn: Fqdn,
+    /// When it was last updated.
+    pub seen: Seen,
+}
+
+#[derive(sqlx::FromRow)]
+struct DueRow {
+    check_at: i64,
+    id: i64,
+    fqdn: String,
+    #[sqlx(flatten)]
+    seen: SeenRow,
+}
+
+impl Db {
+    /// A page of hosts due for a look, after a position.
+    ///
+    /// # Errors
+    /// The database failed, or a row does not convert.
+    pub async fn due(
+        &self,
+        now: Millis,
+        after: (Millis, HostId),
+        limit: u32,
+    ) -> Result<Vec<Due>, DbError> {
+        let rows: Vec<DueRow> = sqlx::query_as(
+            "SELECT h.check_at, h.id, h.fqdn, h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at
+             FROM hosts h LEFT JOIN touches t ON t.host_id = h.id
+             WHERE h.check_at <= ?1 AND h.check_at >= ?2 AND (h.check_at > ?2 OR h.id > ?3)
+             ORDER BY h.check_at, h.id LIMIT ?4",
+        )
+        .bind(now.0)
+        .bind(after.0.0)
+        .bind(after.1.0)
+        .bind(i64::from(limit))
+        .fetch_all(&self.0.readers)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let host = HostId(row.id);
+                Ok(Due {
+                    check_at: Millis(row.check_at),
+                    host,
+                    fqdn: fqdn(row.id, &row.fqdn)?,
+                    seen: self.0.touches.noted(host).or(row.seen.seen()),
+                })
+            })
+            .collect()
+    }
+
+    /// Moves the next look at hosts that are alive; `None` for never.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn look_again(&self, hosts: Vec<(HostId, Option<Millis>)>) -> Result<(), DbError> {
+        self.0.writer.run(LookAgain(hosts)).await
+    }
+
+    /// Makes the next sweep look at every host that has a record: the rules or the clock changed.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn look_at_all(&self) -> Result<(), DbError> {
+        self.0.writer.run(LookAtAll).await
+    }
+
+    /// Brings update times that lie in the future back to now: the clock was set back.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn no_later_than(&self, now: Millis) -> Result<(), DbError> {
+        self.0.writer.run(NoLaterThan(now)).await
+    }
+}
+
+struct LookAgain(Vec<(HostId, Option<Millis>)>);
+
+impl Work for LookAgain {
+    type Output = ();
+    const DURABLE: bool = false;
+
+    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
+        for (host, at) in &self.0 {
+            sqlx::query("UPDATE hosts SET check_at = ?1 WHERE id = ?2")
+                .bind(at.map(|at| at.0))
+                .bind(host.0)
+                .execute(&mut *conn)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+struct LookAtAll;
+
+impl Work for LookAtAll {
+    type Output = ();
+    const DURABLE: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
+        sqlx::query("UPDATE hosts SET check_at = 0 WHERE state4 = 1 OR state6 = 1")
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+}
+
+struct NoLaterThan(Millis);
+
+impl Work for NoLaterThan {
+    type Output = ();
+    const DURABLE: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
+        sqlx::query(
+            "UPDATE hosts SET set4_at = MIN(set4_at, ?1), set6_at = MIN(set6_at, ?1)
+             WHERE set4_at > ?1 OR set6_at > ?1",
+        )
+        .bind(self.0.0)
+        .execute(&mut *conn)
+        .await?;
+        sqlx::query(
+            "UPDATE touches SET ipv4_at = MIN(ipv4_at, ?1), ipv6_at = MIN(ipv6_at, ?1)
+             WHERE ipv4_at > ?1 OR ipv6_at > ?1",
+        )
+        .bind(self.0.0)
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! Rows as the driver gives them, and their way into the model. A row that does not convert is an error
+//! of its own: it names table, column and key.
+
+use super::error::DbError;
+use crate::model::address::Addresses;
+use crate::model::host::{Acked, Host, HostDetails, HostId, Seen};
+use crate::model::name::{Email, Fqdn, Label, UserName, Zone};
+use crate::model::record::{Wanted, WantedRecords};
+use crate::model::time::Millis;
+use crate::model::user::{User, UserId};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The columns of [`HostRow`], for every SELECT that fills one.
+macro_rules! host_columns {
+    () => {
+        "h.id, h.user_id, h.label, h.zone, h.fqdn, h.dns_ttl, h.expiry_ttl, h.state4, h.ipv4,
+         h.state6, h.ipv6, h.acked_ipv4, h.acked_ipv6, h.acked_ttl, h.unpublished_since, h.version"
+    };
+}
+pub(super) use host_columns;
+
+#[derive(sqlx::FromRow)]
+pub(super) struct HostRow {
+    id: i64,
+    user_id: i64,
+    label: String,
+    zone: String,
+    fqdn: String,
+    dns_ttl: Option<i64>,
+    expiry_ttl: Option<i64>,
+    state4: i64,
+    ipv4: Option<String>,
+    state6: i64,
+    ipv6: Option<String>,
+    acked_ipv4: Option<String>,
+    acked_ipv6: Option<String>,
+    acked_ttl: Option<i64>,
+    unpublished_since: Option<i64>,
+    version: i64,
+}
+
+impl HostRow {
+    pub(super) fn host(self) -> Result<Host, DbError> {
+        let row = RowOf {
+            table: "hosts",
+            row: self.id,
+        };
+        let wanted = WantedRecords {
+            v4: row.wanted("ipv4", self.state4, self.ipv4.as_deref())?,
+            v6: row.wanted("ipv6", self.state6, self.ipv6.as_deref())?,
+        };
+        let acked = Acked {
+            addresses: Addresses {
+                v4: row.address("acked_ipv4", self.acked_ipv4.as_deref())?,
+                v6: row.address("acked_ipv6", self.acked_ipv6.as_deref())?,
+            },
+            ttl: row.ttl("acked_ttl", self.acked_ttl)?,
+        };
+        Ok(Host {
+            id: HostId(self.id),
+            user: UserId(self.user_id),
+            label: row.parsed("label", "not a host name", Label::parse(&self.label))?,
+            zone: row.parsed("zone", "not a zone name", Zone::parse(&self.zone))?,
+            fqdn: row.parsed("fqdn", "not a host name", Fqdn::parse(&self.fqdn))?,
+            dns_ttl: row.ttl("dns_ttl", self.dns_ttl)?,
+            expiry_ttl: row.ttl("expiry_ttl", self.expiry_ttl)?,
+            wanted,
+            acked,
+            unpublished_since: self.unpublished_since.map(Millis),
+            version: self.version,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+#[expect(clippy::struct_field_names, reason = "they are the columns' names")]
+pub(super) struct SeenRow {
+    set4_at: Option<i64>,
+    set6_at: Option<i64>,
+    ipv4_at: Option<i64>,
+    ipv6_at: Option<i64>,
+}
+
+impl SeenRow {
+    pub(super) fn seen(&self) -> Seen {
+        Seen {
+            v4: self.set4_at.max(self.ipv4_at).map(Millis),
+            v6: self.set6_at.max(self.ipv6_at).map(Millis),
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct DetailsRow {
+    #[sqlx(flatten)]
+    host: HostRow,
+    #[sqlx(flatten)]
+    seen: SeenRow,
+    owner: String,
+    created_at: i64,
+    last_ipv4: Option<String>,
+    last_ipv6: Option<String>,
+    attempts: i64,
+    last_error: Option<String>,
+}
+
+impl DetailsRow {
+    /// `noted`: what memory knows of the host's last updates.
+    pub(super) fn details(self, noted: impl Fn(HostId) -> Seen) -> Result<HostDetails, DbError> {
+        let row = RowOf {
+            table: "hosts",
+            row: self.host.id,
+        };
+        let last_addresses = Addresses {
+            v4: row.address("last_ipv4", self.last_ipv4.as_deref())?,
+            v6: row.address("last_ipv6", self.last_ipv6.as_deref())?,
+        };
+        let owner = row.parsed("user_id", "not a user name", UserName::parse(&self.owner))?;
+        let host = Arc::new(self.host.host()?);
+        Ok(HostDetails {
+            seen: noted(host.id).or(self.seen.seen()),
+            host,
+            owner,
+            created_at: Millis(self.created_at),
+            last_addresses,
+            attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
+            last_error: self.last_error,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct UserRow {
+    id: i64,
+    name: String,
+    email: String,
+    created_at: i64,
+    hosts: i64,
+}
+
+impl UserRow {
+    pub(super) fn user(self) -> Result<User, DbError> {
+        let row = RowOf {
+            table: "users",
+            row: self.id,
+        };
+        Ok(User {
+            name: row.parsed("name", "not a user name", UserName::parse(&self.name))?,
+            email: row.parsed("email", "not a mail address", Email::parse(&self.email))?,
+            hosts: u32::try_from(self.hosts).unwrap_or(u32::MAX),
+            created_at: Millis(self.created_at),
+        })
+    }
+}
+
+/// Which row is being converted, for the error.
+struct RowOf {
+    table: &'static str,
+    row: i64,
+}
+
+impl RowOf {
+    fn parsed<T, E>(
+        &self,
+        column: &'static str,
+        what: &'static str,
+        parsed: Result<T, E>,
+    ) -> Result<T, DbError> {
+        parsed.map_err(|_| DbError::Row {
+            table: self.table,
+            column,
+            row: self.row,
+            what,
+        })
+    }
+
+    fn address<A: FromStr>(
+        &self,
+        column: &'static str,
+        text: Option<&str>,
+    ) -> Result<Option<A>, DbError> {
+        text.map(|text| self.parsed(column, "not an address", text.parse()))
+            .transpose()
+    }
+
+    fn ttl(&self, column: &'static str, seconds: Option<i64>) -> Result<Option<u32>, DbError> {
+        seconds
+            .map(|seconds| self.parsed(column, "not a TTL", u32::try_from(seconds)))
+            .transpose()
+    }
+
+    fn wanted<A: FromStr>(
+        &self,
+        column: &'static str,
+        state: i64,
+        text: Option<&str>,
+    ) -> Result<Wanted<A>, DbError> {
+        match (state, self.address(column, text)?) {
+            (0, None) => Ok(Wanted::Untouched),
+            (1, Some(address)) => Ok(Wanted::Present(address)),
+            (2, None) => Ok(Wanted::Absent),
+            _ => self.parsed(column, "state and address do not fit", Err(())),
+        }
+    }
+}
+
+/// A family's state and address as the columns hold them.
+pub(super) fn wanted_columns<A: ToString + Copy>(wanted: Wanted<A>) -> (i64, Option<String>) {
+    match wanted {
+        Wanted::Untouched => (0, None),
+        Wanted::Present(address) => (1, Some(address.to_string())),
+        Wanted::Absent => (2, None),
+    }
+}

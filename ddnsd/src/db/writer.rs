@@ -1,0 +1,223 @@
+//! Group commit. In: jobs from many stories. Out: each job's result, after the commit that holds it.
+//!
+//! One task owns the writing connection and takes whatever queued while the last commit was under way,
+//! so a burst of changes costs one fsync. A job's own failure (a name taken, a row referenced) is its
+//! own; a failed commit is everybody's in it. A job is one statement that changes something, or
+//! several of which none can fail on its own: SQLite undoes a failed statement by itself.
+
+use super::cache::Caches;
+use super::error::DbError;
+use crate::counters::DatabaseCounters;
+use futures::future::BoxFuture;
+use sqlx::SqliteConnection;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// The connection jobs run on.
+pub(super) type Conn = SqliteConnection;
+
+/// Jobs that may wait; beyond, callers hear [`DbError::Busy`].
+const MOST_WAITING: usize = 16_384;
+/// Jobs in one transaction.
+const MOST_TOGETHER: usize = 512;
+
+/// One change to the database.
+pub(super) trait Work: Send + Sync + 'static {
+    /// What the caller hears.
+    type Output: Send + Sync + 'static;
+    /// Whether it must survive a power cut once it is answered. What is not durable is only done
+    /// again.
+    const DURABLE: bool;
+
+    /// Runs the statements. May run again, if the transaction had to be repeated.
+    fn run(&self, conn: &mut Conn) -> impl Future<Output = Result<Self::Output, DbError>> + Send;
+
+    /// Brings the caches up to what was committed, before anybody hears of it.
+    fn remember(&self, _output: &Self::Output, _caches: &Caches) {}
+}
+
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+}
+
+enum Message {
+    Job(Box<dyn Queued>),
+    Stop(oneshot::Sender<()>),
+}
+
+impl Writer {
+    /// Starts the writing task.
+    pub(super) fn start(conn: Conn, caches: Arc<Caches>, counters: Arc<DatabaseCounters>) -> Self {
+        let (queue, jobs) = mpsc::channel(MOST_WAITING);
+        tokio::spawn(
+            Task {
+                conn,
+                caches,
+                counters,
+                full: true,
+            }
+            .run(jobs),
+        );
+        Self { queue }
+    }
+
+    /// Queues the job and waits until it is committed.
+    pub(super) async fn run<W: Work>(&self, work: W) -> Result<W::Output, DbError> {
+        let (reply, answer) = oneshot::channel();
+        let pending = Pending {
+            work,
+            output: None,
+            reply,
+        };
+        self.queue
+            .try_send(Message::Job(Box::new(pending)))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => DbError::Busy,
+                mpsc::error::TrySendError::Closed(_) => DbError::Closed,
+            })?;
+        answer.await.map_err(|_| DbError::Closed)?
+    }
+
+    /// How many jobs wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Commits what waits and closes the connection.
+    pub(super) async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.queue.send(Message::Stop(done)).await.is_ok() {
+            // an error here means the task ended by itself, which is as good
+            let _ = stopped.await;
+        }
+    }
+}
+
+/// A job whose type is forgotten.
+trait Queued: Send {
+    fn is_durable(&self) -> bool;
+    fn run<'a>(&'a mut self, conn: &'a mut Conn) -> BoxFuture<'a, Result<(), DbError>>;
+    fn finish(self: Box<Self>, committed: Result<(), DbError>, caches: &Caches);
+}
+
+struct Pending<W: Work> {
+    work: W,
+    output: Option<Result<W::Output, DbError>>,
+    reply: oneshot::Sender<Result<W::Output, DbError>>,
+}
+
+impl<W: Work> Queued for Pending<W> {
+    fn is_durable(&self) -> bool {
+        W::DURABLE
+    }
+
+    fn run<'a>(&'a mut self, conn: &'a mut Conn) -> BoxFuture<'a, Result<(), DbError>> {
+        Box::pin(async move {
+            let output = self.work.run(conn).await;
+            let fatal = match &output {
+                Err(error) if !error.is_jobs_own() => Err(error.clone()),
+                _ => Ok(()),
+            };
+            self.output = Some(output);
+            fatal
+        })
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), DbError>, caches: &Caches) {
+        let output = match (committed, self.output) {
+            (Ok(()), Some(output)) => output,
+            (Ok(()), None) => Err(DbError::Closed),
+            (Err(error), _) => Err(error),
+        };
+        if let Ok(output) = &output {
+            self.work.remember(output, caches);
+        }
+        // a caller that went away needs no answer
+        let _ = self.reply.send(output);
+    }
+}
+
+struct Task {
+    conn: Conn,
+    caches: Arc<Caches>,
+    counters: Arc<DatabaseCounters>,
+    /// Whether `synchronous` is FULL at the moment.
+    full: bool,
+}
+
+impl Task {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Message>) {
+        let mut stop = None;
+        let mut batch = Vec::new();
+        while stop.is_none() {
+            let Some(first) = jobs.recv().await else {
+                break;
+            };
+            let mut next = Some(first);
+            while let Some(message) = next {
+                match message {
+                    Message::Job(job) => batch.push(job),
+                    Message::Stop(done) => stop = Some(done),
+                }
+                let more = stop.is_none() && batch.len() < MOST_TOGETHER;
+                next = if more { jobs.try_recv().ok() } else { None };
+            }
+            self.commit_together(&mut batch).await;
+        }
+        jobs.close();
+        if let Err(error) = sqlx::Connection::close(self.conn).await {
+            tracing::warn!("closing the database: {error}");
+        }
+        if let Some(done) = stop {
+            let _ = done.send(());
+        }
+    }
+
+    async fn commit_together(&mut self, batch: &mut Vec<Box<dyn Queued>>) {
+        if batch.is_empty() {
+            return;
+        }
+        let committed = self.transaction(batch).await;
+        match &committed {
+            Ok(()) => self.counters.commits.add_one(),
+            Err(error) => {
+                self.counters.failed.add_one();
+                tracing::error!(jobs = batch.len(), "nothing was written: {error}");
+                // an error here says that SQLite rolled back by itself
+                let _ = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
+            }
+        }
+        self.counters.jobs.add(batch.len() as u64);
+        for job in batch.drain(..) {
+            job.finish(committed.clone(), &self.caches);
+        }
+    }
+
+    async fn transaction(&mut self, batch: &mut [Box<dyn Queued>]) -> Result<(), DbError> {
+        let durable = batch.iter().any(|job| job.is_durable());
+        self.set_synchronous(durable).await?;
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut self.conn)
+            .await?;
+        for job in batch.iter_mut() {
+            job.run(&mut self.conn).await?;
+        }
+        sqlx::query("COMMIT").execute(&mut self.conn).await?;
+        Ok(())
+    }
+
+    /// FULL makes a commit outlive a power cut; NORMAL spares the fsync where the work is only done
+    /// again. Takes effect between transactions.
+    async fn set_synchronous(&mut self, full: bool) -> Result<(), DbError> {
+        if self.full != full {
+            let pragma = if full {
+                "PRAGMA synchronous = FULL"
+            } else {
+                "PRAGMA synchronous = NORMAL"
+            };
+            sqlx::query(pragma).execute(&mut self.conn).await?;
+            self.full = full;
+        }
+        Ok(())
+    }
+}

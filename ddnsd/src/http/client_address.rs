@@ -1,0 +1,167 @@
+//! Whose request it is. In: the connection's peer and, from trusted proxies only, a header. Out: the
+//! client's address.
+
+use crate::rules::request::Origin;
+use http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+
+/// Walks the header's elements from the right to the first address that is not a trusted proxy's; if
+/// all are, the leftmost. At junk the walk stops at the last good one.
+pub(super) fn origin(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    proxy_header: Option<&HeaderName>,
+    trusted: &[IpNet],
+) -> Origin {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    let Some(name) = proxy_header.filter(|_| is_trusted(&peer)) else {
+        return Origin::Client(peer);
+    };
+    let mut last_good = None;
+    // several lines are one list (RFC 9110, 5.3)
+    for line in headers.get_all(name).iter().rev() {
+        let text = line.to_str().unwrap_or("?");
+        for element in elements(text).into_iter().rev() {
+            let address = if name.as_str() == "forwarded" {
+                forwarded_for(element).and_then(address)
+            } else {
+                address(element)
+            };
+            match address {
+                Some(address) if is_trusted(&address) => last_good = Some(address),
+                Some(address) => return Origin::Client(address),
+                None => return last_good.map_or(Origin::SilentProxy(peer), Origin::Client),
+            }
+        }
+    }
+    last_good.map_or(Origin::SilentProxy(peer), Origin::Client)
+}
+
+/// The list's elements; a comma within quotes does not part them (RFC 7239, 4).
+fn elements(line: &str) -> Vec<&str> {
+    let mut quoted = false;
+    let mut escaped = false;
+    line.split(|c: char| {
+        let parts = c == ',' && !quoted;
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        parts
+    })
+    .map(str::trim)
+    .collect()
+}
+
+/// The `for=` of one element of `Forwarded` (RFC 7239, 5.2), unquoted.
+fn forwarded_for(element: &str) -> Option<&str> {
+    element.split(';').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        let value = value.trim();
+        let value = value
+            .strip_prefix('"')
+            .and_then(|v| v.strip_suffix('"'))
+            .unwrap_or(value);
+        name.trim().eq_ignore_ascii_case("for").then_some(value)
+    })
+}
+
+/// An address alone, with a port, or in brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let address = bare.unwrap_or(text).parse::<IpAddr>().ok().or_else(|| {
+        text.parse::<SocketAddr>()
+            .ok()
+            .map(|with_port| with_port.ip())
+    })?;
+    Some(address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(peer: &str, header: &'static str, lines: &[&'static str]) -> Origin {
+        let name = HeaderName::from_static(header);
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(name.clone(), line.parse().unwrap());
+        }
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        origin(peer.parse().unwrap(), &headers, Some(&name), &trusted)
+    }
+
+    fn client(address: &str) -> Origin {
+        Origin::Client(address.parse().unwrap())
+    }
+
+    #[test]
+    fn a_header_from_a_stranger_is_not_believed() {
+        assert_eq!(
+            seen("192.0.2.9", "x-forwarded-for", &["1.2.3.4"]),
+            client("192.0.2.9")
+        );
+    }
+
+    #[test]
+    fn the_walk_goes_from_the_right_to_the_first_untrusted_address() {
+        let x = "x-forwarded-for";
+        assert_eq!(
+            seen("10.0.0.1", x, &["6.6.6.6, 192.0.2.1, 10.0.0.2"]),
+            client("192.0.2.1")
+        );
+        assert_eq!(
+            seen("10.0.0.1", x, &["6.6.6.6", "192.0.2.1"]),
+            client("192.0.2.1")
+        );
+        assert_eq!(
+            seen("10.0.0.1", x, &["10.0.0.3, 10.0.0.2"]),
+            client("10.0.0.3")
+        );
+        assert_eq!(
+            seen("10.0.0.1", x, &["192.0.2.1:4711"]),
+            client("192.0.2.1")
+        );
+        assert_eq!(
+            seen("10.0.0.1", x, &["[2001:db8::1]:80"]),
+            client("2001:db8::1")
+        );
+        assert_eq!(
+            seen("10.0.0.1", x, &["::ffff:192.0.2.1"]),
+            client("192.0.2.1")
+        );
+    }
+
+    #[test]
+    fn junk_ends_the_walk_at_the_last_good_address() {
+        let x = "x-forwarded-for";
+        assert_eq!(
+            seen("10.0.0.1", x, &["192.0.2.1, junk, 10.0.0.2"]),
+            client("10.0.0.2")
+        );
+        let silent = Origin::SilentProxy("10.0.0.1".parse().unwrap());
+        assert_eq!(seen("10.0.0.1", x, &["192.0.2.1, unknown"]), silent);
+        assert_eq!(seen("10.0.0.1", x, &[]), silent);
+        assert_eq!(seen("10.0.0.1", x, &[""]), silent);
+    }
+
+    #[test]
+    fn forwarded_is_read_with_its_quotes_and_parameters() {
+        let f = "forwarded";
+        let line = "for=6.6.6.6, For=\"[2001:db8::7]:4711\";proto=https;by=10.0.0.1";
+        assert_eq!(seen("10.0.0.1", f, &[line]), client("2001:db8::7"));
+        assert_eq!(
+            seen("10.0.0.1", f, &["for=192.0.2.1;host=\"a,b\""]),
+            client("192.0.2.1")
+        );
+        assert_eq!(seen("10.0.0.1", f, &["for=::1"]), client("::1"));
+        let silent = Origin::SilentProxy("10.0.0.1".parse().unwrap());
+        assert_eq!(seen("10.0.0.1", f, &["for=_hidden"]), silent);
+        assert_eq!(seen("10.0.0.1", f, &["proto=https"]), silent);
+    }
+}

@@ -1,0 +1,124 @@
+//! Who a request says it is. In: the Authorization header and the parameters. Out: a login, the header
+//! before the parameters.
+
+use crate::model::name::UserName;
+use crate::model::secret::Secret;
+use crate::rules::request::Login;
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
+
+/// Some clients leave the padding away.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Reads who it is. A header without a user name, or of another scheme, counts as not given.
+pub(super) fn login(header: Option<&[u8]>, user: Option<&str>, password: Option<&str>) -> Login {
+    match header.and_then(basic) {
+        Some(Ok((user, password))) => given(&user, Secret::new(password.to_string())),
+        Some(Err(())) => Login::Unreadable {
+            name: String::new(),
+        },
+        None => match user {
+            Some(user) => given(user, Secret::new(password.unwrap_or_default().to_owned())),
+            None => Login::Missing,
+        },
+    }
+}
+
+fn given(name: &str, password: Secret) -> Login {
+    match UserName::parse(name) {
+        Ok(user) => Login::Given { user, password },
+        // such a user cannot exist; the log's line shows what fits of the name
+        Err(_) => Login::Unreadable {
+            name: name.chars().take(64).collect(),
+        },
+    }
+}
+
+/// User name and password of a Basic header (RFC 7617); `None` if it gives none.
+fn basic(header: &[u8]) -> Option<Result<(String, Zeroizing<String>), ()>> {
+    let header = header.trim_ascii();
+    let end = header
+        .iter()
+        .position(|byte| *byte == b' ')
+        .unwrap_or(header.len());
+    let (scheme, token) = header.split_at_checked(end)?;
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return None;
+    }
+    let Ok(bytes) = BASE64.decode(token.trim_ascii()).map(Zeroizing::new) else {
+        return Some(Err(()));
+    };
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        return Some(Err(()));
+    };
+    // RFC 7617, 2: the user name ends at the first colon
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    if user.is_empty() {
+        return None;
+    }
+    Some(Ok((user.to_owned(), Zeroizing::new(password.to_owned()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(header: Option<&str>, user: Option<&str>, password: Option<&str>) -> String {
+        match login(header.map(str::as_bytes), user, password) {
+            Login::Missing => "missing".into(),
+            Login::Unreadable { name } => format!("unreadable {name}"),
+            Login::Given { user, password } => format!("{user} {}", password.expose()),
+        }
+    }
+
+    #[test]
+    fn the_header_comes_before_the_parameters() {
+        // alice:se:cret
+        let alice = Some("Basic YWxpY2U6c2U6Y3JldA==");
+        assert_eq!(read(alice, Some("bob"), Some("x")), "alice se:cret");
+        assert_eq!(
+            read(Some("bAsIc  YWxpY2U6c2U6Y3JldA"), None, None),
+            "alice se:cret"
+        );
+        assert_eq!(read(None, Some("bob"), Some("x")), "bob x");
+        assert_eq!(read(None, Some("bob"), None), "bob ");
+    }
+
+    #[test]
+    fn a_header_that_says_nothing_counts_as_not_given() {
+        // ":" is what inadyn sends without credentials
+        for nothing in [
+            "Basic Og==",
+            "Basic ",
+            "Basic",
+            "Bearer abc",
+            "Digest username=\"a\"",
+        ] {
+            assert_eq!(read(Some(nothing), None, None), "missing", "{nothing}");
+            assert_eq!(
+                read(Some(nothing), Some("bob"), Some("x")),
+                "bob x",
+                "{nothing}"
+            );
+        }
+        assert_eq!(read(None, None, Some("x")), "missing");
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_decoded_is_wrong_whatever_the_parameters_say() {
+        for wrong in ["Basic ???", "Basic /////w=="] {
+            assert_eq!(
+                read(Some(wrong), Some("bob"), Some("x")),
+                "unreadable ",
+                "{wrong}"
+            );
+        }
+        // "a\nb:x" is no user's name
+        assert_eq!(read(Some("Basic YQpiOng="), None, None), "unreadable a\nb");
+    }
+}

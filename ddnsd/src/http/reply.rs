@@ -1,0 +1,329 @@
+//! From a reply's words to HTTP: status, headers, text or JSON. The one place where words meet statuses.
+
+use crate::model::address::Addresses;
+use crate::rules::outcome::{Line, Reply, Word};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+use warp::reply::Response;
+
+/// When to come back if no limit says so, seconds.
+const COME_BACK: u64 = 30;
+
+/// How a reply is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The DynDNS2 way: a word and addresses per line.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Form {
+    /// What the Accept header prefers (RFC 9110, 12.5.1); text unless it asks for JSON.
+    pub(super) fn accepted(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(http::header::ACCEPT).iter();
+        let ranges: Vec<(&str, f32)> = lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(ranges)
+            .collect();
+        let quality = |names: [&str; 2]| {
+            let named = |name: &str| {
+                ranges
+                    .iter()
+                    .find(|(range, _)| range.eq_ignore_ascii_case(name))
+            };
+            names
+                .iter()
+                .find_map(|name| named(name))
+                .map(|(_, quality)| *quality)
+        };
+        let any = quality(["*/*", "*/*"]);
+        let json = quality(["application/json", "application/*"]).unwrap_or(0.0);
+        let text = quality(["text/plain", "text/*"]).or(any).unwrap_or(0.0);
+        if json > 0.0 && json >= text {
+            Form::Json
+        } else {
+            Form::Text
+        }
+    }
+}
+
+/// The media ranges of an Accept line with their qualities.
+fn ranges(line: &str) -> impl Iterator<Item = (&str, f32)> {
+    line.split(',').map(|element| {
+        let mut parts = element.split(';').map(str::trim);
+        let range = parts.next().unwrap_or_default();
+        let quality = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        (
+            range,
+            quality.map_or(1.0, |quality| quality.parse().unwrap_or(0.0)),
+        )
+    })
+}
+
+/// The response for a reply.
+pub(super) fn response(reply: &Reply, form: Form) -> Response {
+    let word = reply.decisive_word();
+    let status = status(word, form);
+    let (kind, body) = match form {
+        Form::Text => ("text/plain; charset=utf-8", text(reply)),
+        Form::Json => ("application/json", json(reply)),
+    };
+    let mut response = plain(status, kind, body);
+    if word == Word::Badauth {
+        let challenge = HeaderValue::from_static("Basic realm=\"ddns\"");
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = retry_after(reply, status) {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// The response to a method that is not taken.
+pub(super) fn method_not_allowed() -> Response {
+    let mut response = sentence(StatusCode::METHOD_NOT_ALLOWED, "use GET or POST\n");
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("GET, POST"));
+    response
+}
+
+/// A response outside the protocol: a status and a sentence.
+pub(super) fn sentence(status: StatusCode, text: &'static str) -> Response {
+    plain(status, "text/plain; charset=utf-8", text.to_owned())
+}
+
+fn plain(status: StatusCode, kind: &'static str, body: String) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// What only the user can mend is 200 in text, because old clients show nothing else; what mends itself
+/// is 503, because some clients live on only then.
+fn status(word: Word, form: Form) -> StatusCode {
+    match (word, form) {
+        (Word::Badauth, _) => StatusCode::UNAUTHORIZED,
+        (Word::Abuse, Form::Json) => StatusCode::TOO_MANY_REQUESTS,
+        (Word::Dnserr | Word::ServerError | Word::Abuse, _) => StatusCode::SERVICE_UNAVAILABLE,
+        (Word::Good | Word::Nochg, _) | (_, Form::Text) => StatusCode::OK,
+        (Word::Nohost, Form::Json) => StatusCode::NOT_FOUND,
+        (Word::Notfqdn | Word::Numhost | Word::Badip, Form::Json) => StatusCode::BAD_REQUEST,
+    }
+}
+
+fn retry_after(reply: &Reply, status: StatusCode) -> Option<u64> {
+    let told = match reply {
+        Reply::Whole { retry_after, .. } => retry_after.map(whole_seconds),
+        Reply::Hosts { .. } => None,
+    };
+    let busy = matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    );
+    busy.then(|| told.unwrap_or(COME_BACK))
+}
+
+/// Rounded up, so that nobody comes a moment too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+fn text(reply: &Reply) -> String {
+    match reply {
+        Reply::Whole { word, .. } => format!("{}\n", word.as_str()),
+        Reply::Hosts { lines, addresses } => lines
+            .iter()
+            .map(|line| text_line(line.word, addresses))
+            .collect(),
+    }
+}
+
+fn text_line(word: Word, addresses: &Addresses) -> String {
+    let shown = shown(word, addresses);
+    let space = if shown.is_empty() { "" } else { " " };
+    format!("{}{space}{shown}\n", word.as_str())
+}
+
+/// The addresses a line shows: with success only.
+fn shown(word: Word, addresses: &Addresses) -> Addresses {
+    match word {
+        Word::Good | Word::Nochg => *addresses,
+        _ => Addresses::default(),
+    }
+}
+
+#[derive(Serialize)]
+struct JsonList<'a> {
+    status: &'static str,
+    results: Vec<JsonLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hostname: Option<&'a str>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipv4: Option<Ipv4Addr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipv6: Option<Ipv6Addr>,
+}
+
+fn json(reply: &Reply) -> String {
+    let line = |hostname, word: Word, addresses: &Addresses| {
+        let Addresses { v4: ipv4, v6: ipv6 } = shown(word, addresses);
+        JsonLine {
+            hostname,
+            status: word.as_str(),
+            ipv4,
+            ipv6,
+        }
+    };
+    let text = match reply {
+        Reply::Whole { word, .. } => {
+            serde_json::to_string(&line(None, *word, &Addresses::default()))
+        }
+        Reply::Hosts { lines, addresses } => match lines.as_slice() {
+            [Line { word, .. }] => serde_json::to_string(&line(None, *word, addresses)),
+            lines => serde_json::to_string(&JsonList {
+                status: reply.summary().as_str(),
+                results: lines
+                    .iter()
+                    .map(|one| line(Some(one.hostname.as_str()), one.word, addresses))
+                    .collect(),
+            }),
+        },
+    };
+    // nothing in these types can fail to serialize
+    text.unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(words: &[(&str, Word)]) -> Reply {
+        let line = |(name, word): &(&str, Word)| Line {
+            hostname: (*name).into(),
+            word: *word,
+        };
+        let addresses = Addresses {
+            v4: "192.0.2.1".parse().ok(),
+            v6: "2001:db8::1".parse().ok(),
+        };
+        Reply::Hosts {
+            lines: words.iter().map(line).collect(),
+            addresses,
+        }
+    }
+
+    fn accept(value: &'static str) -> Form {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::ACCEPT, HeaderValue::from_static(value));
+        Form::accepted(&headers)
+    }
+
+    #[test]
+    fn text_has_a_line_per_host_and_never_a_name() {
+        let reply = hosts(&[("a.example", Word::Good), ("b.example", Word::Nohost)]);
+        assert_eq!(text(&reply), "good 192.0.2.1 2001:db8::1\nnohost\n");
+        assert_eq!(text(&Reply::whole(Word::Numhost)), "numhost\n");
+        assert_eq!(text(&Reply::whole(Word::ServerError)), "911\n");
+    }
+
+    #[test]
+    fn json_is_an_object_for_one_host_and_a_list_for_more() {
+        let one = hosts(&[("a.example", Word::Good)]);
+        let object = "{\"status\":\"good\",\"ipv4\":\"192.0.2.1\",\"ipv6\":\"2001:db8::1\"}\n";
+        assert_eq!(json(&one), object);
+        let two = hosts(&[("A.example", Word::Nochg), ("b", Word::Notfqdn)]);
+        assert_eq!(
+            json(&two),
+            "{\"status\":\"notfqdn\",\"results\":[{\"hostname\":\"A.example\",\"status\":\"nochg\",\"ipv4\":\"192.0.2.1\",\"ipv6\":\"2001:db8::1\"},{\"hostname\":\"b\",\"status\":\"notfqdn\"}]}\n"
+        );
+        assert_eq!(
+            json(&Reply::whole(Word::Badauth)),
+            "{\"status\":\"badauth\"}\n"
+        );
+    }
+
+    #[test]
+    fn each_word_has_its_status_in_text_and_json() {
+        for (word, in_text, in_json) in [
+            (Word::Good, 200, 200),
+            (Word::Nochg, 200, 200),
+            (Word::Badauth, 401, 401),
+            (Word::Nohost, 200, 404),
+            (Word::Notfqdn, 200, 400),
+            (Word::Numhost, 200, 400),
+            (Word::Badip, 200, 400),
+            (Word::Dnserr, 503, 503),
+            (Word::Abuse, 503, 429),
+            (Word::ServerError, 503, 503),
+        ] {
+            assert_eq!(status(word, Form::Text), in_text, "{word:?}");
+            assert_eq!(status(word, Form::Json), in_json, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_with_a_success_is_200_and_any_other_has_its_first_lines_status() {
+        let code = |words: &[Word]| {
+            let named: Vec<_> = words.iter().map(|word| ("a.example", *word)).collect();
+            response(&hosts(&named), Form::Json).status().as_u16()
+        };
+        assert_eq!(code(&[Word::Nohost, Word::Good]), 200);
+        assert_eq!(code(&[Word::Nochg, Word::Nochg]), 200);
+        assert_eq!(code(&[Word::Nohost, Word::Dnserr]), 404);
+        assert_eq!(code(&[Word::Dnserr, Word::Dnserr]), 503);
+    }
+
+    #[test]
+    fn only_who_asks_for_json_gets_it() {
+        for json in [
+            "application/json",
+            "application/json, text/plain, */*",
+            "text/plain;q=0.5, application/json;q=0.9",
+            "Application/JSON; charset=utf-8",
+        ] {
+            assert_eq!(accept(json), Form::Json, "{json}");
+        }
+        for text in [
+            "*/*",
+            "text/html",
+            "text/plain, application/json;q=0.5",
+            "application/json;q=0",
+            "application/json;q=0.5, */*",
+        ] {
+            assert_eq!(accept(text), Form::Text, "{text}");
+        }
+        assert_eq!(Form::accepted(&HeaderMap::new()), Form::Text);
+    }
+
+    #[test]
+    fn a_time_to_come_back_is_rounded_up() {
+        let abuse = Reply::Whole {
+            word: Word::Abuse,
+            retry_after: Some(Duration::from_millis(1500)),
+        };
+        assert_eq!(response(&abuse, Form::Text).headers()[RETRY_AFTER], "2");
+        let dnserr = hosts(&[("a.example", Word::Dnserr)]);
+        assert_eq!(response(&dnserr, Form::Text).headers()[RETRY_AFTER], "30");
+        assert!(
+            response(&Reply::whole(Word::Nohost), Form::Text)
+                .headers()
+                .get(RETRY_AFTER)
+                .is_none()
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! The life of the process: signals, the soft and the hard stop, the tasks that must not end early,
+//! systemd's notices.
+
+use sd_notify::NotifyState;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+/// How long requests, stories and connections may take after the stop was asked for.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The stops and the tasks of one run; clones share them.
+#[derive(Clone, Default)]
+pub struct Lifecycle {
+    /// No new work; what is under way may end.
+    pub stop: CancellationToken,
+    /// Everything ends at once.
+    pub cut: CancellationToken,
+    /// Connections and stories: waited for at the stop.
+    pub work: TaskTracker,
+    services: TaskTracker,
+    broke: Arc<AtomicBool>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As told.
+    Stopped,
+    /// A part ended that must not.
+    Broke,
+}
+
+impl Lifecycle {
+    /// Runs a part that must live until the stop. If it ends earlier or panics, everything stops, and
+    /// the run counts as broken.
+    pub fn service(&self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+        let life = self.clone();
+        let task = tokio::spawn(part);
+        self.services.spawn(async move {
+            let ended = task.await;
+            if life.stop.is_cancelled() {
+                return;
+            }
+            match ended {
+                Ok(()) => error!("{name} ended by itself; stopping"),
+                Err(panic) => error!("{name} broke: {panic}; stopping"),
+            }
+            life.broke.store(true, Ordering::SeqCst);
+            life.stop.cancel();
+        });
+    }
+
+    /// Waits for SIGTERM, SIGINT or a broken part, then until the work that is under way has ended, or
+    /// its time has; a second signal cuts it short.
+    ///
+    /// # Errors
+    /// The signal handlers cannot be installed.
+    pub async fn until_stopped(&self) -> std::io::Result<End> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut signalled = async || {
+            tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            }
+        };
+        tokio::select! {
+            name = signalled() => info!("{name}: stopping"),
+            () = self.stop.cancelled() => {}
+        }
+        notify(&[NotifyState::Stopping]);
+        self.stop.cancel();
+        self.work.close();
+        self.services.close();
+        let ended = async {
+            self.work.wait().await;
+            self.services.wait().await;
+        };
+        tokio::select! {
+            () = ended => {}
+            () = tokio::time::sleep(GRACE) => warn!("some requests took too long and were cut"),
+            name = signalled() => warn!("{name} again: cut what was under way"),
+        }
+        self.cut.cancel();
+        Ok(if self.broke.load(Ordering::SeqCst) {
+            End::Broke
+        } else {
+            End::Stopped
+        })
+    }
+}
+
+/// Tells systemd that everything is bound and served, and keeps its watchdog quiet from then on.
+pub fn ready(life: &Lifecycle) {
+    notify(&[NotifyState::Ready]);
+    if let Some(every) = sd_notify::watchdog_enabled() {
+        life.service("the watchdog", watchdog(every / 2, life.stop.clone()));
+    }
+}
+
+async fn watchdog(every: Duration, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        notify(&[NotifyState::Watchdog]);
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    // without systemd there is nobody to tell
+    let _ = sd_notify::notify(state);
+}

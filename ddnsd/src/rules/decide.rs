@@ -1,0 +1,189 @@
+//! Whether a host changes. In: what is asked and what is known of the host. Out: keep or change.
+
+use super::request::Asked;
+use crate::model::host::{Defaults, Host, Seen};
+use crate::model::record::{RecordChange, Wanted, WantedRecords};
+use crate::model::time::Millis;
+
+/// What to do with one host.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// DNS is known to hold this already: only the expiry clock starts anew.
+    Keep,
+    /// These records are wanted from now on.
+    Change(WantedRecords),
+}
+
+/// Decides for one host.
+pub fn decide(asked: Asked, host: &Host, defaults: &Defaults) -> Verdict {
+    let wanted = match asked {
+        Asked::Set(addresses) => WantedRecords {
+            v4: addresses.v4.map_or(host.wanted.v4, Wanted::Present),
+            v6: addresses.v6.map_or(host.wanted.v6, Wanted::Present),
+        },
+        Asked::TakeDown => down(host.wanted, true, true),
+    };
+    // without a record the TTL is nowhere to be seen
+    let ttl_holds =
+        wanted.addresses().is_empty() || host.acked.ttl == Some(dns_ttl(host, defaults));
+    if wanted == host.wanted && host.unpublished_since.is_none() && ttl_holds {
+        Verdict::Keep
+    } else {
+        Verdict::Change(wanted)
+    }
+}
+
+/// The records without those families; what was never set stays untouched.
+pub fn down(records: WantedRecords, v4: bool, v6: bool) -> WantedRecords {
+    WantedRecords {
+        v4: absent(records.v4, v4),
+        v6: absent(records.v6, v6),
+    }
+}
+
+fn absent<A>(wanted: Wanted<A>, down: bool) -> Wanted<A> {
+    match wanted {
+        Wanted::Present(_) if down => Wanted::Absent,
+        other => other,
+    }
+}
+
+/// Which families an update counts for, at which time.
+pub fn seen(asked: Asked, at: Millis) -> Seen {
+    match asked {
+        Asked::Set(addresses) => Seen::at(addresses, at),
+        Asked::TakeDown => Seen::default(),
+    }
+}
+
+/// The TTL in force for a host, seconds.
+pub fn dns_ttl(host: &Host, defaults: &Defaults) -> u32 {
+    host.dns_ttl.unwrap_or(defaults.dns_ttl)
+}
+
+/// What to send to DNS for a host as it is wanted now.
+pub fn change(host: &Host, defaults: &Defaults) -> RecordChange {
+    RecordChange {
+        host: host.id,
+        fqdn: host.fqdn.clone(),
+        zone: host.zone.clone(),
+        ttl: dns_ttl(host, defaults),
+        records: host.wanted,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::model::address::Addresses;
+    use crate::model::host::{Acked, HostId};
+    use crate::model::name::{Fqdn, Label, Zone};
+    use crate::model::user::UserId;
+
+    pub(in crate::rules) const DEFAULTS: Defaults = Defaults {
+        dns_ttl: 60,
+        expiry_ttl: 3600,
+    };
+
+    /// A host that was just added.
+    pub(in crate::rules) fn fresh_host() -> Host {
+        Host {
+            id: HostId(1),
+            user: UserId(1),
+            label: Label::parse("pc").unwrap(),
+            zone: Zone::parse("example.org").unwrap(),
+            fqdn: Fqdn::parse("pc.example.org").unwrap(),
+            dns_ttl: None,
+            expiry_ttl: None,
+            wanted: WantedRecords::default(),
+            acked: Acked::default(),
+            unpublished_since: None,
+            version: 1,
+        }
+    }
+
+    fn set(text: &str) -> Asked {
+        Asked::Set(addresses(text))
+    }
+
+    fn addresses(text: &str) -> Addresses {
+        text.split(',').fold(Addresses::default(), |found, item| {
+            let one = Addresses::only(item.parse().unwrap());
+            Addresses {
+                v4: found.v4.or(one.v4),
+                v6: found.v6.or(one.v6),
+            }
+        })
+    }
+
+    /// A host whose records DNS acknowledged.
+    fn published(text: &str) -> Host {
+        let addresses = addresses(text);
+        let mut host = fresh_host();
+        host.wanted.v4 = addresses.v4.map_or(Wanted::Untouched, Wanted::Present);
+        host.wanted.v6 = addresses.v6.map_or(Wanted::Untouched, Wanted::Present);
+        host.acked = Acked {
+            addresses,
+            ttl: Some(60),
+        };
+        host
+    }
+
+    fn changed(asked: Asked, host: &Host) -> WantedRecords {
+        match decide(asked, host, &DEFAULTS) {
+            Verdict::Change(records) => records,
+            Verdict::Keep => panic!("it is kept"),
+        }
+    }
+
+    #[test]
+    fn a_first_address_is_a_change_and_leaves_the_other_family_untouched() {
+        let records = changed(set("192.0.2.1"), &fresh_host());
+        assert_eq!(records.v4, Wanted::Present("192.0.2.1".parse().unwrap()));
+        assert_eq!(records.v6, Wanted::Untouched);
+    }
+
+    #[test]
+    fn the_address_that_dns_holds_is_kept() {
+        let host = published("192.0.2.1,2001:db8::1");
+        for same in ["192.0.2.1", "2001:db8::1", "192.0.2.1,2001:db8::1"] {
+            assert_eq!(decide(set(same), &host, &DEFAULTS), Verdict::Keep, "{same}");
+        }
+    }
+
+    #[test]
+    fn an_unpublished_host_is_never_kept() {
+        let mut host = published("192.0.2.1");
+        host.unpublished_since = Some(Millis(1));
+        assert_eq!(changed(set("192.0.2.1"), &host), host.wanted);
+    }
+
+    #[test]
+    fn a_family_that_is_not_given_stays_as_it_is() {
+        let records = changed(set("192.0.2.2"), &published("192.0.2.1,2001:db8::1"));
+        assert_eq!(records.addresses().to_string(), "192.0.2.2 2001:db8::1");
+    }
+
+    #[test]
+    fn another_ttl_is_a_change_but_not_for_a_host_without_records() {
+        let mut host = published("192.0.2.1");
+        host.dns_ttl = Some(120);
+        assert_eq!(changed(set("192.0.2.1"), &host), host.wanted);
+        host.wanted.v4 = Wanted::Absent;
+        assert_eq!(decide(Asked::TakeDown, &host, &DEFAULTS), Verdict::Keep);
+    }
+
+    #[test]
+    fn taking_down_removes_what_was_set_and_touches_nothing_else() {
+        let records = changed(Asked::TakeDown, &published("192.0.2.1"));
+        assert_eq!(
+            (records.v4, records.v6),
+            (Wanted::Absent, Wanted::Untouched)
+        );
+        assert_eq!(
+            decide(Asked::TakeDown, &fresh_host(), &DEFAULTS),
+            Verdict::Keep
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! When a host's records expire. In: when it was last updated, the clock, and the time that must not
+//! be held against it. Out: expire these families, or look again then.
+
+use crate::model::host::{Defaults, Host, Seen};
+use crate::model::time::{Millis, Now};
+use std::time::Duration;
+
+/// Spans that count for no host: ddnsd was down, or the clock jumped ahead. Each entry is the wall
+/// time at which a span ended and its length in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Gaps(Vec<(i64, i64)>);
+
+/// Gaps remembered; beyond, the two oldest become one, in the hosts' favour.
+const MOST_GAPS: usize = 64;
+/// A difference between the clocks that is no jump yet.
+const DRIFT: i64 = 60_000;
+
+impl Gaps {
+    /// Adds a span that ended at `end`.
+    pub fn add(&mut self, end: Millis, length: i64) {
+        self.0.push((end.0, length));
+        if self.0.len() > MOST_GAPS {
+            let (_, oldest) = self.0.remove(0);
+            if let Some(next) = self.0.first_mut() {
+                next.1 = next.1.saturating_add(oldest);
+            }
+        }
+    }
+
+    /// How much of the time since `last` does not count.
+    fn since(&self, last: Millis) -> i64 {
+        let after = self.0.iter().filter(|(end, _)| *end > last.0);
+        after.fold(0, |sum, (_, length)| sum.saturating_add(*length))
+    }
+}
+
+/// What the wall clock did between two readings, measured against the monotonic one.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockStep {
+    /// Both went on alike.
+    Steady,
+    /// It jumped ahead: this span ended then.
+    Ahead {
+        /// The earliest time after the jump.
+        end: Millis,
+        /// Its length, milliseconds.
+        length: i64,
+    },
+    /// It was set back.
+    Back,
+}
+
+/// Compares two readings of the clocks.
+pub fn clock_step(before: Now, now: Now) -> ClockStep {
+    let elapsed = now.mono.saturating_duration_since(before.mono);
+    let elapsed = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+    let jump = now.wall.since(before.wall).saturating_sub(elapsed);
+    if jump > DRIFT {
+        ClockStep::Ahead {
+            end: now.wall.plus_millis(-elapsed),
+            length: jump,
+        }
+    } else if jump < -DRIFT {
+        ClockStep::Back
+    } else {
+        ClockStep::Steady
+    }
+}
+
+/// What the sweep does with a host.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It has no record, or never expires.
+    NeverCheck,
+    /// It is alive at least until then.
+    CheckAt(Millis),
+    /// These families have been silent for too long.
+    Expire {
+        /// The A record.
+        v4: bool,
+        /// The AAAA record.
+        v6: bool,
+    },
+}
+
+/// Decides whether a host's records have expired.
+pub fn fate(host: &Host, seen: Seen, gaps: &Gaps, defaults: &Defaults, now: Millis) -> Fate {
+    let ttl = host.expiry_ttl.unwrap_or(defaults.expiry_ttl);
+    let addresses = host.wanted.addresses();
+    if ttl == 0 || addresses.is_empty() {
+        return Fate::NeverCheck;
+    }
+    let ends = |present: bool, last: Option<Millis>| {
+        // a last update in the future counts as now; one that is not known, too
+        let last = last.unwrap_or(now).min(now);
+        present.then(|| end(last, ttl).plus_millis(gaps.since(last)))
+    };
+    let v4 = ends(addresses.v4.is_some(), seen.v4);
+    let v6 = ends(addresses.v6.is_some(), seen.v6);
+    let over = |end: Option<Millis>| end.is_some_and(|end| end <= now);
+    if over(v4) || over(v6) {
+        return Fate::Expire {
+            v4: over(v4),
+            v6: over(v6),
+        };
+    }
+    [v4, v6]
+        .into_iter()
+        .flatten()
+        .min()
+        .map_or(Fate::NeverCheck, Fate::CheckAt)
+}
+
+/// When the sweep must first look at a host that was updated at `last`; `None` for never.
+pub fn first_check(host: &Host, defaults: &Defaults, last: Millis) -> Option<Millis> {
+    match host.expiry_ttl.unwrap_or(defaults.expiry_ttl) {
+        0 => None,
+        ttl => Some(end(last, ttl)),
+    }
+}
+
+fn end(last: Millis, ttl: u32) -> Millis {
+    last.plus(Duration::from_secs(ttl.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decide::tests::{DEFAULTS, fresh_host};
+    use super::*;
+    use crate::model::record::Wanted;
+    use std::time::Instant;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn host() -> Host {
+        let mut host = fresh_host();
+        host.wanted.v4 = Wanted::Present("192.0.2.1".parse().unwrap());
+        host.wanted.v6 = Wanted::Present("2001:db8::1".parse().unwrap());
+        host
+    }
+
+    fn seen(v4: i64, v6: i64) -> Seen {
+        Seen {
+            v4: Some(Millis(v4)),
+            v6: Some(Millis(v6)),
+        }
+    }
+
+    fn fate_at(host: &Host, seen: Seen, gaps: &Gaps, now: i64) -> Fate {
+        fate(host, seen, gaps, &DEFAULTS, Millis(now))
+    }
+
+    #[test]
+    fn a_family_expires_when_its_time_is_over_and_not_a_moment_earlier() {
+        let none = Gaps::default();
+        let early = fate_at(&host(), seen(0, 10), &none, HOUR - 1);
+        assert_eq!(early, Fate::CheckAt(Millis(HOUR)));
+        let late = fate_at(&host(), seen(0, 10), &none, HOUR);
+        assert_eq!(
+            late,
+            Fate::Expire {
+                v4: true,
+                v6: false
+            }
+        );
+        let both = fate_at(&host(), seen(0, 10), &none, HOUR + 10);
+        assert_eq!(both, Fate::Expire { v4: true, v6: true });
+    }
+
+    #[test]
+    fn zero_never_expires_and_neither_does_what_is_down() {
+        let mut host = host();
+        host.expiry_ttl = Some(0);
+        assert_eq!(
+            fate_at(&host, seen(0, 0), &Gaps::default(), i64::MAX),
+            Fate::NeverCheck
+        );
+        assert_eq!(
+            fate_at(&fresh_host(), seen(0, 0), &Gaps::default(), HOUR),
+            Fate::NeverCheck
+        );
+    }
+
+    #[test]
+    fn a_gap_counts_for_those_updated_before_it_only() {
+        let mut gaps = Gaps::default();
+        gaps.add(Millis(HOUR), HOUR / 2);
+        let before = fate_at(&host(), seen(1, 1), &gaps, HOUR + 1);
+        assert_eq!(before, Fate::CheckAt(Millis(HOUR + HOUR / 2 + 1)));
+        let after = fate_at(&host(), seen(HOUR, HOUR), &gaps, 2 * HOUR);
+        assert_eq!(after, Fate::Expire { v4: true, v6: true });
+    }
+
+    #[test]
+    fn many_gaps_merge_and_never_shorten_a_life() {
+        let mut gaps = Gaps::default();
+        for at in 0..1_000 {
+            gaps.add(Millis(at), 10);
+        }
+        assert!(gaps.0.len() <= MOST_GAPS);
+        assert_eq!(gaps.since(Millis(-1)), 10_000);
+    }
+
+    #[test]
+    fn an_update_in_the_future_counts_as_now() {
+        let late = fate_at(&host(), seen(9 * HOUR, 9 * HOUR), &Gaps::default(), 0);
+        assert_eq!(late, Fate::CheckAt(Millis(HOUR)));
+    }
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an Instant can be had from the clock only"
+    )]
+    fn jumps_of_the_wall_clock_are_told_from_passing_time() {
+        let mono = Instant::now();
+        let start = Now {
+            wall: Millis(0),
+            mono,
+        };
+        let later = |wall, seconds| Now {
+            wall: Millis(wall),
+            mono: mono + Duration::from_secs(seconds),
+        };
+        assert_eq!(clock_step(start, later(HOUR, 3600)), ClockStep::Steady);
+        assert_eq!(
+            clock_step(start, later(5_000 + 60_000, 5)),
+            ClockStep::Steady
+        );
+        let ahead = ClockStep::Ahead {
+            end: Millis(HOUR - 5_000),
+            length: HOUR - 5_000,
+        };
+        assert_eq!(clock_step(start, later(HOUR, 5)), ahead);
+        assert_eq!(clock_step(start, later(-HOUR, 5)), ClockStep::Back);
+    }
+}

@@ -1,0 +1,317 @@
+//! From the texts of a request to a checked one. In: what the parameters and the connection say. Out:
+//! names, addresses, or the reason why there are none. The words for the reasons are in `outcome.rs`.
+
+use crate::model::address::Addresses;
+use crate::model::client::ClientKey;
+use crate::model::name::{Fqdn, UserName};
+use crate::model::secret::Secret;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Hosts in one request, at most (the Dyn Remote Access API's number).
+pub const MOST_HOSTS: usize = 20;
+
+/// One checked update request.
+#[derive(Clone, Debug)]
+pub struct UpdateRequest {
+    /// The client's address, for the log.
+    pub client: IpAddr,
+    /// What its limits are counted by.
+    pub key: ClientKey,
+    /// Who it says it is.
+    pub login: Login,
+    /// Which hosts it means.
+    pub hosts: Result<Vec<AskedHost>, NoHosts>,
+    /// What they should point at.
+    pub asked: Result<Asked, BadAddress>,
+}
+
+/// Who a request says it is.
+#[derive(Clone, Debug)]
+pub enum Login {
+    /// It says nothing: a first request of clients that wait for a challenge.
+    Missing,
+    /// Something that is no name and password, or a name that no user can have.
+    Unreadable {
+        /// What was readable of the name, for the log.
+        name: String,
+    },
+    /// A name and a password.
+    Given {
+        /// The name.
+        user: UserName,
+        /// The password; empty if only a name was given.
+        password: Secret,
+    },
+}
+
+/// One host of the request's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedHost {
+    /// As it was sent, for the JSON reply.
+    pub sent: String,
+    /// The name, if it is one.
+    pub name: Option<Fqdn>,
+}
+
+/// Why a request names no hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoHosts {
+    /// None given.
+    None,
+    /// More than [`MOST_HOSTS`].
+    TooMany,
+}
+
+/// What the hosts should point at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// These addresses; a family that is not given stays as it is.
+    Set(Addresses),
+    /// `offline=YES`: nothing.
+    TakeDown,
+}
+
+/// Why the addresses of a request cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadAddress {
+    /// Neither an IPv4 nor an IPv6 address.
+    #[error("{0:?} is not an address")]
+    NotAnAddress(String),
+    /// Two different ones of one family.
+    #[error("two different addresses of one family: {0} and {1}")]
+    Two(IpAddr, IpAddr),
+    /// Nobody can be reached there.
+    #[error("{0} can never be reached ({1})")]
+    Unreachable(IpAddr, &'static str),
+    /// None given, and the connection comes from a trusted proxy that does not say for whom.
+    #[error("no address given, and the proxy {0} sent no usable client address")]
+    SilentProxy(IpAddr),
+}
+
+/// Where the request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The client's own address, by the connection or a trusted proxy's header.
+    Client(IpAddr),
+    /// A trusted proxy that did not say for whom.
+    SilentProxy(IpAddr),
+}
+
+impl Origin {
+    /// The address that limits count by and logs show.
+    pub fn address(self) -> IpAddr {
+        match self {
+            Origin::Client(address) | Origin::SilentProxy(address) => address,
+        }
+    }
+}
+
+/// Reads the host list. Empty items are skipped.
+///
+/// # Errors
+/// No host at all, or more than [`MOST_HOSTS`].
+pub fn hosts(list: Option<&str>) -> Result<Vec<AskedHost>, NoHosts> {
+    let items = || {
+        list.into_iter()
+            .flat_map(|list| list.split(','))
+            .map(str::trim)
+    };
+    let items = || items().filter(|item| !item.is_empty());
+    match items().take(MOST_HOSTS + 1).count() {
+        0 => Err(NoHosts::None),
+        count if count > MOST_HOSTS => Err(NoHosts::TooMany),
+        _ => Ok(items()
+            .map(|item| AskedHost {
+                sent: item.to_owned(),
+                name: Fqdn::parse(item).ok(),
+            })
+            .collect()),
+    }
+}
+
+/// Reads the address parameters; either may name either family. Without any, the origin decides its
+/// own family.
+///
+/// # Errors
+/// The first value that cannot be used, with the reason.
+pub fn addresses(
+    ipv4: Option<&str>,
+    ipv6: Option<&str>,
+    origin: Origin,
+) -> Result<Addresses, BadAddress> {
+    let mut found = Addresses::default();
+    let items = [ipv4, ipv6]
+        .into_iter()
+        .flatten()
+        .flat_map(|list| list.split(','));
+    for item in items.map(str::trim).filter(|item| !item.is_empty()) {
+        let address = item
+            .parse::<IpAddr>()
+            .map_err(|_| BadAddress::NotAnAddress(item.chars().take(64).collect()))?
+            .to_canonical();
+        if let Some(why) = unreachable(address) {
+            return Err(BadAddress::Unreachable(address, why));
+        }
+        add(&mut found, address)?;
+    }
+    match origin {
+        _ if !found.is_empty() => Ok(found),
+        Origin::Client(address) => Ok(Addresses::only(address)),
+        Origin::SilentProxy(proxy) => Err(BadAddress::SilentProxy(proxy)),
+    }
+}
+
+fn add(found: &mut Addresses, address: IpAddr) -> Result<(), BadAddress> {
+    let before = match address {
+        IpAddr::V4(v4) => found.v4.replace(v4).map(IpAddr::V4),
+        IpAddr::V6(v6) => found.v6.replace(v6).map(IpAddr::V6),
+    };
+    match before {
+        Some(before) if before != address => Err(BadAddress::Two(before, address)),
+        _ => Ok(()),
+    }
+}
+
+/// Why no host can be reached at an address; private ones can be, within their network.
+fn unreachable(address: IpAddr) -> Option<&'static str> {
+    let link_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    // RFC 1122, 3.2.1.3: 0.0.0.0/8 is "this network" and never a destination
+    let this_network = matches!(address, IpAddr::V4(v4) if matches!(v4.octets(), [0, ..]));
+    if address.is_unspecified() || this_network {
+        Some("unspecified")
+    } else if address.is_loopback() {
+        Some("loopback")
+    } else if address.is_multicast() {
+        Some("multicast")
+    } else if address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        Some("broadcast")
+    } else if link_local {
+        Some("link-local")
+    } else {
+        None
+    }
+}
+
+/// Whether a flag parameter says yes, as clients write it.
+pub fn is_yes(value: &str) -> bool {
+    ["1", "yes", "true", "on"]
+        .iter()
+        .any(|yes| value.trim().eq_ignore_ascii_case(yes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: Origin = Origin::Client(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)));
+
+    fn read(ipv4: &str, ipv6: &str) -> Result<String, String> {
+        let text = addresses(Some(ipv4), Some(ipv6), CLIENT);
+        text.map(|found| found.to_string())
+            .map_err(|bad| bad.to_string())
+    }
+
+    #[test]
+    fn either_parameter_takes_either_family_alone_or_in_a_list() {
+        for (ipv4, ipv6, found) in [
+            ("192.0.2.1", "", "192.0.2.1"),
+            ("2001:db8::1", "", "2001:db8::1"),
+            ("", "192.0.2.1", "192.0.2.1"),
+            (" 2001:db8::1 , 192.0.2.1", "", "192.0.2.1 2001:db8::1"),
+            ("192.0.2.1", "2001:DB8:0::1", "192.0.2.1 2001:db8::1"),
+            ("192.0.2.1,192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1"),
+            ("", "", "198.51.100.7"),
+            (",", " ", "198.51.100.7"),
+        ] {
+            assert_eq!(read(ipv4, ipv6), Ok(found.to_owned()), "{ipv4:?} {ipv6:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_never_be_reached_is_refused_with_the_reason() {
+        for (given, why) in [
+            ("0.0.0.0", "unspecified"),
+            ("0.1.2.3", "unspecified"),
+            ("::", "unspecified"),
+            ("127.0.0.1", "loopback"),
+            ("::1", "loopback"),
+            ("::ffff:127.0.0.1", "loopback"),
+            ("224.0.0.1", "multicast"),
+            ("ff02::1", "multicast"),
+            ("255.255.255.255", "broadcast"),
+            ("169.254.1.1", "link-local"),
+            ("fe80::1", "link-local"),
+        ] {
+            let refused = read(given, "").unwrap_err();
+            assert!(refused.ends_with(&format!("({why})")), "{given}: {refused}");
+        }
+        for fine in ["10.1.2.3", "192.168.1.1", "100.64.0.1", "fd00::1"] {
+            assert!(read(fine, "").is_ok(), "{fine}");
+        }
+    }
+
+    #[test]
+    fn one_bad_value_spoils_the_request() {
+        assert_eq!(
+            read("192.0.2.1,no", ""),
+            Err("\"no\" is not an address".into())
+        );
+        assert_eq!(
+            read("192.0.2.300", ""),
+            Err("\"192.0.2.300\" is not an address".into())
+        );
+        assert_eq!(
+            read("2001:db8::1/64", ""),
+            Err("\"2001:db8::1/64\" is not an address".into())
+        );
+        let two = read("192.0.2.1", "192.0.2.2").unwrap_err();
+        assert_eq!(
+            two,
+            "two different addresses of one family: 192.0.2.1 and 192.0.2.2"
+        );
+    }
+
+    #[test]
+    fn a_proxy_that_says_nothing_is_not_the_client() {
+        let proxy = Origin::SilentProxy("10.0.0.1".parse().unwrap());
+        assert!(matches!(
+            addresses(None, None, proxy),
+            Err(BadAddress::SilentProxy(_))
+        ));
+        assert!(addresses(Some("192.0.2.1"), None, proxy).is_ok());
+    }
+
+    #[test]
+    fn a_loopback_client_may_use_its_own_address() {
+        let local = Origin::Client("::ffff:127.0.0.1".parse().unwrap());
+        assert_eq!(
+            addresses(None, None, local).unwrap().to_string(),
+            "127.0.0.1"
+        );
+    }
+
+    #[test]
+    fn a_host_list_skips_empty_items_and_keeps_order_and_spelling() {
+        let list = hosts(Some(",B.example.org,, a_b.example.org ,B.example.org")).unwrap();
+        let sent: Vec<_> = list.iter().map(|host| host.sent.as_str()).collect();
+        assert_eq!(sent, ["B.example.org", "a_b.example.org", "B.example.org"]);
+        assert!(list[0].name.is_some() && list[1].name.is_none());
+        assert_eq!(hosts(None), Err(NoHosts::None));
+        assert_eq!(hosts(Some(" , ")), Err(NoHosts::None));
+        assert_eq!(hosts(Some(&"a.example,".repeat(20))).unwrap().len(), 20);
+        assert_eq!(hosts(Some(&"a.example,".repeat(21))), Err(NoHosts::TooMany));
+    }
+
+    #[test]
+    fn a_flag_says_yes_in_four_ways() {
+        for yes in ["1", "yes", "TRUE", " on "] {
+            assert!(is_yes(yes));
+        }
+        for no in ["", "0", "no", "off", "y"] {
+            assert!(!is_yes(no));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Binds what the configuration names. In: a host name or address and a port. Out: listeners on every
+//! address it resolves to, all on one port.
+
+use std::io::{Error, ErrorKind};
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+
+/// Tries at finding a port that is free on every address.
+const TRIES: usize = 20;
+
+/// Why nothing is listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The name has no address.
+    #[error("daemon.host: cannot find an address for {host:?}: {source}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// Why.
+        source: Error,
+    },
+    /// The port is taken, or may not be used.
+    #[error("cannot listen on {address}: {source}{}", hint(.source))]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: Error,
+    },
+}
+
+fn hint(source: &Error) -> &'static str {
+    match source.kind() {
+        ErrorKind::AddrInUse => " (stop the program that has the port, or set another daemon.port)",
+        ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE)",
+        ErrorKind::AddrNotAvailable => " (this machine does not have the address)",
+        _ => "",
+    }
+}
+
+/// Listens on every address that `host` resolves to. Port 0 picks a free one, the same for all.
+///
+/// # Errors
+/// The name does not resolve, or an address cannot be bound. Of several addresses, those this machine
+/// lacks are passed over.
+pub async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, ListenError> {
+    let resolved = tokio::net::lookup_host((host, port)).await;
+    let mut addresses: Vec<SocketAddr> = resolved
+        .map_err(|source| ListenError::Resolve {
+            host: host.to_owned(),
+            source,
+        })?
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let mut tries = TRIES;
+    loop {
+        match bind_all(&addresses, port).await {
+            Err(ListenError::Bind { source, .. })
+                if port == 0 && source.kind() == ErrorKind::AddrInUse && tries > 0 =>
+            {
+                tries -= 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn bind_all(addresses: &[SocketAddr], port: u16) -> Result<Vec<TcpListener>, ListenError> {
+    let mut port = port;
+    let mut listeners = Vec::with_capacity(addresses.len());
+    let mut missing = None;
+    for address in addresses {
+        let address = SocketAddr::new(address.ip(), port);
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                port = listener.local_addr().map_or(port, |bound| bound.port());
+                listeners.push(listener);
+            }
+            Err(source) if source.kind() == ErrorKind::AddrNotAvailable => {
+                missing = Some(ListenError::Bind { address, source });
+            }
+            Err(source) => return Err(ListenError::Bind { address, source }),
+        }
+    }
+    match missing {
+        Some(error) if listeners.is_empty() => Err(error),
+        _ => Ok(listeners),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn port_zero_picks_one_port_for_every_address() {
+        let listeners = bind("localhost", 0).await.unwrap();
+        let ports: Vec<u16> = listeners
+            .iter()
+            .map(|listener| listener.local_addr().unwrap().port())
+            .collect();
+        assert!(
+            ports[0] > 0 && ports.iter().all(|port| *port == ports[0]),
+            "{ports:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_busy_port_is_named() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let refused = bind("127.0.0.1", port).await.unwrap_err().to_string();
+        assert!(
+            refused.starts_with(&format!("cannot listen on 127.0.0.1:{port}: ")),
+            "{refused}"
+        );
+        assert!(refused.contains("daemon.port"), "{refused}");
+    }
+}

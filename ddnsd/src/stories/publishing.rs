@@ -1,0 +1,111 @@
+//! The second and third step of every change: publish what is wanted, settle what became of it. Update,
+//! expiry, deletion and the republisher all go through here; the first step, `want`, is theirs.
+//!
+//! Killed anywhere, the row stays unpublished and is sent again. A host of which a message ended without
+//! an answer is acknowledged twice, the second time when the lost message can no longer be applied; until
+//! then its row stays unpublished.
+
+use crate::clock::Clock;
+use crate::db::{Db, Settle};
+use crate::dns::{Dns, DnsError, Lane, Published};
+use crate::model::host::{Defaults, Host, HostId};
+use crate::rules::decide;
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tracing::warn;
+
+/// Publishes hosts; clones share what is known of doubtful ones.
+#[derive(Clone)]
+pub struct Publisher {
+    db: Db,
+    dns: Dns,
+    clock: Clock,
+    defaults: Arc<ArcSwap<Defaults>>,
+    /// Doubtful hosts, and when an acknowledgement of theirs is final.
+    doubtful: Arc<DashMap<HostId, Instant>>,
+}
+
+impl Publisher {
+    /// A publisher over these exits.
+    pub fn new(db: Db, dns: Dns, clock: Clock, defaults: Arc<ArcSwap<Defaults>>) -> Self {
+        Self {
+            db,
+            dns,
+            clock,
+            defaults,
+            doubtful: Arc::default(),
+        }
+    }
+
+    /// The defaults in force.
+    pub fn defaults(&self) -> Defaults {
+        **self.defaults.load()
+    }
+
+    /// Whether publishing this host again is of no use yet.
+    pub fn is_waiting(&self, host: HostId) -> bool {
+        self.doubtful
+            .get(&host)
+            .is_some_and(|until| self.clock.now().mono < *until)
+    }
+
+    /// Publishes the host as it is wanted and settles the result. The caller holds its turn.
+    ///
+    /// # Errors
+    /// DNS did not acknowledge it; the row stays unpublished.
+    pub async fn publish(&self, host: Arc<Host>, lane: Lane) -> Result<(), DnsError> {
+        let change = decide::change(&host, &self.defaults());
+        let ttl = change.ttl;
+        let result = match self.dns.publish(change, lane).await {
+            Published::Acknowledged { doubtful_before } => {
+                if self.is_final(host.id, doubtful_before) {
+                    self.settle(Settle::Acknowledged { host, ttl }).await;
+                }
+                return Ok(());
+            }
+            Published::Refused(error) | Published::Unknown(error) => error,
+        };
+        // while a zone is down nothing new is learnt, and a backlog would be written again and again
+        if !matches!(result, DnsError::Down { .. } | DnsError::Overloaded { .. }) {
+            self.settle(Settle::Failed {
+                host,
+                error: result.to_string(),
+            })
+            .await;
+        }
+        Err(result)
+    }
+
+    /// Takes the host's records down in DNS, whatever is wanted; nothing is settled.
+    ///
+    /// # Errors
+    /// DNS did not acknowledge it.
+    pub async fn take_down(&self, host: &Host) -> Result<(), DnsError> {
+        let mut change = decide::change(host, &self.defaults());
+        change.records = decide::down(change.records, true, true);
+        match self.dns.publish(change, Lane::Fresh).await {
+            Published::Acknowledged { .. } => Ok(()),
+            Published::Refused(error) | Published::Unknown(error) => Err(error),
+        }
+    }
+
+    /// Whether an acknowledgement is the last word, or a lost message may still come after it.
+    fn is_final(&self, host: HostId, doubtful_before: bool) -> bool {
+        let now = self.clock.now().mono;
+        if doubtful_before {
+            self.doubtful.insert(host, now + self.dns.timeout() * 2);
+            return false;
+        }
+        self.doubtful.remove_if(&host, |_, until| *until <= now);
+        !self.doubtful.contains_key(&host)
+    }
+
+    async fn settle(&self, result: Settle) {
+        // what is not settled stays unpublished and is published again
+        if let Err(error) = self.db.settle(result).await {
+            warn!("a change is published but not noted so: {error}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Timers that call stories: keepalives are written, the clock is watched, what is unpublished is sent
+//! again, hosts expire, idle limits are forgotten. A run that fails is logged; the next one is due.
+
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::limits::Limits;
+use crate::stories::expire::Expire;
+use crate::stories::republish::Republish;
+use std::time::Duration;
+use tokio::time::{Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Keepalives that a crash may lose are never older than this.
+const FLUSH: Duration = Duration::from_secs(2);
+/// A name server that is back gets its records after this and the back-off of 15 s, at most.
+const REPUBLISH: Duration = Duration::from_secs(5);
+
+/// Writes keepalives and watches the clock.
+pub async fn flush(db: Db, expire: Expire, stop: CancellationToken) {
+    let mut every = interval(FLUSH);
+    while tick(&mut every, &stop).await {
+        if let Err(problem) = db.flush_touches().await {
+            warn!("keepalives are not yet written: {problem}");
+        }
+        if let Err(problem) = expire.watch_clock().await {
+            warn!("the clock could not be watched: {problem}");
+        }
+    }
+}
+
+/// Sends what is unpublished, the first time at once.
+pub async fn republish(story: Republish, stop: CancellationToken) {
+    let mut every = interval(REPUBLISH);
+    while tick(&mut every, &stop).await {
+        match story.run().await {
+            Ok(0) => {}
+            Ok(hosts) => info!(hosts, "published what was pending"),
+            Err(problem) => warn!("pending records were not all looked at: {problem}"),
+        }
+    }
+}
+
+/// Sweeps for expired hosts, the first time at once.
+pub async fn sweep(story: Expire, period: Duration, stop: CancellationToken) {
+    let mut every = interval(period);
+    while tick(&mut every, &stop).await {
+        if let Err(refused) = story.sweep().await {
+            warn!("the sweep did not finish: {refused}");
+        }
+    }
+}
+
+/// Forgets clients that did not come for long.
+pub async fn purge(limits: Limits, clock: Clock, period: Duration, stop: CancellationToken) {
+    let mut every = interval(period);
+    while tick(&mut every, &stop).await {
+        limits.purge(clock.now());
+    }
+}
+
+fn interval(period: Duration) -> Interval {
+    let mut every = tokio::time::interval(period);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    every
+}
+
+/// Waits for the next tick; `false` once it is time to stop.
+async fn tick(every: &mut Interval, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        _ = every.tick() => true,
+        () = stop.cancelled() => false,
+    }
+}
