@@ -1,1 +1,88 @@
-fn main() {}
+//! The whole of ddnsd from outside: the real programs, a real name server, real clients.
+//! A file per subject; the scene that most tests start from is here.
+
+mod addresses;
+mod admin;
+mod config;
+mod crash;
+mod credentials;
+mod expiry;
+mod hosts;
+mod http;
+mod json;
+mod limits;
+mod outage;
+mod socket;
+mod start;
+mod update;
+
+use ddnsd_tests::ctl::Ctl;
+use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::http::Reply;
+use ddnsd_tests::named::{Named, ZONE};
+use ddnsd_tests::setup::Setup;
+use std::time::Duration;
+
+/// How long a dead name server's records may be late once it is back (`SPEC.md` section 4).
+const RECOVERY: Duration = Duration::from_secs(30);
+
+/// A name server, a daemon that updates it, and the user alice with the host `pc.dyn.example`.
+struct Scene {
+    daemon: Daemon,
+    named: Named,
+}
+
+impl Scene {
+    /// With the usual configuration.
+    #[track_caller]
+    fn new() -> Self {
+        Self::with(|setup| setup)
+    }
+
+    /// With a configuration of the test's own.
+    #[track_caller]
+    fn with(configure: impl FnOnce(Setup) -> Setup) -> Self {
+        let scene = Self::without_hosts(configure);
+        scene.ctl().add_user("alice");
+        scene.ctl().add_host("alice", "pc", ZONE, &[]);
+        scene
+    }
+
+    /// Without users and hosts.
+    #[track_caller]
+    fn without_hosts(configure: impl FnOnce(Setup) -> Setup) -> Self {
+        let named = Named::start();
+        let daemon = configure(Daemon::builder(&named)).start();
+        Self { daemon, named }
+    }
+
+    fn ctl(&self) -> Ctl {
+        self.daemon.ctl()
+    }
+
+    /// Adds further hosts of alice in the zone.
+    #[track_caller]
+    fn add_hosts(&self, labels: &[&str]) {
+        labels
+            .iter()
+            .for_each(|label| self.ctl().add_host("alice", label, ZONE, &[]));
+    }
+
+    /// An update by alice: `hostname=…&myip=…`.
+    #[track_caller]
+    fn update(&self, query: &str) -> Reply {
+        self.daemon.update("alice", query)
+    }
+
+    /// The A records of a host in the zone, without TTLs.
+    #[track_caller]
+    fn a(&self, label: &str) -> Vec<String> {
+        self.named.data(&format!("{label}.{ZONE}"), "A")
+    }
+
+    /// The AAAA records of a host in the zone, without TTLs.
+    #[track_caller]
+    fn aaaa(&self, label: &str) -> Vec<String> {
+        self.named.data(&format!("{label}.{ZONE}"), "AAAA")
+    }
+}

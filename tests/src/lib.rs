@@ -1,1 +1,11 @@
-//! x
+//! The harness of the end-to-end tests: the real daemon, its control program and a real name server,
+//! each on free ports in a temporary folder, started and stopped by the test that needs them.
+//! A failure says what was waited for, what was seen instead, and shows the end of the logs.
+
+pub mod ctl;
+pub mod daemon;
+pub mod eventually;
+pub mod http;
+pub mod named;
+pub mod process;
+pub mod setup;

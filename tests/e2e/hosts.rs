@@ -1,0 +1,84 @@
+//! Host names as clients write them, lists of them, and the words for those that cannot be.
+
+use crate::Scene;
+use ddnsd_tests::named::ZONE;
+
+#[test]
+fn a_host_is_found_in_every_form_of_its_name() {
+    let scene = Scene::new();
+    scene.ctl().add_host("alice", "bücher", ZONE, &[]);
+    for (query, answer) in [
+        ("hostname=PC.Dyn.Example", "good 192.0.2.1\n"),
+        ("hostname=pc.dyn.example.", "nochg 192.0.2.1\n"),
+        ("host=pc.dyn.example", "nochg 192.0.2.1\n"),
+        ("hostname=,pc.dyn.example,,", "nochg 192.0.2.1\n"),
+        ("hostname=b%C3%BCcher.dyn.example", "good 192.0.2.1\n"),
+        ("hostname=XN--bcher-kva.dyn.example", "nochg 192.0.2.1\n"),
+    ] {
+        let reply = scene.update(&format!("{query}&myip=192.0.2.1"));
+        assert_eq!(reply.body, answer, "the answer to {query}");
+    }
+    assert_eq!(scene.a("xn--bcher-kva"), ["192.0.2.1"]);
+}
+
+#[test]
+fn several_hosts_get_a_line_each_in_their_order() {
+    let scene = Scene::new();
+    scene.add_hosts(&["one", "two"]);
+    scene
+        .update("hostname=two.dyn.example&myip=192.0.2.1")
+        .is(200, "good 192.0.2.1\n");
+    scene
+        .update("hostname=one.dyn.example,two.dyn.example,pc.dyn.example&myip=192.0.2.1")
+        .is(200, "good 192.0.2.1\nnochg 192.0.2.1\ngood 192.0.2.1\n");
+    scene
+        .update("hostname=pc.dyn.example,pc.dyn.example&myip=192.0.2.1")
+        .is(200, "nochg 192.0.2.1\nnochg 192.0.2.1\n");
+}
+
+#[test]
+fn hosts_of_a_list_stand_for_themselves() {
+    let scene = Scene::new();
+    scene
+        .update("hostname=ghost.dyn.example,pc.dyn.example,single,a_b.dyn.example&myip=192.0.2.1")
+        .is(200, "nohost\ngood 192.0.2.1\nnotfqdn\nnotfqdn\n");
+    assert_eq!(scene.a("pc"), ["192.0.2.1"]);
+    scene
+        .update("hostname=ghost.dyn.example,pc.dyn.example&myip=127.0.0.1")
+        .is(200, "nohost\nbadip\n");
+}
+
+#[test]
+fn what_is_no_full_name_answers_notfqdn() {
+    let scene = Scene::new();
+    for bad in [
+        "",
+        "pc",
+        "a_b.dyn.example",
+        "*.dyn.example",
+        "-x.dyn.example",
+        "192.0.2.1",
+    ] {
+        let reply = scene.update(&format!("hostname={bad}&myip=192.0.2.1"));
+        assert_eq!(
+            (reply.status, reply.body.as_str()),
+            (200, "notfqdn\n"),
+            "the answer to {bad:?}"
+        );
+    }
+    scene.update("myip=192.0.2.1").is(200, "notfqdn\n");
+}
+
+#[test]
+fn twenty_hosts_are_taken_and_one_more_is_numhost() {
+    let scene = Scene::new();
+    let twenty = vec!["pc.dyn.example"; 20].join(",");
+    let reply = scene
+        .update(&format!("hostname={twenty}&myip=192.0.2.1"))
+        .has_status(200);
+    assert_eq!(reply.body.lines().count(), 20, "{reply}");
+    scene
+        .update(&format!("hostname={twenty},pc.dyn.example&myip=192.0.2.2"))
+        .is(200, "numhost\n");
+    assert_eq!(scene.a("pc"), ["192.0.2.1"]);
+}

@@ -1,0 +1,116 @@
+//! Limits per client address.
+
+use crate::Scene;
+use ddnsd_tests::ctl::PASSWORD;
+use ddnsd_tests::http::quick_get;
+
+fn limited() -> Scene {
+    Scene::with(|setup| setup.without("rate_limit.enabled"))
+}
+
+#[test]
+fn the_sixth_good_request_in_a_minute_is_abuse() {
+    let scene = limited();
+    for i in 1..=5 {
+        scene
+            .update(&format!("hostname=pc.dyn.example&myip=192.0.2.{i}"))
+            .is(200, &format!("good 192.0.2.{i}\n"));
+    }
+    let reply = scene
+        .update("hostname=pc.dyn.example&myip=192.0.2.6")
+        .is(503, "abuse\n");
+    assert!((1..=60).contains(&reply.retry_after()), "{reply}");
+    let json = scene
+        .daemon
+        .get("/update?hostname=pc.dyn.example&myip=192.0.2.6");
+    let json = json
+        .user("alice", PASSWORD)
+        .accept_json()
+        .send()
+        .has_status(429);
+    assert_eq!(json.json(), serde_json::json!({"status": "abuse"}));
+    assert!((1..=60).contains(&json.retry_after()), "{json}");
+    assert_eq!(
+        scene.a("pc"),
+        ["192.0.2.5"],
+        "a refused request changes nothing"
+    );
+}
+
+#[test]
+fn the_fourth_wrong_password_is_abuse_and_so_is_the_right_one_then() {
+    let scene = limited();
+    let ask = |password: &str| {
+        let request = scene
+            .daemon
+            .get("/update?hostname=pc.dyn.example&myip=192.0.2.1");
+        request.user("alice", password).send()
+    };
+    for wrong in ["one", "two", "two"] {
+        ask(wrong).is(401, "badauth\n");
+    }
+    let reply = ask("three").is(503, "abuse\n");
+    assert!((1..=60).contains(&reply.retry_after()), "{reply}");
+    ask(PASSWORD).is(503, "abuse\n");
+}
+
+#[test]
+fn requests_without_credentials_count_toward_no_limit() {
+    let scene = limited();
+    for _ in 0..8 {
+        scene
+            .daemon
+            .get("/update?hostname=pc.dyn.example")
+            .send()
+            .is(401, "badauth\n");
+    }
+    scene
+        .update("hostname=pc.dyn.example&myip=192.0.2.1")
+        .is(200, "good 192.0.2.1\n");
+}
+
+#[test]
+fn a_window_frees_itself() {
+    let scene = Scene::with(|setup| {
+        setup
+            .set("rate_limit.enabled", true)
+            .set("rate_limit.good_window_seconds", 1)
+            .set("rate_limit.good_max_requests", 1)
+    });
+    let ask = || scene.update("hostname=pc.dyn.example&myip=192.0.2.1").body;
+    assert_eq!(ask(), "good 192.0.2.1\n");
+    ddnsd_tests::eventually::eventually_equals(
+        std::time::Duration::from_secs(10),
+        "the window of one second to free",
+        &"nochg 192.0.2.1\n".to_owned(),
+        ask,
+    );
+}
+
+#[test]
+fn parallel_guesses_are_no_more_than_the_limit_allows() {
+    let scene = limited();
+    let server = scene.daemon.address();
+    let statuses: Vec<_> = std::thread::scope(|threads| {
+        let guesses: Vec<_> = (0..40)
+            .map(|i| {
+                threads.spawn(move || {
+                    let path = "/update?hostname=pc.dyn.example";
+                    quick_get(server, path, "alice", &format!("guess {i}"))
+                        .expect("a reply")
+                        .status
+                })
+            })
+            .collect();
+        guesses
+            .into_iter()
+            .map(|guess| guess.join().unwrap())
+            .collect()
+    });
+    let count = |status| statuses.iter().filter(|s| **s == status).count();
+    assert_eq!(
+        (count(401), count(503)),
+        (3, 37),
+        "statuses of 40 guesses: {statuses:?}"
+    );
+}

@@ -1,0 +1,151 @@
+//! The admin socket: who may administer, and what it survives.
+
+use crate::Scene;
+use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::named::{Named, ZONE};
+use ddnsd_tests::process::{Finished, run};
+use ddnsd_tests::setup::binary;
+use std::fs::{Permissions, set_permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::time::Duration;
+
+/// A group that every Debian has: `daemon`.
+const GROUP: (&str, &str) = ("daemon", "1");
+/// Nobody's user and group.
+const NOBODY: &str = "65534";
+
+/// Only root can become another user; the CI runs the tests as root.
+fn is_root(test: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!(
+            "{test}: not run, because only root can become another user; run tests/run as root"
+        );
+    }
+    root
+}
+
+/// `ddnsctl status` as nobody, with these supplementary groups.
+fn as_nobody(daemon: &Daemon, groups: &[&str]) -> Finished {
+    // the build folder may lie where nobody can reach it
+    let copy = daemon.setup().file("ddnsctl");
+    if !copy.exists() {
+        std::fs::copy(binary("ddnsctl"), &copy).unwrap();
+        set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new(ddnsd_tests::process::program("setpriv"));
+    command
+        .args(["--reuid", NOBODY, "--regid", NOBODY])
+        .args(groups)
+        .arg(copy);
+    run(
+        command
+            .arg("--socket")
+            .arg(daemon.setup().socket())
+            .arg("status"),
+        "",
+    )
+}
+
+#[test]
+fn the_socket_has_its_mode_from_the_configuration() {
+    for (mode, bits) in [("0660", 0o660), ("0600", 0o600)] {
+        let scene = Scene::without_hosts(|setup| setup.set("admin.mode", mode));
+        let metadata = std::fs::symlink_metadata(scene.daemon.setup().socket()).unwrap();
+        assert!(metadata.file_type().is_socket());
+        assert_eq!(metadata.permissions().mode() & 0o777, bits);
+    }
+}
+
+#[test]
+fn a_process_outside_the_admin_group_is_refused_whatever_the_mode_says() {
+    if !is_root("a_process_outside_the_admin_group_is_refused_whatever_the_mode_says") {
+        return;
+    }
+    let scene = Scene::new();
+    as_nobody(&scene.daemon, &["--clear-groups"])
+        .exits(77)
+        .one_sentence();
+    set_permissions(scene.daemon.setup().socket(), Permissions::from_mode(0o666)).unwrap();
+    as_nobody(&scene.daemon, &["--clear-groups"])
+        .exits(77)
+        .one_sentence();
+    let said = scene.daemon.said();
+    let logged = said
+        .lines()
+        .any(|line| line.contains(NOBODY) && line.contains("pid"));
+    assert!(
+        logged,
+        "no line with uid and pid of who was refused: {said}"
+    );
+    scene.ctl().run(&["status"]).ok();
+}
+
+#[test]
+fn supplementary_members_of_the_admin_group_may_administer_and_others_not() {
+    if !is_root("supplementary_members_of_the_admin_group_may_administer_and_others_not") {
+        return;
+    }
+    let named = Named::start();
+    let daemon = Daemon::builder(&named)
+        .set("admin.group", GROUP.0)
+        .wrapped_in(&["setpriv", "--regid", "0", "--groups", GROUP.1])
+        .start();
+    as_nobody(&daemon, &["--groups", GROUP.1]).ok();
+    as_nobody(&daemon, &["--groups", "2"]).exits(77);
+    daemon.ctl().run(&["status"]).ok();
+}
+
+#[test]
+fn an_admin_group_that_is_not_the_daemons_own_is_refused_by_name() {
+    if !is_root("an_admin_group_that_is_not_the_daemons_own_is_refused_by_name") {
+        return;
+    }
+    let named = Named::start();
+    let setup = Daemon::builder(&named);
+    let setup = setup.wrapped_in(&["setpriv", "--regid", "0", "--clear-groups"]);
+    let setup = setup.set("admin.group", GROUP.0);
+    setup.run(&[]).exits(1).says(&[GROUP.0]).one_sentence();
+    setup
+        .set("admin.group", "no-such-group")
+        .run(&[])
+        .exits(1)
+        .says(&["no-such-group"])
+        .one_sentence();
+}
+
+#[test]
+fn clients_that_send_rubbish_too_much_or_nothing_hurt_nobody() {
+    let scene = Scene::new();
+    let socket = scene.daemon.setup().socket();
+    let connect = || {
+        let stream = UnixStream::connect(&socket).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        stream
+            .set_write_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        stream
+    };
+    let silent = connect();
+    let flood = vec![0xff_u8; 8 << 20];
+    for rubbish in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 64], &flood] {
+        let mut stream = connect();
+        let _ = stream.write_all(rubbish);
+        let mut answer = Vec::new();
+        let end = stream.read_to_end(&mut answer);
+        let timed_out = end.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        assert!(
+            !timed_out,
+            "{} bytes of rubbish were not dropped",
+            rubbish.len()
+        );
+    }
+    scene.ctl().run(&["status"]).ok();
+    drop(silent);
+    scene.ctl().add_host("alice", "nas", ZONE, &[]);
+}

@@ -1,0 +1,205 @@
+//! A check that cannot fail is a defect: each is shown to fail here, and to let pass what is fine.
+
+use crate::graph::{self, imports_of, mutual_files, mutual_modules};
+use crate::source::Source;
+use crate::{clock_readings, impurities, sources, table};
+
+fn file(path: &str, text: &str) -> Source {
+    Source::parse(path, text)
+}
+
+#[test]
+fn an_import_that_the_table_does_not_allow_is_named_with_what_it_allows() {
+    let sources = [
+        file("dns/transport.rs", "use crate::http::reply;"),
+        file("http/mod.rs", ""),
+    ];
+    assert_eq!(
+        graph::violations(&sources, table::DDNSD),
+        ["dns/transport.rs imports http; dns may import model, config, counters, clock"]
+    );
+    let fine = [
+        file("dns/transport.rs", "use crate::config::Dns;"),
+        file("config/mod.rs", ""),
+    ];
+    assert_eq!(graph::violations(&fine, table::DDNSD), [""; 0]);
+}
+
+#[test]
+fn a_module_that_the_table_does_not_know_is_named() {
+    let sources = [file("utils.rs", ""), file("model/mod.rs", "")];
+    let found = graph::violations(&sources, table::DDNSD);
+    assert_eq!(found, ["utils.rs: the layout has no module `utils`"]);
+}
+
+#[test]
+fn a_path_in_the_middle_of_code_is_an_import_too() {
+    let sources = [
+        file(
+            "rules/limit.rs",
+            "fn f() -> u8 { let x = crate::db::open(); x }",
+        ),
+        file("limits/mod.rs", "fn f(x: super::http::Reply) {}"),
+        file("model/name.rs", "fn f(x: super::super::stories::X) {}"),
+        file(
+            "admin/mod.rs",
+            "use crate::{config::Admin, http::{self, reply::Reply}};",
+        ),
+        file("main.rs", "use ddnsd::db;"),
+    ];
+    let found = graph::violations(&sources, table::DDNSD);
+    let heads: Vec<_> = found
+        .iter()
+        .map(|line| line.split(';').next().unwrap())
+        .collect();
+    assert_eq!(
+        heads,
+        [
+            "rules/limit.rs imports db",
+            "limits/mod.rs imports http",
+            "model/name.rs imports stories",
+            "admin/mod.rs imports http",
+            "main.rs imports db",
+        ]
+    );
+}
+
+#[test]
+fn what_stands_in_comments_strings_and_tests_is_no_import() {
+    let text = r####"
+        //! crate::http
+        /* crate::http /* nested */ crate::http */
+        const A: &str = "crate::http \" crate::http";
+        const B: &str = r#"crate::http " crate::http"#;
+        const C: char = '"'; // crate::http
+        fn f<'a>(x: &'a str) -> &'a str { x }
+        #[cfg(test)]
+        mod tests { use crate::http::Reply; fn g() { if true { } } }
+        #[cfg(test)]
+        use crate::http;
+        fn after() {}
+    "####;
+    assert_eq!(
+        graph::violations(&[file("dns/mod.rs", text)], table::DDNSD),
+        [""; 0]
+    );
+    let after = format!("{text} fn h() {{ crate::http::h() }}");
+    assert_eq!(
+        graph::violations(&[file("dns/mod.rs", &after)], table::DDNSD).len(),
+        1
+    );
+}
+
+#[test]
+fn super_inside_an_inline_module_is_the_file_itself() {
+    let inline =
+        "mod lite { use super::hosts; } mod maria { use super::super::http; } use super::dns;";
+    let found = graph::violations(&[file("db/mod.rs", inline)], table::DDNSD);
+    let heads: Vec<_> = found
+        .iter()
+        .map(|line| line.split(';').next().unwrap())
+        .collect();
+    assert_eq!(heads, ["db/mod.rs imports dns", "db/mod.rs imports http"]);
+}
+
+#[test]
+fn modules_that_import_each_other_are_found() {
+    let sources = [
+        file("dns/a.rs", "use crate::db::x;"),
+        file("db/mod.rs", "use crate::dns::y; use crate::model::z;"),
+        file("model/mod.rs", ""),
+    ];
+    assert_eq!(mutual_modules(&sources), ["db and dns import each other"]);
+    assert_eq!(mutual_modules(&sources[1..]), [""; 0]);
+}
+
+#[test]
+fn files_of_a_folder_that_import_each_other_are_found() {
+    let sources = [
+        file("dns/mod.rs", "mod tsig; mod queue; use queue::Queue;"),
+        file("dns/tsig.rs", "use super::queue::Queue;"),
+        file("dns/queue.rs", "use super::tsig; use crate::dns::Handle;"),
+    ];
+    assert_eq!(
+        mutual_files(&sources),
+        [
+            "dns/mod.rs and dns/queue.rs",
+            "dns/queue.rs and dns/tsig.rs"
+        ]
+    );
+}
+
+#[test]
+fn product_lines_are_those_that_are_neither_blank_nor_comment_nor_test() {
+    let text = "//! doc\n\nuse std::fmt; // why\n/* a\n b */\nconst S: &str = \"\n  text\n\";\n\
+                #[cfg(test)]\nmod tests {\n    fn f() {}\n}\nfn last() {}\n";
+    assert_eq!(file("x.rs", text).product_lines(), 5);
+}
+
+#[test]
+fn impure_code_is_found() {
+    for text in [
+        "use tokio::sync::Mutex;",
+        "async fn f() {}",
+        "use std::{fmt, fs::File};",
+        "fn f() { std::fs::read(\"x\"); }",
+        "fn f() { tracing::info!(\"x\"); }",
+        "use rand::Rng;",
+    ] {
+        assert_eq!(impurities(&file("rules/x.rs", text)).len(), 1, "{text}");
+    }
+    let pure = "use std::net::IpAddr; fn f(l: tracing::Level) {} fn f(operand: u8) -> u8 { crate::rand::x(operand) }";
+    assert_eq!(impurities(&file("rules/x.rs", pure)), [""; 0]);
+}
+
+#[test]
+fn a_reading_of_the_clock_is_found() {
+    for text in [
+        "fn f() { std::time::Instant::now(); }",
+        "fn f() { SystemTime::now(); }",
+        "fn f() { tokio::time::Instant::now(); }",
+        "fn f(start: Instant) { start.elapsed(); }",
+        "fn f() { x.unwrap_or_else(Instant::now); }",
+    ] {
+        assert_eq!(clock_readings(&file("dns/x.rs", text)).len(), 1, "{text}");
+    }
+    assert_eq!(
+        clock_readings(&file("dns/x.rs", "fn f(c: Clock) { c.now(); }")),
+        [""; 0]
+    );
+}
+
+#[test]
+fn the_table_itself_has_no_way_back() {
+    for table in [table::DDNSD, table::DDNSCTL, table::PROTO] {
+        for (module, allowed) in table {
+            for other in *allowed {
+                let (_, theirs) = table
+                    .iter()
+                    .find(|(name, _)| name == other)
+                    .unwrap_or_else(|| panic!("{module} may import {other}, which is no module"));
+                assert!(
+                    !theirs.contains(module),
+                    "{module} and {other} may import each other"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_real_sources_are_read() {
+    let sources = sources("ddnsd");
+    let found = |path: &str| sources.iter().find(|source| source.path == path);
+    let clock = found("clock.rs").expect("clock.rs");
+    assert!(
+        !clock_readings(clock).is_empty(),
+        "clock.rs reads the clock"
+    );
+    assert!(
+        imports_of(clock, &sources)
+            .iter()
+            .any(|import| import.module == "model")
+    );
+    assert!(found("model/mod.rs").is_some());
+}

@@ -1,0 +1,97 @@
+//! The layout's import table: each top-level module and what it may import. A module imports itself
+//! freely; `lib.rs` only lists the modules.
+
+/// A module, and the modules it may import.
+pub type Table = &'static [(&'static str, &'static [&'static str])];
+
+/// The daemon.
+pub const DDNSD: Table = &[
+    ("main", &["args", "config", "logging", "app"]),
+    ("lib", &[]),
+    (
+        "app",
+        &[
+            "args",
+            "lifecycle",
+            "reload",
+            "clock",
+            "counters",
+            "logging",
+            "config",
+            "model",
+            "rules",
+            "passwords",
+            "limits",
+            "dns",
+            "db",
+            "mail",
+            "stories",
+            "serve",
+            "http",
+            "admin",
+            "observe",
+            "upkeep",
+        ],
+    ),
+    ("args", &[]),
+    ("lifecycle", &[]),
+    ("reload", &["config"]),
+    ("clock", &["model"]),
+    ("counters", &[]),
+    ("logging", &["config"]),
+    ("config", &["model"]),
+    ("model", &[]),
+    ("rules", &["model"]),
+    ("passwords", &["model", "config", "counters"]),
+    ("limits", &["model", "rules", "config", "counters"]),
+    ("dns", &["model", "config", "counters", "clock"]),
+    ("db", &["model", "config", "counters", "clock"]),
+    ("mail", &["model", "config", "counters"]),
+    (
+        "stories",
+        &[
+            "model",
+            "rules",
+            "config",
+            "passwords",
+            "limits",
+            "dns",
+            "db",
+            "mail",
+            "clock",
+            "counters",
+        ],
+    ),
+    ("serve", &["config", "counters"]),
+    (
+        "http",
+        &["model", "config", "rules", "stories", "serve", "clock"],
+    ),
+    ("admin", &["model", "config", "stories", "reload"]),
+    ("observe", &["config", "stories", "serve", "clock"]),
+    ("upkeep", &["config", "stories", "clock"]),
+];
+
+/// The control program: output is pure, commands stand above the client.
+pub const DDNSCTL: Table = &[
+    ("main", &["args", "commands", "exit"]),
+    (
+        "commands",
+        &["args", "password", "client", "output", "exit"],
+    ),
+    ("password", &["args", "exit", "output"]),
+    ("exit", &["client", "output"]),
+    ("client", &[]),
+    ("args", &[]),
+    ("output", &[]),
+];
+
+/// The RPC: views below, the service above.
+pub const PROTO: Table = &[
+    ("lib", &["user", "host", "status", "error", "transport"]),
+    ("user", &[]),
+    ("host", &[]),
+    ("status", &[]),
+    ("error", &[]),
+    ("transport", &[]),
+];

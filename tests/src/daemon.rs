@@ -1,0 +1,230 @@
+//! The real `ddnsd` in a temporary folder, on a free port, with its own database and admin socket.
+//! [`Setup`] is what an administrator has on disk; [`Daemon`] is the running program. What it says
+//! goes to a file, whose end is shown when a test fails.
+
+use crate::ctl::Ctl;
+use crate::eventually::eventually;
+use crate::http::{Reply, Request, get};
+use crate::named::{Named, tail};
+use crate::process::Running;
+use crate::setup::Setup;
+use nix::sys::signal::Signal;
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+/// Longest time from the start to the line that says ready, on a busy machine.
+const START: Duration = Duration::from_secs(20);
+/// Longest time from SIGTERM to the end: 5 s are allowed to active requests.
+const STOP: Duration = Duration::from_secs(10);
+
+/// A running daemon; killed when dropped, with the end of its log shown if the test failed.
+pub struct Daemon {
+    setup: Setup,
+    process: Option<Running>,
+    urls: Vec<String>,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// See [`Setup::new`].
+    pub fn builder(named: &Named) -> Setup {
+        Setup::new(named)
+    }
+
+    /// Starts what is on disk and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    #[track_caller]
+    pub fn start(setup: Setup) -> Self {
+        let log = setup.file("log");
+        let mut daemon = Self {
+            setup,
+            process: None,
+            urls: Vec::new(),
+            log,
+        };
+        daemon.start_again();
+        daemon
+    }
+
+    /// What it was started from.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Its first address, as `http://127.0.0.1:34567`.
+    ///
+    /// # Panics
+    /// When it never logged one.
+    pub fn url(&self) -> &str {
+        self.urls.first().expect("an address it listens on")
+    }
+
+    /// Its first address as `127.0.0.1:34567`.
+    pub fn address(&self) -> &str {
+        self.url().split("//").nth(1).expect("a host after http://")
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> nix::unistd::Pid {
+        self.process.as_ref().expect("a running daemon").pid()
+    }
+
+    /// A request for a path of it.
+    pub fn get(&self, path: &str) -> Request {
+        get(&format!("{}{path}", self.url()))
+    }
+
+    /// An update at the default path, `hostname=…&myip=…`, by a user that [`Ctl::add_user`] added.
+    #[track_caller]
+    pub fn update(&self, user: &str, query: &str) -> Reply {
+        self.get(&format!("/update?{query}"))
+            .user(user, crate::ctl::PASSWORD)
+            .send()
+    }
+
+    /// Its control program.
+    pub fn ctl(&self) -> Ctl {
+        Ctl::new(&self.setup.socket())
+    }
+
+    /// All it has said since its first start.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Kills it as a power cut would.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill9(&mut self) {
+        self.process
+            .take()
+            .expect("a running daemon")
+            .signal(Signal::SIGKILL);
+    }
+
+    /// Asks it to stop and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    #[track_caller]
+    pub fn terminate(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("a running daemon");
+        process.signal(Signal::SIGTERM);
+        process.wait(STOP, "ddnsd after SIGTERM")
+    }
+
+    /// Stops it gracefully and starts it again.
+    ///
+    /// # Panics
+    /// When it does not end with 0, or does not get ready again.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        assert!(self.terminate().success(), "a graceful stop");
+        self.start_again();
+    }
+
+    /// Starts it again after its end, with its database, on a port of its choice.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        let before = self.said().len();
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .unwrap();
+        let child = self
+            .setup
+            .command()
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(log.try_clone().unwrap()))
+            .stderr(Stdio::from(log))
+            .spawn()
+            .expect("ddnsd starts");
+        let mut process = Running(child);
+        self.urls = eventually(START, "ddnsd to log that it is ready", || {
+            if let Some(status) = process.ended() {
+                panic!(
+                    "ddnsd ended instead of getting ready: {status}\n{}",
+                    tail(&self.log, 40)
+                );
+            }
+            let said = self.said();
+            let said = &said[before..];
+            if said.lines().any(says_ready) {
+                Ok(listening_on(said))
+            } else {
+                Err(format!("its log: {said}"))
+            }
+        });
+        assert!(
+            !self.urls.is_empty(),
+            "no line `listening on http://…`:\n{}",
+            self.said()
+        );
+        self.process = Some(process);
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.process = None;
+        if std::thread::panicking() {
+            eprintln!(
+                "---- the end of ddnsd's log ----\n{}\n----",
+                tail(&self.log, 60)
+            );
+        }
+    }
+}
+
+/// The addresses in lines like `… listening on http://127.0.0.1:34567`.
+fn listening_on(said: &str) -> Vec<String> {
+    said.lines()
+        .filter_map(|line| {
+            line.split_once("listening on ")?
+                .1
+                .split_ascii_whitespace()
+                .next()
+        })
+        .filter(|url| url.starts_with("http://") || url.starts_with("https://"))
+        .map(|url| url.trim_end_matches('/').to_owned())
+        .collect()
+}
+
+/// Whether a line says `ready`, and not `already`. It comes last, so that all before it is whole.
+fn says_ready(line: &str) -> bool {
+    line.split(|c: char| !c.is_alphanumeric())
+        .any(|word| word == "ready")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_are_read_from_the_log() {
+        let log = "12:00 INFO listening on http://127.0.0.1:4711\nlistening on http://[::1]:4711/ x\n\
+                   INFO admin socket listening on /run/x\nINFO ready\n";
+        assert_eq!(
+            listening_on(log),
+            ["http://127.0.0.1:4711", "http://[::1]:4711"]
+        );
+    }
+
+    #[test]
+    fn already_is_not_ready() {
+        assert!(says_ready("INFO ddnsd: ready, 0.1.0"));
+        assert!(!says_ready("INFO ddnsd: the database is already migrated"));
+    }
+}

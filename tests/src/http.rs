@@ -1,0 +1,238 @@
+//! Requests, as routers send them. In: a URL and what `curl` shall do with it, or the bytes
+//! themselves. Out: status, headers and body, with the answer shown whenever an expectation fails.
+
+use crate::process::{program, run};
+use base64::Engine as _;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::process::Command;
+use std::time::Duration;
+
+/// A request that `curl` will send.
+pub struct Request {
+    url: String,
+    arguments: Vec<String>,
+}
+
+/// A request for this URL.
+pub fn get(url: &str) -> Request {
+    Request {
+        url: url.to_owned(),
+        arguments: Vec::new(),
+    }
+}
+
+impl Request {
+    /// With Basic credentials, sent at once.
+    #[must_use]
+    pub fn user(self, name: &str, password: &str) -> Self {
+        self.with(&["-u", &format!("{name}:{password}")])
+    }
+
+    /// With a header line.
+    #[must_use]
+    pub fn header(self, line: &str) -> Self {
+        self.with(&["-H", line])
+    }
+
+    /// Asks for JSON.
+    #[must_use]
+    pub fn accept_json(self) -> Self {
+        self.header("Accept: application/json")
+    }
+
+    /// Further arguments of `curl`.
+    #[must_use]
+    pub fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments
+            .extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// Sends it and reads the reply.
+    ///
+    /// # Panics
+    /// When there is no reply.
+    #[track_caller]
+    pub fn send(&self) -> Reply {
+        let curl = run(
+            Command::new(program("curl"))
+                .args([
+                    "-q",
+                    "-sS",
+                    "-g",
+                    "-i",
+                    "--max-time",
+                    "30",
+                    "--noproxy",
+                    "*",
+                ])
+                .args(&self.arguments)
+                .arg(&self.url),
+            "",
+        )
+        .ok();
+        Reply::parse(&curl.stdout).unwrap_or_else(|| panic!("no HTTP reply: {curl}"))
+    }
+}
+
+/// A reply; printed whole when an expectation fails.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// Names in lower case, and values.
+    pub headers: Vec<(String, String)>,
+    /// What follows the empty line.
+    pub body: String,
+}
+
+impl Reply {
+    /// Reads a reply as it went over the wire.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let headers = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        Some(Self {
+            status,
+            headers,
+            body: body.to_owned(),
+        })
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self
+            .headers
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Status and body must be these, and the body's length must be announced.
+    ///
+    /// # Panics
+    /// When they are not, with the whole reply.
+    #[track_caller]
+    pub fn is(self, status: u16, body: &str) -> Self {
+        assert_eq!(
+            (self.status, self.body.as_str()),
+            (status, body),
+            "reply, expected: {self}"
+        );
+        self.announced()
+    }
+
+    /// The status must be this, and the body's length must be announced.
+    ///
+    /// # Panics
+    /// When it is not, with the whole reply.
+    #[track_caller]
+    pub fn has_status(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "status, expected: {self}");
+        self.announced()
+    }
+
+    /// Every reply carries Content-Length and is never chunked: old clients break on it.
+    #[track_caller]
+    fn announced(self) -> Self {
+        assert!(
+            self.header("transfer-encoding").is_none(),
+            "it is chunked: {self}"
+        );
+        let length = self
+            .header("content-length")
+            .and_then(|length| length.parse::<usize>().ok());
+        let length = length.unwrap_or_else(|| panic!("no Content-Length: {self}"));
+        assert!(
+            self.body.is_empty() || length == self.body.len(),
+            "wrong Content-Length: {self}"
+        );
+        self
+    }
+
+    /// `Retry-After`, in seconds.
+    ///
+    /// # Panics
+    /// When it is not there or no number.
+    #[track_caller]
+    pub fn retry_after(&self) -> u64 {
+        let value = self
+            .header("retry-after")
+            .and_then(|value| value.parse().ok());
+        value.unwrap_or_else(|| panic!("no Retry-After in seconds: {self}"))
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is something else.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in: {self}"))
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "HTTP {}", self.status)?;
+        self.headers
+            .iter()
+            .try_for_each(|(name, value)| writeln!(f, "{name}: {value}"))?;
+        write!(f, "body: {:?}", self.body)
+    }
+}
+
+/// Sends bytes as they are and reads until the server closes. Without `Connection: close` or
+/// HTTP/1.0 in them, that takes the server's own time-out.
+///
+/// # Errors
+/// Connecting, writing or reading failed, or 30 s went by.
+pub fn raw(server: impl ToSocketAddrs, bytes: &[u8]) -> io::Result<String> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(bytes)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// A GET with Basic credentials without starting a program: for many at once. `None` if the
+/// connection broke before a whole reply was there.
+pub fn quick_get(server: &str, path: &str, user: &str, password: &str) -> Option<Reply> {
+    let credentials =
+        base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {server}\r\nAuthorization: Basic {credentials}\r\nConnection: close\r\n\r\n"
+    );
+    let reply = Reply::parse(&raw(server, request.as_bytes()).ok()?)?;
+    let whole = reply.header("content-length")?.parse() == Ok(reply.body.len());
+    whole.then_some(reply)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_read_with_its_headers() {
+        let reply =
+            Reply::parse("HTTP/1.1 401 No\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nx\n");
+        let reply = reply.unwrap().is(401, "x\n");
+        assert_eq!(reply.retry_after(), 7);
+        assert_eq!(reply.header("RETRY-AFTER"), Some("7"));
+    }
+
+    #[test]
+    #[should_panic(expected = "wrong Content-Length")]
+    fn a_wrong_length_is_noticed() {
+        let _ = Reply::parse("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nx\n")
+            .unwrap()
+            .is(200, "x\n");
+    }
+}

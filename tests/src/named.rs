@@ -1,0 +1,363 @@
+//! A private BIND in a temporary folder: its zones, TSIG keys made by `tsig-keygen`, ports that stay
+//! the same over a restart. Asked with `dig`, changed behind the daemon's back with `nsupdate`.
+
+use crate::eventually::eventually;
+use crate::process::{Running, program, run};
+use std::fmt::Write as _;
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The zone that every server here has.
+pub const ZONE: &str = "dyn.example";
+
+/// One record of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Record {
+    /// Owner name, without the last dot.
+    pub name: String,
+    /// Seconds.
+    pub ttl: u32,
+    /// `A`, `AAAA`, …
+    pub kind: String,
+    /// As `dig` prints it.
+    pub data: String,
+}
+
+/// A running name server; killed when dropped.
+pub struct Named {
+    folder: TempDir,
+    zones: Vec<String>,
+    algorithm: String,
+    port: u16,
+    statistics_port: u16,
+    process: Option<Running>,
+}
+
+impl Named {
+    /// A server of [`ZONE`] whose key `ddns-key` (hmac-sha256) may change everything in it.
+    ///
+    /// # Panics
+    /// When BIND is not installed or does not start.
+    pub fn start() -> Self {
+        Self::with(&[ZONE], "hmac-sha256")
+    }
+
+    /// A server of these zones, with a key of this algorithm.
+    ///
+    /// # Panics
+    /// When BIND is not installed or does not start.
+    pub fn with(zones: &[&str], algorithm: &str) -> Self {
+        let mut server = Self {
+            folder: tempfile::Builder::new()
+                .prefix("ddnsd-named-")
+                .tempdir()
+                .unwrap(),
+            zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
+            algorithm: algorithm.to_owned(),
+            port: 0,
+            statistics_port: 0,
+            process: None,
+        };
+        server.lay_out();
+        let mut said = String::new();
+        for _ in 0..5 {
+            (server.port, server.statistics_port) = (free_port(), free_port());
+            server.configure();
+            match server.launch() {
+                Ok(()) => return server,
+                Err(why) => said = why,
+            }
+        }
+        panic!("named did not start on any of five ports: {said}");
+    }
+
+    /// Its port on 127.0.0.1, UDP and TCP.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The key file, as `tsig-keygen` wrote it.
+    pub fn key_file(&self) -> PathBuf {
+        self.file("ddns.key")
+    }
+
+    /// Kills the server; its port stays reserved for it.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again on the same port, with the zones as they were.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&mut self) {
+        if let Err(why) = self.launch() {
+            panic!("named did not start again on port {}: {why}", self.port);
+        }
+    }
+
+    /// The records of a name and type, sorted; an empty list if there are none.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    #[track_caller]
+    pub fn dig(&self, name: &str, kind: &str) -> Vec<Record> {
+        let answer = self.ask(&["+norecurse", "+tries=3", "+time=3", name, kind]);
+        answer.unwrap_or_else(|why| panic!("dig {name} {kind}: {why}"))
+    }
+
+    /// TTL and data of a name's records, sorted: `[(60, "192.0.2.1")]`.
+    #[track_caller]
+    pub fn lookup(&self, name: &str, kind: &str) -> Vec<(u32, String)> {
+        self.dig(name, kind)
+            .into_iter()
+            .map(|record| (record.ttl, record.data))
+            .collect()
+    }
+
+    /// Only the data of a name's records, sorted.
+    #[track_caller]
+    pub fn data(&self, name: &str, kind: &str) -> Vec<String> {
+        self.dig(name, kind)
+            .into_iter()
+            .map(|record| record.data)
+            .collect()
+    }
+
+    /// Every A and AAAA record of a zone except those it started with, sorted, by zone transfer.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    #[track_caller]
+    pub fn addresses(&self, zone: &str) -> Vec<Record> {
+        let mut records = self.ask(&["+onesoa", zone, "AXFR"]).unwrap();
+        let glue = format!("ns.{zone}");
+        records.retain(|r| ["A", "AAAA"].contains(&r.kind.as_str()) && r.name != glue);
+        records
+    }
+
+    /// The serial of a zone: one more for each message that changed something.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    #[track_caller]
+    pub fn serial(&self, zone: &str) -> u32 {
+        let soa = self.data(zone, "SOA");
+        soa.first()
+            .and_then(|soa| soa.split(' ').nth(2)?.parse().ok())
+            .expect("a SOA record")
+    }
+
+    /// How many UPDATE messages have arrived since the (last) start, changed or not.
+    ///
+    /// # Panics
+    /// When the statistics cannot be read.
+    #[track_caller]
+    pub fn update_messages(&self) -> u64 {
+        let url = format!("http://127.0.0.1:{}/json/v1/server", self.statistics_port);
+        let statistics = crate::http::get(&url).send().json();
+        statistics["opcodes"]["UPDATE"]
+            .as_u64()
+            .expect("opcodes.UPDATE in named's statistics")
+    }
+
+    /// Changes a zone with `nsupdate` and the server's key, as an administrator would:
+    /// lines like `update add www.dyn.example. 60 A 192.0.2.9`.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    #[track_caller]
+    pub fn nsupdate(&self, lines: &str) {
+        let input = format!("server 127.0.0.1 {}\n{lines}\nsend\n", self.port);
+        run(
+            Command::new(program("nsupdate"))
+                .arg("-k")
+                .arg(self.key_file()),
+            &input,
+        )
+        .ok();
+    }
+
+    /// The end of its log, for failures.
+    pub fn log_tail(&self) -> String {
+        tail(&self.file("log"), 15)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn lay_out(&self) {
+        let key = run(
+            Command::new(program("tsig-keygen")).args(["-a", &self.algorithm, "ddns-key"]),
+            "",
+        );
+        write_private(&self.key_file(), &key.ok().stdout);
+        for zone in &self.zones {
+            let text = format!(
+                "$ORIGIN {zone}.\n$TTL 300\n@ SOA ns host 1 3600 900 604800 60\n@ NS ns\nns A 127.0.0.1\n"
+            );
+            std::fs::write(self.file(&format!("{zone}.zone")), text).unwrap();
+        }
+        // AppArmor's profile of Debian's named allows it no file below /tmp, but goes by the path
+        std::fs::copy(program("named"), self.file("named")).unwrap();
+    }
+
+    fn configure(&self) {
+        let folder = self.folder.path().display();
+        let mut text = format!(
+            r#"include "{folder}/ddns.key";
+options {{ directory "{folder}"; pid-file none; session-keyfile "{folder}/session.key";
+  managed-keys-directory "{folder}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
+  recursion no; notify no; dnssec-validation no; allow-transfer {{ 127.0.0.1; }}; }};
+controls {{ }};
+statistics-channels {{ inet 127.0.0.1 port {statistics} allow {{ 127.0.0.1; }}; }};
+logging {{ channel f {{ file "{folder}/log"; severity info; print-time yes; }}; category default {{ f; }}; }};
+"#,
+            port = self.port,
+            statistics = self.statistics_port,
+        );
+        for zone in &self.zones {
+            writeln!(
+                text,
+                r#"zone "{zone}" {{ type primary; file "{zone}.zone"; update-policy {{ grant ddns-key zonesub ANY; }}; }};"#
+            )
+            .unwrap();
+        }
+        std::fs::write(self.file("named.conf"), text).unwrap();
+    }
+
+    fn launch(&mut self) -> Result<(), String> {
+        let child = Command::new(self.file("named"))
+            .args(["-f", "-n", "1", "-c"])
+            .arg(self.file("named.conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(self.file("stderr")).unwrap())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        self.process = Some(Running(child));
+        let zone = self.zones.first().expect("a zone").clone();
+        let up = eventually(Duration::from_secs(20), "named to answer or to end", || {
+            if self
+                .process
+                .as_mut()
+                .is_some_and(|process| process.ended().is_some())
+            {
+                return Ok(false);
+            }
+            self.ask(&["+tries=1", "+time=1", &zone, "SOA"])
+                .map(|_| true)
+        });
+        if up {
+            Ok(())
+        } else {
+            Err(tail(&self.file("stderr"), 5) + &self.log_tail())
+        }
+    }
+
+    /// Runs dig; an answer with an error code is an empty list, no answer is an error.
+    fn ask(&self, question: &[&str]) -> Result<Vec<Record>, String> {
+        let port = self.port.to_string();
+        let dig = run(
+            Command::new(program("dig"))
+                .args(["@127.0.0.1", "-p", &port, "+noall", "+answer", "+nocookie"])
+                .args(question),
+            "",
+        );
+        if dig.code != Some(0) {
+            return Err(dig.to_string());
+        }
+        let mut records: Vec<_> = dig.stdout.lines().filter_map(record).collect();
+        records.sort();
+        Ok(records)
+    }
+}
+
+/// Reads `pc.dyn.example.  60  IN  A  192.0.2.1`; comments of dig are no records.
+fn record(line: &str) -> Option<Record> {
+    let mut words = line.split_ascii_whitespace();
+    let name = words.next().filter(|word| !word.starts_with(';'))?;
+    let ttl = words.next()?.parse().ok()?;
+    let kind = words.nth(1)?.to_owned();
+    let data = words.collect::<Vec<_>>().join(" ");
+    Some(Record {
+        name: name.trim_end_matches('.').to_owned(),
+        ttl,
+        kind,
+        data,
+    })
+}
+
+/// A port that is free for UDP and TCP. Below the range the kernel hands out by itself: a stopped
+/// server's port must not become the source port of a passing connection.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 19_000).unwrap();
+    (0..19_000)
+        .map(|_| 12_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed) % 19_000) % 19_000)
+        .find(|port| {
+            TcpListener::bind(("127.0.0.1", *port)).is_ok()
+                && UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+        })
+        .expect("a free port")
+}
+
+/// Writes a file that only its owner can read.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// The last lines of a file; nothing if it cannot be read.
+pub fn tail(path: &Path, lines: usize) -> String {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let all: Vec<_> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_keeps_port_and_records_over_a_restart() {
+        let mut named = Named::start();
+        let port = named.port();
+        named.nsupdate("update add www.dyn.example. 77 A 192.0.2.9");
+        assert_eq!(
+            named.lookup("www.dyn.example", "A"),
+            [(77, "192.0.2.9".to_owned())]
+        );
+        assert_eq!(named.lookup("www.dyn.example", "AAAA"), []);
+        assert_eq!((named.serial(ZONE), named.update_messages()), (2, 1));
+        named.stop();
+        assert!(
+            named.ask(&["+tries=1", "+time=1", ZONE, "SOA"]).is_err(),
+            "it is stopped"
+        );
+        named.start_again();
+        assert_eq!(named.port(), port);
+        assert_eq!(named.data("www.dyn.example", "A"), ["192.0.2.9"]);
+        let all = named.addresses(ZONE);
+        assert_eq!(
+            all.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(),
+            ["www.dyn.example"]
+        );
+    }
+
+    #[test]
+    fn two_servers_have_two_ports() {
+        let (one, two) = (free_port(), free_port());
+        assert_ne!(one, two);
+    }
+}
