@@ -14,6 +14,7 @@ use crate::passwords::Passwords;
 use crate::serve::{self, Permits, Server};
 use crate::stories::expire::Expire;
 use crate::stories::hosts::Hosts;
+use crate::stories::login::LogIn;
 use crate::stories::publishing::Publisher;
 use crate::stories::republish::Republish;
 use crate::stories::status::{Counters, Status};
@@ -26,6 +27,7 @@ use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
 /// Connections in all, if the limit of open files allows.
@@ -57,7 +59,7 @@ struct Stories {
     expire: Expire,
     republish: Republish,
     status: Status,
-    limits: Limits,
+    log_in: LogIn,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -65,16 +67,28 @@ struct Stories {
 /// # Errors
 /// A part could not be opened or bound, or broke down; the sentence names it.
 pub fn run(config: Config, _log: logging::Handle) -> anyhow::Result<()> {
-    // what the daemon makes is nobody else's to read
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o027));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    match runtime.block_on(live(config))? {
+    match runtime()?.block_on(live(config))? {
         End::Stopped => Ok(()),
         End::Broke => bail!("a part of the daemon broke down; its log says which"),
     }
+}
+
+/// Makes or migrates the database, and ends.
+///
+/// # Errors
+/// It cannot be opened, or a running daemon owns it; the sentence names it.
+pub fn init_db(config: &Config) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        Db::open(&config.database, Arc::default()).await?.close().await;
+        Ok(())
+    })
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    // what the daemon makes is nobody else's to read
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o027));
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    threads.enable_all().build().context("cannot start the runtime")
 }
 
 async fn live(config: Config) -> anyhow::Result<End> {
@@ -85,22 +99,14 @@ async fn live(config: Config) -> anyhow::Result<End> {
     let (clock, counters, life) = (Clock, Counters::default(), Lifecycle::default());
     let bound = bind(&config, &counters).await?;
     let db = bound.db.clone();
-    let ground = Ground {
-        db: db.clone(),
-        clock,
-        started: clock.now(),
-        counters,
-        life: life.clone(),
-    };
+    let ground =
+        Ground { db: db.clone(), clock, started: clock.now(), counters, life: life.clone() };
     let stories = stories(&config, rfc2136, &ground).await?;
     let expire = stories.expire.clone();
     serve(&config, bound, stories, clock, &life)?;
     lifecycle::ready(&life);
     info!(version = env!("CARGO_PKG_VERSION"), "ready");
-    let end = life
-        .until_stopped()
-        .await
-        .context("cannot wait for signals")?;
+    let end = life.until_stopped().await.context("cannot wait for signals")?;
     // a heartbeat that fails only makes the downtime look longer
     let _ = expire.heartbeat(clock.now().wall).await;
     db.close().await;
@@ -121,11 +127,7 @@ async fn bind(config: &Config, counters: &Counters) -> anyhow::Result<Bound> {
     let db = Db::open(&config.database, Arc::clone(&counters.database)).await?;
     let socket = admin::socket::bind(&config.admin)?;
     let listeners = serve::listen::bind(&config.http.host, config.http.port).await?;
-    Ok(Bound {
-        db,
-        socket,
-        listeners,
-    })
+    Ok(Bound { db, socket, listeners })
 }
 
 /// What every story stands on.
@@ -138,13 +140,7 @@ struct Ground {
 }
 
 fn exits(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Exits> {
-    let Ground {
-        db,
-        clock,
-        started,
-        counters,
-        ..
-    } = ground;
+    let Ground { db, clock, started, counters, .. } = ground;
     let dns = Dns::new(rfc2136, Arc::clone(&counters.dns), *clock);
     let defaults = Arc::new(ArcSwap::from_pointee(config.defaults));
     Ok(Exits {
@@ -156,39 +152,26 @@ fn exits(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<E
     })
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "a list: every story with every handle it uses"
-)]
 async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Stories> {
     let patience = config.http.request_timeout.saturating_sub(rfc2136.timeout) / 2;
     let target = format!("rfc2136 {}", rfc2136.server);
-    let Exits {
-        dns,
-        publisher,
-        passwords,
-        limits,
-        turns,
-    } = exits(config, rfc2136, ground)?;
-    let Ground {
-        db,
-        clock,
-        started,
-        counters,
-        life,
-    } = ground;
+    let Exits { dns, publisher, passwords, limits, turns } = exits(config, rfc2136, ground)?;
+    let Ground { db, clock, started, counters, life } = ground;
     let (db, clock) = (db.clone(), *clock);
-    let republish = Republish {
-        db: db.clone(),
-        publisher: publisher.clone(),
-        turns: turns.clone(),
-    };
+    let republish =
+        Republish { db: db.clone(), publisher: publisher.clone(), turns: turns.clone() };
     republish.aim_at(&target, started.wall).await?;
+    let log_in = LogIn {
+        db: db.clone(),
+        limits,
+        passwords: passwords.clone(),
+        clock,
+        tasks: life.work.clone(),
+    };
     let update = Update::new(update::Parts {
         db: db.clone(),
         publisher: publisher.clone(),
-        limits: limits.clone(),
-        passwords: passwords.clone(),
+        log_in: log_in.clone(),
         turns: turns.clone(),
         clock,
         counters: Arc::clone(&counters.updates),
@@ -206,18 +189,9 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
             started: *started,
             counters: counters.clone(),
         },
-        users: Users {
-            db: db.clone(),
-            passwords,
-            clock,
-        },
-        hosts: Hosts {
-            db,
-            publisher,
-            turns,
-            clock,
-        },
-        limits,
+        users: Users { db: db.clone(), passwords, clock },
+        hosts: Hosts { db, publisher, turns, clock },
+        log_in,
     })
 }
 
@@ -229,50 +203,18 @@ fn serve(
     life: &Lifecycle,
 ) -> anyhow::Result<()> {
     let stop = || life.stop.clone();
-    let Stories {
-        update,
-        users,
-        hosts,
-        expire,
-        republish,
-        status,
-        limits,
-    } = stories;
-    let (sweep_every, purge_every) = (config.dns.cleanup_interval, config.limits.cleanup_interval);
-    life.service(
-        "keepalives",
-        upkeep::flush(bound.db, expire.clone(), stop()),
-    );
+    let Stories { update, users, hosts, expire, republish, status, log_in } = stories;
+    let (sweep_every, forget_every) = (config.dns.cleanup_interval, config.limits.cleanup_interval);
+    life.service("keepalives", upkeep::tend(expire.clone(), stop()));
     life.service("the republisher", upkeep::republish(republish, stop()));
-    life.service(
-        "the sweep",
-        upkeep::sweep(expire.clone(), sweep_every, stop()),
-    );
-    life.service(
-        "the purge of limits",
-        upkeep::purge(limits, clock, purge_every, stop()),
-    );
-    let admin = Admin {
-        users,
-        hosts,
-        status,
-        expire,
-    };
-    life.service(
-        "the admin socket",
-        admin::serve(bound.socket, admin, stop(), life.work.clone()),
-    );
-    let settings = Settings {
-        endpoints: Arc::clone(&config.endpoints),
-        http: config.http.clone(),
-    };
+    life.service("the sweep", upkeep::sweep(expire.clone(), sweep_every, stop()));
+    life.service("the limits", upkeep::forget_idle(log_in, forget_every, stop()));
+    let admin = Admin { users, hosts, status, expire };
+    life.service("the admin socket", admin::serve(bound.socket, admin, stop(), life.work.clone()));
+    let settings = Settings { endpoints: Arc::clone(&config.endpoints), http: config.http.clone() };
     let front = Front::new(update, clock, Arc::new(ArcSwap::from_pointee(settings)));
     let server = server(config, front.service(), life)?;
-    let scheme = if server.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
+    let scheme = if server.tls.is_some() { "https" } else { "http" };
     for listener in bound.listeners {
         info!("listening on {scheme}://{}", listener.local_addr()?);
         life.service("the HTTP front end", server.clone().run(listener));
@@ -302,7 +244,5 @@ fn connections() -> usize {
     let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
     let files = if raised { hard } else { soft };
     let free = files.saturating_sub(OTHER_FILES).max(16);
-    usize::try_from(free)
-        .unwrap_or(CONNECTIONS)
-        .min(CONNECTIONS)
+    usize::try_from(free).unwrap_or(CONNECTIONS).min(CONNECTIONS)
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 ///
 /// Runs in the foreground until SIGTERM or SIGINT. Administer it with ddnsctl.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[command(name = "ddnsd", version, after_help = AFTER)]
 pub struct Args {
     /// The configuration file
@@ -16,6 +17,10 @@ pub struct Args {
     /// Read and check the configuration and every file it names, then end
     #[arg(long)]
     pub check_config: bool,
+
+    /// Make or migrate the database, then end
+    #[arg(long, conflicts_with = "check_config")]
+    pub init_db: bool,
 
     /// Log everything, whatever `daemon.log_level` says
     #[arg(long)]

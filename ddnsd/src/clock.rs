@@ -9,14 +9,9 @@ pub struct Clock;
 
 impl Clock {
     /// Both clocks, now. A wall clock before 1970 reads as 1970.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     pub fn now(self) -> Now {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
             wall: Millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)),
             mono: Instant::now(),

@@ -87,11 +87,7 @@ impl Lifecycle {
             name = signalled() => warn!("{name} again: cut what was under way"),
         }
         self.cut.cancel();
-        Ok(if self.broke.load(Ordering::SeqCst) {
-            End::Broke
-        } else {
-            End::Stopped
-        })
+        Ok(if self.broke.load(Ordering::SeqCst) { End::Broke } else { End::Stopped })
     }
 }
 

@@ -1,9 +1,5 @@
 //! Arguments → configuration → logging → app → exit code.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "before logging is up"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "before logging is up")]
 
 use clap::Parser;
 use ddnsd::args::Args;
@@ -46,6 +42,9 @@ fn start(args: &Args, loaded: config::load::Loaded) -> anyhow::Result<()> {
     let log = logging::init(&config.log)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
+    }
+    if args.init_db {
+        return app::init_db(&config);
     }
     app::run(config, log)
 }

@@ -1,10 +1,8 @@
 //! Timers that call stories: keepalives are written, the clock is watched, what is unpublished is sent
 //! again, hosts expire, idle limits are forgotten. A run that fails is logged; the next one is due.
 
-use crate::clock::Clock;
-use crate::db::Db;
-use crate::limits::Limits;
 use crate::stories::expire::Expire;
+use crate::stories::login::LogIn;
 use crate::stories::republish::Republish;
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -12,19 +10,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// Keepalives that a crash may lose are never older than this.
-const FLUSH: Duration = Duration::from_secs(2);
+const TEND: Duration = Duration::from_secs(2);
 /// A name server that is back gets its records after this and the back-off of 15 s, at most.
 const REPUBLISH: Duration = Duration::from_secs(5);
 
 /// Writes keepalives and watches the clock.
-pub async fn flush(db: Db, expire: Expire, stop: CancellationToken) {
-    let mut every = interval(FLUSH);
+pub async fn tend(story: Expire, stop: CancellationToken) {
+    let mut every = interval(TEND);
     while tick(&mut every, &stop).await {
-        if let Err(problem) = db.flush_touches().await {
+        if let Err(problem) = story.tend().await {
             warn!("keepalives are not yet written: {problem}");
-        }
-        if let Err(problem) = expire.watch_clock().await {
-            warn!("the clock could not be watched: {problem}");
         }
     }
 }
@@ -52,10 +47,15 @@ pub async fn sweep(story: Expire, period: Duration, stop: CancellationToken) {
 }
 
 /// Forgets clients that did not come for long.
-pub async fn purge(limits: Limits, clock: Clock, period: Duration, stop: CancellationToken) {
+pub async fn forget_idle(story: LogIn, period: Duration, stop: CancellationToken) {
     let mut every = interval(period);
     while tick(&mut every, &stop).await {
-        limits.purge(clock.now());
+        let story = story.clone();
+        // with many clients it takes longer than a thread of the runtime should be held
+        let forgotten = tokio::task::spawn_blocking(move || story.forget_idle()).await;
+        if let Err(panic) = forgotten {
+            warn!("idle clients are still counted: {panic}");
+        }
     }
 }
 

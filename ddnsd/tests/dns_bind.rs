@@ -38,17 +38,9 @@ struct Named {
 
 impl Named {
     async fn start() -> Self {
-        let port = TcpListener::bind(("127.0.0.1", 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let folder = TempDir::new().unwrap();
-        let named = Self {
-            folder,
-            port,
-            child: None,
-        };
+        let named = Self { folder, port, child: None };
         named.configure();
         named.restarted().await
     }
@@ -113,10 +105,7 @@ impl Named {
     /// `address ttl` of each record.
     async fn look_up(&self, name: &str, kind: RecordType) -> Vec<String> {
         let mut query = Message::new(9, MessageType::Query, OpCode::Query);
-        query.add_query(Query::query(
-            Name::from_ascii(format!("{name}.")).unwrap(),
-            kind,
-        ));
+        query.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), kind));
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         socket.connect(self.address()).await.unwrap();
         let mut buffer = [0; 1500];
@@ -128,11 +117,7 @@ impl Named {
             return Vec::new();
         };
         let answer = Message::from_vec(&buffer[..length]).unwrap();
-        answer
-            .answers
-            .iter()
-            .map(|record| format!("{} {}", record.data, record.ttl))
-            .collect()
+        answer.answers.iter().map(|record| format!("{} {}", record.data, record.ttl)).collect()
     }
 
     fn dns(&self) -> (Dns, Arc<DnsCounters>) {
@@ -147,18 +132,10 @@ impl Named {
                 secret: SecretBytes::new(secret.to_vec()),
             })
         });
-        let keys = ZoneKeys {
-            default: key,
-            zones: Vec::new(),
-        };
+        let keys = ZoneKeys { default: key, zones: Vec::new() };
         let (server, timeout) = (self.address(), Duration::from_secs(5));
         let counters = Arc::new(DnsCounters::default());
-        let config = Rfc2136 {
-            server,
-            timeout,
-            transport,
-            keys,
-        };
+        let config = Rfc2136 { server, timeout, transport, keys };
         (Dns::new(config, Arc::clone(&counters), Clock), counters)
     }
 }
@@ -185,17 +162,11 @@ fn v4(last: u8) -> Wanted<Ipv4Addr> {
 }
 
 fn only(v4: Wanted<Ipv4Addr>) -> WantedRecords {
-    WantedRecords {
-        v4,
-        v6: Wanted::Untouched,
-    }
+    WantedRecords { v4, v6: Wanted::Untouched }
 }
 
 fn dual(last: u8) -> WantedRecords {
-    WantedRecords {
-        v4: v4(last),
-        v6: Wanted::Present(Ipv6Addr::LOCALHOST),
-    }
+    WantedRecords { v4: v4(last), v6: Wanted::Present(Ipv6Addr::LOCALHOST) }
 }
 
 fn error_of(published: &Published) -> &DnsError {
@@ -206,12 +177,7 @@ fn error_of(published: &Published) -> &DnsError {
 }
 
 fn is_plain_success(published: &Published) -> bool {
-    matches!(
-        published,
-        Published::Acknowledged {
-            doubtful_before: false
-        }
-    )
+    matches!(published, Published::Acknowledged { doubtful_before: false })
 }
 
 async fn publish(dns: &Dns, change: RecordChange) -> Published {
@@ -227,38 +193,15 @@ async fn a_host_is_added_changed_given_both_families_and_taken_down() {
         (only(v4(1)), vec!["192.0.2.1 77"], vec![]),
         (only(v4(2)), vec!["192.0.2.2 77"], vec![]),
         (dual(3), vec!["192.0.2.3 77"], vec!["::1 77"]),
-        (
-            WantedRecords {
-                v4: Wanted::Absent,
-                ..dual(0)
-            },
-            vec![],
-            vec!["::1 77"],
-        ),
-        (
-            WantedRecords {
-                v4: Wanted::Absent,
-                v6: Wanted::Absent,
-            },
-            vec![],
-            vec![],
-        ),
+        (WantedRecords { v4: Wanted::Absent, ..dual(0) }, vec![], vec!["::1 77"]),
+        (WantedRecords { v4: Wanted::Absent, v6: Wanted::Absent }, vec![], vec![]),
     ];
     for (records, a, aaaa) in steps {
-        assert!(is_plain_success(
-            &publish(&dns, change(1, name, records)).await
-        ));
+        assert!(is_plain_success(&publish(&dns, change(1, name, records)).await));
         assert_eq!(named.look_up(name, RecordType::A).await, a);
         assert_eq!(named.look_up(name, RecordType::AAAA).await, aaaa);
     }
-    assert_eq!(
-        (
-            counters.messages.get(),
-            counters.hosts.get(),
-            counters.tcp.get()
-        ),
-        (5, 5, 0)
-    );
+    assert_eq!((counters.messages.get(), counters.hosts.get(), counters.tcp.get()), (5, 5, 0));
 }
 
 #[tokio::test]
@@ -267,10 +210,7 @@ async fn a_family_that_was_never_set_is_left_alone() {
     let (dns, _) = named.dns();
     let published = publish(&dns, change(1, "static.dyn.test", only(v4(1)))).await;
     assert!(is_plain_success(&published));
-    assert_eq!(
-        named.look_up("static.dyn.test", RecordType::AAAA).await,
-        ["2001:db8::53 300"]
-    );
+    assert_eq!(named.look_up("static.dyn.test", RecordType::AAAA).await, ["2001:db8::53 300"]);
 }
 
 #[tokio::test]
@@ -284,12 +224,7 @@ async fn a_cname_in_the_way_and_a_forbidden_name_fail_alone_in_their_batch() {
             n => format!("h{n}.dyn.test"),
         })
         .collect();
-    let all = || {
-        hosts
-            .iter()
-            .zip(0..)
-            .map(|(name, n)| publish(&dns, change(n, name, dual(1))))
-    };
+    let all = || hosts.iter().zip(0..).map(|(name, n)| publish(&dns, change(n, name, dual(1))));
     let published = join_all(all()).await;
     for (name, outcome) in hosts.iter().zip(&published) {
         let code = match name.as_str() {
@@ -305,18 +240,9 @@ async fn a_cname_in_the_way_and_a_forbidden_name_fail_alone_in_their_batch() {
     }
     let first_time = counters.messages.get();
     let again = join_all(all()).await;
-    assert_eq!(
-        again
-            .iter()
-            .filter(|outcome| is_plain_success(outcome))
-            .count(),
-        58
-    );
+    assert_eq!(again.iter().filter(|outcome| is_plain_success(outcome)).count(), 58);
     let messages = counters.messages.get() - first_time;
-    assert!(
-        messages <= 6,
-        "{messages}: the culprits are known, and travel alone"
-    );
+    assert!(messages <= 6, "{messages}: the culprits are known, and travel alone");
 }
 
 #[tokio::test]
@@ -326,10 +252,7 @@ async fn a_wrong_secret_is_told_and_nothing_is_believed() {
     let published = publish(&dns, change(1, "pc.dyn.test", dual(1))).await;
     assert!(matches!(published, Published::Unknown(_)), "{published:?}");
     let text = error_of(&published).to_string();
-    assert!(
-        text.contains("NOTAUTH/BADSIG (is the secret of TSIG key `k`"),
-        "{text}"
-    );
+    assert!(text.contains("NOTAUTH/BADSIG (is the secret of TSIG key `k`"), "{text}");
     assert!(!dns.zones()[0].down, "it answers");
 }
 
@@ -337,10 +260,7 @@ async fn a_wrong_secret_is_told_and_nothing_is_believed() {
 async fn a_zone_that_is_not_served_or_takes_no_updates_is_refused_in_few_messages() {
     let named = Named::start().await;
     let (dns, counters) = named.dns();
-    for (zone, code) in [
-        ("other.test", "NOTAUTH (is it primary"),
-        ("shut.test", "REFUSED ("),
-    ] {
+    for (zone, code) in [("other.test", "NOTAUTH (is it primary"), ("shut.test", "REFUSED (")] {
         let before = counters.messages.get();
         let changes = (0..100).map(|n| change(n, &format!("h{n}.{zone}"), dual(1)));
         let published = join_all(changes.map(|change| publish(&dns, change))).await;
@@ -348,11 +268,7 @@ async fn a_zone_that_is_not_served_or_takes_no_updates_is_refused_in_few_message
             assert!(matches!(outcome, Published::Refused(_)), "{outcome:?}");
             assert!(error_of(outcome).to_string().contains(code), "{outcome:?}");
         }
-        assert!(
-            counters.messages.get() - before <= 6,
-            "{}",
-            counters.messages.get()
-        );
+        assert!(counters.messages.get() - before <= 6, "{}", counters.messages.get());
     }
 }
 
@@ -365,36 +281,16 @@ async fn a_server_that_is_down_fails_changes_at_once_and_gets_them_when_it_is_ba
     named.stop();
 
     let first = publish(&dns, pc()).await;
-    assert!(
-        matches!(first, Published::Unknown(DnsError::Unreachable { .. })),
-        "{first:?}"
-    );
+    assert!(matches!(first, Published::Unknown(DnsError::Unreachable { .. })), "{first:?}");
     let second = publish(&dns, pc()).await;
-    assert!(
-        matches!(second, Published::Unknown(DnsError::Down { .. })),
-        "{second:?}"
-    );
+    assert!(matches!(second, Published::Unknown(DnsError::Down { .. })), "{second:?}");
     assert!(dns.zones()[0].down && dns.zones()[0].last_error.is_some());
 
     let named = named.restarted().await;
     let back = dns.publish(pc(), Lane::Background).await;
-    assert!(
-        matches!(
-            back,
-            Published::Acknowledged {
-                doubtful_before: true
-            }
-        ),
-        "{back:?}"
-    );
-    assert!(
-        is_plain_success(&publish(&dns, pc()).await),
-        "asserted again, and up"
-    );
-    assert_eq!(
-        named.look_up("pc.dyn.test", RecordType::A).await,
-        ["192.0.2.1 77"]
-    );
+    assert!(matches!(back, Published::Acknowledged { doubtful_before: true }), "{back:?}");
+    assert!(is_plain_success(&publish(&dns, pc()).await), "asserted again, and up");
+    assert_eq!(named.look_up("pc.dyn.test", RecordType::A).await, ["192.0.2.1 77"]);
     assert!(!dns.zones()[0].down);
 }
 
@@ -408,10 +304,7 @@ async fn concurrent_changes_travel_together_by_tcp_when_they_do_not_fit_a_datagr
     assert!(counters.messages.get() <= 10, "{}", counters.messages.get());
     assert_eq!(counters.hosts.get(), 200);
     assert!(counters.tcp.get() >= 1);
-    assert_eq!(
-        named.look_up("h199.dyn.test", RecordType::A).await,
-        ["192.0.2.9 77"]
-    );
+    assert_eq!(named.look_up("h199.dyn.test", RecordType::A).await, ["192.0.2.9 77"]);
 }
 
 #[tokio::test]
@@ -419,22 +312,14 @@ async fn tcp_connections_are_kept_and_replaced_when_the_server_has_closed_them()
     let mut named = Named::start().await;
     let (dns, counters) = named.dns_with(Some(SECRET), DnsTransport::Tcp);
     for n in 1..=3 {
-        assert!(is_plain_success(
-            &publish(&dns, change(1, "pc.dyn.test", dual(n))).await
-        ));
+        assert!(is_plain_success(&publish(&dns, change(1, "pc.dyn.test", dual(n))).await));
     }
     assert_eq!((counters.tcp.get(), counters.messages.get()), (3, 3));
     named.stop();
     let named = named.restarted().await;
     let published = publish(&dns, change(1, "pc.dyn.test", dual(4))).await;
-    assert!(
-        matches!(published, Published::Acknowledged { .. }),
-        "{published:?}"
-    );
-    assert_eq!(
-        named.look_up("pc.dyn.test", RecordType::A).await,
-        ["192.0.2.4 77"]
-    );
+    assert!(matches!(published, Published::Acknowledged { .. }), "{published:?}");
+    assert_eq!(named.look_up("pc.dyn.test", RecordType::A).await, ["192.0.2.4 77"]);
 }
 
 #[tokio::test]
@@ -443,26 +328,16 @@ async fn a_caller_that_goes_away_takes_nothing_with_it() {
     let (dns, _) = named.dns();
     let left = publish(&dns, change(1, "left.dyn.test", dual(1)));
     assert!(futures::FutureExt::now_or_never(left).is_none());
-    assert!(is_plain_success(
-        &publish(&dns, change(2, "stayed.dyn.test", dual(2))).await
-    ));
-    assert_eq!(
-        named.look_up("left.dyn.test", RecordType::A).await,
-        ["192.0.2.1 77"]
-    );
+    assert!(is_plain_success(&publish(&dns, change(2, "stayed.dyn.test", dual(2))).await));
+    assert_eq!(named.look_up("left.dyn.test", RecordType::A).await, ["192.0.2.1 77"]);
 }
 
 #[tokio::test]
 async fn without_a_key_updates_go_unsigned() {
     let named = Named::start().await;
     let (dns, _) = named.dns_with(None, DnsTransport::Auto);
-    assert!(is_plain_success(
-        &publish(&dns, change(1, "pc.open.test", dual(1))).await
-    ));
+    assert!(is_plain_success(&publish(&dns, change(1, "pc.open.test", dual(1))).await));
     let published = publish(&dns, change(2, "pc.dyn.test", dual(1))).await;
     let text = error_of(&published).to_string();
-    assert!(
-        text.contains("REFUSED (does its policy let this address"),
-        "{text}"
-    );
+    assert!(text.contains("REFUSED (does its policy let this address"), "{text}");
 }

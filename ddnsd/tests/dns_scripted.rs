@@ -50,16 +50,8 @@ impl Server {
                 secret: SecretBytes::new(b"secret".to_vec()),
             })
         });
-        let keys = ZoneKeys {
-            default: key,
-            zones: Vec::new(),
-        };
-        let config = Rfc2136 {
-            server: self.address,
-            timeout: TIMEOUT,
-            transport,
-            keys,
-        };
+        let keys = ZoneKeys { default: key, zones: Vec::new() };
+        let config = Rfc2136 { server: self.address, timeout: TIMEOUT, transport, keys };
         let counters = Arc::new(DnsCounters::default());
         (Dns::new(config, Arc::clone(&counters), Clock), counters)
     }
@@ -83,10 +75,7 @@ async fn framed(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 async fn reply_framed(stream: &mut TcpStream, answer: &[u8]) {
-    stream
-        .write_u16(u16::try_from(answer.len()).unwrap())
-        .await
-        .unwrap();
+    stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
     stream.write_all(answer).await.unwrap();
 }
 
@@ -105,10 +94,7 @@ async fn publish(dns: &Dns, host: i64) -> Published {
         fqdn: Fqdn::parse(&format!("h{host}.example.org")).unwrap(),
         zone: Zone::parse("example.org").unwrap(),
         ttl: 60,
-        records: WantedRecords {
-            v4: Wanted::Present(Ipv4Addr::LOCALHOST),
-            v6: Wanted::Absent,
-        },
+        records: WantedRecords { v4: Wanted::Present(Ipv4Addr::LOCALHOST), v6: Wanted::Absent },
     };
     dns.publish(change, Lane::Fresh).await
 }
@@ -132,18 +118,10 @@ async fn a_lost_datagram_is_repeated_by_tcp_and_leaves_the_host_in_doubt_once() 
         assert_eq!(lost[2..], repeated[2..]);
         reply_framed(&mut stream, &answer_to(&repeated, NOERROR)).await;
         let (next, from) = server.datagram().await;
-        server
-            .udp
-            .send_to(&answer_to(&next, NOERROR), from)
-            .await
-            .unwrap();
+        server.udp.send_to(&answer_to(&next, NOERROR), from).await.unwrap();
     };
     let client = async {
-        assert_eq!(
-            acknowledged(&publish(&dns, 1).await),
-            Some(true),
-            "the lost one may be late"
-        );
+        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(true), "the lost one may be late");
         assert_eq!(acknowledged(&publish(&dns, 1).await), Some(false));
     };
     tokio::join!(script, client);
@@ -157,19 +135,12 @@ async fn answers_with_another_id_or_from_elsewhere_are_dropped_and_the_true_one_
     let script = async {
         let (request, from) = server.datagram().await;
         let elsewhere = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        elsewhere
-            .send_to(&answer_to(&request, NOERROR), from)
-            .await
-            .unwrap();
+        elsewhere.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
         let mut wrong_id = answer_to(&request, NOERROR);
         wrong_id[0] ^= 1;
         server.udp.send_to(&wrong_id, from).await.unwrap();
         server.udp.send_to(b"?", from).await.unwrap();
-        server
-            .udp
-            .send_to(&answer_to(&request, REFUSED), from)
-            .await
-            .unwrap();
+        server.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();
     };
     let (published, ()) = tokio::join!(publish(&dns, 1), script);
     assert!(matches!(published, Published::Refused(_)), "{published:?}");
@@ -182,11 +153,7 @@ async fn an_unsigned_success_is_asked_again_by_tcp_and_then_not_believed() {
     let (dns, counters) = server.dns(true, DnsTransport::Auto);
     let script = async {
         let (request, from) = server.datagram().await;
-        server
-            .udp
-            .send_to(&answer_to(&request, NOERROR), from)
-            .await
-            .unwrap();
+        server.udp.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
         let mut stream = server.connection().await;
         let request = framed(&mut stream).await;
         reply_framed(&mut stream, &answer_to(&request, NOERROR)).await;
@@ -195,12 +162,7 @@ async fn an_unsigned_success_is_asked_again_by_tcp_and_then_not_believed() {
     let Published::Unknown(error @ DnsError::Unverified { .. }) = published else {
         panic!("{published:?}")
     };
-    assert!(
-        error
-            .to_string()
-            .contains("NOERROR (a success that is not signed"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("NOERROR (a success that is not signed"), "{error}");
     assert_eq!((counters.messages.get(), counters.unanswered.get()), (2, 2));
 }
 
@@ -210,11 +172,7 @@ async fn what_came_by_udp_is_told_when_tcp_does_not_answer() {
     let (dns, _) = server.dns(true, DnsTransport::Auto);
     let script = async {
         let (request, from) = server.datagram().await;
-        server
-            .udp
-            .send_to(&answer_to(&request, REFUSED), from)
-            .await
-            .unwrap();
+        server.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();
     };
     let (published, ()) = tokio::join!(publish(&dns, 1), script);
     let told = matches!(published, Published::Unknown(DnsError::Unverified { .. }));
@@ -231,14 +189,8 @@ async fn a_server_that_stalls_costs_one_timeout_and_takes_the_zone_down() {
     };
     let both = async { tokio::join!(publish(&dns, 1), second) };
     let (first, second) = tokio::time::timeout(2 * TIMEOUT, both).await.unwrap();
-    assert!(
-        matches!(first, Published::Unknown(DnsError::NoAnswer { .. })),
-        "{first:?}"
-    );
-    assert!(
-        matches!(second, Published::Unknown(DnsError::Down { .. })),
-        "{second:?}"
-    );
+    assert!(matches!(first, Published::Unknown(DnsError::NoAnswer { .. })), "{first:?}");
+    assert!(matches!(second, Published::Unknown(DnsError::Down { .. })), "{second:?}");
     assert!(dns.zones()[0].down);
 }
 
@@ -250,10 +202,7 @@ async fn a_connection_closed_in_the_middle_of_an_answer_is_replaced_silently() {
         let mut stream = server.connection().await;
         let request = framed(&mut stream).await;
         let answer = answer_to(&request, NOERROR);
-        stream
-            .write_u16(u16::try_from(answer.len()).unwrap())
-            .await
-            .unwrap();
+        stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
         stream.write_all(&answer[..5]).await.unwrap();
         drop(stream);
         let mut stream = server.connection().await;
@@ -264,11 +213,7 @@ async fn a_connection_closed_in_the_middle_of_an_answer_is_replaced_silently() {
     };
     let client = async {
         assert_eq!(acknowledged(&publish(&dns, 1).await), Some(true));
-        assert_eq!(
-            acknowledged(&publish(&dns, 1).await),
-            Some(false),
-            "by the kept connection"
-        );
+        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(false), "by the kept connection");
     };
     tokio::join!(client, script);
     assert_eq!((counters.messages.get(), counters.tcp.get()), (3, 3));

@@ -55,9 +55,6 @@ mod tests {
         let refusal: Refusal = serde_json::from_str(later).unwrap();
         assert_eq!(refusal.kind, RefusalKind::Unknown);
         assert_eq!(refusal.to_string(), "not tonight");
-        assert_eq!(
-            serde_json::to_string(&RefusalKind::InUse).unwrap(),
-            r#""in_use""#
-        );
+        assert_eq!(serde_json::to_string(&RefusalKind::InUse).unwrap(), r#""in_use""#);
     }
 }

@@ -52,12 +52,7 @@ pub enum PreambleError {
 impl Preamble {
     /// A preamble of a program of this build.
     pub fn new(status: Status, uid: u32, version: &str) -> Self {
-        Self {
-            status,
-            uid,
-            protocol: PROTOCOL,
-            version: version.to_owned(),
-        }
+        Self { status, uid, protocol: PROTOCOL, version: version.to_owned() }
     }
 
     /// Sends it.
@@ -81,19 +76,11 @@ impl Preamble {
         }
         let status = Status::from_byte(from.read_u8().await?);
         let uid = from.read_u32().await?;
-        let protocol = Protocol {
-            major: from.read_u16().await?,
-            minor: from.read_u16().await?,
-        };
+        let protocol = Protocol { major: from.read_u16().await?, minor: from.read_u16().await? };
         let mut version = vec![0; usize::from(from.read_u8().await?)];
         from.read_exact(&mut version).await?;
         let version = String::from_utf8_lossy(&version).into_owned();
-        Ok(Self {
-            status,
-            uid,
-            protocol,
-            version,
-        })
+        Ok(Self { status, uid, protocol, version })
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -138,9 +125,7 @@ where
     In: for<'de> Deserialize<'de>,
     Out: Serialize,
 {
-    let framed = LengthDelimitedCodec::builder()
-        .max_frame_length(MAX_FRAME)
-        .new_framed(stream);
+    let framed = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_framed(stream);
     tarpc::serde_transport::new(framed, Json::default())
 }
 
@@ -174,10 +159,7 @@ mod tests {
     #[tokio::test]
     async fn a_long_version_is_cut() {
         let mut wire = Vec::new();
-        Preamble::new(Status::Welcome, 0, &"v".repeat(300))
-            .send(&mut wire)
-            .await
-            .unwrap();
+        Preamble::new(Status::Welcome, 0, &"v".repeat(300)).send(&mut wire).await.unwrap();
         let back = Preamble::receive(&mut wire.as_slice()).await.unwrap();
         assert_eq!(back.version.len(), 255);
     }

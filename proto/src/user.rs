@@ -76,10 +76,7 @@ mod tests {
 
     #[test]
     fn a_password_travels_but_is_not_printed() {
-        let user = AddUser {
-            password: Password::new("hunter2".into()),
-            ..AddUser::default()
-        };
+        let user = AddUser { password: Password::new("hunter2".into()), ..AddUser::default() };
         assert!(!format!("{user:?}").contains("hunter2"));
         let wire = serde_json::to_string(&user).unwrap();
         assert_eq!(serde_json::from_str::<AddUser>(&wire).unwrap(), user);

@@ -13,17 +13,11 @@ fn addresses_are_taken_in_every_form_that_clients_write() {
         ("ipv6=2001:DB8:0::6", "good 2001:db8::6\n"),
         ("myip=::ffff:192.0.2.4", "good 192.0.2.4\n"),
         ("myip6=192.0.2.5", "good 192.0.2.5\n"),
-        (
-            "myip=%20192.0.2.6%20,%202001:db8::7",
-            "good 192.0.2.6 2001:db8::7\n",
-        ),
+        ("myip=%20192.0.2.6%20,%202001:db8::7", "good 192.0.2.6 2001:db8::7\n"),
         ("myip=&ipv4=192.0.2.7", "good 192.0.2.7\n"),
         ("myip=&myip=192.0.2.8", "good 192.0.2.8\n"),
         ("myip=192.0.2.9,192.0.2.9", "good 192.0.2.9\n"),
-        (
-            "system=dyndns&wildcard=ON&mx=x&backmx=NO&url=x&myip=192.0.2.10",
-            "good 192.0.2.10\n",
-        ),
+        ("system=dyndns&wildcard=ON&mx=x&backmx=NO&url=x&myip=192.0.2.10", "good 192.0.2.10\n"),
     ] {
         let reply = scene.update(&format!("hostname=pc.dyn.example&{query}"));
         assert_eq!(reply.body, answer, "the answer to {query}");
@@ -37,9 +31,7 @@ fn addresses_are_taken_in_every_form_that_clients_write() {
 #[test]
 fn what_is_no_reachable_address_answers_badip_and_changes_nothing() {
     let scene = Scene::new();
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     for bad in [
         "no",
         "192.0.2",
@@ -58,25 +50,12 @@ fn what_is_no_reachable_address_answers_badip_and_changes_nothing() {
         "2001:db8::1%25eth0",
     ] {
         let reply = scene.update(&format!("hostname=pc.dyn.example&myip={bad}"));
-        assert_eq!(
-            (reply.status, reply.body.as_str()),
-            (200, "badip\n"),
-            "the answer to {bad}"
-        );
+        assert_eq!((reply.status, reply.body.as_str()), (200, "badip\n"), "the answer to {bad}");
     }
-    assert_eq!(
-        (scene.a("pc"), scene.aaaa("pc")),
-        (vec!["192.0.2.1".into()], vec![])
-    );
+    assert_eq!((scene.a("pc"), scene.aaaa("pc")), (vec!["192.0.2.1".into()], vec![]));
     let json = scene.daemon.get("/update?hostname=pc.dyn.example&myip=no");
-    let json = json
-        .user("alice", ddnsd_tests::ctl::PASSWORD)
-        .accept_json()
-        .send();
-    assert_eq!(
-        json.has_status(400).json(),
-        serde_json::json!({"status": "badip"})
-    );
+    let json = json.user("alice", ddnsd_tests::ctl::PASSWORD).accept_json().send();
+    assert_eq!(json.has_status(400).json(), serde_json::json!({"status": "badip"}));
 }
 
 #[test]
@@ -88,10 +67,7 @@ fn a_proxys_header_counts_only_from_a_trusted_proxy() {
     });
     let from = |scene: &Scene, line: &str| {
         let request = scene.daemon.get("/update?hostname=pc.dyn.example");
-        request
-            .user("alice", ddnsd_tests::ctl::PASSWORD)
-            .header(line)
-            .send()
+        request.user("alice", ddnsd_tests::ctl::PASSWORD).header(line).send()
     };
     from(&trusting, "X-Forwarded-For: 6.6.6.6, 192.0.2.44").is(200, "good 192.0.2.44\n");
     from(&trusting, "X-Other: 1").is(200, "badip\n");

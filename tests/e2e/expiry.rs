@@ -11,144 +11,79 @@ const SOON: Duration = Duration::from_secs(15);
 #[test]
 fn a_silent_host_is_taken_down_and_its_next_update_restores_it() {
     let scene = Scene::with(|setup| {
-        setup
-            .set("dns_service.cleanup_interval", 1)
-            .set("defaults.expiry_ttl", 2)
+        setup.set("dns_service.cleanup_interval", 1).set("defaults.expiry_ttl", 2)
     });
-    scene
-        .ctl()
-        .add_host("alice", "forever", ZONE, &["--expiry-ttl", "0"]);
+    scene.ctl().add_host("alice", "forever", ZONE, &["--expiry-ttl", "0"]);
     scene
         .update("hostname=pc.dyn.example,forever.dyn.example&myip=192.0.2.1,2001:db8::1")
-        .is(
-            200,
-            "good 192.0.2.1 2001:db8::1\ngood 192.0.2.1 2001:db8::1\n",
-        );
+        .is(200, "good 192.0.2.1 2001:db8::1\ngood 192.0.2.1 2001:db8::1\n");
     let gone = (Vec::<String>::new(), Vec::<String>::new());
-    eventually_equals(SOON, "both records to expire", &gone, || {
-        (scene.a("pc"), scene.aaaa("pc"))
-    });
-    assert_eq!(
-        scene.a("forever"),
-        ["192.0.2.1"],
-        "expiry_ttl = 0 never expires"
-    );
+    eventually_equals(SOON, "both records to expire", &gone, || (scene.a("pc"), scene.aaaa("pc")));
+    assert_eq!(scene.a("forever"), ["192.0.2.1"], "expiry_ttl = 0 never expires");
 
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
-    assert_eq!(
-        (scene.a("pc"), scene.aaaa("pc")),
-        (vec!["192.0.2.1".to_owned()], vec![])
-    );
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert_eq!((scene.a("pc"), scene.aaaa("pc")), (vec!["192.0.2.1".to_owned()], vec![]));
 }
 
 #[test]
 fn cleanup_sweeps_at_once_and_prints_what_expired() {
     let scene = Scene::with(|setup| setup.set("dns_service.cleanup_interval", 3600));
-    scene
-        .ctl()
-        .add_host("alice", "brief", ZONE, &["--expiry-ttl", "1"]);
-    scene
-        .update("hostname=pc.dyn.example,brief.dyn.example&myip=192.0.2.1")
-        .has_status(200);
+    scene.ctl().add_host("alice", "brief", ZONE, &["--expiry-ttl", "1"]);
+    scene.update("hostname=pc.dyn.example,brief.dyn.example&myip=192.0.2.1").has_status(200);
     let said = eventually(SOON, "cleanup to take the host down", || {
         let said = scene.ctl().run(&["cleanup"]).ok().said();
-        if said.contains("brief.dyn.example") {
-            Ok(said)
-        } else {
-            Err(said)
-        }
+        if said.contains("brief.dyn.example") { Ok(said) } else { Err(said) }
     });
-    assert!(
-        !said.contains("pc.dyn.example"),
-        "what has not expired is not named: {said}"
-    );
-    assert_eq!(
-        (scene.a("brief"), scene.a("pc")),
-        (vec![], vec!["192.0.2.1".to_owned()])
-    );
+    assert!(!said.contains("pc.dyn.example"), "what has not expired is not named: {said}");
+    assert_eq!((scene.a("brief"), scene.a("pc")), (vec![], vec!["192.0.2.1".to_owned()]));
 }
 
 #[test]
 fn nochg_starts_the_expiry_clock_anew() {
     let scene = Scene::with(|setup| setup.set("dns_service.cleanup_interval", 3600));
-    scene
-        .ctl()
-        .add_host("alice", "brief", ZONE, &["--expiry-ttl", "1"]);
+    scene.ctl().add_host("alice", "brief", ZONE, &["--expiry-ttl", "1"]);
     let update = || scene.update("hostname=pc.dyn.example,brief.dyn.example&myip=192.0.2.1");
     update().has_status(200);
     std::thread::sleep(Duration::from_millis(1200)); // the time that must pass, not a hope
     update().is(200, "nochg 192.0.2.1\nnochg 192.0.2.1\n");
-    scene
-        .ctl()
-        .add_host("alice", "late", ZONE, &["--expiry-ttl", "5"]);
-    scene
-        .update("hostname=late.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.ctl().add_host("alice", "late", ZONE, &["--expiry-ttl", "5"]);
+    scene.update("hostname=late.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     std::thread::sleep(Duration::from_millis(3000)); // the same
-    scene
-        .update("hostname=late.dyn.example&myip=192.0.2.1")
-        .is(200, "nochg 192.0.2.1\n");
+    scene.update("hostname=late.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
     std::thread::sleep(Duration::from_millis(2500)); // 5.5 s after the first, 2.5 s after the last
     let said = scene.ctl().run(&["cleanup"]).ok().said();
     assert!(
         said.contains("brief.dyn.example") && !said.contains("late.dyn.example"),
         "cleanup: {said}"
     );
-    assert_eq!(
-        (scene.a("brief"), scene.a("late")),
-        (vec![], vec!["192.0.2.1".to_owned()])
-    );
+    assert_eq!((scene.a("brief"), scene.a("late")), (vec![], vec!["192.0.2.1".to_owned()]));
 }
 
 #[test]
 fn time_while_the_daemon_was_down_is_not_held_against_a_host() {
     let mut scene = Scene::with(|setup| setup.set("dns_service.cleanup_interval", 3600));
-    scene
-        .ctl()
-        .add_host("alice", "brief", ZONE, &["--expiry-ttl", "5"]);
-    scene
-        .update("hostname=brief.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.ctl().add_host("alice", "brief", ZONE, &["--expiry-ttl", "5"]);
+    scene.update("hostname=brief.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     assert!(scene.daemon.terminate().success());
     std::thread::sleep(Duration::from_millis(5200)); // the downtime itself
     scene.daemon.start_again();
     let said = scene.ctl().run(&["cleanup"]).ok().said();
-    assert!(
-        !said.contains("brief.dyn.example"),
-        "cleanup right after the start: {said}"
-    );
+    assert!(!said.contains("brief.dyn.example"), "cleanup right after the start: {said}");
     assert_eq!(scene.a("brief"), ["192.0.2.1"]);
 }
 
 #[test]
 fn an_expiry_that_dns_did_not_take_is_done_later() {
     let mut scene = Scene::with(|setup| {
-        setup
-            .set("dns_service.cleanup_interval", 3600)
-            .set("dns_service.dns_timeout", 1)
+        setup.set("dns_service.cleanup_interval", 3600).set("dns_service.dns_timeout", 1)
     });
-    scene
-        .ctl()
-        .add_host("alice", "brief", ZONE, &["--expiry-ttl", "1"]);
-    scene
-        .update("hostname=brief.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.ctl().add_host("alice", "brief", ZONE, &["--expiry-ttl", "1"]);
+    scene.update("hostname=brief.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.named.stop();
     eventually(SOON, "cleanup to try, and say that it failed", || {
         let said = scene.ctl().run(&["cleanup"]).said();
-        if said.contains("brief.dyn.example") {
-            Ok(())
-        } else {
-            Err(said)
-        }
+        if said.contains("brief.dyn.example") { Ok(()) } else { Err(said) }
     });
     scene.named.start_again();
-    eventually_equals(
-        RECOVERY,
-        "the removal in DNS",
-        &Vec::<String>::new(),
-        || scene.a("brief"),
-    );
+    eventually_equals(RECOVERY, "the removal in DNS", &Vec::<String>::new(), || scene.a("brief"));
 }

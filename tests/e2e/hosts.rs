@@ -25,9 +25,7 @@ fn a_host_is_found_in_every_form_of_its_name() {
 fn several_hosts_get_a_line_each_in_their_order() {
     let scene = Scene::new();
     scene.add_hosts(&["one", "two"]);
-    scene
-        .update("hostname=two.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.update("hostname=two.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene
         .update("hostname=one.dyn.example,two.dyn.example,pc.dyn.example&myip=192.0.2.1")
         .is(200, "good 192.0.2.1\nnochg 192.0.2.1\ngood 192.0.2.1\n");
@@ -51,14 +49,7 @@ fn hosts_of_a_list_stand_for_themselves() {
 #[test]
 fn what_is_no_full_name_answers_notfqdn() {
     let scene = Scene::new();
-    for bad in [
-        "",
-        "pc",
-        "a_b.dyn.example",
-        "*.dyn.example",
-        "-x.dyn.example",
-        "192.0.2.1",
-    ] {
+    for bad in ["", "pc", "a_b.dyn.example", "*.dyn.example", "-x.dyn.example", "192.0.2.1"] {
         let reply = scene.update(&format!("hostname={bad}&myip=192.0.2.1"));
         assert_eq!(
             (reply.status, reply.body.as_str()),
@@ -73,12 +64,8 @@ fn what_is_no_full_name_answers_notfqdn() {
 fn twenty_hosts_are_taken_and_one_more_is_numhost() {
     let scene = Scene::new();
     let twenty = vec!["pc.dyn.example"; 20].join(",");
-    let reply = scene
-        .update(&format!("hostname={twenty}&myip=192.0.2.1"))
-        .has_status(200);
+    let reply = scene.update(&format!("hostname={twenty}&myip=192.0.2.1")).has_status(200);
     assert_eq!(reply.body.lines().count(), 20, "{reply}");
-    scene
-        .update(&format!("hostname={twenty},pc.dyn.example&myip=192.0.2.2"))
-        .is(200, "numhost\n");
+    scene.update(&format!("hostname={twenty},pc.dyn.example&myip=192.0.2.2")).is(200, "numhost\n");
     assert_eq!(scene.a("pc"), ["192.0.2.1"]);
 }

@@ -11,76 +11,41 @@ const QUERY: &str = "hostname=pc.dyn.example&myip=192.0.2.1";
 fn only_get_and_post_update() {
     let scene = Scene::new();
     let path = format!("/update?{QUERY}");
-    let head = scene
-        .daemon
-        .get(&path)
-        .user("alice", PASSWORD)
-        .with(&["-I"])
-        .send()
-        .has_status(405);
-    assert!(
-        head.header("allow")
-            .is_some_and(|allow| allow.contains("GET")),
-        "{head}"
-    );
+    let head = scene.daemon.get(&path).user("alice", PASSWORD).with(&["-I"]).send().has_status(405);
+    assert!(head.header("allow").is_some_and(|allow| allow.contains("GET")), "{head}");
     for method in ["PUT", "DELETE", "PATCH", "OPTIONS"] {
-        let request = scene
-            .daemon
-            .get(&path)
-            .user("alice", PASSWORD)
-            .with(&["-X", method]);
+        let request = scene.daemon.get(&path).user("alice", PASSWORD).with(&["-X", method]);
         let reply = request.send().has_status(405);
         assert!(
-            reply
-                .header("allow")
-                .is_some_and(|allow| allow.contains("POST")),
+            reply.header("allow").is_some_and(|allow| allow.contains("POST")),
             "{method}: {reply}"
         );
     }
-    assert_eq!(
-        scene.a("pc"),
-        Vec::<String>::new(),
-        "no other method updates"
-    );
+    assert_eq!(scene.a("pc"), Vec::<String>::new(), "no other method updates");
 }
 
 #[test]
 fn a_form_works_like_a_query_and_the_query_wins() {
     let scene = Scene::new();
     let post = |path: &str, form: &str| {
-        scene
-            .daemon
-            .get(path)
-            .user("alice", PASSWORD)
-            .with(&["--data", form])
-            .send()
+        scene.daemon.get(path).user("alice", PASSWORD).with(&["--data", form]).send()
     };
     post("/update", QUERY).is(200, "good 192.0.2.1\n");
     post("/update?myip=192.0.2.2", QUERY).is(200, "good 192.0.2.2\n");
     let odd = scene.daemon.get("/update").user("alice", PASSWORD);
-    odd.with(&["--data", "{}"])
-        .header("Content-Type: application/json")
-        .send()
-        .has_status(415);
+    odd.with(&["--data", "{}"]).header("Content-Type: application/json").send().has_status(415);
 }
 
 #[test]
 fn paths_are_forgiving_about_slashes_and_nothing_else() {
     let scene = Scene::new();
     for path in ["/update/", "//update", "//update///"] {
-        let request = scene
-            .daemon
-            .get(&format!("{path}?{QUERY}"))
-            .with(&["--path-as-is"]);
+        let request = scene.daemon.get(&format!("{path}?{QUERY}")).with(&["--path-as-is"]);
         let reply = request.user("alice", PASSWORD).send();
         assert_eq!(reply.status, 200, "{path}: {reply}");
     }
     for path in ["/", "/nic/update", "/Update", "/update/x", "/updates"] {
-        let reply = scene
-            .daemon
-            .get(&format!("{path}?{QUERY}"))
-            .user("alice", PASSWORD)
-            .send();
+        let reply = scene.daemon.get(&format!("{path}?{QUERY}")).user("alice", PASSWORD).send();
         reply.has_status(404);
     }
 }
@@ -88,27 +53,16 @@ fn paths_are_forgiving_about_slashes_and_nothing_else() {
 #[test]
 fn configured_endpoints_replace_the_default_one() {
     let endpoint = |path: &str, hostnames: &[&str]| {
-        let names = hostnames
-            .iter()
-            .map(|name| toml::Value::from(*name))
-            .collect::<Vec<_>>();
+        let names = hostnames.iter().map(|name| toml::Value::from(*name)).collect::<Vec<_>>();
         let params = toml::Table::from_iter([("hostname".to_owned(), toml::Value::from(names))]);
         toml::Table::from_iter([
             ("path".to_owned(), toml::Value::from(path)),
             ("params".to_owned(), toml::Value::from(params)),
         ])
     };
-    let endpoints = vec![
-        endpoint("/nic/update", &["hostname"]),
-        endpoint("/duck", &["domains"]),
-    ];
+    let endpoints = vec![endpoint("/nic/update", &["hostname"]), endpoint("/duck", &["domains"])];
     let scene = Scene::with(|setup| setup.set_top("endpoints", endpoints));
-    scene
-        .daemon
-        .get("/update")
-        .user("alice", PASSWORD)
-        .send()
-        .has_status(404);
+    scene.daemon.get("/update").user("alice", PASSWORD).send().has_status(404);
     let ask = |path: &str| scene.daemon.get(path).user("alice", PASSWORD).send();
     ask(&format!("/nic/update?{QUERY}")).is(200, "good 192.0.2.1\n");
     ask("/duck?domains=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
@@ -123,13 +77,8 @@ fn a_client_of_http_1_0_is_answered_and_the_connection_closed() {
         format!("GET /update?{QUERY} HTTP/1.0\r\nAuthorization: Basic {credentials}\r\n\r\n");
     let start = std::time::Instant::now();
     let answer = raw(scene.daemon.address(), request.as_bytes()).expect("an answer");
-    assert!(
-        start.elapsed().as_secs() < 5,
-        "the connection was kept open"
-    );
-    Reply::parse(&answer)
-        .expect("a reply")
-        .is(200, "good 192.0.2.1\n");
+    assert!(start.elapsed().as_secs() < 5, "the connection was kept open");
+    Reply::parse(&answer).expect("a reply").is(200, "good 192.0.2.1\n");
 }
 
 #[test]
@@ -143,25 +92,16 @@ fn what_is_too_long_or_no_http_is_refused_and_hurts_nobody() {
         .send()
         .has_status(414);
     let headers = format!("X-Long: {}", "x".repeat(20 * 1024));
-    let reply = scene
-        .daemon
-        .get(&format!("/update?{QUERY}"))
-        .header(&headers)
-        .send();
+    let reply = scene.daemon.get(&format!("/update?{QUERY}")).header(&headers).send();
     assert_eq!(reply.status, 431, "{reply}");
-    let _ = raw(
-        scene.daemon.address(),
-        b"\x16\x03\x01\x02\x00nonsense\r\n\r\n",
-    );
+    let _ = raw(scene.daemon.address(), b"\x16\x03\x01\x02\x00nonsense\r\n\r\n");
     scene.update(QUERY).is(200, "good 192.0.2.1\n");
 }
 
 #[test]
 fn a_client_that_says_nothing_is_dropped_after_the_request_time_out() {
     let scene = Scene::with(|setup| {
-        setup
-            .set("daemon.request_timeout", 2)
-            .set("dns_service.dns_timeout", 1)
+        setup.set("daemon.request_timeout", 2).set("dns_service.dns_timeout", 1)
     });
     for start in ["", "GET /upd", "GET /update HTTP/1.1\r\nX-Half: "] {
         let end = raw(scene.daemon.address(), start.as_bytes());

@@ -16,34 +16,20 @@ fn the_sixth_good_request_in_a_minute_is_abuse() {
             .update(&format!("hostname=pc.dyn.example&myip=192.0.2.{i}"))
             .is(200, &format!("good 192.0.2.{i}\n"));
     }
-    let reply = scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.6")
-        .is(503, "abuse\n");
+    let reply = scene.update("hostname=pc.dyn.example&myip=192.0.2.6").is(503, "abuse\n");
     assert!((1..=60).contains(&reply.retry_after()), "{reply}");
-    let json = scene
-        .daemon
-        .get("/update?hostname=pc.dyn.example&myip=192.0.2.6");
-    let json = json
-        .user("alice", PASSWORD)
-        .accept_json()
-        .send()
-        .has_status(429);
+    let json = scene.daemon.get("/update?hostname=pc.dyn.example&myip=192.0.2.6");
+    let json = json.user("alice", PASSWORD).accept_json().send().has_status(429);
     assert_eq!(json.json(), serde_json::json!({"status": "abuse"}));
     assert!((1..=60).contains(&json.retry_after()), "{json}");
-    assert_eq!(
-        scene.a("pc"),
-        ["192.0.2.5"],
-        "a refused request changes nothing"
-    );
+    assert_eq!(scene.a("pc"), ["192.0.2.5"], "a refused request changes nothing");
 }
 
 #[test]
 fn the_fourth_wrong_password_is_abuse_and_so_is_the_right_one_then() {
     let scene = limited();
     let ask = |password: &str| {
-        let request = scene
-            .daemon
-            .get("/update?hostname=pc.dyn.example&myip=192.0.2.1");
+        let request = scene.daemon.get("/update?hostname=pc.dyn.example&myip=192.0.2.1");
         request.user("alice", password).send()
     };
     for wrong in ["one", "two", "two"] {
@@ -58,15 +44,9 @@ fn the_fourth_wrong_password_is_abuse_and_so_is_the_right_one_then() {
 fn requests_without_credentials_count_toward_no_limit() {
     let scene = limited();
     for _ in 0..8 {
-        scene
-            .daemon
-            .get("/update?hostname=pc.dyn.example")
-            .send()
-            .is(401, "badauth\n");
+        scene.daemon.get("/update?hostname=pc.dyn.example").send().is(401, "badauth\n");
     }
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
 }
 
 #[test]
@@ -96,21 +76,12 @@ fn parallel_guesses_are_no_more_than_the_limit_allows() {
             .map(|i| {
                 threads.spawn(move || {
                     let path = "/update?hostname=pc.dyn.example";
-                    quick_get(server, path, "alice", &format!("guess {i}"))
-                        .expect("a reply")
-                        .status
+                    quick_get(server, path, "alice", &format!("guess {i}")).expect("a reply").status
                 })
             })
             .collect();
-        guesses
-            .into_iter()
-            .map(|guess| guess.join().unwrap())
-            .collect()
+        guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
     });
     let count = |status| statuses.iter().filter(|s| **s == status).count();
-    assert_eq!(
-        (count(401), count(503)),
-        (3, 37),
-        "statuses of 40 guesses: {statuses:?}"
-    );
+    assert_eq!((count(401), count(503)), (3, 37), "statuses of 40 guesses: {statuses:?}");
 }

@@ -63,9 +63,7 @@ impl Scene {
     /// Adds further hosts of alice in the zone.
     #[track_caller]
     fn add_hosts(&self, labels: &[&str]) {
-        labels
-            .iter()
-            .for_each(|label| self.ctl().add_host("alice", label, ZONE, &[]));
+        labels.iter().for_each(|label| self.ctl().add_host("alice", label, ZONE, &[]));
     }
 
     /// An update by alice: `hostname=…&myip=…`.

@@ -14,15 +14,10 @@ fn impatient() -> Scene {
 fn a_record_that_a_dead_name_server_missed_appears_when_it_is_back() {
     let mut scene = impatient();
     scene.named.stop();
-    let reply = scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(503, "dnserr\n");
+    let reply = scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
     assert_eq!(reply.retry_after(), 30);
     let pending = scene.ctl().host("pc.dyn.example");
-    assert_eq!(
-        (pending.ipv4.as_deref(), pending.published),
-        (Some("192.0.2.1"), false)
-    );
+    assert_eq!((pending.ipv4.as_deref(), pending.published), (Some("192.0.2.1"), false));
 
     scene.named.start_again();
     eventually_equals(
@@ -31,40 +26,24 @@ fn a_record_that_a_dead_name_server_missed_appears_when_it_is_back() {
         &vec!["192.0.2.1".to_owned()],
         || scene.a("pc"),
     );
-    eventually_equals(
-        Duration::from_secs(5),
-        "the host to be published",
-        &true,
-        || scene.ctl().host("pc.dyn.example").published,
-    );
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "nochg 192.0.2.1\n");
+    eventually_equals(Duration::from_secs(5), "the host to be published", &true, || {
+        scene.ctl().host("pc.dyn.example").published
+    });
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
 }
 
 #[test]
 fn while_the_name_server_is_down_the_answer_comes_at_once_and_the_latest_address_wins() {
     let mut scene = Scene::new();
     scene.add_hosts(&["nas"]);
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.named.stop();
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.2")
-        .is(503, "dnserr\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(503, "dnserr\n");
     let start = Instant::now();
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.3")
-        .is(503, "dnserr\n");
-    scene
-        .update("hostname=nas.dyn.example&myip=192.0.2.4")
-        .is(503, "dnserr\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.3").is(503, "dnserr\n");
+    scene.update("hostname=nas.dyn.example&myip=192.0.2.4").is(503, "dnserr\n");
     let took = start.elapsed();
-    assert!(
-        took < Duration::from_secs(3),
-        "two updates while the zone is down took {took:?}"
-    );
+    assert!(took < Duration::from_secs(3), "two updates while the zone is down took {took:?}");
     scene.named.start_again();
     let wanted = (vec!["192.0.2.3".to_owned()], vec!["192.0.2.4".to_owned()]);
     eventually_equals(RECOVERY, "the latest addresses in DNS", &wanted, || {
@@ -75,16 +54,10 @@ fn while_the_name_server_is_down_the_answer_comes_at_once_and_the_latest_address
 #[test]
 fn going_back_to_the_acknowledged_address_while_dns_is_down_is_not_nochg() {
     let mut scene = impatient();
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.named.stop();
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.2")
-        .is(503, "dnserr\n");
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(503, "dnserr\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(503, "dnserr\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
     scene.named.start_again();
     eventually_equals(RECOVERY, "the host to be published", &true, || {
         scene.ctl().host("pc.dyn.example").published
@@ -95,17 +68,12 @@ fn going_back_to_the_acknowledged_address_while_dns_is_down_is_not_nochg() {
 #[test]
 fn a_zone_that_the_server_does_not_have_is_dnserr_and_hurts_no_other() {
     let scene = Scene::new();
-    scene
-        .ctl()
-        .add_host("alice", "pc", "elsewhere.example", &[]);
+    scene.ctl().add_host("alice", "pc", "elsewhere.example", &[]);
     scene
         .update("hostname=pc.elsewhere.example,pc.dyn.example&myip=192.0.2.1")
         .is(200, "dnserr\ngood 192.0.2.1\n");
     let said = scene.daemon.said();
-    assert!(
-        said.contains("NOTAUTH"),
-        "the log does not name the RCODE: {said}"
-    );
+    assert!(said.contains("NOTAUTH"), "the log does not name the RCODE: {said}");
 }
 
 #[test]
@@ -116,63 +84,37 @@ fn a_wrong_key_is_dnserr_and_nothing_it_says_is_believed() {
     let text =
         "key \"ddns-key\" { algorithm hmac-sha256; secret \"d3Jvbmcga2V5IHdyb25nIGtleQ==\"; };\n";
     write_private(&key, text);
-    let daemon = setup
-        .set("dns_service.ddns_default_key_file", key.to_str().unwrap())
-        .start();
+    let daemon = setup.set("dns_service.ddns_default_key_file", key.to_str().unwrap()).start();
     daemon.ctl().add_user("alice");
     daemon.ctl().add_host("alice", "pc", ZONE, &[]);
-    daemon
-        .update("alice", "hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(503, "dnserr\n");
+    daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
     assert_eq!(named.data("pc.dyn.example", "A"), Vec::<String>::new());
     let said = daemon.said();
-    assert!(
-        said.contains("NOTAUTH") || said.contains("BADSIG"),
-        "the log names no cause: {said}"
-    );
-    assert!(
-        !said.contains("d3Jvbmcga2V5"),
-        "the key is in the log: {said}"
-    );
+    assert!(said.contains("NOTAUTH") || said.contains("BADSIG"), "the log names no cause: {said}");
+    assert!(!said.contains("d3Jvbmcga2V5"), "the key is in the log: {said}");
 }
 
 #[test]
 fn without_a_key_updates_go_unsigned_and_a_server_that_wants_one_refuses() {
     let named = Named::start();
-    let daemon = Daemon::builder(&named)
-        .without("dns_service.ddns_default_key_file")
-        .start();
+    let daemon = Daemon::builder(&named).without("dns_service.ddns_default_key_file").start();
     daemon.ctl().add_user("alice");
     daemon.ctl().add_host("alice", "pc", ZONE, &[]);
-    daemon
-        .update("alice", "hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(503, "dnserr\n");
+    daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
     let said = daemon.said();
-    assert!(
-        said.contains("REFUSED"),
-        "the log does not name the RCODE: {said}"
-    );
+    assert!(said.contains("REFUSED"), "the log does not name the RCODE: {said}");
 }
 
 #[test]
 fn tcp_alone_serves_as_well() {
     let scene = Scene::with(|setup| setup.set("dns_service.dns_transport", "tcp"));
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     assert_eq!(scene.a("pc"), ["192.0.2.1"]);
     let Scene { daemon, mut named } = scene;
     named.stop();
     named.start_again();
-    eventually_equals(
-        RECOVERY,
-        "a closed connection to be opened again",
-        &200,
-        || {
-            daemon
-                .update("alice", "hostname=pc.dyn.example&myip=192.0.2.2")
-                .status
-        },
-    );
+    eventually_equals(RECOVERY, "a closed connection to be opened again", &200, || {
+        daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.2").status
+    });
     assert_eq!(named.data("pc.dyn.example", "A"), ["192.0.2.2"]);
 }

@@ -37,17 +37,8 @@ fn as_nobody(daemon: &Daemon, groups: &[&str]) -> Finished {
         set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
     }
     let mut command = Command::new(ddnsd_tests::process::program("setpriv"));
-    command
-        .args(["--reuid", NOBODY, "--regid", NOBODY])
-        .args(groups)
-        .arg(copy);
-    run(
-        command
-            .arg("--socket")
-            .arg(daemon.setup().socket())
-            .arg("status"),
-        "",
-    )
+    command.args(["--reuid", NOBODY, "--regid", NOBODY]).args(groups).arg(copy);
+    run(command.arg("--socket").arg(daemon.setup().socket()).arg("status"), "")
 }
 
 #[test]
@@ -66,21 +57,12 @@ fn a_process_outside_the_admin_group_is_refused_whatever_the_mode_says() {
         return;
     }
     let scene = Scene::new();
-    as_nobody(&scene.daemon, &["--clear-groups"])
-        .exits(77)
-        .one_sentence();
+    as_nobody(&scene.daemon, &["--clear-groups"]).exits(77).one_sentence();
     set_permissions(scene.daemon.setup().socket(), Permissions::from_mode(0o666)).unwrap();
-    as_nobody(&scene.daemon, &["--clear-groups"])
-        .exits(77)
-        .one_sentence();
+    as_nobody(&scene.daemon, &["--clear-groups"]).exits(77).one_sentence();
     let said = scene.daemon.said();
-    let logged = said
-        .lines()
-        .any(|line| line.contains(NOBODY) && line.contains("pid"));
-    assert!(
-        logged,
-        "no line with uid and pid of who was refused: {said}"
-    );
+    let logged = said.lines().any(|line| line.contains(NOBODY) && line.contains("pid"));
+    assert!(logged, "no line with uid and pid of who was refused: {said}");
     scene.ctl().run(&["status"]).ok();
 }
 
@@ -123,12 +105,8 @@ fn clients_that_send_rubbish_too_much_or_nothing_hurt_nobody() {
     let socket = scene.daemon.setup().socket();
     let connect = || {
         let stream = UnixStream::connect(&socket).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        stream
-            .set_write_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     };
     let silent = connect();
@@ -139,11 +117,7 @@ fn clients_that_send_rubbish_too_much_or_nothing_hurt_nobody() {
         let mut answer = Vec::new();
         let end = stream.read_to_end(&mut answer);
         let timed_out = end.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
-        assert!(
-            !timed_out,
-            "{} bytes of rubbish were not dropped",
-            rubbish.len()
-        );
+        assert!(!timed_out, "{} bytes of rubbish were not dropped", rubbish.len());
     }
     scene.ctl().run(&["status"]).ok();
     drop(silent);

@@ -13,68 +13,36 @@ use std::time::Duration;
 
 #[track_caller]
 fn sql(database: &Path, statement: &str) -> String {
-    run(
-        Command::new(program("sqlite3")).arg("-bail").arg(database),
-        statement,
-    )
-    .ok()
-    .stdout
+    run(Command::new(program("sqlite3")).arg("-bail").arg(database), statement).ok().stdout
 }
 
 #[test]
 fn version_and_help_need_no_configuration() {
     let nothing = ddnsd_tests::setup::Setup::empty();
-    nothing
-        .run_as_written(&["--version"])
-        .ok()
-        .says(&["ddnsd", env!("CARGO_PKG_VERSION")]);
-    nothing
-        .run_as_written(&["--help"])
-        .ok()
-        .says(&["--config", "--check-config", "--init-db"]);
-    nothing
-        .run_as_written(&["--no-such-option"])
-        .exits(2)
-        .says(&["--no-such-option"]);
+    nothing.run_as_written(&["--version"]).ok().says(&["ddnsd", env!("CARGO_PKG_VERSION")]);
+    nothing.run_as_written(&["--help"]).ok().says(&["--config", "--check-config", "--init-db"]);
+    nothing.run_as_written(&["--no-such-option"]).exits(2).says(&["--no-such-option"]);
 }
 
 #[test]
 fn sigterm_and_sigint_stop_gracefully_and_remove_the_socket() {
     let mut scene = Scene::new();
-    assert_eq!(
-        scene.daemon.terminate().code(),
-        Some(0),
-        "exit code after SIGTERM"
-    );
-    assert!(
-        !scene.daemon.setup().socket().exists(),
-        "the socket is still there"
-    );
+    assert_eq!(scene.daemon.terminate().code(), Some(0), "exit code after SIGTERM");
+    assert!(!scene.daemon.setup().socket().exists(), "the socket is still there");
     scene.daemon.start_again();
     kill(scene.daemon.pid(), Signal::SIGINT).unwrap();
-    assert_eq!(
-        scene.daemon.terminate().code(),
-        Some(0),
-        "exit code after SIGINT"
-    );
-    assert!(
-        !scene.daemon.setup().socket().exists(),
-        "the socket is still there"
-    );
+    assert_eq!(scene.daemon.terminate().code(), Some(0), "exit code after SIGINT");
+    assert!(!scene.daemon.setup().socket().exists(), "the socket is still there");
 }
 
 #[test]
 fn everything_is_there_again_after_a_restart() {
     let mut scene = Scene::new();
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     let before = scene.ctl().hosts();
     scene.daemon.restart();
     assert_eq!(scene.ctl().hosts(), before);
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.2")
-        .is(200, "good 192.0.2.2\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(200, "good 192.0.2.2\n");
 }
 
 #[test]
@@ -92,15 +60,8 @@ fn a_busy_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let setup = Daemon::builder(&named).set("daemon.port", i64::from(port));
-    setup
-        .run(&[])
-        .exits(1)
-        .says(&[&format!("127.0.0.1:{port}"), "in use"])
-        .one_sentence();
-    assert!(
-        !setup.socket().exists(),
-        "a start that failed left its socket behind"
-    );
+    setup.run(&[]).exits(1).says(&[&format!("127.0.0.1:{port}"), "in use"]).one_sentence();
+    assert!(!setup.socket().exists(), "a start that failed left its socket behind");
 }
 
 #[test]
@@ -108,14 +69,8 @@ fn a_database_owned_by_a_running_daemon_is_left_alone() {
     let scene = Scene::new();
     let database = scene.daemon.setup().database();
     let second = Daemon::builder(&scene.named).set("database.path", database.to_str().unwrap());
-    second
-        .run(&[])
-        .exits(1)
-        .says(&["ddnsd.sqlite", "another"])
-        .one_sentence();
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    second.run(&[]).exits(1).says(&["ddnsd.sqlite", "another"]).one_sentence();
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
 }
 
 #[test]
@@ -130,15 +85,8 @@ fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
     );
     let before = sql(&database, ".dump");
     let refused = scene.daemon.setup().run(&[]);
-    refused
-        .exits(1)
-        .says(&["ddnsd.sqlite", "newer"])
-        .one_sentence();
-    assert_eq!(
-        sql(&database, ".dump"),
-        before,
-        "the refused database was changed"
-    );
+    refused.exits(1).says(&["ddnsd.sqlite", "newer"]).one_sentence();
+    assert_eq!(sql(&database, ".dump"), before, "the refused database was changed");
 }
 
 #[test]
@@ -147,11 +95,7 @@ fn a_file_that_is_no_database_is_refused_and_left_as_it_is() {
     let setup = Daemon::builder(&named);
     let text = "dear diary, today I was not a database\n".repeat(50);
     std::fs::write(setup.database(), &text).unwrap();
-    setup
-        .run(&[])
-        .exits(1)
-        .says(&["ddnsd.sqlite"])
-        .one_sentence();
+    setup.run(&[]).exits(1).says(&["ddnsd.sqlite"]).one_sentence();
     assert_eq!(std::fs::read_to_string(setup.database()).unwrap(), text);
 }
 
@@ -160,11 +104,7 @@ fn a_regular_file_at_the_sockets_path_is_refused_and_left_as_it_is() {
     let named = Named::start();
     let setup = Daemon::builder(&named);
     std::fs::write(setup.socket(), "precious").unwrap();
-    setup
-        .run(&[])
-        .exits(1)
-        .says(&["admin.sock", "not a socket"])
-        .one_sentence();
+    setup.run(&[]).exits(1).says(&["admin.sock", "not a socket"]).one_sentence();
     assert_eq!(std::fs::read_to_string(setup.socket()).unwrap(), "precious");
 }
 
@@ -173,11 +113,7 @@ fn a_live_socket_of_another_daemon_is_not_taken_over() {
     let scene = Scene::new();
     let socket = scene.daemon.setup().socket();
     let second = Daemon::builder(&scene.named).set("admin.socket", socket.to_str().unwrap());
-    second
-        .run(&[])
-        .exits(1)
-        .says(&["admin.sock"])
-        .one_sentence();
+    second.run(&[]).exits(1).says(&["admin.sock"]).one_sentence();
     scene.ctl().run(&["status"]).ok();
 }
 
@@ -185,23 +121,15 @@ fn a_live_socket_of_another_daemon_is_not_taken_over() {
 fn a_socket_whose_folder_is_missing_is_refused_in_words() {
     let named = Named::start();
     let setup = Daemon::builder(&named).set("admin.socket", "/nonexistent-ddnsd/admin.sock");
-    setup
-        .run(&[])
-        .exits(1)
-        .says(&["/nonexistent-ddnsd"])
-        .one_sentence();
+    setup.run(&[]).exits(1).says(&["/nonexistent-ddnsd"]).one_sentence();
 }
 
 #[test]
 fn a_name_that_resolves_to_several_addresses_is_served_on_all_with_one_port() {
     let named = Named::start();
-    let daemon = Daemon::builder(&named)
-        .set("daemon.host", "0.0.0.0")
-        .start();
+    let daemon = Daemon::builder(&named).set("daemon.host", "0.0.0.0").start();
     let url = daemon.url().replace("0.0.0.0", "127.0.0.1");
-    ddnsd_tests::http::get(&format!("{url}/update"))
-        .send()
-        .is(401, "badauth\n");
+    ddnsd_tests::http::get(&format!("{url}/update")).send().is(401, "badauth\n");
 }
 
 #[test]

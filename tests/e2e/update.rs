@@ -9,66 +9,33 @@ use std::collections::BTreeSet;
 #[test]
 fn a_first_update_answers_good_and_dns_shows_it_with_the_hosts_ttl() {
     let scene = Scene::new();
-    scene
-        .ctl()
-        .add_host("alice", "nas", ZONE, &["--dns-ttl", "77"]);
+    scene.ctl().add_host("alice", "nas", ZONE, &["--dns-ttl", "77"]);
 
-    let reply = scene
-        .update("hostname=nas.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
-    assert_eq!(
-        reply.header("content-type"),
-        Some("text/plain; charset=utf-8")
-    );
-    assert_eq!(
-        scene.named.lookup("nas.dyn.example", "A"),
-        [(77, "192.0.2.1".to_owned())]
-    );
+    let reply = scene.update("hostname=nas.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert_eq!(reply.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(scene.named.lookup("nas.dyn.example", "A"), [(77, "192.0.2.1".to_owned())]);
 
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.2")
-        .is(200, "good 192.0.2.2\n");
-    assert_eq!(
-        scene.named.lookup("pc.dyn.example", "A"),
-        [(60, "192.0.2.2".to_owned())]
-    );
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(200, "good 192.0.2.2\n");
+    assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(60, "192.0.2.2".to_owned())]);
 }
 
 #[test]
 fn the_same_address_again_answers_nochg_and_tells_the_name_server_nothing() {
     let scene = Scene::new();
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     let messages = scene.named.update_messages();
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "nochg 192.0.2.1\n");
-    assert_eq!(
-        scene.named.update_messages(),
-        messages,
-        "messages to the name server"
-    );
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.7")
-        .is(200, "good 192.0.2.7\n");
-    assert_eq!(
-        scene.a("pc"),
-        ["192.0.2.7"],
-        "the new address replaces the old one"
-    );
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
+    assert_eq!(scene.named.update_messages(), messages, "messages to the name server");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.7").is(200, "good 192.0.2.7\n");
+    assert_eq!(scene.a("pc"), ["192.0.2.7"], "the new address replaces the old one");
 }
 
 #[test]
 fn a_known_address_is_nochg_after_a_restart_too() {
     let mut scene = Scene::new();
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.daemon.restart();
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "nochg 192.0.2.1\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
 }
 
 #[test]
@@ -77,22 +44,13 @@ fn both_families_change_in_one_request_and_each_alone() {
     scene
         .update("hostname=pc.dyn.example&myip=192.0.2.1,2001:db8::1")
         .is(200, "good 192.0.2.1 2001:db8::1\n");
-    assert_eq!(
-        (scene.a("pc"), scene.aaaa("pc")),
-        (one("192.0.2.1"), one("2001:db8::1"))
-    );
+    assert_eq!((scene.a("pc"), scene.aaaa("pc")), (one("192.0.2.1"), one("2001:db8::1")));
 
     scene
         .update("hostname=pc.dyn.example&myip=192.0.2.1&myip6=2001:db8::2")
         .is(200, "good 192.0.2.1 2001:db8::2\n");
-    scene
-        .update("hostname=pc.dyn.example&myip6=2001:db8::3")
-        .is(200, "good 2001:db8::3\n");
-    assert_eq!(
-        scene.a("pc"),
-        ["192.0.2.1"],
-        "a family that is not given stays as it is"
-    );
+    scene.update("hostname=pc.dyn.example&myip6=2001:db8::3").is(200, "good 2001:db8::3\n");
+    assert_eq!(scene.a("pc"), ["192.0.2.1"], "a family that is not given stays as it is");
     assert_eq!(scene.aaaa("pc"), ["2001:db8::3"]);
     scene
         .update("hostname=pc.dyn.example&myip=2001:db8::3,192.0.2.1")
@@ -102,68 +60,39 @@ fn both_families_change_in_one_request_and_each_alone() {
 #[test]
 fn without_an_address_the_clients_own_is_used() {
     let scene = Scene::new();
-    scene
-        .update("hostname=pc.dyn.example")
-        .is(200, "good 127.0.0.1\n");
+    scene.update("hostname=pc.dyn.example").is(200, "good 127.0.0.1\n");
     assert_eq!(scene.a("pc"), ["127.0.0.1"]);
-    scene
-        .update("hostname=pc.dyn.example&myip=&myip6=")
-        .is(200, "nochg 127.0.0.1\n");
+    scene.update("hostname=pc.dyn.example&myip=&myip6=").is(200, "nochg 127.0.0.1\n");
 }
 
 #[test]
 fn offline_takes_both_records_down_whatever_addresses_come_with_it() {
     let scene = Scene::new();
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1,2001:db8::1")
-        .has_status(200);
-    scene
-        .update("hostname=pc.dyn.example&offline=YES&myip=192.0.2.9")
-        .is(200, "good\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1,2001:db8::1").has_status(200);
+    scene.update("hostname=pc.dyn.example&offline=YES&myip=192.0.2.9").is(200, "good\n");
     assert_eq!((scene.a("pc"), scene.aaaa("pc")), (vec![], vec![]));
-    scene
-        .update("hostname=pc.dyn.example&offline=YES")
-        .is(200, "nochg\n");
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.update("hostname=pc.dyn.example&offline=YES").is(200, "nochg\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     assert_eq!(scene.a("pc"), ["192.0.2.1"]);
 }
 
 #[test]
 fn a_static_record_of_a_family_that_was_never_set_survives() {
     let scene = Scene::new();
-    scene
-        .named
-        .nsupdate("update add pc.dyn.example. 300 AAAA 2001:db8::53");
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
-    assert_eq!(
-        (scene.a("pc"), scene.aaaa("pc")),
-        (one("192.0.2.1"), one("2001:db8::53"))
-    );
+    scene.named.nsupdate("update add pc.dyn.example. 300 AAAA 2001:db8::53");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert_eq!((scene.a("pc"), scene.aaaa("pc")), (one("192.0.2.1"), one("2001:db8::53")));
 }
 
 #[test]
 fn a_cname_at_the_name_is_dnserr_and_logged_as_such() {
     let scene = Scene::new();
-    scene
-        .named
-        .nsupdate("update add pc.dyn.example. 300 CNAME www.example.");
-    let reply = scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(503, "dnserr\n");
+    scene.named.nsupdate("update add pc.dyn.example. 300 CNAME www.example.");
+    let reply = scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
     assert!(reply.retry_after() > 0);
-    assert_eq!(
-        scene.named.data("pc.dyn.example", "CNAME"),
-        ["www.example."]
-    );
+    assert_eq!(scene.named.data("pc.dyn.example", "CNAME"), ["www.example."]);
     let said = scene.daemon.said();
-    assert!(
-        said.contains("CNAME"),
-        "the log does not name the CNAME: {said}"
-    );
+    assert!(said.contains("CNAME"), "the log does not name the CNAME: {said}");
 }
 
 #[test]
@@ -176,9 +105,7 @@ fn two_hundred_concurrent_updates_of_a_zone_travel_in_far_fewer_messages() {
         }
     });
     // the password is known from here on: what follows waits for DNS and for nothing else
-    scene
-        .update("hostname=pc.dyn.example&myip=192.0.2.1")
-        .is(200, "good 192.0.2.1\n");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     let (messages, serial) = (scene.named.update_messages(), scene.named.serial(ZONE));
 
     std::thread::scope(|threads| {
@@ -194,18 +121,12 @@ fn two_hundred_concurrent_updates_of_a_zone_travel_in_far_fewer_messages() {
 
     let expected: BTreeSet<_> = (0..200).map(|i| format!("198.51.100.{i}")).collect();
     let records = scene.named.addresses(ZONE);
-    let shown: BTreeSet<_> = records
-        .iter()
-        .filter(|r| r.name.starts_with('h'))
-        .map(|r| r.data.clone())
-        .collect();
+    let shown: BTreeSet<_> =
+        records.iter().filter(|r| r.name.starts_with('h')).map(|r| r.data.clone()).collect();
     assert_eq!(shown, expected, "what dig shows after 200 times good");
     let messages = scene.named.update_messages() - messages;
     let steps = scene.named.serial(ZONE) - serial;
-    assert!(
-        messages <= 60 && steps <= 60,
-        "200 updates took {messages} messages, {steps} serials"
-    );
+    assert!(messages <= 60 && steps <= 60, "200 updates took {messages} messages, {steps} serials");
 }
 
 #[test]
@@ -216,10 +137,7 @@ fn other_zones_and_other_tsig_algorithms_are_served_too() {
     daemon.ctl().add_host("alice", "pc", ZONE, &[]);
     daemon.ctl().add_host("alice", "@", "other.example", &[]);
     daemon
-        .update(
-            "alice",
-            "hostname=pc.dyn.example,other.example&myip=192.0.2.1",
-        )
+        .update("alice", "hostname=pc.dyn.example,other.example&myip=192.0.2.1")
         .is(200, "good 192.0.2.1\ngood 192.0.2.1\n");
     assert_eq!(named.data("pc.dyn.example", "A"), ["192.0.2.1"]);
     assert_eq!(named.data("other.example", "A"), ["192.0.2.1"]);

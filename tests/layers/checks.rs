@@ -10,18 +10,12 @@ fn file(path: &str, text: &str) -> Source {
 
 #[test]
 fn an_import_that_the_table_does_not_allow_is_named_with_what_it_allows() {
-    let sources = [
-        file("dns/transport.rs", "use crate::http::reply;"),
-        file("http/mod.rs", ""),
-    ];
+    let sources = [file("dns/transport.rs", "use crate::http::reply;"), file("http/mod.rs", "")];
     assert_eq!(
         graph::violations(&sources, table::DDNSD),
         ["dns/transport.rs imports http; dns may import model, config, counters, clock"]
     );
-    let fine = [
-        file("dns/transport.rs", "use crate::config::Dns;"),
-        file("config/mod.rs", ""),
-    ];
+    let fine = [file("dns/transport.rs", "use crate::config::Dns;"), file("config/mod.rs", "")];
     assert_eq!(graph::violations(&fine, table::DDNSD), [""; 0]);
 }
 
@@ -35,23 +29,14 @@ fn a_module_that_the_table_does_not_know_is_named() {
 #[test]
 fn a_path_in_the_middle_of_code_is_an_import_too() {
     let sources = [
-        file(
-            "rules/limit.rs",
-            "fn f() -> u8 { let x = crate::db::open(); x }",
-        ),
+        file("rules/limit.rs", "fn f() -> u8 { let x = crate::db::open(); x }"),
         file("limits/mod.rs", "fn f(x: super::http::Reply) {}"),
         file("model/name.rs", "fn f(x: super::super::stories::X) {}"),
-        file(
-            "admin/mod.rs",
-            "use crate::{config::Admin, http::{self, reply::Reply}};",
-        ),
+        file("admin/mod.rs", "use crate::{config::Admin, http::{self, reply::Reply}};"),
         file("main.rs", "use ddnsd::db;"),
     ];
     let found = graph::violations(&sources, table::DDNSD);
-    let heads: Vec<_> = found
-        .iter()
-        .map(|line| line.split(';').next().unwrap())
-        .collect();
+    let heads: Vec<_> = found.iter().map(|line| line.split(';').next().unwrap()).collect();
     assert_eq!(
         heads,
         [
@@ -79,15 +64,9 @@ fn what_stands_in_comments_strings_and_tests_is_no_import() {
         use crate::http;
         fn after() {}
     "####;
-    assert_eq!(
-        graph::violations(&[file("dns/mod.rs", text)], table::DDNSD),
-        [""; 0]
-    );
+    assert_eq!(graph::violations(&[file("dns/mod.rs", text)], table::DDNSD), [""; 0]);
     let after = format!("{text} fn h() {{ crate::http::h() }}");
-    assert_eq!(
-        graph::violations(&[file("dns/mod.rs", &after)], table::DDNSD).len(),
-        1
-    );
+    assert_eq!(graph::violations(&[file("dns/mod.rs", &after)], table::DDNSD).len(), 1);
 }
 
 #[test]
@@ -95,10 +74,7 @@ fn super_inside_an_inline_module_is_the_file_itself() {
     let inline =
         "mod lite { use super::hosts; } mod maria { use super::super::http; } use super::dns;";
     let found = graph::violations(&[file("db/mod.rs", inline)], table::DDNSD);
-    let heads: Vec<_> = found
-        .iter()
-        .map(|line| line.split(';').next().unwrap())
-        .collect();
+    let heads: Vec<_> = found.iter().map(|line| line.split(';').next().unwrap()).collect();
     assert_eq!(heads, ["db/mod.rs imports dns", "db/mod.rs imports http"]);
 }
 
@@ -122,10 +98,7 @@ fn files_of_a_folder_that_import_each_other_are_found() {
     ];
     assert_eq!(
         mutual_files(&sources),
-        [
-            "dns/mod.rs and dns/queue.rs",
-            "dns/queue.rs and dns/tsig.rs"
-        ]
+        ["dns/mod.rs and dns/queue.rs", "dns/queue.rs and dns/tsig.rs"]
     );
 }
 
@@ -163,10 +136,7 @@ fn a_reading_of_the_clock_is_found() {
     ] {
         assert_eq!(clock_readings(&file("dns/x.rs", text)).len(), 1, "{text}");
     }
-    assert_eq!(
-        clock_readings(&file("dns/x.rs", "fn f(c: Clock) { c.now(); }")),
-        [""; 0]
-    );
+    assert_eq!(clock_readings(&file("dns/x.rs", "fn f(c: Clock) { c.now(); }")), [""; 0]);
 }
 
 #[test]
@@ -178,10 +148,7 @@ fn the_table_itself_has_no_way_back() {
                     .iter()
                     .find(|(name, _)| name == other)
                     .unwrap_or_else(|| panic!("{module} may import {other}, which is no module"));
-                assert!(
-                    !theirs.contains(module),
-                    "{module} and {other} may import each other"
-                );
+                assert!(!theirs.contains(module), "{module} and {other} may import each other");
             }
         }
     }
@@ -192,14 +159,7 @@ fn the_real_sources_are_read() {
     let sources = sources("ddnsd");
     let found = |path: &str| sources.iter().find(|source| source.path == path);
     let clock = found("clock.rs").expect("clock.rs");
-    assert!(
-        !clock_readings(clock).is_empty(),
-        "clock.rs reads the clock"
-    );
-    assert!(
-        imports_of(clock, &sources)
-            .iter()
-            .any(|import| import.module == "model")
-    );
+    assert!(!clock_readings(clock).is_empty(), "clock.rs reads the clock");
+    assert!(imports_of(clock, &sources).iter().any(|import| import.module == "model"));
     assert!(found("model/mod.rs").is_some());
 }

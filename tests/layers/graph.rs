@@ -62,14 +62,9 @@ pub fn imports_of(source: &Source, all: &[Source]) -> BTreeSet<Import> {
     let absolute = paths.iter().filter_map(|path| absolute(path, source));
     let imports = absolute.filter_map(|words| {
         let file = file_of(&words, all);
-        Some(Import {
-            module: words.into_iter().next()?,
-            file,
-        })
+        Some(Import { module: words.into_iter().next()?, file })
     });
-    imports
-        .filter(|import| import.file.as_ref() != Some(&source.path))
-        .collect()
+    imports.filter(|import| import.file.as_ref() != Some(&source.path)).collect()
 }
 
 /// The file that the longest beginning of a path names.
@@ -77,43 +72,29 @@ fn file_of(words: &[String], all: &[Source]) -> Option<String> {
     let named = |end: usize| {
         let stem = words.get(..end)?.join("/");
         let exists = |path: &String| all.iter().any(|source| source.path == *path);
-        [format!("{stem}.rs"), format!("{stem}/mod.rs")]
-            .into_iter()
-            .find(exists)
+        [format!("{stem}.rs"), format!("{stem}/mod.rs")].into_iter().find(exists)
     };
     (1..=words.len()).rev().find_map(named)
 }
 
 /// Each import that the table does not allow, and each module it does not know.
 pub fn violations(sources: &[Source], table: Table) -> Vec<String> {
-    sources
-        .iter()
-        .flat_map(|source| violations_of(source, sources, table))
-        .collect()
+    sources.iter().flat_map(|source| violations_of(source, sources, table)).collect()
 }
 
 fn violations_of(source: &Source, sources: &[Source], table: Table) -> Vec<String> {
     let module = module_of(&source.path);
     let Some((_, allowed)) = table.iter().find(|(name, _)| *name == module) else {
-        return vec![format!(
-            "{}: the layout has no module `{module}`",
-            source.path
-        )];
+        return vec![format!("{}: the layout has no module `{module}`", source.path)];
     };
-    let modules: BTreeSet<_> = imports_of(source, sources)
-        .into_iter()
-        .map(|import| import.module)
-        .collect();
+    let modules: BTreeSet<_> =
+        imports_of(source, sources).into_iter().map(|import| import.module).collect();
     let wrong = modules.into_iter().filter(|other| {
         // an item of the root itself, such as a constant in lib.rs, is no module
         let is_module = table.iter().any(|(name, _)| name == other);
         is_module && other != module && !allowed.contains(&other.as_str())
     });
-    let may = if allowed.is_empty() {
-        "nothing".to_owned()
-    } else {
-        allowed.join(", ")
-    };
+    let may = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") };
     wrong
         .map(|other| format!("{} imports {other}; {module} may import {may}", source.path))
         .collect()
@@ -123,29 +104,19 @@ fn violations_of(source: &Source, sources: &[Source], table: Table) -> Vec<Strin
 pub fn mutual_modules(sources: &[Source]) -> Vec<String> {
     let edges = sources.iter().flat_map(|source| {
         let from = module_of(&source.path).to_owned();
-        imports_of(source, sources)
-            .into_iter()
-            .map(move |import| (from.clone(), import.module))
+        imports_of(source, sources).into_iter().map(move |import| (from.clone(), import.module))
     });
     let pairs = mutual(&edges.filter(|(from, to)| from != to).collect());
-    pairs
-        .iter()
-        .map(|(one, other)| format!("{one} and {other} import each other"))
-        .collect()
+    pairs.iter().map(|(one, other)| format!("{one} and {other} import each other")).collect()
 }
 
 /// Files that import each other, inside a folder or across folders.
 pub fn mutual_files(sources: &[Source]) -> Vec<String> {
     let edges = sources.iter().flat_map(|source| {
-        let files = imports_of(source, sources)
-            .into_iter()
-            .filter_map(|import| import.file);
+        let files = imports_of(source, sources).into_iter().filter_map(|import| import.file);
         files.map(|file| (source.path.clone(), file))
     });
-    mutual(&edges.collect())
-        .iter()
-        .map(|(one, other)| format!("{one} and {other}"))
-        .collect()
+    mutual(&edges.collect()).iter().map(|(one, other)| format!("{one} and {other}")).collect()
 }
 
 fn mutual(edges: &BTreeSet<(String, String)>) -> Vec<(String, String)> {

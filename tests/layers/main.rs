@@ -27,31 +27,21 @@ const LOG_LEVEL: [&str; 2] = ["tracing", "Level"];
 const CLOCKS: [&str; 4] = ["SystemTime", "Instant", "Timestamp", "Zoned"];
 
 fn sources(crate_name: &str) -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(crate_name)
-        .join("src");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(crate_name).join("src");
     Source::read_all(&root)
 }
 
 /// Fails with all violations at once.
 #[track_caller]
 fn none(violations: &[String]) {
-    assert!(
-        violations.is_empty(),
-        "{} violations:\n{}",
-        violations.len(),
-        violations.join("\n")
-    );
+    assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
 }
 
 #[test]
 fn imports_go_one_way_as_the_table_allows() {
-    for (name, table) in [
-        ("ddnsd", table::DDNSD),
-        ("ddnsctl", table::DDNSCTL),
-        ("proto", table::PROTO),
-    ] {
+    for (name, table) in
+        [("ddnsd", table::DDNSD), ("ddnsctl", table::DDNSCTL), ("proto", table::PROTO)]
+    {
         let sources = sources(name);
         none(&graph::violations(&sources, table));
     }
@@ -76,11 +66,7 @@ fn no_file_is_longer_than_it_may_be() {
     let all = ["ddnsd", "ddnsctl", "proto"].into_iter().flat_map(sources);
     let long = all.filter(|source| source.product_lines() > LONGEST);
     let lines = |s: Source| {
-        format!(
-            "{} has {} product lines, at most {LONGEST}",
-            s.path,
-            s.product_lines()
-        )
+        format!("{} has {} product lines, at most {LONGEST}", s.path, s.product_lines())
     };
     none(&long.map(lines).collect::<Vec<_>>());
 }
@@ -93,13 +79,7 @@ fn what_decides_is_pure() {
             || source.path.starts_with("config/check")
     };
     let sources = sources("ddnsd");
-    none(
-        &sources
-            .iter()
-            .filter(|s| pure(s))
-            .flat_map(impurities)
-            .collect::<Vec<_>>(),
-    );
+    none(&sources.iter().filter(|s| pure(s)).flat_map(impurities).collect::<Vec<_>>());
 }
 
 #[test]
@@ -120,26 +100,17 @@ fn impurities(source: &Source) -> Vec<String> {
         .filter(|path| IMPURE.iter().any(|impure| path.starts_with_words(impure)));
     let named = named.map(|path| format!("{} names {path}, but is pure", source.path));
     let waits = source.tokens().iter().any(|token| token == "async");
-    named
-        .chain(waits.then(|| format!("{} has async code, but is pure", source.path)))
-        .collect()
+    named.chain(waits.then(|| format!("{} has async code, but is pure", source.path))).collect()
 }
 
 fn clock_readings(source: &Source) -> Vec<String> {
     let paths = source.paths();
-    let reads = paths
-        .iter()
-        .filter(|path| CLOCKS.iter().any(|clock| path.has_words(&[clock, "now"])));
-    let reads = reads.map(|path| {
-        format!(
-            "{} calls {path}; only clock.rs reads the clock",
-            source.path
-        )
-    });
+    let reads =
+        paths.iter().filter(|path| CLOCKS.iter().any(|clock| path.has_words(&[clock, "now"])));
+    let reads =
+        reads.map(|path| format!("{} calls {path}; only clock.rs reads the clock", source.path));
     let tokens = source.tokens();
-    let elapsed = tokens
-        .windows(3)
-        .any(|three| three == [".", "elapsed", "("]);
+    let elapsed = tokens.windows(3).any(|three| three == [".", "elapsed", "("]);
     let elapsed =
         elapsed.then(|| format!("{} calls elapsed(), which reads the clock", source.path));
     reads.chain(elapsed).collect()

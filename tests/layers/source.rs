@@ -60,11 +60,7 @@ impl Source {
     pub fn parse(path: &str, text: &str) -> Self {
         let product = without_tests(&without_comments(text));
         let tokens = tokens(&product);
-        Self {
-            path: path.to_owned(),
-            product,
-            tokens,
-        }
+        Self { path: path.to_owned(), product, tokens }
     }
 
     /// Words and signs; `::` is one token, a string is `"`.
@@ -74,18 +70,13 @@ impl Source {
 
     /// Lines that are neither blank nor comment nor test.
     pub fn product_lines(&self) -> usize {
-        self.product
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .count()
+        self.product.lines().filter(|line| !line.trim().is_empty()).count()
     }
 
     /// Names of the modules that this file declares: `mod tsig;` or `mod tsig { … }`.
     pub fn children(&self) -> Vec<&str> {
-        let declared = self
-            .tokens
-            .windows(3)
-            .filter(|t| t[0] == "mod" && [";", "{"].contains(&&*t[2]));
+        let declared =
+            self.tokens.windows(3).filter(|t| t[0] == "mod" && [";", "{"].contains(&&*t[2]));
         declared.map(|three| three[1].as_str()).collect()
     }
 
@@ -107,20 +98,18 @@ impl Source {
                     let mut leaves = Vec::new();
                     at = self.spread(at, &[], &mut leaves);
                     let inside: Vec<_> = inside.iter().map(|(name, _)| name.clone()).collect();
-                    found.extend(leaves.into_iter().map(|words| Path {
-                        words,
-                        inside: inside.clone(),
-                    }));
+                    found.extend(
+                        leaves.into_iter().map(|words| Path { words, inside: inside.clone() }),
+                    );
                     continue;
                 }
                 "use" if self.token(at + 1) == "{" => {
                     let mut leaves = Vec::new();
                     at = self.spread(at + 1, &[], &mut leaves);
                     let inside: Vec<_> = inside.iter().map(|(name, _)| name.clone()).collect();
-                    found.extend(leaves.into_iter().map(|words| Path {
-                        words,
-                        inside: inside.clone(),
-                    }));
+                    found.extend(
+                        leaves.into_iter().map(|words| Path { words, inside: inside.clone() }),
+                    );
                     continue;
                 }
                 _ => {}
@@ -195,11 +184,7 @@ fn without_comments(text: &str) -> String {
             continue;
         }
         let filler = if is_comment { ' ' } else { '"' };
-        out.extend(
-            chars[at..end]
-                .iter()
-                .map(|c| if *c == '\n' { '\n' } else { filler }),
-        );
+        out.extend(chars[at..end].iter().map(|c| if *c == '\n' { '\n' } else { filler }));
         at = end;
     }
     out
@@ -225,9 +210,7 @@ fn skipped(chars: &[char], at: usize) -> (usize, bool) {
 }
 
 fn find(chars: &[char], from: usize, is_end: impl Fn(usize) -> bool) -> usize {
-    (from..chars.len())
-        .find(|i| is_end(*i))
-        .unwrap_or(chars.len())
+    (from..chars.len()).find(|i| is_end(*i)).unwrap_or(chars.len())
 }
 
 fn end_of_block_comment(chars: &[char], at: usize) -> usize {

@@ -62,11 +62,9 @@ pub const DDNSD: Table = &[
             "counters",
         ],
     ),
-    ("serve", &["config", "counters"]),
-    (
-        "http",
-        &["model", "config", "rules", "stories", "serve", "clock"],
-    ),
+    // model: connections are counted by ClientKey, as limits are
+    ("serve", &["model", "config", "counters"]),
+    ("http", &["model", "config", "rules", "stories", "serve", "clock"]),
     ("admin", &["model", "config", "stories", "reload"]),
     ("observe", &["config", "stories", "serve", "clock"]),
     ("upkeep", &["config", "stories", "clock"]),
@@ -75,10 +73,7 @@ pub const DDNSD: Table = &[
 /// The control program: output is pure, commands stand above the client.
 pub const DDNSCTL: Table = &[
     ("main", &["args", "commands", "exit"]),
-    (
-        "commands",
-        &["args", "password", "client", "output", "exit"],
-    ),
+    ("commands", &["args", "password", "client", "output", "exit"]),
     ("password", &["args", "exit", "output"]),
     ("exit", &["client", "output"]),
     ("client", &[]),

@@ -18,9 +18,7 @@ pub struct Ctl {
 impl Ctl {
     /// A control program for the daemon on this socket.
     pub fn new(socket: &Path) -> Self {
-        Self {
-            socket: socket.to_owned(),
-        }
+        Self { socket: socket.to_owned() }
     }
 
     /// Runs a command.
@@ -35,10 +33,7 @@ impl Ctl {
         let mut command = Command::new(crate::setup::binary("ddnsctl"));
         // what the person who runs the tests has set must not decide
         command.env_remove("DDNSD_SOCKET").env_remove("NO_COLOR");
-        run(
-            command.arg("--socket").arg(&self.socket).args(arguments),
-            input,
-        )
+        run(command.arg("--socket").arg(&self.socket).args(arguments), input)
     }
 
     /// Runs a command that must succeed and print JSON.
@@ -77,9 +72,7 @@ impl Ctl {
     #[track_caller]
     pub fn hosts(&self) -> Vec<Host> {
         let list = self.json(&["hostname", "list"]);
-        let rows = list
-            .as_array()
-            .unwrap_or_else(|| panic!("no array: {list}"));
+        let rows = list.as_array().unwrap_or_else(|| panic!("no array: {list}"));
         let mut hosts: Vec<_> = rows.iter().map(Host::read).collect();
         hosts.sort_by(|one, other| one.fqdn.cmp(&other.fqdn));
         hosts
@@ -93,9 +86,7 @@ impl Ctl {
     pub fn host(&self, fqdn: &str) -> Host {
         let hosts = self.hosts();
         let found = hosts.iter().find(|host| host.fqdn == fqdn);
-        found
-            .unwrap_or_else(|| panic!("no {fqdn} in {hosts:?}"))
-            .clone()
+        found.unwrap_or_else(|| panic!("no {fqdn} in {hosts:?}")).clone()
     }
 }
 
@@ -126,9 +117,7 @@ impl Host {
             user: needed("user"),
             ipv4: text("ipv4"),
             ipv6: text("ipv6"),
-            dns_ttl: row["dns_ttl"]
-                .as_u64()
-                .unwrap_or_else(|| panic!("no `dns_ttl` in {row}")),
+            dns_ttl: row["dns_ttl"].as_u64().unwrap_or_else(|| panic!("no `dns_ttl` in {row}")),
             published: needed("state") != "pending",
         }
     }
@@ -136,9 +125,6 @@ impl Host {
     /// Its A record as DNS should answer it: as [`crate::named::Named::lookup`] does.
     pub fn a(&self) -> Vec<(u32, String)> {
         let ttl = u32::try_from(self.dns_ttl).unwrap();
-        self.ipv4
-            .iter()
-            .map(|address| (ttl, address.clone()))
-            .collect()
+        self.ipv4.iter().map(|address| (ttl, address.clone())).collect()
     }
 }

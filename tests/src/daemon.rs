@@ -40,12 +40,7 @@ impl Daemon {
     #[track_caller]
     pub fn start(setup: Setup) -> Self {
         let log = setup.file("log");
-        let mut daemon = Self {
-            setup,
-            process: None,
-            urls: Vec::new(),
-            log,
-        };
+        let mut daemon = Self { setup, process: None, urls: Vec::new(), log };
         daemon.start_again();
         daemon
     }
@@ -84,9 +79,7 @@ impl Daemon {
     /// An update at the default path, `hostname=…&myip=…`, by a user that [`Ctl::add_user`] added.
     #[track_caller]
     pub fn update(&self, user: &str, query: &str) -> Reply {
-        self.get(&format!("/update?{query}"))
-            .user(user, crate::ctl::PASSWORD)
-            .send()
+        self.get(&format!("/update?{query}")).user(user, crate::ctl::PASSWORD).send()
     }
 
     /// Its control program.
@@ -104,10 +97,7 @@ impl Daemon {
     /// # Panics
     /// When it does not run.
     pub fn kill9(&mut self) {
-        self.process
-            .take()
-            .expect("a running daemon")
-            .signal(Signal::SIGKILL);
+        self.process.take().expect("a running daemon").signal(Signal::SIGKILL);
     }
 
     /// Asks it to stop and waits for its end.
@@ -138,11 +128,7 @@ impl Daemon {
     #[track_caller]
     pub fn start_again(&mut self) {
         let before = self.said().len();
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .unwrap();
+        let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let child = self
             .setup
             .command()
@@ -154,10 +140,7 @@ impl Daemon {
         let mut process = Running(child);
         self.urls = eventually(START, "ddnsd to log that it is ready", || {
             if let Some(status) = process.ended() {
-                panic!(
-                    "ddnsd ended instead of getting ready: {status}\n{}",
-                    tail(&self.log, 40)
-                );
+                panic!("ddnsd ended instead of getting ready: {status}\n{}", tail(&self.log, 40));
             }
             let said = self.said();
             let said = &said[before..];
@@ -167,11 +150,7 @@ impl Daemon {
                 Err(format!("its log: {said}"))
             }
         });
-        assert!(
-            !self.urls.is_empty(),
-            "no line `listening on http://…`:\n{}",
-            self.said()
-        );
+        assert!(!self.urls.is_empty(), "no line `listening on http://…`:\n{}", self.said());
         self.process = Some(process);
     }
 }
@@ -180,10 +159,7 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.process = None;
         if std::thread::panicking() {
-            eprintln!(
-                "---- the end of ddnsd's log ----\n{}\n----",
-                tail(&self.log, 60)
-            );
+            eprintln!("---- the end of ddnsd's log ----\n{}\n----", tail(&self.log, 60));
         }
     }
 }
@@ -191,12 +167,7 @@ impl Drop for Daemon {
 /// The addresses in lines like `… listening on http://127.0.0.1:34567`.
 fn listening_on(said: &str) -> Vec<String> {
     said.lines()
-        .filter_map(|line| {
-            line.split_once("listening on ")?
-                .1
-                .split_ascii_whitespace()
-                .next()
-        })
+        .filter_map(|line| line.split_once("listening on ")?.1.split_ascii_whitespace().next())
         .filter(|url| url.starts_with("http://") || url.starts_with("https://"))
         .map(|url| url.trim_end_matches('/').to_owned())
         .collect()
@@ -204,8 +175,7 @@ fn listening_on(said: &str) -> Vec<String> {
 
 /// Whether a line says `ready`, and not `already`. It comes last, so that all before it is whole.
 fn says_ready(line: &str) -> bool {
-    line.split(|c: char| !c.is_alphanumeric())
-        .any(|word| word == "ready")
+    line.split(|c: char| !c.is_alphanumeric()).any(|word| word == "ready")
 }
 
 #[cfg(test)]
@@ -216,10 +186,7 @@ mod tests {
     fn the_addresses_are_read_from_the_log() {
         let log = "12:00 INFO listening on http://127.0.0.1:4711\nlistening on http://[::1]:4711/ x\n\
                    INFO admin socket listening on /run/x\nINFO ready\n";
-        assert_eq!(
-            listening_on(log),
-            ["http://127.0.0.1:4711", "http://[::1]:4711"]
-        );
+        assert_eq!(listening_on(log), ["http://127.0.0.1:4711", "http://[::1]:4711"]);
     }
 
     #[test]

@@ -40,11 +40,7 @@ where
 {
     eventually(within, what, || {
         let seen = look();
-        if seen == *expected {
-            Ok(())
-        } else {
-            Err(format!("{seen:?}, not {expected:?}"))
-        }
+        if seen == *expected { Ok(()) } else { Err(format!("{seen:?}, not {expected:?}")) }
     });
 }
 

@@ -17,10 +17,7 @@ pub struct Request {
 
 /// A request for this URL.
 pub fn get(url: &str) -> Request {
-    Request {
-        url: url.to_owned(),
-        arguments: Vec::new(),
-    }
+    Request { url: url.to_owned(), arguments: Vec::new() }
 }
 
 impl Request {
@@ -45,8 +42,7 @@ impl Request {
     /// Further arguments of `curl`.
     #[must_use]
     pub fn with(mut self, arguments: &[&str]) -> Self {
-        self.arguments
-            .extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         self
     }
 
@@ -58,16 +54,7 @@ impl Request {
     pub fn send(&self) -> Reply {
         let curl = run(
             Command::new(program("curl"))
-                .args([
-                    "-q",
-                    "-sS",
-                    "-g",
-                    "-i",
-                    "--max-time",
-                    "30",
-                    "--noproxy",
-                    "*",
-                ])
+                .args(["-q", "-sS", "-g", "-i", "--max-time", "30", "--noproxy", "*"])
                 .args(&self.arguments)
                 .arg(&self.url),
             "",
@@ -98,19 +85,12 @@ impl Reply {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        Some(Self {
-            status,
-            headers,
-            body: body.to_owned(),
-        })
+        Some(Self { status, headers, body: body.to_owned() })
     }
 
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self
-            .headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name));
+        let found = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -120,11 +100,7 @@ impl Reply {
     /// When they are not, with the whole reply.
     #[track_caller]
     pub fn is(self, status: u16, body: &str) -> Self {
-        assert_eq!(
-            (self.status, self.body.as_str()),
-            (status, body),
-            "reply, expected: {self}"
-        );
+        assert_eq!((self.status, self.body.as_str()), (status, body), "reply, expected: {self}");
         self.announced()
     }
 
@@ -141,18 +117,10 @@ impl Reply {
     /// Every reply carries Content-Length and is never chunked: old clients break on it.
     #[track_caller]
     fn announced(self) -> Self {
-        assert!(
-            self.header("transfer-encoding").is_none(),
-            "it is chunked: {self}"
-        );
-        let length = self
-            .header("content-length")
-            .and_then(|length| length.parse::<usize>().ok());
+        assert!(self.header("transfer-encoding").is_none(), "it is chunked: {self}");
+        let length = self.header("content-length").and_then(|length| length.parse::<usize>().ok());
         let length = length.unwrap_or_else(|| panic!("no Content-Length: {self}"));
-        assert!(
-            self.body.is_empty() || length == self.body.len(),
-            "wrong Content-Length: {self}"
-        );
+        assert!(self.body.is_empty() || length == self.body.len(), "wrong Content-Length: {self}");
         self
     }
 
@@ -162,9 +130,7 @@ impl Reply {
     /// When it is not there or no number.
     #[track_caller]
     pub fn retry_after(&self) -> u64 {
-        let value = self
-            .header("retry-after")
-            .and_then(|value| value.parse().ok());
+        let value = self.header("retry-after").and_then(|value| value.parse().ok());
         value.unwrap_or_else(|| panic!("no Retry-After in seconds: {self}"))
     }
 
@@ -181,9 +147,7 @@ impl Reply {
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "HTTP {}", self.status)?;
-        self.headers
-            .iter()
-            .try_for_each(|(name, value)| writeln!(f, "{name}: {value}"))?;
+        self.headers.iter().try_for_each(|(name, value)| writeln!(f, "{name}: {value}"))?;
         write!(f, "body: {:?}", self.body)
     }
 }
@@ -231,8 +195,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "wrong Content-Length")]
     fn a_wrong_length_is_noticed() {
-        let _ = Reply::parse("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nx\n")
-            .unwrap()
-            .is(200, "x\n");
+        let _ =
+            Reply::parse("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nx\n").unwrap().is(200, "x\n");
     }
 }

@@ -52,10 +52,7 @@ impl Named {
     /// When BIND is not installed or does not start.
     pub fn with(zones: &[&str], algorithm: &str) -> Self {
         let mut server = Self {
-            folder: tempfile::Builder::new()
-                .prefix("ddnsd-named-")
-                .tempdir()
-                .unwrap(),
+            folder: tempfile::Builder::new().prefix("ddnsd-named-").tempdir().unwrap(),
             zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
             algorithm: algorithm.to_owned(),
             port: 0,
@@ -113,19 +110,13 @@ impl Named {
     /// TTL and data of a name's records, sorted: `[(60, "192.0.2.1")]`.
     #[track_caller]
     pub fn lookup(&self, name: &str, kind: &str) -> Vec<(u32, String)> {
-        self.dig(name, kind)
-            .into_iter()
-            .map(|record| (record.ttl, record.data))
-            .collect()
+        self.dig(name, kind).into_iter().map(|record| (record.ttl, record.data)).collect()
     }
 
     /// Only the data of a name's records, sorted.
     #[track_caller]
     pub fn data(&self, name: &str, kind: &str) -> Vec<String> {
-        self.dig(name, kind)
-            .into_iter()
-            .map(|record| record.data)
-            .collect()
+        self.dig(name, kind).into_iter().map(|record| record.data).collect()
     }
 
     /// Every A and AAAA record of a zone except those it started with, sorted, by zone transfer.
@@ -147,9 +138,7 @@ impl Named {
     #[track_caller]
     pub fn serial(&self, zone: &str) -> u32 {
         let soa = self.data(zone, "SOA");
-        soa.first()
-            .and_then(|soa| soa.split(' ').nth(2)?.parse().ok())
-            .expect("a SOA record")
+        soa.first().and_then(|soa| soa.split(' ').nth(2)?.parse().ok()).expect("a SOA record")
     }
 
     /// How many UPDATE messages have arrived since the (last) start, changed or not.
@@ -160,9 +149,7 @@ impl Named {
     pub fn update_messages(&self) -> u64 {
         let url = format!("http://127.0.0.1:{}/json/v1/server", self.statistics_port);
         let statistics = crate::http::get(&url).send().json();
-        statistics["opcodes"]["UPDATE"]
-            .as_u64()
-            .expect("opcodes.UPDATE in named's statistics")
+        statistics["opcodes"]["UPDATE"].as_u64().expect("opcodes.UPDATE in named's statistics")
     }
 
     /// Changes a zone with `nsupdate` and the server's key, as an administrator would:
@@ -173,13 +160,7 @@ impl Named {
     #[track_caller]
     pub fn nsupdate(&self, lines: &str) {
         let input = format!("server 127.0.0.1 {}\n{lines}\nsend\n", self.port);
-        run(
-            Command::new(program("nsupdate"))
-                .arg("-k")
-                .arg(self.key_file()),
-            &input,
-        )
-        .ok();
+        run(Command::new(program("nsupdate")).arg("-k").arg(self.key_file()), &input).ok();
     }
 
     /// The end of its log, for failures.
@@ -192,10 +173,8 @@ impl Named {
     }
 
     fn lay_out(&self) {
-        let key = run(
-            Command::new(program("tsig-keygen")).args(["-a", &self.algorithm, "ddns-key"]),
-            "",
-        );
+        let key =
+            run(Command::new(program("tsig-keygen")).args(["-a", &self.algorithm, "ddns-key"]), "");
         write_private(&self.key_file(), &key.ok().stdout);
         for zone in &self.zones {
             let text = format!(
@@ -243,21 +222,12 @@ logging {{ channel f {{ file "{folder}/log"; severity info; print-time yes; }}; 
         self.process = Some(Running(child));
         let zone = self.zones.first().expect("a zone").clone();
         let up = eventually(Duration::from_secs(20), "named to answer or to end", || {
-            if self
-                .process
-                .as_mut()
-                .is_some_and(|process| process.ended().is_some())
-            {
+            if self.process.as_mut().is_some_and(|process| process.ended().is_some()) {
                 return Ok(false);
             }
-            self.ask(&["+tries=1", "+time=1", &zone, "SOA"])
-                .map(|_| true)
+            self.ask(&["+tries=1", "+time=1", &zone, "SOA"]).map(|_| true)
         });
-        if up {
-            Ok(())
-        } else {
-            Err(tail(&self.file("stderr"), 5) + &self.log_tail())
-        }
+        if up { Ok(()) } else { Err(tail(&self.file("stderr"), 5) + &self.log_tail()) }
     }
 
     /// Runs dig; an answer with an error code is an empty list, no answer is an error.
@@ -285,12 +255,7 @@ fn record(line: &str) -> Option<Record> {
     let ttl = words.next()?.parse().ok()?;
     let kind = words.nth(1)?.to_owned();
     let data = words.collect::<Vec<_>>().join(" ");
-    Some(Record {
-        name: name.trim_end_matches('.').to_owned(),
-        ttl,
-        kind,
-        data,
-    })
+    Some(Record { name: name.trim_end_matches('.').to_owned(), ttl, kind, data })
 }
 
 /// A port that is free for UDP and TCP. Below the range the kernel hands out by itself: a stopped
@@ -334,25 +299,16 @@ mod tests {
         let mut named = Named::start();
         let port = named.port();
         named.nsupdate("update add www.dyn.example. 77 A 192.0.2.9");
-        assert_eq!(
-            named.lookup("www.dyn.example", "A"),
-            [(77, "192.0.2.9".to_owned())]
-        );
+        assert_eq!(named.lookup("www.dyn.example", "A"), [(77, "192.0.2.9".to_owned())]);
         assert_eq!(named.lookup("www.dyn.example", "AAAA"), []);
         assert_eq!((named.serial(ZONE), named.update_messages()), (2, 1));
         named.stop();
-        assert!(
-            named.ask(&["+tries=1", "+time=1", ZONE, "SOA"]).is_err(),
-            "it is stopped"
-        );
+        assert!(named.ask(&["+tries=1", "+time=1", ZONE, "SOA"]).is_err(), "it is stopped");
         named.start_again();
         assert_eq!(named.port(), port);
         assert_eq!(named.data("www.dyn.example", "A"), ["192.0.2.9"]);
         let all = named.addresses(ZONE);
-        assert_eq!(
-            all.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(),
-            ["www.dyn.example"]
-        );
+        assert_eq!(all.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["www.dyn.example"]);
     }
 
     #[test]

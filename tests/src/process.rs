@@ -40,11 +40,7 @@ impl Finished {
     /// When it ended otherwise, with all it said.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
-        assert_eq!(
-            self.code,
-            Some(code),
-            "exit code (expected on the right) of {self}"
-        );
+        assert_eq!(self.code, Some(code), "exit code (expected on the right) of {self}");
         self
     }
 
@@ -72,10 +68,7 @@ impl Finished {
     pub fn says(self, parts: &[&str]) -> Self {
         let said = self.said().to_lowercase();
         for part in parts {
-            assert!(
-                said.contains(&part.to_lowercase()),
-                "{part:?} is not in what it said: {self}"
-            );
+            assert!(said.contains(&part.to_lowercase()), "{part:?} is not in what it said: {self}");
         }
         self
     }
@@ -86,11 +79,7 @@ impl Finished {
     /// When it is not.
     #[track_caller]
     pub fn one_sentence(self) -> Self {
-        let lines = self
-            .stderr
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .count();
+        let lines = self.stderr.lines().filter(|line| !line.trim().is_empty()).count();
         assert_eq!(lines, 1, "standard error must be one sentence: {self}");
         assert!(!self.stderr.contains("panicked"), "it panicked: {self}");
         self
@@ -99,16 +88,8 @@ impl Finished {
 
 impl fmt::Display for Finished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            command,
-            code,
-            stdout,
-            stderr,
-        } = self;
-        write!(
-            f,
-            "{command}\n  exit code: {code:?}\n  stdout: {stdout:?}\n  stderr: {stderr:?}"
-        )
+        let Self { command, code, stdout, stderr } = self;
+        write!(f, "{command}\n  exit code: {code:?}\n  stdout: {stdout:?}\n  stderr: {stderr:?}")
     }
 }
 
@@ -189,10 +170,7 @@ pub fn program(name: &str) -> PathBuf {
 
 fn line_of(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 fn scratch() -> File {
@@ -219,15 +197,9 @@ mod tests {
 
     #[test]
     fn a_program_gets_its_input_and_shows_output_and_code() {
-        let finished = run(
-            Command::new("sh").args(["-c", "cat; echo talk >&2; exit 3"]),
-            "data",
-        )
-        .exits(3);
-        assert_eq!(
-            (finished.stdout.as_str(), finished.stderr.as_str()),
-            ("data", "talk\n")
-        );
+        let finished =
+            run(Command::new("sh").args(["-c", "cat; echo talk >&2; exit 3"]), "data").exits(3);
+        assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("data", "talk\n"));
     }
 
     #[test]

@@ -30,10 +30,7 @@ impl Setup {
             .set("dns_service.dns_server", "127.0.0.1")
             .set("dns_service.dns_port", i64::from(named.port()))
             .set("dns_service.dns_timeout", 2)
-            .set(
-                "dns_service.ddns_default_key_file",
-                path_text(&named.key_file()),
-            )
+            .set("dns_service.ddns_default_key_file", path_text(&named.key_file()))
             .set("rate_limit.enabled", false)
             .with_database_and_socket()
     }
@@ -48,31 +45,20 @@ impl Setup {
             .permissions(std::fs::Permissions::from_mode(0o755))
             .tempdir()
             .unwrap();
-        Self {
-            folder,
-            settings: Table::new(),
-            wrapper: Vec::new(),
-        }
+        Self { folder, settings: Table::new(), wrapper: Vec::new() }
     }
 
     fn with_database_and_socket(self) -> Self {
         let (database, socket) = (path_text(&self.database()), path_text(&self.socket()));
-        self.set("database.path", database)
-            .set("admin.socket", socket)
+        self.set("database.path", database).set("admin.socket", socket)
     }
 
     /// Sets a key, `section.key`.
     #[must_use]
     pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         let (section, key) = key.split_once('.').expect("section.key");
-        let section = self
-            .settings
-            .entry(section)
-            .or_insert_with(|| Table::new().into());
-        section
-            .as_table_mut()
-            .expect("a section")
-            .insert(key.to_owned(), value.into());
+        let section = self.settings.entry(section).or_insert_with(|| Table::new().into());
+        section.as_table_mut().expect("a section").insert(key.to_owned(), value.into());
         self
     }
 
@@ -87,10 +73,7 @@ impl Setup {
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {
         let (section, key) = key.split_once('.').expect("section.key");
-        self.settings
-            .get_mut(section)
-            .and_then(Value::as_table_mut)
-            .map(|table| table.remove(key));
+        self.settings.get_mut(section).and_then(Value::as_table_mut).map(|table| table.remove(key));
         self
     }
 
@@ -169,25 +152,14 @@ impl Setup {
 pub fn binary(name: &str) -> PathBuf {
     // target/debug/deps/e2e-0123456789abcdef
     let test = std::env::current_exe().unwrap();
-    let path = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/debug")
-        .join(name);
-    assert!(
-        path.is_file(),
-        "{} is missing: run `cargo build --workspace` first",
-        path.display()
-    );
+    let path = test.parent().and_then(Path::parent).expect("target/debug").join(name);
+    assert!(path.is_file(), "{} is missing: run `cargo build --workspace` first", path.display());
     path
 }
 
 /// A file of the source tree, by its path from the top.
 pub fn source(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the workspace")
-        .join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join(path)
 }
 
 fn path_text(path: &Path) -> String {
@@ -200,19 +172,11 @@ mod tests {
 
     #[test]
     fn a_configuration_is_written_for_its_owner_only() {
-        let setup = Setup::empty()
-            .set("daemon.port", 1)
-            .set("daemon.host", "x")
-            .without("daemon.port");
+        let setup =
+            Setup::empty().set("daemon.port", 1).set("daemon.host", "x").without("daemon.port");
         setup.write();
-        assert_eq!(
-            std::fs::read_to_string(setup.config()).unwrap(),
-            "[daemon]\nhost = \"x\"\n"
-        );
-        let mode = std::fs::metadata(setup.config())
-            .unwrap()
-            .permissions()
-            .mode();
+        assert_eq!(std::fs::read_to_string(setup.config()).unwrap(), "[daemon]\nhost = \"x\"\n");
+        let mode = std::fs::metadata(setup.config()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

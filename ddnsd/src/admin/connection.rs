@@ -76,10 +76,7 @@ impl Unwelcome {
         match self {
             Unwelcome::Stranger(Peer { uid, pid, .. }) => {
                 let pid = pid.unwrap_or_default();
-                warn!(
-                    uid,
-                    pid, "admin socket: refused, neither root, own user nor admin group"
-                );
+                warn!(uid, pid, "admin socket: refused, neither root, own user nor admin group");
             }
             Unwelcome::OtherProtocol { .. } => {
                 info!("admin socket: {}", self.to_string().escape_debug());
@@ -92,28 +89,18 @@ impl Unwelcome {
 /// Tells the peer whether it may go on, and reads its preamble. The daemon speaks first, so that a
 /// stranger is told before anything is read from it.
 pub(super) async fn greet(stream: &mut UnixStream, policy: Policy) -> Result<Peer, Unwelcome> {
-    timeout(GREETING, judge(stream, policy))
-        .await
-        .unwrap_or(Err(Unwelcome::Silent))
+    timeout(GREETING, judge(stream, policy)).await.unwrap_or(Err(Unwelcome::Silent))
 }
 
 async fn judge(stream: &mut UnixStream, policy: Policy) -> Result<Peer, Unwelcome> {
     let peer = Peer::from(stream.peer_cred().map_err(Unwelcome::Nameless)?);
     if !peer::may_administer(policy, peer).await {
         // told so if it still listens; it is a stranger either way
-        let _ = Preamble::new(Status::Denied, peer.uid, VERSION)
-            .send(stream)
-            .await;
+        let _ = Preamble::new(Status::Denied, peer.uid, VERSION).send(stream).await;
         return Err(Unwelcome::Stranger(peer));
     }
-    Preamble::new(Status::Welcome, peer.uid, VERSION)
-        .send(stream)
-        .await?;
-    let Preamble {
-        protocol: theirs,
-        version,
-        ..
-    } = Preamble::receive(stream).await?;
+    Preamble::new(Status::Welcome, peer.uid, VERSION).send(stream).await?;
+    let Preamble { protocol: theirs, version, .. } = Preamble::receive(stream).await?;
     if theirs.major == PROTOCOL.major {
         Ok(peer)
     } else {
@@ -137,11 +124,7 @@ pub(super) async fn converse(
             Ok(request) => request,
             Err(error) => return debug!(uid = peer.uid, %error, "admin socket: connection dropped"),
         };
-        debug!(
-            uid = peer.uid,
-            call = request.get().message.name(),
-            "admin call"
-        );
+        debug!(uid = peer.uid, call = request.get().message.name(), "admin call");
         let answer = Arc::clone(&answer);
         calls.spawn(request.execute(tarpc::server::serve(move |ctx, call| answer(ctx, call))));
         while calls.try_join_next().is_some() {}

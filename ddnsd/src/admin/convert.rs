@@ -33,11 +33,7 @@ fn cut(mut text: String) -> String {
 
 /// The page size that a client gets.
 pub(super) fn limit(asked: u32) -> u32 {
-    if asked == 0 {
-        MAX_PAGE
-    } else {
-        asked.min(MAX_PAGE)
-    }
+    if asked == 0 { MAX_PAGE } else { asked.min(MAX_PAGE) }
 }
 
 /// A page of rows that were asked for with `limit`; a full one may have a next.
@@ -54,36 +50,14 @@ pub(super) fn page<T>(
 
 /// What a client asked to add.
 pub(super) fn new_host(host: AddHost) -> NewHost {
-    let AddHost {
-        user,
-        hostname: label,
-        zone,
-        dns_ttl,
-        expiry_ttl,
-    } = host;
-    NewHost {
-        user,
-        label,
-        zone,
-        dns_ttl,
-        expiry_ttl,
-    }
+    let AddHost { user, hostname: label, zone, dns_ttl, expiry_ttl } = host;
+    NewHost { user, label, zone, dns_ttl, expiry_ttl }
 }
 
 /// What a client asked to list.
 pub(super) fn host_filter(query: ListHosts) -> HostFilter {
-    let ListHosts {
-        user,
-        zone,
-        after,
-        limit: asked,
-    } = query;
-    HostFilter {
-        user,
-        zone,
-        after,
-        limit: limit(asked),
-    }
+    let ListHosts { user, zone, after, limit: asked } = query;
+    HostFilter { user, zone, after, limit: limit(asked) }
 }
 
 /// Why a story refused.
@@ -97,10 +71,7 @@ pub(super) fn refusal(refused: Refused) -> Refusal {
         Kind::Database => RefusalKind::Database,
         Kind::Busy => RefusalKind::Busy,
     };
-    Refusal {
-        kind,
-        message: refused.message,
-    }
+    Refusal { kind, message: refused.message }
 }
 
 /// A user.
@@ -156,20 +127,12 @@ fn state(details: &HostDetails) -> HostState {
 
 /// What a sweep did.
 pub(super) fn swept(swept: Swept) -> SweptView {
-    let failed = |(fqdn, reason)| Failed {
-        fqdn,
-        reason: cut(reason),
-    };
+    let failed = |(fqdn, reason)| Failed { fqdn, reason: cut(reason) };
     SweptView {
         expired_total: swept.expired.len() as u64,
         failed_total: swept.failed.len() as u64,
         expired: swept.expired.into_iter().take(MAX_EXPIRED).collect(),
-        failed: swept
-            .failed
-            .into_iter()
-            .take(MAX_FAILED)
-            .map(failed)
-            .collect(),
+        failed: swept.failed.into_iter().take(MAX_FAILED).map(failed).collect(),
     }
 }
 
@@ -188,12 +151,7 @@ pub(super) fn status(snapshot: Snapshot) -> StatusView {
         users: snapshot.users,
         hosts: snapshot.hosts,
         pending: snapshot.pending,
-        zones: snapshot
-            .zones
-            .into_iter()
-            .take(MAX_FAILED)
-            .map(zone)
-            .collect(),
+        zones: snapshot.zones.into_iter().take(MAX_FAILED).map(zone).collect(),
         queues: snapshot.queues.into_iter().map(named).collect(),
         counters: snapshot.counters.into_iter().map(named).collect(),
     }
@@ -212,10 +170,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::Arc;
 
-    const DEFAULTS: Defaults = Defaults {
-        dns_ttl: 60,
-        expiry_ttl: 3600,
-    };
+    const DEFAULTS: Defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
     fn details(change: impl FnOnce(&mut Host)) -> HostDetails {
@@ -234,17 +189,11 @@ mod tests {
         };
         change(&mut host);
         HostDetails {
-            seen: Seen {
-                v4: Some(Millis(7)),
-                v6: None,
-            },
+            seen: Seen { v4: Some(Millis(7)), v6: None },
             host: Arc::new(host),
             owner: UserName::parse("alice").unwrap(),
             created_at: Millis(1),
-            last_addresses: Addresses {
-                v4: Some(ADDRESS),
-                v6: None,
-            },
+            last_addresses: Addresses { v4: Some(ADDRESS), v6: None },
             attempts: 3,
             last_error: Some("x".repeat(1000)),
         }
@@ -256,10 +205,7 @@ mod tests {
         assert_eq!((view.dns_ttl, view.dns_ttl_is_default), (60, true));
         assert_eq!((view.expiry_ttl, view.expiry_ttl_is_default), (0, false));
         assert_eq!((view.ipv4, view.last_ipv4), (None, Some(ADDRESS)));
-        assert_eq!(
-            (view.ipv4_updated_at, view.ipv6_updated_at),
-            (Some(7), None)
-        );
+        assert_eq!((view.ipv4_updated_at, view.ipv6_updated_at), (Some(7), None));
         assert_eq!(view.last_error.unwrap().len(), MAX_TEXT);
     }
 
@@ -273,19 +219,10 @@ mod tests {
             host(&details, DEFAULTS).state
         };
         assert_eq!(state_of(Wanted::Untouched, None), HostState::NeverUpdated);
-        assert_eq!(
-            state_of(Wanted::Present(ADDRESS), None),
-            HostState::Published
-        );
-        assert_eq!(
-            state_of(Wanted::Present(ADDRESS), Some(Millis(9))),
-            HostState::Pending
-        );
+        assert_eq!(state_of(Wanted::Present(ADDRESS), None), HostState::Published);
+        assert_eq!(state_of(Wanted::Present(ADDRESS), Some(Millis(9))), HostState::Pending);
         assert_eq!(state_of(Wanted::Absent, None), HostState::Absent);
-        assert_eq!(
-            state_of(Wanted::Absent, Some(Millis(9))),
-            HostState::Pending
-        );
+        assert_eq!(state_of(Wanted::Absent, Some(Millis(9))), HostState::Pending);
     }
 
     #[test]
@@ -293,10 +230,7 @@ mod tests {
         let rows = || ["a", "b"].into_iter().map(str::to_owned);
         assert_eq!(page(rows(), 2, |row| row).next.as_deref(), Some("b"));
         assert_eq!(page(rows(), 3, |row| row).next, None);
-        assert_eq!(
-            (limit(0), limit(7), limit(u32::MAX)),
-            (MAX_PAGE, 7, MAX_PAGE)
-        );
+        assert_eq!((limit(0), limit(7), limit(u32::MAX)), (MAX_PAGE, 7, MAX_PAGE));
     }
 
     #[test]
@@ -312,12 +246,7 @@ mod tests {
             ..HostView::default()
         };
         let rows = vec![longest; MAX_PAGE as usize];
-        assert!(
-            serde_json::to_vec(&Page { rows, next: None })
-                .unwrap()
-                .len()
-                < MAX_FRAME
-        );
+        assert!(serde_json::to_vec(&Page { rows, next: None }).unwrap().len() < MAX_FRAME);
         let most = swept(Swept {
             expired: vec!["a".repeat(253); 100_000],
             failed: vec![("a".repeat(253), "\u{1}".repeat(9999)); 100_000],

@@ -49,10 +49,7 @@ pub async fn serve(bound: Bound, admin: Admin, stop: CancellationToken, tasks: T
 
 async fn accept(bound: &Bound, answer: Answer, stop: CancellationToken, tasks: TaskTracker) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    while let Some(next) = stop
-        .run_until_cancelled(next(bound.listener(), &places))
-        .await
-    {
+    while let Some(next) = stop.run_until_cancelled(next(bound.listener(), &places)).await {
         match next {
             Ok((stream, place)) => {
                 let visit = visit(stream, bound.policy(), Arc::clone(&answer), stop.clone());
@@ -63,8 +60,7 @@ async fn accept(bound: &Bound, answer: Answer, stop: CancellationToken, tasks: T
             }
             Err(error) => {
                 warn!(%error, "admin socket: cannot accept a connection, trying again");
-                stop.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE))
-                    .await;
+                stop.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
             }
         }
     }
@@ -74,20 +70,14 @@ async fn next(
     listener: &UnixListener,
     places: &Arc<Semaphore>,
 ) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
+    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, place))
 }
 
 /// One connection from beginning to end.
 async fn visit(mut stream: UnixStream, policy: Policy, answer: Answer, stop: CancellationToken) {
-    match stop
-        .run_until_cancelled(connection::greet(&mut stream, policy))
-        .await
-    {
+    match stop.run_until_cancelled(connection::greet(&mut stream, policy)).await {
         Some(Ok(peer)) => connection::converse(stream, peer, answer, stop).await,
         Some(Err(error)) => error.log(),
         None => {}

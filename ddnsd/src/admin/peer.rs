@@ -28,11 +28,7 @@ pub(super) struct Peer {
 
 impl From<UCred> for Peer {
     fn from(cred: UCred) -> Self {
-        Self {
-            uid: cred.uid(),
-            gid: cred.gid(),
-            pid: cred.pid(),
-        }
+        Self { uid: cred.uid(), gid: cred.gid(), pid: cred.pid() }
     }
 }
 
@@ -56,9 +52,7 @@ pub(super) async fn may_administer(policy: Policy, peer: Peer) -> bool {
 /// The groups that the kernel lists for the process, else those of the user in the user database.
 /// The kernel's own `SO_PEERGROUPS` has no safe call yet.
 fn supplementary_groups(peer: Peer) -> Vec<u32> {
-    groups_of_process(peer)
-        .or_else(|| groups_of_user(peer))
-        .unwrap_or_default()
+    groups_of_process(peer).or_else(|| groups_of_user(peer)).unwrap_or_default()
 }
 
 fn groups_of_process(peer: Peer) -> Option<Vec<u32>> {
@@ -76,17 +70,11 @@ fn groups_of_process(peer: Peer) -> Option<Vec<u32>> {
 fn groups_in_status(status: &str, uid: u32) -> Option<Vec<u32>> {
     let numbers = |key: &str| -> Option<Vec<u32>> {
         let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-        line.split_whitespace()
-            .map(|number| number.parse().ok())
-            .collect()
+        line.split_whitespace().map(|number| number.parse().ok()).collect()
     };
     let uids = numbers("Uid:")?;
     let only_this_user = uids.len() == 4 && uids.iter().all(|other| *other == uid);
-    if only_this_user {
-        numbers("Groups:")
-    } else {
-        None
-    }
+    if only_this_user { numbers("Groups:") } else { None }
 }
 
 fn groups_of_user(peer: Peer) -> Option<Vec<u32>> {
@@ -100,17 +88,10 @@ fn groups_of_user(peer: Peer) -> Option<Vec<u32>> {
 mod tests {
     use super::*;
 
-    const POLICY: Policy = Policy {
-        own_uid: 990,
-        group: 980,
-    };
+    const POLICY: Policy = Policy { own_uid: 990, group: 980 };
 
     fn peer(uid: u32, gid: u32) -> Peer {
-        Peer {
-            uid,
-            gid,
-            pid: None,
-        }
+        Peer { uid, gid, pid: None }
     }
 
     #[test]
@@ -153,11 +134,8 @@ mod tests {
             pid: i32::try_from(std::process::id()).ok(),
         };
         let mut found = groups_of_process(myself).unwrap();
-        let mut expected: Vec<u32> = nix::unistd::getgroups()
-            .unwrap()
-            .into_iter()
-            .map(Gid::as_raw)
-            .collect();
+        let mut expected: Vec<u32> =
+            nix::unistd::getgroups().unwrap().into_iter().map(Gid::as_raw).collect();
         found.sort_unstable();
         expected.sort_unstable();
         assert_eq!(found, expected);

@@ -28,10 +28,7 @@ pub(super) struct Service {
 impl Service {
     /// Calls `admin`'s stories in `tasks`.
     pub(super) fn new(admin: Admin, tasks: TaskTracker) -> Self {
-        Self {
-            admin: Arc::new(admin),
-            tasks,
-        }
+        Self { admin: Arc::new(admin), tasks }
     }
 
     /// This service as connections call it.
@@ -58,10 +55,7 @@ async fn to_the_end<T: Send + 'static>(
         Err(failure) => {
             error!(%failure, "an administrator's request made the daemon panic");
             let message = "the daemon failed at it (its log says more)".to_owned();
-            Err(Refusal {
-                kind: RefusalKind::Internal,
-                message,
-            })
+            Err(Refusal { kind: RefusalKind::Internal, message })
         }
     }
 }
@@ -89,18 +83,14 @@ impl Administration for Service {
 
     async fn host_add(self, _: Context, host: AddHost) -> Result<Done, Refusal> {
         let new = convert::new_host(host);
-        self.run(|admin| async move { admin.hosts.add(new).await })
-            .await
-            .map(|()| Done {})
+        self.run(|admin| async move { admin.hosts.add(new).await }).await.map(|()| Done {})
     }
 
     async fn host_list(self, _: Context, query: ListHosts) -> Result<Page<HostView>, Refusal> {
         let defaults = self.admin.hosts.defaults();
         let filter = convert::host_filter(query);
         let limit = filter.limit;
-        let hosts = self
-            .run(|admin| async move { admin.hosts.list(filter).await })
-            .await?;
+        let hosts = self.run(|admin| async move { admin.hosts.list(filter).await }).await?;
         let views = hosts.iter().map(|host| convert::host(host, defaults));
         Ok(convert::page(views, limit, |host| &host.fqdn))
     }
@@ -113,22 +103,14 @@ impl Administration for Service {
     }
 
     async fn host_delete(self, _: Context, host: DeleteHost) -> Result<Deleted, Refusal> {
-        let DeleteHost {
-            hostname,
-            zone,
-            force,
-        } = host;
+        let DeleteHost { hostname, zone, force } = host;
         self.run(move |admin| async move { admin.hosts.delete(&hostname, &zone, force).await })
             .await
-            .map(|deleted| Deleted {
-                left_in_dns: deleted.left_in_dns,
-            })
+            .map(|deleted| Deleted { left_in_dns: deleted.left_in_dns })
     }
 
     async fn cleanup(self, _: Context) -> Result<SweptView, Refusal> {
-        self.run(|admin| async move { admin.expire.sweep().await })
-            .await
-            .map(convert::swept)
+        self.run(|admin| async move { admin.expire.sweep().await }).await.map(convert::swept)
     }
 
     async fn status(self, _: Context) -> Result<StatusView, Refusal> {

@@ -30,6 +30,12 @@ pub enum SocketError {
         /// The folder.
         folder: PathBuf,
     },
+    /// Its path does not fit a socket address.
+    #[error(
+        "cannot make the admin socket {}: a socket's path has 107 bytes at most (set a shorter `admin.socket`)",
+        .0.display()
+    )]
+    TooLong(PathBuf),
     /// Something else has that name.
     #[error(
         "cannot make the admin socket {}: what is there is not a socket (move it away, or set `admin.socket` elsewhere)",
@@ -89,6 +95,8 @@ impl Bound {
 /// One of [`SocketError`], with nothing changed.
 pub fn bind(config: &Admin) -> Result<Bound, SocketError> {
     let path = config.socket.as_path();
+    // bind() below takes a shorter path than the final one, so nothing else would notice
+    UnixAddr::new(path).map_err(|_| SocketError::TooLong(path.to_owned()))?;
     let group = admin_group(config.group.as_deref())?;
     let folder = Folder::lock(path)?;
     refuse_if_taken(path)?;
@@ -99,30 +107,17 @@ pub fn bind(config: &Admin) -> Result<Bound, SocketError> {
         .map_err(|error| failed("set the group of", &fresh)(error.into()))?;
     fs::set_permissions(&fresh, Permissions::from_mode(config.mode & 0o777))
         .map_err(failed("set the mode of", &fresh))?;
-    listener
-        .set_nonblocking(true)
-        .map_err(failed("listen on", path))?;
+    listener.set_nonblocking(true).map_err(failed("listen on", path))?;
     let listener = UnixListener::from_std(listener).map_err(failed("listen on", path))?;
     let file = SocketFile::identify(&fresh, path)?;
     fs::rename(&fresh, path).map_err(failed("make the admin socket", path))?;
-    let policy = Policy {
-        own_uid: geteuid().as_raw(),
-        group: group.as_raw(),
-    };
-    Ok(Bound {
-        listener,
-        policy,
-        _file: file,
-    })
+    let policy = Policy { own_uid: geteuid().as_raw(), group: group.as_raw() };
+    Ok(Bound { listener, policy, _file: file })
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SocketError {
     let path = path.to_owned();
-    move |source| SocketError::System {
-        doing,
-        path,
-        source,
-    }
+    move |source| SocketError::System { doing, path, source }
 }
 
 //----- The group -----
@@ -133,15 +128,9 @@ fn admin_group(name: Option<&str>) -> Result<Gid, SocketError> {
         return Ok(getegid());
     };
     let group = Group::from_name(name).ok().flatten();
-    let gid = group
-        .ok_or_else(|| SocketError::NoGroup(name.to_owned()))?
-        .gid;
+    let gid = group.ok_or_else(|| SocketError::NoGroup(name.to_owned()))?.gid;
     let own = getegid() == gid || getgroups().is_ok_and(|groups| groups.contains(&gid));
-    if own {
-        Ok(gid)
-    } else {
-        Err(SocketError::ForeignGroup(name.to_owned()))
-    }
+    if own { Ok(gid) } else { Err(SocketError::ForeignGroup(name.to_owned())) }
 }
 
 //----- What is at the path -----
@@ -160,9 +149,7 @@ fn refuse_if_taken(path: &Path) -> Result<(), SocketError> {
         Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(()),
         // EAGAIN: somebody listens, with a full backlog
         Ok(()) | Err(Errno::EAGAIN) => Err(SocketError::Live(path.to_owned())),
-        Err(error) => Err(failed("tell whether anybody listens on", path)(
-            error.into(),
-        )),
+        Err(error) => Err(failed("tell whether anybody listens on", path)(error.into())),
     }
 }
 
@@ -184,17 +171,12 @@ struct Folder {
 impl Folder {
     /// Waits up to a second: the others hold the lock for as long as a bind takes.
     fn lock(socket: &Path) -> Result<Self, SocketError> {
-        let parent = socket
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = socket.parent().filter(|parent| !parent.as_os_str().is_empty());
         let path = parent.unwrap_or(Path::new(".")).to_owned();
         let lock = match File::open(&path) {
             Ok(folder) => folder,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(SocketError::NoFolder {
-                    socket: socket.to_owned(),
-                    folder: path,
-                });
+                return Err(SocketError::NoFolder { socket: socket.to_owned(), folder: path });
             }
             Err(error) => return Err(failed("open the admin socket's folder", &path)(error)),
         };
@@ -247,10 +229,7 @@ impl SocketFile {
     /// Reads the identity where the file is now; `path` is where it will be.
     fn identify(now_at: &Path, path: &Path) -> Result<Self, SocketError> {
         let found = fs::symlink_metadata(now_at).map_err(failed("look at", now_at))?;
-        Ok(Self {
-            path: path.to_owned(),
-            identity: (found.dev(), found.ino()),
-        })
+        Ok(Self { path: path.to_owned(), identity: (found.dev(), found.ino()) })
     }
 }
 
@@ -269,18 +248,12 @@ mod tests {
     use std::os::unix::net::UnixStream as StdStream;
 
     fn config(socket: PathBuf) -> Admin {
-        Admin {
-            socket,
-            mode: 0o660,
-            group: None,
-        }
+        Admin { socket, mode: 0o660, group: None }
     }
 
     fn names_in(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
-        entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     #[tokio::test]
@@ -362,6 +335,14 @@ mod tests {
         assert!(
             matches!(bind(&config), Err(SocketError::NoGroup(name)) if name == "no-such-group")
         );
+        assert_eq!(names_in(dir.path()), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_path_that_nobody_could_connect_to_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = bind(&config(dir.path().join("x".repeat(108))));
+        assert!(matches!(refused, Err(SocketError::TooLong(_))));
         assert_eq!(names_in(dir.path()), [""; 0]);
     }
 

@@ -30,23 +30,14 @@ impl Daemon {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("admin.sock");
-        let config = crate::config::Admin {
-            socket,
-            mode: 0o600,
-            group: None,
-        };
+        let config = crate::config::Admin { socket, mode: 0o600, group: None };
         let bound = socket::bind(&config).unwrap();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (stop_too, tasks_too) = (stop.clone(), tasks.clone());
         let answer: Answer = Arc::new(move |_, ask| answer(ask));
         let accepting =
             tokio::spawn(async move { accept(&bound, answer, stop_too, tasks_too).await });
-        Self {
-            folder,
-            stop,
-            tasks,
-            accepting,
-        }
+        Self { folder, stop, tasks, accepting }
     }
 
     /// Answers `status` with a version.
@@ -55,23 +46,15 @@ impl Daemon {
     }
 
     async fn connect(&self) -> UnixStream {
-        UnixStream::connect(self.folder.path().join("admin.sock"))
-            .await
-            .unwrap()
+        UnixStream::connect(self.folder.path().join("admin.sock")).await.unwrap()
     }
 
     /// A connection whose preambles are through.
     async fn greeted(&self) -> UnixStream {
         let mut stream = self.connect().await;
-        let hello = timeout(SOON, Preamble::receive(&mut stream))
-            .await
-            .unwrap()
-            .unwrap();
+        let hello = timeout(SOON, Preamble::receive(&mut stream)).await.unwrap().unwrap();
         assert_eq!(hello.status, Welcome::Welcome);
-        Preamble::new(Welcome::Welcome, 0, "test")
-            .send(&mut stream)
-            .await
-            .unwrap();
+        Preamble::new(Welcome::Welcome, 0, "test").send(&mut stream).await.unwrap();
         stream
     }
 
@@ -80,31 +63,20 @@ impl Daemon {
     }
 
     async fn assert_alive(&self) {
-        let status = self
-            .client()
-            .await
-            .status(context::current())
-            .await
-            .unwrap()
-            .unwrap();
+        let status = self.client().await.status(context::current()).await.unwrap().unwrap();
         assert_eq!(status.version, "1.2.3");
     }
 }
 
 fn version(version: &str) -> Say {
-    Say::Status(Ok(StatusView {
-        version: version.into(),
-        ..StatusView::default()
-    }))
+    Say::Status(Ok(StatusView { version: version.into(), ..StatusView::default() }))
 }
 
 /// Reads until the daemon hangs up.
 async fn read_to_the_end(stream: &mut UnixStream) {
     let mut rest = Vec::new();
     // a reset is an end too
-    let _ = timeout(SOON, stream.read_to_end(&mut rest))
-        .await
-        .expect("the daemon hangs up");
+    let _ = timeout(SOON, stream.read_to_end(&mut rest)).await.expect("the daemon hangs up");
 }
 
 #[tokio::test]
@@ -140,10 +112,7 @@ async fn a_deadline_beyond_reason_ends_its_own_connection_only() {
         json["Request"]["context"]["deadline"]["secs"] = seconds.into();
         let json = serde_json::to_vec(&json).unwrap();
         let mut stream = daemon.greeted().await;
-        stream
-            .write_u32(u32::try_from(json.len()).unwrap())
-            .await
-            .unwrap();
+        stream.write_u32(u32::try_from(json.len()).unwrap()).await.unwrap();
         stream.write_all(&json).await.unwrap();
         read_to_the_end(&mut stream).await;
     }
@@ -154,10 +123,7 @@ async fn a_deadline_beyond_reason_ends_its_own_connection_only() {
 async fn another_major_version_is_told_ours_and_dropped() {
     let daemon = Daemon::simple();
     let mut stream = daemon.connect().await;
-    assert_eq!(
-        Preamble::receive(&mut stream).await.unwrap().protocol,
-        PROTOCOL
-    );
+    assert_eq!(Preamble::receive(&mut stream).await.unwrap().protocol, PROTOCOL);
     let mut later = Preamble::new(Welcome::Welcome, 0, "9.0.0");
     later.protocol.major += 1;
     later.send(&mut stream).await.unwrap();
@@ -175,10 +141,7 @@ async fn more_connections_than_places_wait_for_one() {
     let early = timeout(Duration::from_millis(50), Preamble::receive(&mut next)).await;
     assert!(early.is_err(), "all places are taken");
     places.pop();
-    timeout(SOON, Preamble::receive(&mut next))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(SOON, Preamble::receive(&mut next)).await.unwrap().unwrap();
 }
 
 #[tokio::test]

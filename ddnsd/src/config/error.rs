@@ -49,10 +49,7 @@ impl ConfigError {
     /// Puts the problems of `file` in the order of its lines.
     pub(super) fn new(file: &Path, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.place.line);
-        Self {
-            file: file.to_owned(),
-            problems,
-        }
+        Self { file: file.to_owned(), problems }
     }
 
     /// The problems, one at least, by line.
@@ -65,11 +62,7 @@ impl std::error::Error for ConfigError {}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<_> = self
-            .problems
-            .iter()
-            .map(|each| each.in_file(&self.file))
-            .collect();
+        let lines: Vec<_> = self.problems.iter().map(|each| each.in_file(&self.file)).collect();
         f.write_str(&lines.join("\n"))
     }
 }
@@ -81,20 +74,11 @@ mod tests {
     #[test]
     fn problems_print_one_a_line_in_the_order_of_the_file() {
         let at = |line, column, key: &str, what: &str| Problem {
-            place: Place {
-                line,
-                column,
-                key: key.to_owned(),
-            },
+            place: Place { line, column, key: key.to_owned() },
             what: what.to_owned(),
         };
         let problems = vec![
-            at(
-                Some(14),
-                None,
-                "dns_service.dns_timeout",
-                "must be at least 1, got 0",
-            ),
+            at(Some(14), None, "dns_service.dns_timeout", "must be at least 1, got 0"),
             at(Some(2), None, "daemon.host", "must not be empty"),
             at(Some(14), Some(7), "", "not valid TOML"),
             at(None, None, "", "cannot be read"),

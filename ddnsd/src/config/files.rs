@@ -35,10 +35,7 @@ impl Content {
             others if others & 0o2 != 0 => "writable",
             _ => "executable",
         };
-        Err(format!(
-            "is {can} by everyone; chmod 640 {}",
-            path.display()
-        ))
+        Err(format!("is {can} by everyone; chmod 640 {}", path.display()))
     }
 }
 
@@ -50,10 +47,7 @@ pub(super) fn read(path: &Path, most: u64, privacy: Privacy) -> Result<Content, 
     let failed = |error| format!("cannot be read: {error}");
     // without O_NONBLOCK a FIFO would be waited for
     let mut options = OpenOptions::new();
-    let opened = options
-        .read(true)
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(path);
+    let opened = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
     let opened = opened.map_err(failed)?;
     let metadata = opened.metadata().map_err(failed)?;
     if !metadata.is_file() {
@@ -61,10 +55,7 @@ pub(super) fn read(path: &Path, most: u64, privacy: Privacy) -> Result<Content, 
     }
     let bytes = read_at_most(opened, most).map_err(failed)?;
     let bytes = bytes.ok_or_else(|| format!("is larger than {most} bytes"))?;
-    let content = Content {
-        bytes,
-        mode: metadata.permissions().mode(),
-    };
+    let content = Content { bytes, mode: metadata.permissions().mode() };
     if privacy == Privacy::Private {
         content.must_be_private(path)?;
     }
@@ -92,11 +83,7 @@ mod tests {
 
     #[test]
     fn a_private_file_that_others_can_reach_is_refused_with_the_chmod_that_mends_it() {
-        for (mode, can) in [
-            (0o644, "readable"),
-            (0o642, "writable"),
-            (0o641, "executable"),
-        ] {
+        for (mode, can) in [(0o644, "readable"), (0o642, "writable"), (0o641, "executable")] {
             let (_folder, path) = with_mode(mode);
             let refused = read(&path, 10, Privacy::Private).err();
             let mend = format!("is {can} by everyone; chmod 640 {}", path.display());

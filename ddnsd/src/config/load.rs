@@ -37,44 +37,27 @@ pub struct Loaded {
 /// Everything that is wrong, by line.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let failed = |problems| ConfigError::new(path, problems);
-    let whole = |line, what| {
-        failed(vec![Problem {
-            place: Place {
-                line,
-                ..Place::default()
-            },
-            what,
-        }])
-    };
+    let whole =
+        |line, what| failed(vec![Problem { place: Place { line, ..Place::default() }, what }]);
     let source =
         files::read(path, MOST_CONFIG, Privacy::Public).map_err(|what| whole(None, what))?;
     let text =
         utf8(&source.bytes).map_err(|line| whole(Some(line), "is not UTF-8 text".to_owned()))?;
-    let Checked {
-        mut config,
-        files,
-        problems,
-        warnings,
-    } = check(text).map_err(|problem| failed(vec![problem]))?;
+    let Checked { mut config, files, problems, warnings } =
+        check(text).map_err(|problem| failed(vec![problem]))?;
 
     let mut reader = Reader { problems };
     if let Some(place) = &files.secret_inside
         && let Err(what) = source.must_be_private(path)
     {
         let what = format!("is a secret, but the file {what}");
-        reader.problems.push(Problem {
-            place: place.clone(),
-            what,
-        });
+        reader.problems.push(Problem { place: place.clone(), what });
     }
     reader.fill(&mut config, files);
     if !reader.problems.is_empty() {
         return Err(failed(reader.problems));
     }
-    let warnings = warnings
-        .iter()
-        .map(|warning| warning.in_file(path))
-        .collect();
+    let warnings = warnings.iter().map(|warning| warning.in_file(path)).collect();
     Ok(Loaded { config, warnings })
 }
 
@@ -91,15 +74,10 @@ impl Reader {
             let default = files.default_key.and_then(|file| self.tsig_key(&file));
             let zones = files.zone_keys.into_iter();
             let zones = zones.filter_map(|(zone, file)| Some((zone, self.tsig_key(&file)?)));
-            dns.keys = ZoneKeys {
-                default,
-                zones: zones.collect(),
-            };
+            dns.keys = ZoneKeys { default, zones: zones.collect() };
         }
         if let Database::Mariadb(mariadb) = &mut config.database
-            && let Some(password) = files
-                .database_password
-                .and_then(|file| self.password(&file))
+            && let Some(password) = files.database_password.and_then(|file| self.password(&file))
         {
             mariadb.password = password;
         }
@@ -126,19 +104,13 @@ impl Reader {
             Err(TlsProblem::Key(what)) => self.accept(&key, Err(what)),
             Ok(certified) => Some(Arc::new(certified)),
         };
-        Some(Tls {
-            cert_file: cert.path,
-            key_file: key.path,
-            certified: certified?,
-        })
+        Some(Tls { cert_file: cert.path, key_file: key.path, certified: certified? })
     }
 
     fn tsig_key(&mut self, file: &NamedFile) -> Option<Arc<TsigKey>> {
         let bytes = self.bytes(file, MOST_KEY, Privacy::Private)?;
         let key = tsig_key::parse(self.text(file, &bytes)?);
-        key.map(Arc::new)
-            .map_err(|wrong| self.at_line(file, wrong.line, &wrong.what))
-            .ok()
+        key.map(Arc::new).map_err(|wrong| self.at_line(file, wrong.line, &wrong.what)).ok()
     }
 
     /// The file's text without its last line's end.
@@ -147,11 +119,8 @@ impl Reader {
         let text = self.text(file, &bytes)?;
         let line = text.strip_suffix('\n').unwrap_or(text);
         let line = line.strip_suffix('\r').unwrap_or(line);
-        let is_there = if line.is_empty() {
-            Err("is empty, it must hold the password")
-        } else {
-            Ok(())
-        };
+        let is_there =
+            if line.is_empty() { Err("is empty, it must hold the password") } else { Ok(()) };
         self.accept(file, is_there)?;
         Some(Secret::new(line.to_owned()))
     }
@@ -167,17 +136,13 @@ impl Reader {
     }
 
     fn text<'b>(&mut self, file: &NamedFile, bytes: &'b [u8]) -> Option<&'b str> {
-        utf8(bytes)
-            .map_err(|line| self.at_line(file, line, "is not UTF-8 text"))
-            .ok()
+        utf8(bytes).map_err(|line| self.at_line(file, line, "is not UTF-8 text")).ok()
     }
 
     /// What went well; what did not is a problem of the file, which begins the sentence.
     fn accept<T>(&mut self, file: &NamedFile, result: Result<T, impl Display>) -> Option<T> {
         let problem = |what| format!("{} {what}", file.path.display());
-        result
-            .map_err(|what| self.problem(file, problem(what)))
-            .ok()
+        result.map_err(|what| self.problem(file, problem(what))).ok()
     }
 
     fn at_line(&mut self, file: &NamedFile, line: usize, what: &str) {
@@ -185,10 +150,7 @@ impl Reader {
     }
 
     fn problem(&mut self, file: &NamedFile, what: String) {
-        self.problems.push(Problem {
-            place: file.place.clone(),
-            what,
-        });
+        self.problems.push(Problem { place: file.place.clone(), what });
     }
 }
 

@@ -265,9 +265,5 @@ impl Default for Params {
 pub fn normal_path(path: &str) -> String {
     let segments = path.split('/').filter(|segment| !segment.is_empty());
     let path: String = segments.flat_map(|segment| ["/", segment]).collect();
-    if path.is_empty() {
-        "/".to_owned()
-    } else {
-        path
-    }
+    if path.is_empty() { "/".to_owned() } else { path }
 }

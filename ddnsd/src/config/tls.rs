@@ -108,16 +108,10 @@ mod tests {
         assert_eq!(refused("", KEY), none);
         assert_eq!(refused(KEY, KEY), none);
         let cut = CERT.replace("-----END CERTIFICATE-----", "");
-        assert_eq!(
-            refused(&cut, KEY),
-            TlsProblem::Certificate("is not valid PEM")
-        );
+        assert_eq!(refused(&cut, KEY), TlsProblem::Certificate("is not valid PEM"));
         let malformed = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let malformed = refused(malformed, KEY);
-        assert_eq!(
-            malformed,
-            TlsProblem::Certificate("holds a malformed certificate")
-        );
+        assert_eq!(malformed, TlsProblem::Certificate("holds a malformed certificate"));
 
         let no_key = TlsProblem::Key(
             "holds no private key in PEM that could be read (encrypted ones cannot)",

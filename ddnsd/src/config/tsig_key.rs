@@ -47,10 +47,7 @@ pub struct KeyProblem {
 /// # Errors
 /// The first thing that is wrong.
 pub fn parse(text: &str) -> Result<TsigKey, KeyProblem> {
-    let mut tokens = Tokens {
-        rest: text,
-        line: 1,
-    };
+    let mut tokens = Tokens { rest: text, line: 1 };
     let start = tokens.expect_word("key")?;
     let (line, name) = tokens.word("the key's name")?;
     let name = key_name(name).map_err(|what| KeyProblem { line, what })?;
@@ -64,9 +61,7 @@ pub fn parse(text: &str) -> Result<TsigKey, KeyProblem> {
             other => return Err(tokens.unexpected(what, other.as_ref())),
         };
         let is_repeated = match clause.as_str() {
-            "algorithm" => algorithm
-                .replace(tokens.value(&clause, algorithm_of)?)
-                .is_some(),
+            "algorithm" => algorithm.replace(tokens.value(&clause, algorithm_of)?).is_some(),
             "secret" => secret.replace(tokens.value(&clause, secret_of)?).is_some(),
             _ => return Err(problem(line, format!("expected {what}"))),
         };
@@ -84,18 +79,11 @@ pub fn parse(text: &str) -> Result<TsigKey, KeyProblem> {
     let missing = |clause| problem(start, format!("the key has no `{clause}`"));
     let algorithm = algorithm.ok_or_else(|| missing("algorithm"))?;
     let secret = secret.ok_or_else(|| missing("secret"))?;
-    Ok(TsigKey {
-        name,
-        algorithm,
-        secret,
-    })
+    Ok(TsigKey { name, algorithm, secret })
 }
 
 fn problem(line: usize, what: impl Into<String>) -> KeyProblem {
-    KeyProblem {
-        line,
-        what: what.into(),
-    }
+    KeyProblem { line, what: what.into() }
 }
 
 //----- The three values -----
@@ -126,9 +114,10 @@ fn algorithm_of(text: &str) -> Result<TsigAlgorithm, String> {
         md5 if md5.starts_with("hmac-md5") => {
             Err("hmac-md5 is not supported, because MD5 is broken; use hmac-sha256".to_owned())
         }
-        cut if cut.starts_with("hmac-sha") && cut.matches('-').count() == 2 => Err(
-            "truncated MACs are not supported; leave the bits off, as in hmac-sha256".to_owned(),
-        ),
+        cut if cut.starts_with("hmac-sha") && cut.matches('-').count() == 2 => {
+            Err("truncated MACs are not supported; leave the bits off, as in hmac-sha256"
+                .to_owned())
+        }
         _ => {
             let known = "hmac-sha1, hmac-sha224, hmac-sha256, hmac-sha384, hmac-sha512";
             Err(format!("unknown algorithm, must be one of {known}"))
@@ -369,20 +358,11 @@ mod tests {
             (&long, name),
             (&too_long, name),
             ("key k\nsecret", "2: expected `{`"),
-            (
-                "key k {",
-                "1: expected `algorithm`, `secret` or `}`, but the file ends",
-            ),
+            ("key k {", "1: expected `algorithm`, `secret` or `}`, but the file ends"),
             ("key k {\n};", "1: the key has no `algorithm`"),
-            (
-                "key k { algorithm hmac-sha1; };",
-                "1: the key has no `secret`",
-            ),
+            ("key k { algorithm hmac-sha1; };", "1: the key has no `secret`"),
             ("key k {\n secret c2Vj; };", "1: the key has no `algorithm`"),
-            (
-                "key k {\n colour red; };",
-                "2: expected `algorithm`, `secret` or `}`",
-            ),
+            ("key k {\n colour red; };", "2: expected `algorithm`, `secret` or `}`"),
         ] {
             assert_eq!(refused(text), why, "{text:?}");
         }
@@ -391,32 +371,14 @@ mod tests {
     #[test]
     fn a_mistake_in_the_values_is_named_with_its_line() {
         for (text, why) in [
-            (
-                "key k { ; };",
-                "1: expected `algorithm`, `secret` or `}`, got `;`",
-            ),
-            (
-                "key k { secret ; };",
-                "1: expected the value of `secret`, got `;`",
-            ),
+            ("key k { ; };", "1: expected `algorithm`, `secret` or `}`, got `;`"),
+            ("key k { secret ; };", "1: expected the value of `secret`, got `;`"),
             ("key k { secret c2Vj\n }", "2: expected `;`, got `}`"),
             ("key k { secret \"\"; };", "1: the secret is empty"),
-            (
-                "key k {\n\nsecret c2V; };",
-                "3: the secret is not valid base64",
-            ),
-            (
-                "key k { secret c2Vj;\nsecret c2Vj; };",
-                "2: a second `secret` in one key",
-            ),
-            (
-                "key k { secret \"c2Vj;\n\"; };",
-                "1: a quote is not closed on its line",
-            ),
-            (
-                "key k { secret \"c2Vj",
-                "1: a quote is not closed on its line",
-            ),
+            ("key k {\n\nsecret c2V; };", "3: the secret is not valid base64"),
+            ("key k { secret c2Vj;\nsecret c2Vj; };", "2: a second `secret` in one key"),
+            ("key k { secret \"c2Vj;\n\"; };", "1: a quote is not closed on its line"),
+            ("key k { secret \"c2Vj", "1: a quote is not closed on its line"),
             ("\n/* key k {", "2: a comment is not closed"),
         ] {
             assert_eq!(refused(text), why, "{text:?}");

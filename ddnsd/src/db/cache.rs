@@ -35,16 +35,8 @@ pub(super) struct Ticket(u64);
 
 impl<K, V> Default for Cache<K, V> {
     fn default() -> Self {
-        let shard = || {
-            Mutex::new(Shard {
-                rows: HashMap::new(),
-                writes: 0,
-            })
-        };
-        Self {
-            shards: (0..SHARDS).map(|_| shard()).collect(),
-            hasher: RandomState::new(),
-        }
+        let shard = || Mutex::new(Shard { rows: HashMap::new(), writes: 0 });
+        Self { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: RandomState::new() }
     }
 }
 
@@ -89,13 +81,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     fn shard(&self, key: &K) -> MutexGuard<'_, Shard<K, V>> {
         let hash = self.hasher.hash_one(key);
         let at = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "a remainder by the number of shards"
-        )]
-        self.shards[at]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        #[expect(clippy::indexing_slicing, reason = "a remainder by the number of shards")]
+        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,9 +103,7 @@ mod tests {
     #[test]
     fn a_fill_that_began_before_a_write_is_dropped() {
         let cache = Cache::<u8, &str>::default();
-        let Err(ticket) = cache.get(&1) else {
-            panic!("nothing is there yet")
-        };
+        let Err(ticket) = cache.get(&1) else { panic!("nothing is there yet") };
         cache.wrote(&1, "new");
         cache.fill(&1, "old", &ticket);
         assert_eq!(cache.get(&1).ok(), Some("new"));
@@ -127,9 +112,7 @@ mod tests {
     #[test]
     fn a_fill_that_began_before_a_removal_is_dropped() {
         let cache = Cache::<u8, &str>::default();
-        let Err(ticket) = cache.get(&1) else {
-            panic!("nothing is there yet")
-        };
+        let Err(ticket) = cache.get(&1) else { panic!("nothing is there yet") };
         cache.forget(&1);
         cache.fill(&1, "old", &ticket);
         assert!(cache.get(&1).is_err());
@@ -138,9 +121,7 @@ mod tests {
     #[test]
     fn a_fill_without_a_write_in_between_stays() {
         let cache = Cache::<u8, &str>::default();
-        let Err(ticket) = cache.get(&1) else {
-            panic!("nothing is there yet")
-        };
+        let Err(ticket) = cache.get(&1) else { panic!("nothing is there yet") };
         cache.fill(&1, "read", &ticket);
         assert_eq!(cache.get(&1).ok(), Some("read"));
         cache.forget_all();

@@ -37,10 +37,7 @@ pub enum DbError {
 
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
-        match error
-            .as_database_error()
-            .map(sqlx::error::DatabaseError::kind)
-        {
+        match error.as_database_error().map(sqlx::error::DatabaseError::kind) {
             Some(sqlx::error::ErrorKind::UniqueViolation) => DbError::Exists,
             Some(sqlx::error::ErrorKind::ForeignKeyViolation) => DbError::Referenced,
             _ if matches!(error, sqlx::Error::PoolClosed) => DbError::Closed,
@@ -52,10 +49,7 @@ impl From<sqlx::Error> for DbError {
 impl DbError {
     /// Whether only the job that met it failed, so that its transaction may go on for the others.
     pub(super) fn is_jobs_own(&self) -> bool {
-        matches!(
-            self,
-            DbError::Exists | DbError::Referenced | DbError::Row { .. }
-        )
+        matches!(self, DbError::Exists | DbError::Referenced | DbError::Row { .. })
     }
 }
 

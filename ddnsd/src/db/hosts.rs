@@ -78,20 +78,14 @@ impl Db {
             Ok(host) => return Ok(Some(host)),
             Err(ticket) => ticket,
         };
-        let row: Option<HostRow> = sqlx::query_as(concat!(
-            "SELECT ",
-            host_columns!(),
-            " FROM hosts h WHERE h.fqdn = ?1"
-        ))
-        .bind(name.as_str())
-        .fetch_optional(&self.0.readers)
-        .await?;
+        let row: Option<HostRow> =
+            sqlx::query_as(concat!("SELECT ", host_columns!(), " FROM hosts h WHERE h.fqdn = ?1"))
+                .bind(name.as_str())
+                .fetch_optional(&self.0.readers)
+                .await?;
         let Some(row) = row else { return Ok(None) };
         let host = Arc::new(row.host()?);
-        self.0
-            .caches
-            .hosts
-            .fill(&host.fqdn, Arc::clone(&host), &ticket);
+        self.0.caches.hosts.fill(&host.fqdn, Arc::clone(&host), &ticket);
         Ok(Some(host))
     }
 
@@ -105,8 +99,7 @@ impl Db {
             .bind(name.as_str())
             .fetch_optional(&self.0.readers)
             .await?;
-        row.map(|row| row.details(|host| self.0.touches.noted(host)))
-            .transpose()
+        row.map(|row| row.details(|host| self.0.touches.noted(host))).transpose()
     }
 
     /// A page of hosts.
@@ -135,9 +128,7 @@ impl Db {
             .bind(page.zone.as_ref().map(Zone::as_str))
             .fetch_all(&self.0.readers)
             .await?;
-        rows.into_iter()
-            .map(|row| row.details(|host| self.0.touches.noted(host)))
-            .collect()
+        rows.into_iter().map(|row| row.details(|host| self.0.touches.noted(host))).collect()
     }
 
     /// Adds a host; `false` if its user does not exist.
@@ -191,10 +182,7 @@ impl Work for Remove {
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        sqlx::query("DELETE FROM hosts WHERE id = ?1")
-            .bind(self.0.id.0)
-            .execute(conn)
-            .await?;
+        sqlx::query("DELETE FROM hosts WHERE id = ?1").bind(self.0.id.0).execute(conn).await?;
         Ok(())
     }
 

@@ -30,10 +30,7 @@ pub(super) async fn open(config: &Database) -> Result<Opened, OpenError> {
     };
     let owner = lock(path)?;
     create(path)?;
-    let sql = |source| OpenError::Sql {
-        path: path.clone(),
-        source,
-    };
+    let sql = |source| OpenError::Sql { path: path.clone(), source };
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
@@ -44,21 +41,14 @@ pub(super) async fn open(config: &Database) -> Result<Opened, OpenError> {
         .disable_statement_logging();
     refuse_newer(path, &options).await?;
     let mut writer = options.connect().await.map_err(sql)?;
-    MIGRATIONS
-        .run(&mut writer)
-        .await
-        .map_err(|source| migrate_error(path, source))?;
+    MIGRATIONS.run(&mut writer).await.map_err(|source| migrate_error(path, source))?;
     let readers = SqlitePoolOptions::new()
         .max_connections(*pool_size)
         .acquire_timeout(Duration::from_secs(5))
         .connect_with(options)
         .await
         .map_err(sql)?;
-    Ok(Opened {
-        readers,
-        writer,
-        owner,
-    })
+    Ok(Opened { readers, writer, owner })
 }
 
 fn lock(path: &Path) -> Result<OwnerLock, OpenError> {
@@ -71,19 +61,11 @@ fn lock(path: &Path) -> Result<OwnerLock, OpenError> {
         .write(true)
         .mode(0o600)
         .open(&name)
-        .map_err(|source| OpenError::File {
-            path: name.clone(),
-            source,
-        })?;
+        .map_err(|source| OpenError::File { path: name.clone(), source })?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(OwnerLock(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(OpenError::Owned {
-            path: path.to_owned(),
-        }),
-        Err((_, errno)) => Err(OpenError::File {
-            path: name,
-            source: errno.into(),
-        }),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(OpenError::Owned { path: path.to_owned() }),
+        Err((_, errno)) => Err(OpenError::File { path: name, source: errno.into() }),
     }
 }
 
@@ -97,18 +79,12 @@ fn create(path: &Path) -> Result<(), OpenError> {
         .mode(0o600)
         .open(path)
         .map(drop)
-        .map_err(|source| OpenError::File {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(|source| OpenError::File { path: path.to_owned(), source })
 }
 
 /// Looks at the schema version before anything is written, the journal mode included.
 async fn refuse_newer(path: &Path, options: &SqliteConnectOptions) -> Result<(), OpenError> {
-    let sql = |source| OpenError::Sql {
-        path: path.to_owned(),
-        source,
-    };
+    let sql = |source| OpenError::Sql { path: path.to_owned(), source };
     let mut look = SqliteConnectOptions::new()
         .filename(options.get_filename())
         .read_only(true)
@@ -129,24 +105,15 @@ async fn refuse_newer(path: &Path, options: &SqliteConnectOptions) -> Result<(),
         .fetch_one(&mut look)
         .await
         .map_err(sql)?;
-    let known = MIGRATIONS
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or(0);
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     match found {
-        Some(found) if found > known => Err(OpenError::Newer {
-            path: path.to_owned(),
-            found,
-            known,
-        }),
+        Some(found) if found > known => {
+            Err(OpenError::Newer { path: path.to_owned(), found, known })
+        }
         _ => Ok(()),
     }
 }
 
 fn migrate_error(path: &Path, source: MigrateError) -> OpenError {
-    OpenError::Migrate {
-        path: path.to_owned(),
-        source,
-    }
+    OpenError::Migrate { path: path.to_owned(), source }
 }

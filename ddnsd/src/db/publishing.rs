@@ -215,10 +215,7 @@ async fn acknowledged(
     .execute(conn)
     .await?;
     let settled = Host {
-        acked: Acked {
-            addresses,
-            ttl: Some(ttl),
-        },
+        acked: Acked { addresses, ttl: Some(ttl) },
         unpublished_since: None,
         ..Host::clone(host)
     };

@@ -42,10 +42,7 @@ pub(super) struct HostRow {
 
 impl HostRow {
     pub(super) fn host(self) -> Result<Host, DbError> {
-        let row = RowOf {
-            table: "hosts",
-            row: self.id,
-        };
+        let row = RowOf { table: "hosts", row: self.id };
         let wanted = WantedRecords {
             v4: row.wanted("ipv4", self.state4, self.ipv4.as_deref())?,
             v6: row.wanted("ipv6", self.state6, self.ipv6.as_deref())?,
@@ -108,10 +105,7 @@ pub(super) struct DetailsRow {
 impl DetailsRow {
     /// `noted`: what memory knows of the host's last updates.
     pub(super) fn details(self, noted: impl Fn(HostId) -> Seen) -> Result<HostDetails, DbError> {
-        let row = RowOf {
-            table: "hosts",
-            row: self.host.id,
-        };
+        let row = RowOf { table: "hosts", row: self.host.id };
         let last_addresses = Addresses {
             v4: row.address("last_ipv4", self.last_ipv4.as_deref())?,
             v6: row.address("last_ipv6", self.last_ipv6.as_deref())?,
@@ -141,10 +135,7 @@ pub(super) struct UserRow {
 
 impl UserRow {
     pub(super) fn user(self) -> Result<User, DbError> {
-        let row = RowOf {
-            table: "users",
-            row: self.id,
-        };
+        let row = RowOf { table: "users", row: self.id };
         Ok(User {
             name: row.parsed("name", "not a user name", UserName::parse(&self.name))?,
             email: row.parsed("email", "not a mail address", Email::parse(&self.email))?,
@@ -167,12 +158,7 @@ impl RowOf {
         what: &'static str,
         parsed: Result<T, E>,
     ) -> Result<T, DbError> {
-        parsed.map_err(|_| DbError::Row {
-            table: self.table,
-            column,
-            row: self.row,
-            what,
-        })
+        parsed.map_err(|_| DbError::Row { table: self.table, column, row: self.row, what })
     }
 
     fn address<A: FromStr>(
@@ -180,14 +166,11 @@ impl RowOf {
         column: &'static str,
         text: Option<&str>,
     ) -> Result<Option<A>, DbError> {
-        text.map(|text| self.parsed(column, "not an address", text.parse()))
-            .transpose()
+        text.map(|text| self.parsed(column, "not an address", text.parse())).transpose()
     }
 
     fn ttl(&self, column: &'static str, seconds: Option<i64>) -> Result<Option<u32>, DbError> {
-        seconds
-            .map(|seconds| self.parsed(column, "not a TTL", u32::try_from(seconds)))
-            .transpose()
+        seconds.map(|seconds| self.parsed(column, "not a TTL", u32::try_from(seconds))).transpose()
     }
 
     fn wanted<A: FromStr>(

@@ -30,12 +30,7 @@ impl Touches {
 impl Db {
     /// Notes that these families of a host were updated at this time.
     pub fn touch(&self, host: HostId, at: Seen) {
-        self.0
-            .touches
-            .0
-            .entry(host)
-            .and_modify(|seen| *seen = at.or(*seen))
-            .or_insert(at);
+        self.0.touches.0.entry(host).and_modify(|seen| *seen = at.or(*seen)).or_insert(at);
     }
 
     /// Writes what was noted.
@@ -44,10 +39,7 @@ impl Db {
     /// The database failed; the touches stay noted.
     pub async fn flush_touches(&self) -> Result<(), DbError> {
         let touches = &self.0.touches.0;
-        let noted: Vec<_> = touches
-            .iter()
-            .map(|entry| (*entry.key(), *entry.value()))
-            .collect();
+        let noted: Vec<_> = touches.iter().map(|entry| (*entry.key(), *entry.value())).collect();
         for slice in noted.chunks(SLICE) {
             let slice: Arc<[_]> = slice.into();
             self.0.writer.run(Flush(Arc::clone(&slice))).await?;

@@ -49,32 +49,18 @@ impl Writer {
     /// Starts the writing task.
     pub(super) fn start(conn: Conn, caches: Arc<Caches>, counters: Arc<DatabaseCounters>) -> Self {
         let (queue, jobs) = mpsc::channel(MOST_WAITING);
-        tokio::spawn(
-            Task {
-                conn,
-                caches,
-                counters,
-                full: true,
-            }
-            .run(jobs),
-        );
+        tokio::spawn(Task { conn, caches, counters, full: true }.run(jobs));
         Self { queue }
     }
 
     /// Queues the job and waits until it is committed.
     pub(super) async fn run<W: Work>(&self, work: W) -> Result<W::Output, DbError> {
         let (reply, answer) = oneshot::channel();
-        let pending = Pending {
-            work,
-            output: None,
-            reply,
-        };
-        self.queue
-            .try_send(Message::Job(Box::new(pending)))
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => DbError::Busy,
-                mpsc::error::TrySendError::Closed(_) => DbError::Closed,
-            })?;
+        let pending = Pending { work, output: None, reply };
+        self.queue.try_send(Message::Job(Box::new(pending))).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => DbError::Busy,
+            mpsc::error::TrySendError::Closed(_) => DbError::Closed,
+        })?;
         answer.await.map_err(|_| DbError::Closed)?
     }
 
@@ -196,9 +182,7 @@ impl Task {
     async fn transaction(&mut self, batch: &mut [Box<dyn Queued>]) -> Result<(), DbError> {
         let durable = batch.iter().any(|job| job.is_durable());
         self.set_synchronous(durable).await?;
-        sqlx::query("BEGIN IMMEDIATE")
-            .execute(&mut self.conn)
-            .await?;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
         for job in batch.iter_mut() {
             job.run(&mut self.conn).await?;
         }
@@ -210,11 +194,8 @@ impl Task {
     /// again. Takes effect between transactions.
     async fn set_synchronous(&mut self, full: bool) -> Result<(), DbError> {
         if self.full != full {
-            let pragma = if full {
-                "PRAGMA synchronous = FULL"
-            } else {
-                "PRAGMA synchronous = NORMAL"
-            };
+            let pragma =
+                if full { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
             sqlx::query(pragma).execute(&mut self.conn).await?;
             self.full = full;
         }

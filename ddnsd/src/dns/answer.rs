@@ -83,10 +83,7 @@ fn signed(bytes: &[u8], message: &Message, signature: &Signature<'_>) -> Answer 
     if record.data.mac.is_empty() && signature.signer.is_named(&record.name) {
         return Answer::Unverified(refusal(message, key));
     }
-    match signature
-        .signer
-        .verify(bytes, signature.request_mac, signature.now)
-    {
+    match signature.signer.verify(bytes, signature.request_mac, signature.now) {
         Ok(()) => believed(message, key),
         // RFC 8945, 5.4: what does not verify is discarded, and the true answer waited for
         Err(invalid) => Answer::Foreign(invalid.to_string()),
@@ -115,9 +112,7 @@ fn refusal(message: &Message, key: Option<&Arc<str>>) -> Refusal {
 /// RFC 8945, 5.2.3: BADTIME carries the server's clock in 48 bits.
 fn server_time(tsig: &TSIG) -> Option<i64> {
     let octets = <[u8; 6]>::try_from(tsig.other.as_slice()).ok()?;
-    let seconds = octets
-        .iter()
-        .fold(0, |sum, octet| sum << 8 | i64::from(*octet));
+    let seconds = octets.iter().fold(0, |sum, octet| sum << 8 | i64::from(*octet));
     (tsig.error == Some(TsigError::BadTime)).then_some(seconds)
 }
 
@@ -145,40 +140,18 @@ mod tests {
                 secret: SecretBytes::new(b"secret".to_vec()),
             };
             let zone = Name::from_ascii("example.org.").unwrap();
-            Self {
-                zone,
-                signer: Signer::new(&key).unwrap(),
-                key: "k".into(),
-            }
+            Self { zone, signer: Signer::new(&key).unwrap(), key: "k".into() }
         }
 
         fn judge(&self, bytes: &[u8]) -> Answer {
-            let signature = Signature {
-                signer: &self.signer,
-                key: &self.key,
-                request_mac: b"mac",
-                now: NOW,
-            };
-            judge(
-                bytes,
-                &Expected {
-                    id: 7,
-                    zone: &self.zone,
-                    signature: Some(signature),
-                },
-            )
+            let signature =
+                Signature { signer: &self.signer, key: &self.key, request_mac: b"mac", now: NOW };
+            judge(bytes, &Expected { id: 7, zone: &self.zone, signature: Some(signature) })
         }
 
         fn judge_unsigned(&self, message: &Message) -> Answer {
             let bytes = message.to_vec().unwrap();
-            judge(
-                &bytes,
-                &Expected {
-                    id: 7,
-                    zone: &self.zone,
-                    signature: None,
-                },
-            )
+            judge(&bytes, &Expected { id: 7, zone: &self.zone, signature: None })
         }
 
         fn signed(&self, message: &Message) -> Answer {
@@ -210,11 +183,7 @@ mod tests {
     #[test]
     fn an_unsigned_answer_to_a_signed_request_is_neither_success_nor_refusal() {
         let asked = Asked::new();
-        for rcode in [
-            ResponseCode::NoError,
-            ResponseCode::Refused,
-            ResponseCode::NotAuth,
-        ] {
+        for rcode in [ResponseCode::NoError, ResponseCode::Refused, ResponseCode::NotAuth] {
             let Answer::Unverified(refusal) = asked.judge(&says(rcode).to_vec().unwrap()) else {
                 panic!("{rcode} was believed")
             };
@@ -226,15 +195,9 @@ mod tests {
     fn badsig_and_badkey_come_without_a_mac_and_prove_nothing() {
         let asked = Asked::new();
         for error in [TsigError::BadSig, TsigError::BadKey] {
-            let tsig = Says {
-                error: Some(error),
-                mac_bytes: 0,
-                ..Says::well(b"mac", NOW)
-            };
+            let tsig = Says { error: Some(error), mac_bytes: 0, ..Says::well(b"mac", NOW) };
             let bytes = asked.signer.answer(&says(ResponseCode::NotAuth), tsig);
-            let Answer::Unverified(refusal) = asked.judge(&bytes) else {
-                panic!("believed")
-            };
+            let Answer::Unverified(refusal) = asked.judge(&bytes) else { panic!("believed") };
             assert_eq!(refusal.tsig, Some(error));
         }
     }
@@ -248,14 +211,9 @@ mod tests {
             ..Says::well(b"mac", NOW)
         };
         let bytes = asked.signer.answer(&says(ResponseCode::NotAuth), tsig);
-        let Answer::Refused(refusal) = asked.judge(&bytes) else {
-            panic!("not refused")
-        };
+        let Answer::Refused(refusal) = asked.judge(&bytes) else { panic!("not refused") };
         assert_eq!(refusal.tsig, Some(TsigError::BadTime));
-        assert_eq!(
-            refusal.server_time,
-            Some(i64::try_from(NOW + 4000).unwrap())
-        );
+        assert_eq!(refusal.server_time, Some(i64::try_from(NOW + 4000).unwrap()));
     }
 
     #[test]
@@ -271,14 +229,8 @@ mod tests {
         let name = Name::from_ascii("example.com.").unwrap();
         other_zone.add_query(Query::query(name, RecordType::SOA));
         for message in [other_id, request, query, other_zone] {
-            assert!(
-                matches!(asked.signed(&message), Answer::Foreign(_)),
-                "{message}"
-            );
-            assert!(
-                matches!(asked.judge_unsigned(&message), Answer::Foreign(_)),
-                "{message}"
-            );
+            assert!(matches!(asked.signed(&message), Answer::Foreign(_)), "{message}");
+            assert!(matches!(asked.judge_unsigned(&message), Answer::Foreign(_)), "{message}");
         }
         assert!(matches!(asked.judge(b"no message"), Answer::Foreign(_)));
         let replayed = Says::well(b"another mac", NOW);
@@ -289,10 +241,7 @@ mod tests {
     #[test]
     fn without_a_key_a_fitting_answer_is_believed() {
         let asked = Asked::new();
-        assert_eq!(
-            asked.judge_unsigned(&says(ResponseCode::NoError)),
-            Answer::Done
-        );
+        assert_eq!(asked.judge_unsigned(&says(ResponseCode::NoError)), Answer::Done);
         let refused = asked.judge_unsigned(&says(ResponseCode::Refused));
         assert!(matches!(refused, Answer::Refused(_)));
     }

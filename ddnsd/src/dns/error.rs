@@ -121,10 +121,7 @@ impl Refusal {
     /// signature before anything of the message is looked at. BADKEY is not among these: Knot says
     /// so when a policy forbids one name.
     pub(super) fn concerns_every_host(&self) -> bool {
-        matches!(
-            self.tsig,
-            Some(TsigError::BadSig | TsigError::BadTime | TsigError::BadTrunc)
-        )
+        matches!(self.tsig, Some(TsigError::BadSig | TsigError::BadTime | TsigError::BadTrunc))
     }
 
     fn hint(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,10 +130,7 @@ impl Refusal {
         };
         match (self.rcode, self.tsig) {
             (_, Some(TsigError::BadSig)) => {
-                write!(
-                    f,
-                    "is the secret of TSIG key `{key}` the same on both sides?"
-                )
+                write!(f, "is the secret of TSIG key `{key}` the same on both sides?")
             }
             (_, Some(TsigError::BadKey)) => write!(
                 f,
@@ -146,15 +140,11 @@ impl Refusal {
             (_, Some(TsigError::BadTime)) => self.clock_hint(f),
             (_, Some(TsigError::BadTrunc)) => f.write_str("it demands a longer MAC than it got"),
             (ResponseCode::NoError, _) => {
-                write!(
-                    f,
-                    "a success that is not signed with TSIG key `{key}` is not believed"
-                )
+                write!(f, "a success that is not signed with TSIG key `{key}` is not believed")
             }
-            (ResponseCode::NotAuth, _) => write!(
-                f,
-                "is it primary for this zone, and does it know the TSIG key `{key}`?"
-            ),
+            (ResponseCode::NotAuth, _) => {
+                write!(f, "is it primary for this zone, and does it know the TSIG key `{key}`?")
+            }
             (ResponseCode::Refused, _) => write!(
                 f,
                 "does it know TSIG key `{key}` with the same secret and clock, and does its \
@@ -165,14 +155,8 @@ impl Refusal {
     }
 
     fn clock_hint(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self
-            .server_time
-            .and_then(|at| jiff::Timestamp::from_second(at).ok())
-        {
-            Some(at) => write!(
-                f,
-                "the clocks differ by more than 300 s; the server's said {at}"
-            ),
+        match self.server_time.and_then(|at| jiff::Timestamp::from_second(at).ok()) {
+            Some(at) => write!(f, "the clocks differ by more than 300 s; the server's said {at}"),
             None => f.write_str("the clocks differ by more than 300 s"),
         }
     }
@@ -235,22 +219,9 @@ mod tests {
 
     fn sentence(rcode: ResponseCode, tsig: Option<TsigError>, key: Option<&str>) -> String {
         let server_time = matches!(tsig, Some(TsigError::BadTime)).then_some(1_795_000_000);
-        let refusal = Refusal {
-            rcode,
-            tsig,
-            server_time,
-            key: key.map(Into::into),
-        };
-        let (server, zone) = (
-            "127.0.0.1:53".parse().unwrap(),
-            Zone::parse("example.org").unwrap(),
-        );
-        DnsError::Refused {
-            server,
-            zone,
-            refusal,
-        }
-        .to_string()
+        let refusal = Refusal { rcode, tsig, server_time, key: key.map(Into::into) };
+        let (server, zone) = ("127.0.0.1:53".parse().unwrap(), Zone::parse("example.org").unwrap());
+        DnsError::Refused { server, zone, refusal }.to_string()
     }
 
     #[test]
@@ -278,10 +249,7 @@ mod tests {
             "{text}"
         );
         let text = sentence(ResponseCode::NotAuth, Some(TsigError::BadSig), Some("k"));
-        assert!(
-            text.contains("NOTAUTH/BADSIG (is the secret of TSIG key `k`"),
-            "{text}"
-        );
+        assert!(text.contains("NOTAUTH/BADSIG (is the secret of TSIG key `k`"), "{text}");
     }
 
     #[test]

@@ -52,11 +52,7 @@ pub(super) fn build<'a>(
     let mut message = Writer::new(zone);
     let mut owners = Vec::with_capacity(changes.len());
     for change in changes {
-        let owner = Owner {
-            change,
-            zone,
-            first_at: message.bytes.len(),
-        };
+        let owner = Owner { change, zone, first_at: message.bytes.len() };
         message.full_name(owner);
         // servers ignore addresses beside a CNAME, and say NOERROR
         message.record_head(Kind::Cname, Class::None, 0, 0);
@@ -86,11 +82,7 @@ struct Writer {
 
 impl Writer {
     fn new(zone: &Zone) -> Self {
-        let mut writer = Self {
-            bytes: Vec::with_capacity(1232),
-            prerequisites: 0,
-            updates: 0,
-        };
+        let mut writer = Self { bytes: Vec::with_capacity(1232), prerequisites: 0, updates: 0 };
         writer.bytes.resize(HEADER_BYTES, 0);
         writer.labels(zone.as_str());
         writer.bytes.push(0);
@@ -154,12 +146,7 @@ impl Writer {
         self.updates += 1;
         if let Wanted::Present(address) = wanted {
             self.repeated_name(owner);
-            self.record_head(
-                kind,
-                Class::In,
-                owner.change.ttl,
-                u16::try_from(N).unwrap_or(0),
-            );
+            self.record_head(kind, Class::In, owner.change.ttl, u16::try_from(N).unwrap_or(0));
             self.bytes.extend_from_slice(&octets(&address));
             self.updates += 1;
         }
@@ -185,13 +172,7 @@ mod tests {
 
     fn change(name: &str, records: WantedRecords) -> RecordChange {
         let zone = Zone::parse("example.org").unwrap();
-        RecordChange {
-            host: HostId(1),
-            fqdn: Fqdn::parse(name).unwrap(),
-            zone,
-            ttl: 77,
-            records,
-        }
+        RecordChange { host: HostId(1), fqdn: Fqdn::parse(name).unwrap(), zone, ttl: 77, records }
     }
 
     fn both() -> WantedRecords {
@@ -213,11 +194,7 @@ mod tests {
             data => format!(" {data}"),
         };
         let (name, class) = (&record.name, record.dns_class);
-        format!(
-            "{name} {} {class} {}{data}",
-            record.ttl,
-            record.record_type()
-        )
+        format!("{name} {} {class} {}{data}", record.ttl, record.record_type())
     }
 
     #[test]
@@ -227,10 +204,7 @@ mod tests {
         assert_eq!(message.message_type, MessageType::Query);
         let zone = &message.queries[0];
         assert_eq!(zone.name().to_ascii(), "example.org.");
-        assert_eq!(
-            (zone.query_type(), zone.query_class()),
-            (RecordType::SOA, DNSClass::IN)
-        );
+        assert_eq!((zone.query_type(), zone.query_class()), (RecordType::SOA, DNSClass::IN));
         let required: Vec<_> = message.answers.iter().map(line).collect();
         assert_eq!(required, ["pc.example.org. 0 NONE CNAME"]);
     }
@@ -239,20 +213,8 @@ mod tests {
     fn each_family_is_replaced_taken_down_or_left_alone() {
         let message = decoded(&[
             change("pc.example.org", both()),
-            change(
-                "gone.example.org",
-                WantedRecords {
-                    v4: Wanted::Absent,
-                    v6: Wanted::Untouched,
-                },
-            ),
-            change(
-                "example.org",
-                WantedRecords {
-                    v4: both().v4,
-                    v6: Wanted::Untouched,
-                },
-            ),
+            change("gone.example.org", WantedRecords { v4: Wanted::Absent, v6: Wanted::Untouched }),
+            change("example.org", WantedRecords { v4: both().v4, v6: Wanted::Untouched }),
         ]);
         let updates: Vec<_> = message.authorities.iter().map(line).collect();
         assert_eq!(
@@ -283,10 +245,7 @@ mod tests {
         let message = Message::from_vec(&bytes).unwrap();
         assert_eq!(message.answers.len(), MAX_NAMES);
         assert_eq!(message.authorities.len(), 4 * MAX_NAMES);
-        assert_eq!(
-            message.authorities[799].name.to_ascii(),
-            format!("{}.", long(199))
-        );
+        assert_eq!(message.authorities[799].name.to_ascii(), format!("{}.", long(199)));
     }
 
     #[test]

@@ -86,10 +86,7 @@ impl Zones {
     /// Takes an ended queue out, unless another has its place already.
     fn forget(&self, zone: &Zone, ended: &Arc<ZoneQueue>) {
         let mut zones = self.lock();
-        if zones
-            .get(zone)
-            .is_some_and(|queue| Arc::ptr_eq(queue, ended))
-        {
+        if zones.get(zone).is_some_and(|queue| Arc::ptr_eq(queue, ended)) {
             zones.remove(zone);
         }
     }
@@ -169,12 +166,7 @@ impl Dns {
 
     /// The zones that were published to in the last minute.
     pub fn zones(&self) -> Vec<ZoneHealth> {
-        let mut zones: Vec<_> = self
-            .zones
-            .lock()
-            .values()
-            .map(|queue| queue.health())
-            .collect();
+        let mut zones: Vec<_> = self.zones.lock().values().map(|queue| queue.health()).collect();
         zones.sort_by(|a, b| a.zone.cmp(&b.zone));
         zones
     }

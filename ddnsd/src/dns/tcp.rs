@@ -22,10 +22,7 @@ pub(super) struct Connection(TcpStream);
 impl Connections {
     /// None yet.
     pub(super) fn new(server: SocketAddr) -> Self {
-        Self {
-            server,
-            kept: Mutex::default(),
-        }
+        Self { server, kept: Mutex::default() }
     }
 
     /// A kept one that the server has not closed, so far as is known here; else a new one.

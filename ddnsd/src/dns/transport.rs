@@ -73,14 +73,8 @@ impl Transport {
         clock: Clock,
     ) -> Result<Self, DnsError> {
         let key = config.keys.of(zone).map(|key| {
-            let bad_name = |_| DnsError::BadKeyName {
-                zone: zone.clone(),
-                key: key.name.clone(),
-            };
-            Ok((
-                Signer::new(key).map_err(bad_name)?,
-                key.name.as_str().into(),
-            ))
+            let bad_name = |_| DnsError::BadKeyName { zone: zone.clone(), key: key.name.clone() };
+            Ok((Signer::new(key).map_err(bad_name)?, key.name.as_str().into()))
         });
         Ok(Self {
             server: config.server,
@@ -123,45 +117,27 @@ impl Transport {
         let hosts = u64::try_from(hosts).unwrap_or(u64::MAX);
         self.counters.messages.add(progress.sent);
         self.counters.hosts.add(progress.sent.saturating_mul(hosts));
-        self.counters
-            .unanswered
-            .add(progress.sent.saturating_sub(progress.answered));
+        self.counters.unanswered.add(progress.sent.saturating_sub(progress.answered));
     }
 
     fn outcome(&self, answer: Answer) -> Result<(), DnsError> {
         let (server, zone) = (self.server, self.zone.clone());
         match answer {
             Answer::Done => Ok(()),
-            Answer::Refused(refusal) => Err(DnsError::Refused {
-                server,
-                zone,
-                refusal,
-            }),
-            Answer::Unverified(refusal) => Err(DnsError::Unverified {
-                server,
-                zone,
-                refusal,
-            }),
+            Answer::Refused(refusal) => Err(DnsError::Refused { server, zone, refusal }),
+            Answer::Unverified(refusal) => Err(DnsError::Unverified { server, zone, refusal }),
             Answer::Truncated | Answer::Foreign(_) => Err(self.no_answer()),
         }
     }
 
     fn unreachable(&self, error: io::Error) -> DnsError {
         let (server, zone) = (self.server, self.zone.clone());
-        DnsError::Unreachable {
-            server,
-            zone,
-            source: Arc::new(error),
-        }
+        DnsError::Unreachable { server, zone, source: Arc::new(error) }
     }
 
     fn no_answer(&self) -> DnsError {
         let (server, zone) = (self.server, self.zone.clone());
-        DnsError::NoAnswer {
-            server,
-            zone,
-            timeout: self.timeout,
-        }
+        DnsError::NoAnswer { server, zone, timeout: self.timeout }
     }
 
     async fn tries(&self, unsigned: &[u8], progress: &mut Progress) -> io::Result<Answer> {
@@ -184,9 +160,9 @@ impl Transport {
         bytes.extend_from_slice(&id.to_be_bytes());
         bytes.extend_from_slice(unsigned.get(2..).unwrap_or_default());
         let mac = match &self.key {
-            Some((signer, _)) => signer
-                .sign(&mut bytes, self.seconds())
-                .map_err(io::Error::other)?,
+            Some((signer, _)) => {
+                signer.sign(&mut bytes, self.seconds()).map_err(io::Error::other)?
+            }
             None => Vec::new(),
         };
         Ok(Request { id, bytes, mac })
@@ -203,14 +179,7 @@ impl Transport {
             request_mac: &request.mac,
             now: self.seconds(),
         });
-        let answer = judge(
-            bytes,
-            &Expected {
-                id: request.id,
-                zone: &self.zone_name,
-                signature,
-            },
-        );
+        let answer = judge(bytes, &Expected { id: request.id, zone: &self.zone_name, signature });
         match &answer {
             Answer::Done | Answer::Refused(_) | Answer::Truncated => progress.answered += 1,
             Answer::Unverified(_) => {}

@@ -64,12 +64,7 @@ impl Signer {
             Algorithm::Sha384 => (TsigAlgorithm::HmacSha384, digest::<Hmac<sha2::Sha384>>),
             Algorithm::Sha512 => (TsigAlgorithm::HmacSha512, digest::<Hmac<sha2::Sha512>>),
         };
-        Ok(Self {
-            name,
-            algorithm,
-            mac,
-            secret: key.secret.clone(),
-        })
+        Ok(Self { name, algorithm, mac, secret: key.secret.clone() })
     }
 
     /// Signs a whole message that has its id; `seconds` since 1970. The MAC is handed back,
@@ -79,15 +74,8 @@ impl Signer {
     /// The TSIG record cannot be written, which a checked key never causes.
     pub(super) fn sign(&self, message: &mut Vec<u8>, seconds: u64) -> Result<Vec<u8>, ProtoError> {
         let id = be16(message, 0);
-        let tsig = TSIG::new(
-            self.algorithm.clone(),
-            seconds,
-            FUDGE,
-            Vec::new(),
-            id,
-            None,
-            Vec::new(),
-        );
+        let tsig =
+            TSIG::new(self.algorithm.clone(), seconds, FUDGE, Vec::new(), id, None, Vec::new());
         let mut variables = Vec::new();
         tsig.emit_tsig_for_mac(&mut BinEncoder::new(&mut variables), &self.name)?;
         let mac = (self.mac)(self.secret.expose(), &[message, &variables]);
@@ -133,11 +121,7 @@ impl Signer {
         }
         // RFC 8945, 5.2.3: BADTIME is signed with our own time, which then proves nothing new
         let on_time = now.abs_diff(tsig.time) <= u64::from(FUDGE);
-        if on_time || tsig.error == Some(TsigError::BadTime) {
-            Ok(())
-        } else {
-            Err(Invalid::Time)
-        }
+        if on_time || tsig.error == Some(TsigError::BadTime) { Ok(()) } else { Err(Invalid::Time) }
     }
 
     /// Whether this is our key's name, in any case.
@@ -151,10 +135,7 @@ fn same(a: &Name, b: &Name) -> bool {
 }
 
 fn be16(bytes: &[u8], at: usize) -> u16 {
-    bytes
-        .get(at..)
-        .and_then(|rest| rest.first_chunk())
-        .map_or(0, |two| u16::from_be_bytes(*two))
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |two| u16::from_be_bytes(*two))
 }
 
 fn digest<M: Mac + KeyInit>(secret: &[u8], parts: &[&[u8]]) -> Vec<u8> {
@@ -190,13 +171,7 @@ pub(super) mod server {
 
     impl<'a> Says<'a> {
         pub(in crate::dns) fn well(request_mac: &'a [u8], time: u64) -> Self {
-            Self {
-                request_mac,
-                time,
-                error: None,
-                other: Vec::new(),
-                mac_bytes: usize::MAX,
-            }
+            Self { request_mac, time, error: None, other: Vec::new(), mac_bytes: usize::MAX }
         }
     }
 
@@ -206,27 +181,16 @@ pub(super) mod server {
             let bytes = message.to_vec().unwrap();
             let id = be16(&bytes, 0);
             let algorithm = self.algorithm.clone();
-            let tsig = TSIG::new(
-                algorithm,
-                says.time,
-                FUDGE,
-                Vec::new(),
-                id,
-                says.error,
-                says.other,
-            );
+            let tsig =
+                TSIG::new(algorithm, says.time, FUDGE, Vec::new(), id, says.error, says.other);
             let mut variables = Vec::new();
-            tsig.emit_tsig_for_mac(&mut BinEncoder::new(&mut variables), &self.name)
-                .unwrap();
+            tsig.emit_tsig_for_mac(&mut BinEncoder::new(&mut variables), &self.name).unwrap();
             let length = u16::try_from(says.request_mac.len()).unwrap().to_be_bytes();
             let parts = [&length[..], says.request_mac, &bytes, &variables];
             let mut mac = (self.mac)(self.secret.expose(), &parts);
             mac.truncate(says.mac_bytes);
             let mut signed = Message::from_vec(&bytes).unwrap();
-            signed.set_signature(Box::new(make_tsig_record(
-                self.name.clone(),
-                tsig.set_mac(mac),
-            )));
+            signed.set_signature(Box::new(make_tsig_record(self.name.clone(), tsig.set_mac(mac))));
             signed.to_vec().unwrap()
         }
     }
@@ -249,12 +213,7 @@ mod tests {
 
     fn signer_of(algorithm: Algorithm, name: &str, secret: &[u8]) -> Signer {
         let secret = SecretBytes::new(secret.to_vec());
-        Signer::new(&TsigKey {
-            name: name.into(),
-            algorithm,
-            secret,
-        })
-        .unwrap()
+        Signer::new(&TsigKey { name: name.into(), algorithm, secret }).unwrap()
     }
 
     fn signer() -> Signer {
@@ -276,18 +235,11 @@ mod tests {
             let parsed = Message::from_vec(&bytes).unwrap();
             let record = parsed.signature().unwrap();
             assert_eq!(record.name.to_ascii(), "ddns-key.");
-            assert_eq!(
-                (record.data.time, record.data.oid, record.data.fudge),
-                (NOW, 7, 300)
-            );
+            assert_eq!((record.data.time, record.data.oid, record.data.fudge), (NOW, 7, 300));
             assert_eq!((record.data.mac.len(), &record.data.mac), (length, &mac));
             if record.data.algorithm.supported() {
                 let (covered, _) = signed_bitmessage_to_buf(&bytes, None, true).unwrap();
-                record
-                    .data
-                    .algorithm
-                    .verify_mac(b"secret", &covered, &mac)
-                    .unwrap();
+                record.data.algorithm.verify_mac(b"secret", &covered, &mac).unwrap();
             }
         }
     }
@@ -297,11 +249,7 @@ mod tests {
         for (algorithm, _) in ALGORITHMS {
             let signer = signer_of(algorithm, "k", b"secret");
             let bytes = signer.answer(&answer(), Says::well(b"request mac", NOW + 299));
-            assert_eq!(
-                signer.verify(&bytes, b"request mac", NOW),
-                Ok(()),
-                "{algorithm:?}"
-            );
+            assert_eq!(signer.verify(&bytes, b"request mac", NOW), Ok(()), "{algorithm:?}");
         }
     }
 
@@ -325,18 +273,9 @@ mod tests {
         let verify = |signer: Signer, mac: &[u8]| signer.verify(&bytes, mac, NOW);
         assert_eq!(verify(signer(), b"replayed"), Err(Invalid::Mac));
         let other = |algorithm, name, secret| verify(signer_of(algorithm, name, secret), b"mac");
-        assert_eq!(
-            other(Algorithm::Sha256, "ddns-key", b"other"),
-            Err(Invalid::Mac)
-        );
-        assert_eq!(
-            other(Algorithm::Sha256, "other", b"secret"),
-            Err(Invalid::OtherKey)
-        );
-        assert_eq!(
-            other(Algorithm::Sha512, "ddns-key", b"secret"),
-            Err(Invalid::OtherKey)
-        );
+        assert_eq!(other(Algorithm::Sha256, "ddns-key", b"other"), Err(Invalid::Mac));
+        assert_eq!(other(Algorithm::Sha256, "other", b"secret"), Err(Invalid::OtherKey));
+        assert_eq!(other(Algorithm::Sha512, "ddns-key", b"secret"), Err(Invalid::OtherKey));
         assert_eq!(other(Algorithm::Sha256, "DDNS-KEY", b"secret"), Ok(()));
     }
 
@@ -355,10 +294,7 @@ mod tests {
             let signer = signer_of(algorithm, "k", b"secret");
             let shortest = MIN_MAC_BYTES.max(length / 2);
             let cut = |mac_bytes| {
-                let says = Says {
-                    mac_bytes,
-                    ..Says::well(b"mac", NOW)
-                };
+                let says = Says { mac_bytes, ..Says::well(b"mac", NOW) };
                 signer.verify(&signer.answer(&answer(), says), b"mac", NOW)
             };
             assert_eq!(cut(shortest), Ok(()), "{algorithm:?}");
@@ -373,9 +309,6 @@ mod tests {
         assert_eq!(signer.verify(&bytes, b"mac", NOW), Err(Invalid::Malformed));
         let mut crafted = signer.answer(&answer(), Says::well(b"mac", NOW));
         crafted[6..10].fill(0xff);
-        assert!(
-            Message::from_vec(&crafted).is_err(),
-            "stopped before it gets here"
-        );
+        assert!(Message::from_vec(&crafted).is_err(), "stopped before it gets here");
     }
 }

@@ -82,9 +82,7 @@ impl Waiting {
             return Pushed::Full;
         }
         self.enqueue(job);
-        Pushed::Waits {
-            ready: self.may_start(),
-        }
+        Pushed::Waits { ready: self.may_start() }
     }
 
     /// While the zone is down, one fresh change may try it, when the back-off is over. Background
@@ -126,11 +124,7 @@ impl Waiting {
         let room = if self.down.is_some() { 1 } else { MAX_NAMES };
         let mut bytes = 0;
         while batch.len() < room {
-            let lane = if self.fresh.is_empty() {
-                &mut self.background
-            } else {
-                &mut self.fresh
-            };
+            let lane = if self.fresh.is_empty() { &mut self.background } else { &mut self.fresh };
             let Some(job) = lane.pop_front() else { break };
             bytes += size_limit(&job.change);
             let alone = self.alone.contains(&job.change.host);
@@ -180,20 +174,10 @@ impl Waiting {
 
     /// The server did not answer: the zone is down, for longer each time. Out: all that waited.
     pub(super) fn unanswered(&mut self, now: Instant) -> Vec<Job> {
-        let backoff = self
-            .down
-            .as_ref()
-            .map_or(FIRST_BACKOFF, |down| down.backoff * 2);
+        let backoff = self.down.as_ref().map_or(FIRST_BACKOFF, |down| down.backoff * 2);
         let backoff = backoff.min(LAST_BACKOFF);
-        self.down = Some(Down {
-            backoff,
-            retry_at: now + backoff,
-        });
-        let waited: Vec<_> = self
-            .fresh
-            .drain(..)
-            .chain(self.background.drain(..))
-            .collect();
+        self.down = Some(Down { backoff, retry_at: now + backoff });
+        let waited: Vec<_> = self.fresh.drain(..).chain(self.background.drain(..)).collect();
         for job in &waited {
             self.hosts.remove(&job.change.host);
         }
@@ -240,11 +224,7 @@ mod tests {
             ttl: 60,
             records: WantedRecords::default(),
         };
-        Job {
-            change,
-            lane,
-            reply: oneshot::channel().0,
-        }
+        Job { change, lane, reply: oneshot::channel().0 }
     }
 
     fn now() -> Instant {
@@ -274,10 +254,7 @@ mod tests {
         for (host, lane) in [(2, Lane::Background), (3, Lane::Fresh), (4, Lane::Fresh)] {
             assert!(waits(&mut waiting, host, lane));
         }
-        assert!(
-            waiting.take().is_empty(),
-            "one is out, and no full one waits"
-        );
+        assert!(waiting.take().is_empty(), "one is out, and no full one waits");
         end(&mut waiting, &first);
         assert_eq!(hosts(&waiting.take()), [3, 4, 2]);
     }
@@ -294,10 +271,7 @@ mod tests {
         assert!(waiting.take().is_empty());
         waiting.message_ended();
         assert_eq!(waiting.take().len(), MAX_NAMES);
-        assert!(
-            waiting.take().is_empty(),
-            "one change waits, which is no full message"
-        );
+        assert!(waiting.take().is_empty(), "one change waits, which is no full message");
     }
 
     #[test]
@@ -343,27 +317,15 @@ mod tests {
         assert_eq!(hosts(&waiting.unanswered(start)), [2], "who waited is told");
         end(&mut waiting, &batch);
 
-        assert!(matches!(
-            waiting.push(job(3, Lane::Fresh), start),
-            Pushed::Down
-        ));
+        assert!(matches!(waiting.push(job(3, Lane::Fresh), start), Pushed::Down));
         let later = start + FIRST_BACKOFF;
-        assert!(matches!(
-            waiting.push(job(3, Lane::Fresh), later),
-            Pushed::Waits { ready: true }
-        ));
-        assert!(matches!(
-            waiting.push(job(4, Lane::Fresh), later),
-            Pushed::Down
-        ));
+        assert!(matches!(waiting.push(job(3, Lane::Fresh), later), Pushed::Waits { ready: true }));
+        assert!(matches!(waiting.push(job(4, Lane::Fresh), later), Pushed::Down));
         let attempt = waiting.take();
         assert_eq!(hosts(&attempt), [3]);
         assert!(waiting.answered(), "it was down");
         end(&mut waiting, &attempt);
-        assert!(matches!(
-            waiting.push(job(4, Lane::Fresh), later),
-            Pushed::Waits { ready: true }
-        ));
+        assert!(matches!(waiting.push(job(4, Lane::Fresh), later), Pushed::Waits { ready: true }));
     }
 
     #[test]
@@ -401,10 +363,7 @@ mod tests {
         for host in 0..count {
             assert!(waits(&mut waiting, host, Lane::Background));
         }
-        assert!(matches!(
-            waiting.push(job(count, Lane::Background), now()),
-            Pushed::Full
-        ));
+        assert!(matches!(waiting.push(job(count, Lane::Background), now()), Pushed::Full));
         assert!(waits(&mut waiting, count, Lane::Fresh));
     }
 
@@ -417,9 +376,6 @@ mod tests {
         assert!(!waiting.close_if_idle());
         end(&mut waiting, &batch);
         assert!(waiting.close_if_idle());
-        assert!(matches!(
-            waiting.push(job(2, Lane::Fresh), now()),
-            Pushed::Closed(_)
-        ));
+        assert!(matches!(waiting.push(job(2, Lane::Fresh), now()), Pushed::Closed(_)));
     }
 }

@@ -44,14 +44,7 @@ pub(super) enum NotTaken {
 impl ZoneQueue {
     /// An empty queue; nothing happens before [`Self::run`].
     pub(super) fn new(zone: Zone, transport: Transport, clock: Clock, doubt: Arc<Doubt>) -> Self {
-        Self {
-            zone,
-            transport,
-            clock,
-            doubt,
-            waiting: Mutex::default(),
-            arrived: Notify::new(),
-        }
+        Self { zone, transport, clock, doubt, waiting: Mutex::default(), arrived: Notify::new() }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -69,21 +62,12 @@ impl ZoneQueue {
         lane: Lane,
     ) -> Result<oneshot::Receiver<Published>, NotTaken> {
         let (reply, outcome) = oneshot::channel();
-        match self.waiting().push(
-            Job {
-                change,
-                lane,
-                reply,
-            },
-            self.clock.now().mono,
-        ) {
+        match self.waiting().push(Job { change, lane, reply }, self.clock.now().mono) {
             Pushed::Waits { ready: true } => self.arrived.notify_one(),
             Pushed::Waits { ready: false } => {}
             Pushed::Down => return Err(NotTaken::Failed(self.down())),
             Pushed::Full => {
-                return Err(NotTaken::Failed(DnsError::Overloaded {
-                    zone: self.zone.clone(),
-                }));
+                return Err(NotTaken::Failed(DnsError::Overloaded { zone: self.zone.clone() }));
             }
             Pushed::Closed(job) => return Err(NotTaken::Closed(job.change)),
         }
@@ -163,9 +147,7 @@ impl ZoneQueue {
             self.doubt.add(part.iter().map(|job| job.change.host));
         }
         let mut waiting = self.waiting();
-        if outcome
-            .as_ref()
-            .map_or_else(|error| error.refusal().is_some(), |()| true)
+        if outcome.as_ref().map_or_else(|error| error.refusal().is_some(), |()| true)
             && waiting.answered()
         {
             info!(zone = %self.zone, "the name server answers again");
@@ -187,9 +169,7 @@ impl ZoneQueue {
         }
         let nothing = message::build(&self.zone, std::iter::empty());
         let asked = self.transport.send(&nothing, 0).await;
-        asked
-            .outcome
-            .is_err_and(|error| error.refusal() == Some(refusal))
+        asked.outcome.is_err_and(|error| error.refusal() == Some(refusal))
     }
 
     fn acknowledge(&self, part: Vec<Job>) {
@@ -221,10 +201,7 @@ impl ZoneQueue {
     }
 
     fn down(&self) -> DnsError {
-        DnsError::Down {
-            server: self.transport.server(),
-            zone: self.zone.clone(),
-        }
+        DnsError::Down { server: self.transport.server(), zone: self.zone.clone() }
     }
 
     fn answer(&self, part: Vec<Job>, outcome: &Published) {

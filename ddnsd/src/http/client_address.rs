@@ -61,24 +61,19 @@ fn forwarded_for(element: &str) -> Option<&str> {
     element.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         let value = value.trim();
-        let value = value
-            .strip_prefix('"')
-            .and_then(|v| v.strip_suffix('"'))
-            .unwrap_or(value);
+        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
         name.trim().eq_ignore_ascii_case("for").then_some(value)
     })
 }
 
 /// An address alone, with a port, or in brackets.
 fn address(text: &str) -> Option<IpAddr> {
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    let address = bare.unwrap_or(text).parse::<IpAddr>().ok().or_else(|| {
-        text.parse::<SocketAddr>()
-            .ok()
-            .map(|with_port| with_port.ip())
-    })?;
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = bare
+        .unwrap_or(text)
+        .parse::<IpAddr>()
+        .ok()
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|with_port| with_port.ip()))?;
     Some(address.to_canonical())
 }
 
@@ -102,48 +97,24 @@ mod tests {
 
     #[test]
     fn a_header_from_a_stranger_is_not_believed() {
-        assert_eq!(
-            seen("192.0.2.9", "x-forwarded-for", &["1.2.3.4"]),
-            client("192.0.2.9")
-        );
+        assert_eq!(seen("192.0.2.9", "x-forwarded-for", &["1.2.3.4"]), client("192.0.2.9"));
     }
 
     #[test]
     fn the_walk_goes_from_the_right_to_the_first_untrusted_address() {
         let x = "x-forwarded-for";
-        assert_eq!(
-            seen("10.0.0.1", x, &["6.6.6.6, 192.0.2.1, 10.0.0.2"]),
-            client("192.0.2.1")
-        );
-        assert_eq!(
-            seen("10.0.0.1", x, &["6.6.6.6", "192.0.2.1"]),
-            client("192.0.2.1")
-        );
-        assert_eq!(
-            seen("10.0.0.1", x, &["10.0.0.3, 10.0.0.2"]),
-            client("10.0.0.3")
-        );
-        assert_eq!(
-            seen("10.0.0.1", x, &["192.0.2.1:4711"]),
-            client("192.0.2.1")
-        );
-        assert_eq!(
-            seen("10.0.0.1", x, &["[2001:db8::1]:80"]),
-            client("2001:db8::1")
-        );
-        assert_eq!(
-            seen("10.0.0.1", x, &["::ffff:192.0.2.1"]),
-            client("192.0.2.1")
-        );
+        assert_eq!(seen("10.0.0.1", x, &["6.6.6.6, 192.0.2.1, 10.0.0.2"]), client("192.0.2.1"));
+        assert_eq!(seen("10.0.0.1", x, &["6.6.6.6", "192.0.2.1"]), client("192.0.2.1"));
+        assert_eq!(seen("10.0.0.1", x, &["10.0.0.3, 10.0.0.2"]), client("10.0.0.3"));
+        assert_eq!(seen("10.0.0.1", x, &["192.0.2.1:4711"]), client("192.0.2.1"));
+        assert_eq!(seen("10.0.0.1", x, &["[2001:db8::1]:80"]), client("2001:db8::1"));
+        assert_eq!(seen("10.0.0.1", x, &["::ffff:192.0.2.1"]), client("192.0.2.1"));
     }
 
     #[test]
     fn junk_ends_the_walk_at_the_last_good_address() {
         let x = "x-forwarded-for";
-        assert_eq!(
-            seen("10.0.0.1", x, &["192.0.2.1, junk, 10.0.0.2"]),
-            client("10.0.0.2")
-        );
+        assert_eq!(seen("10.0.0.1", x, &["192.0.2.1, junk, 10.0.0.2"]), client("10.0.0.2"));
         let silent = Origin::SilentProxy("10.0.0.1".parse().unwrap());
         assert_eq!(seen("10.0.0.1", x, &["192.0.2.1, unknown"]), silent);
         assert_eq!(seen("10.0.0.1", x, &[]), silent);
@@ -155,10 +126,7 @@ mod tests {
         let f = "forwarded";
         let line = "for=6.6.6.6, For=\"[2001:db8::7]:4711\";proto=https;by=10.0.0.1";
         assert_eq!(seen("10.0.0.1", f, &[line]), client("2001:db8::7"));
-        assert_eq!(
-            seen("10.0.0.1", f, &["for=192.0.2.1;host=\"a,b\""]),
-            client("192.0.2.1")
-        );
+        assert_eq!(seen("10.0.0.1", f, &["for=192.0.2.1;host=\"a,b\""]), client("192.0.2.1"));
         assert_eq!(seen("10.0.0.1", f, &["for=::1"]), client("::1"));
         let silent = Origin::SilentProxy("10.0.0.1".parse().unwrap());
         assert_eq!(seen("10.0.0.1", f, &["for=_hidden"]), silent);

@@ -19,9 +19,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(super) fn login(header: Option<&[u8]>, user: Option<&str>, password: Option<&str>) -> Login {
     match header.and_then(basic) {
         Some(Ok((user, password))) => given(&user, Secret::new(password.to_string())),
-        Some(Err(())) => Login::Unreadable {
-            name: String::new(),
-        },
+        Some(Err(())) => Login::Unreadable { name: String::new() },
         None => match user {
             Some(user) => given(user, Secret::new(password.unwrap_or_default().to_owned())),
             None => Login::Missing,
@@ -33,19 +31,14 @@ fn given(name: &str, password: Secret) -> Login {
     match UserName::parse(name) {
         Ok(user) => Login::Given { user, password },
         // such a user cannot exist; the log's line shows what fits of the name
-        Err(_) => Login::Unreadable {
-            name: name.chars().take(64).collect(),
-        },
+        Err(_) => Login::Unreadable { name: name.chars().take(64).collect() },
     }
 }
 
 /// User name and password of a Basic header (RFC 7617); `None` if it gives none.
 fn basic(header: &[u8]) -> Option<Result<(String, Zeroizing<String>), ()>> {
     let header = header.trim_ascii();
-    let end = header
-        .iter()
-        .position(|byte| *byte == b' ')
-        .unwrap_or(header.len());
+    let end = header.iter().position(|byte| *byte == b' ').unwrap_or(header.len());
     let (scheme, token) = header.split_at_checked(end)?;
     if !scheme.eq_ignore_ascii_case(b"basic") {
         return None;
@@ -81,10 +74,7 @@ mod tests {
         // alice:se:cret
         let alice = Some("Basic YWxpY2U6c2U6Y3JldA==");
         assert_eq!(read(alice, Some("bob"), Some("x")), "alice se:cret");
-        assert_eq!(
-            read(Some("bAsIc  YWxpY2U6c2U6Y3JldA"), None, None),
-            "alice se:cret"
-        );
+        assert_eq!(read(Some("bAsIc  YWxpY2U6c2U6Y3JldA"), None, None), "alice se:cret");
         assert_eq!(read(None, Some("bob"), Some("x")), "bob x");
         assert_eq!(read(None, Some("bob"), None), "bob ");
     }
@@ -92,19 +82,9 @@ mod tests {
     #[test]
     fn a_header_that_says_nothing_counts_as_not_given() {
         // ":" is what inadyn sends without credentials
-        for nothing in [
-            "Basic Og==",
-            "Basic ",
-            "Basic",
-            "Bearer abc",
-            "Digest username=\"a\"",
-        ] {
+        for nothing in ["Basic Og==", "Basic ", "Basic", "Bearer abc", "Digest username=\"a\""] {
             assert_eq!(read(Some(nothing), None, None), "missing", "{nothing}");
-            assert_eq!(
-                read(Some(nothing), Some("bob"), Some("x")),
-                "bob x",
-                "{nothing}"
-            );
+            assert_eq!(read(Some(nothing), Some("bob"), Some("x")), "bob x", "{nothing}");
         }
         assert_eq!(read(None, None, Some("x")), "missing");
     }
@@ -112,11 +92,7 @@ mod tests {
     #[test]
     fn a_header_that_cannot_be_decoded_is_wrong_whatever_the_parameters_say() {
         for wrong in ["Basic ???", "Basic /////w=="] {
-            assert_eq!(
-                read(Some(wrong), Some("bob"), Some("x")),
-                "unreadable ",
-                "{wrong}"
-            );
+            assert_eq!(read(Some(wrong), Some("bob"), Some("x")), "unreadable ", "{wrong}");
         }
         // "a\nb:x" is no user's name
         assert_eq!(read(Some("Basic YQpiOng="), None, None), "unreadable a\nb");

@@ -62,11 +62,7 @@ struct Call {
 impl Front {
     /// A front end for the story.
     pub fn new(update: Update, clock: Clock, settings: Arc<ArcSwap<Settings>>) -> Self {
-        Self(Arc::new(Parts {
-            update,
-            clock,
-            settings,
-        }))
+        Self(Arc::new(Parts { update, clock, settings }))
     }
 
     /// What answers the requests of a connection.
@@ -81,22 +77,9 @@ impl Front {
             .and(warp::header::headers_cloned())
             .and(warp::ext::get::<Peer>())
             .and(warp::body::stream())
-            .then(
-                |front: Self, method, path, query, headers, peer, body| async move {
-                    front
-                        .answer(
-                            Call {
-                                method,
-                                path,
-                                query,
-                                headers,
-                                peer,
-                            },
-                            body,
-                        )
-                        .await
-                },
-            );
+            .then(|front: Self, method, path, query, headers, peer, body| async move {
+                front.answer(Call { method, path, query, headers, peer }, body).await
+            });
         BoxCloneSyncService::new(tower::ServiceBuilder::new().service(warp::service(routes)))
     }
 
@@ -138,10 +121,7 @@ impl Front {
         };
         let parameters = Parameters::read(&call.query, &body);
         let (origin, request) = checked(settings, &endpoint.params, &call, &parameters);
-        let log = settings
-            .http
-            .log_requests
-            .then(|| Line::of(&call, &request));
+        let log = settings.http.log_requests.then(|| Line::of(&call, &request));
         let start = self.0.clock.now().mono;
         let answer = self.0.update.run(request).await;
         let response = reply::response(&answer, form);
@@ -158,9 +138,7 @@ fn endpoint<'a>(endpoints: &'a [Endpoint], path: &str) -> Option<&'a Endpoint> {
     fn segments(path: &str) -> impl Iterator<Item = &str> {
         path.split('/').filter(|segment| !segment.is_empty())
     }
-    endpoints
-        .iter()
-        .find(|endpoint| segments(&endpoint.path).eq(segments(path)))
+    endpoints.iter().find(|endpoint| segments(&endpoint.path).eq(segments(path)))
 }
 
 /// Everything about the request that names, addresses and credentials can be read from.
@@ -176,20 +154,10 @@ fn checked(
         settings.http.proxy_header.as_ref(),
         &settings.http.trusted_proxies,
     );
-    let header = call
-        .headers
-        .get(http::header::AUTHORIZATION)
-        .map(HeaderValue::as_bytes);
-    let login = credentials::login(
-        header,
-        given.value(&names.username),
-        given.value(&names.password),
-    );
-    let is_offline = || {
-        given
-            .named("offline")
-            .is_some_and(|v| v.eq_ignore_ascii_case("yes"))
-    };
+    let header = call.headers.get(http::header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let login =
+        credentials::login(header, given.value(&names.username), given.value(&names.password));
+    let is_offline = || given.named("offline").is_some_and(|v| v.eq_ignore_ascii_case("yes"));
     let asked = if !is_alias(names, "offline") && is_offline() {
         Ok(Asked::TakeDown)
     } else {
@@ -208,14 +176,7 @@ fn checked(
 
 /// Whether the endpoint gives this parameter name a meaning of its own.
 fn is_alias(names: &Params, name: &str) -> bool {
-    let Params {
-        hostname,
-        ipv4,
-        ipv6,
-        username,
-        password,
-        notify_change,
-    } = names;
+    let Params { hostname, ipv4, ipv6, username, password, notify_change } = names;
     let all = [hostname, ipv4, ipv6, username, password, notify_change];
     all.into_iter().flatten().any(|alias| alias == name)
 }
@@ -229,10 +190,7 @@ async fn form_body<B: Buf>(
     let mut read = BytesMut::new();
     while let Some(part) = body.next().await {
         let Ok(mut part) = part else {
-            return Err(reply::sentence(
-                StatusCode::BAD_REQUEST,
-                "the body broke off\n",
-            ));
+            return Err(reply::sentence(StatusCode::BAD_REQUEST, "the body broke off\n"));
         };
         if read.len() + part.remaining() > FORM {
             let text = "the form is over 16 KiB\n";
@@ -248,14 +206,9 @@ async fn form_body<B: Buf>(
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
+    let kind = headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next());
-    kind.is_some_and(|kind| {
-        kind.trim()
-            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
-    })
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
 }
 
 /// What the request log says of a request: parsed fields only, never the query or a credential.
@@ -282,13 +235,7 @@ impl Line {
             Err(bad) => bad.to_string(),
         };
         let path = call.path.as_str().to_owned();
-        Self {
-            method: call.method.clone(),
-            path,
-            user,
-            hosts: hosts.join(","),
-            addresses,
-        }
+        Self { method: call.method.clone(), path, user, hosts: hosts.join(","), addresses }
     }
 
     fn log(&self, origin: Origin, answer: &Reply, status: StatusCode, took: Duration) {

@@ -21,14 +21,8 @@ impl<'a> Parameters<'a> {
 
     /// The value by this name.
     pub(super) fn named(&self, name: &str) -> Option<&str> {
-        let mut values = self
-            .0
-            .iter()
-            .filter(|(given, _)| given == name)
-            .map(|(_, value)| value);
-        values
-            .find(|value| !value.trim().is_empty())
-            .map(AsRef::as_ref)
+        let mut values = self.0.iter().filter(|(given, _)| given == name).map(|(_, value)| value);
+        values.find(|value| !value.trim().is_empty()).map(AsRef::as_ref)
     }
 }
 

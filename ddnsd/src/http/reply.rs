@@ -25,29 +25,17 @@ impl Form {
     /// What the Accept header prefers (RFC 9110, 12.5.1); text unless it asks for JSON.
     pub(super) fn accepted(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(http::header::ACCEPT).iter();
-        let ranges: Vec<(&str, f32)> = lines
-            .filter_map(|line| line.to_str().ok())
-            .flat_map(ranges)
-            .collect();
+        let ranges: Vec<(&str, f32)> =
+            lines.filter_map(|line| line.to_str().ok()).flat_map(ranges).collect();
         let quality = |names: [&str; 2]| {
-            let named = |name: &str| {
-                ranges
-                    .iter()
-                    .find(|(range, _)| range.eq_ignore_ascii_case(name))
-            };
-            names
-                .iter()
-                .find_map(|name| named(name))
-                .map(|(_, quality)| *quality)
+            let named =
+                |name: &str| ranges.iter().find(|(range, _)| range.eq_ignore_ascii_case(name));
+            names.iter().find_map(|name| named(name)).map(|(_, quality)| *quality)
         };
         let any = quality(["*/*", "*/*"]);
         let json = quality(["application/json", "application/*"]).unwrap_or(0.0);
         let text = quality(["text/plain", "text/*"]).or(any).unwrap_or(0.0);
-        if json > 0.0 && json >= text {
-            Form::Json
-        } else {
-            Form::Text
-        }
+        if json > 0.0 && json >= text { Form::Json } else { Form::Text }
     }
 }
 
@@ -57,10 +45,7 @@ fn ranges(line: &str) -> impl Iterator<Item = (&str, f32)> {
         let mut parts = element.split(';').map(str::trim);
         let range = parts.next().unwrap_or_default();
         let quality = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
-        (
-            range,
-            quality.map_or(1.0, |quality| quality.parse().unwrap_or(0.0)),
-        )
+        (range, quality.map_or(1.0, |quality| quality.parse().unwrap_or(0.0)))
     })
 }
 
@@ -78,9 +63,7 @@ pub(super) fn response(reply: &Reply, form: Form) -> Response {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
     if let Some(seconds) = retry_after(reply, status) {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
@@ -88,9 +71,7 @@ pub(super) fn response(reply: &Reply, form: Form) -> Response {
 /// The response to a method that is not taken.
 pub(super) fn method_not_allowed() -> Response {
     let mut response = sentence(StatusCode::METHOD_NOT_ALLOWED, "use GET or POST\n");
-    response
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static("GET, POST"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
     response
 }
 
@@ -102,9 +83,7 @@ pub(super) fn sentence(status: StatusCode, text: &'static str) -> Response {
 fn plain(status: StatusCode, kind: &'static str, body: String) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
@@ -126,10 +105,7 @@ fn retry_after(reply: &Reply, status: StatusCode) -> Option<u64> {
         Reply::Whole { retry_after, .. } => retry_after.map(whole_seconds),
         Reply::Hosts { .. } => None,
     };
-    let busy = matches!(
-        status,
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
-    );
+    let busy = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
     busy.then(|| told.unwrap_or(COME_BACK))
 }
 
@@ -141,10 +117,9 @@ fn whole_seconds(wait: Duration) -> u64 {
 fn text(reply: &Reply) -> String {
     match reply {
         Reply::Whole { word, .. } => format!("{}\n", word.as_str()),
-        Reply::Hosts { lines, addresses } => lines
-            .iter()
-            .map(|line| text_line(line.word, addresses))
-            .collect(),
+        Reply::Hosts { lines, addresses } => {
+            lines.iter().map(|line| text_line(line.word, addresses)).collect()
+        }
     }
 }
 
@@ -182,12 +157,7 @@ struct JsonLine<'a> {
 fn json(reply: &Reply) -> String {
     let line = |hostname, word: Word, addresses: &Addresses| {
         let Addresses { v4: ipv4, v6: ipv6 } = shown(word, addresses);
-        JsonLine {
-            hostname,
-            status: word.as_str(),
-            ipv4,
-            ipv6,
-        }
+        JsonLine { hostname, status: word.as_str(), ipv4, ipv6 }
     };
     let text = match reply {
         Reply::Whole { word, .. } => {
@@ -213,18 +183,9 @@ mod tests {
     use super::*;
 
     fn hosts(words: &[(&str, Word)]) -> Reply {
-        let line = |(name, word): &(&str, Word)| Line {
-            hostname: (*name).into(),
-            word: *word,
-        };
-        let addresses = Addresses {
-            v4: "192.0.2.1".parse().ok(),
-            v6: "2001:db8::1".parse().ok(),
-        };
-        Reply::Hosts {
-            lines: words.iter().map(line).collect(),
-            addresses,
-        }
+        let line = |(name, word): &(&str, Word)| Line { hostname: (*name).into(), word: *word };
+        let addresses = Addresses { v4: "192.0.2.1".parse().ok(), v6: "2001:db8::1".parse().ok() };
+        Reply::Hosts { lines: words.iter().map(line).collect(), addresses }
     }
 
     fn accept(value: &'static str) -> Form {
@@ -251,10 +212,7 @@ mod tests {
             json(&two),
             "{\"status\":\"notfqdn\",\"results\":[{\"hostname\":\"A.example\",\"status\":\"nochg\",\"ipv4\":\"192.0.2.1\",\"ipv6\":\"2001:db8::1\"},{\"hostname\":\"b\",\"status\":\"notfqdn\"}]}\n"
         );
-        assert_eq!(
-            json(&Reply::whole(Word::Badauth)),
-            "{\"status\":\"badauth\"}\n"
-        );
+        assert_eq!(json(&Reply::whole(Word::Badauth)), "{\"status\":\"badauth\"}\n");
     }
 
     #[test]
@@ -312,18 +270,13 @@ mod tests {
 
     #[test]
     fn a_time_to_come_back_is_rounded_up() {
-        let abuse = Reply::Whole {
-            word: Word::Abuse,
-            retry_after: Some(Duration::from_millis(1500)),
-        };
+        let abuse =
+            Reply::Whole { word: Word::Abuse, retry_after: Some(Duration::from_millis(1500)) };
         assert_eq!(response(&abuse, Form::Text).headers()[RETRY_AFTER], "2");
         let dnserr = hosts(&[("a.example", Word::Dnserr)]);
         assert_eq!(response(&dnserr, Form::Text).headers()[RETRY_AFTER], "30");
         assert!(
-            response(&Reply::whole(Word::Nohost), Form::Text)
-                .headers()
-                .get(RETRY_AFTER)
-                .is_none()
+            response(&Reply::whole(Word::Nohost), Form::Text).headers().get(RETRY_AFTER).is_none()
         );
     }
 }

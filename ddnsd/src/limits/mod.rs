@@ -56,9 +56,7 @@ pub struct Abuse {
 
 impl From<Full> for Abuse {
     fn from(full: Full) -> Self {
-        Self {
-            retry_after: full.retry_after,
-        }
+        Self { retry_after: full.retry_after }
     }
 }
 
@@ -86,15 +84,7 @@ enum Held {
 impl Limits {
     /// No client is known yet. `now` is where their time starts.
     pub fn new(config: config::Limits, counters: Arc<LimitCounters>, now: Now) -> Self {
-        Self::bounded(
-            config,
-            counters,
-            now,
-            Bounds {
-                clients: MAX_CLIENTS,
-                entries: MAX_ENTRIES,
-            },
-        )
+        Self::bounded(config, counters, now, Bounds { clients: MAX_CLIENTS, entries: MAX_ENTRIES })
     }
 
     fn bounded(
@@ -128,17 +118,11 @@ impl Limits {
             return Ok(Slot { place: None });
         }
         let (limit, tick) = (bad(&config), self.0.tick(now));
-        let bucket = self.0.with_entry(client, |bucket, entry| {
-            entry.bad.reserve(limit, tick).map(|()| bucket)
-        });
+        let bucket = self
+            .0
+            .with_entry(client, |bucket, entry| entry.bad.reserve(limit, tick).map(|()| bucket));
         let bucket = bucket.inspect_err(|_| self.0.counters.bad_refused.add_one())?;
-        Ok(Slot {
-            place: Some(Place {
-                limits: Arc::clone(&self.0),
-                bucket,
-                held: Held::Bad,
-            }),
-        })
+        Ok(Slot { place: Some(Place { limits: Arc::clone(&self.0), bucket, held: Held::Bad }) })
     }
 
     /// Exchanges the place under the bad limit for one under the good limit, once the password was
@@ -204,17 +188,11 @@ impl Limits {
 }
 
 fn good(config: &config::Limits) -> Limit {
-    Limit {
-        window: config.good_window,
-        max: config.good_max,
-    }
+    Limit { window: config.good_window, max: config.good_max }
 }
 
 fn bad(config: &config::Limits) -> Limit {
-    Limit {
-        window: config.bad_window,
-        max: config.bad_max,
-    }
+    Limit { window: config.bad_window, max: config.bad_max }
 }
 
 impl Shared {

@@ -13,15 +13,9 @@ const CONFIG: config::Limits = config::Limits {
     cleanup_interval: Duration::from_mins(1),
 };
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "any start does, time is stepped from here"
-)]
+#[expect(clippy::disallowed_methods, reason = "any start does, time is stepped from here")]
 fn now() -> Now {
-    Now {
-        wall: Millis(0),
-        mono: Instant::now(),
-    }
+    Now { wall: Millis(0), mono: Instant::now() }
 }
 
 fn limits(config: config::Limits) -> (Limits, Now) {
@@ -31,10 +25,7 @@ fn limits(config: config::Limits) -> (Limits, Now) {
 
 fn small(clients: usize, entries: usize) -> (Limits, Now) {
     let now = now();
-    (
-        Limits::bounded(CONFIG, Arc::default(), now, Bounds { clients, entries }),
-        now,
-    )
+    (Limits::bounded(CONFIG, Arc::default(), now, Bounds { clients, entries }), now)
 }
 
 fn client(address: &str) -> ClientKey {
@@ -42,10 +33,7 @@ fn client(address: &str) -> ClientKey {
 }
 
 fn later(now: Now, seconds: u64) -> Now {
-    Now {
-        mono: now.mono + Duration::from_secs(seconds),
-        ..now
-    }
+    Now { mono: now.mono + Duration::from_secs(seconds), ..now }
 }
 
 fn fail(limits: &Limits, address: &str, now: Now) {
@@ -67,12 +55,7 @@ fn after_three_bad_ones_a_client_is_refused_until_the_window_frees() {
         fail(&limits, "192.0.2.1", later(now, seconds));
     }
     let refused = limits.knock(client("192.0.2.1"), later(now, 30)).err();
-    assert_eq!(
-        refused,
-        Some(Abuse {
-            retry_after: Duration::from_secs(30)
-        })
-    );
+    assert_eq!(refused, Some(Abuse { retry_after: Duration::from_secs(30) }));
     assert!(limits.knock(client("192.0.2.2"), later(now, 30)).is_ok());
     assert!(limits.knock(client("192.0.2.1"), later(now, 60)).is_ok());
     assert_eq!(limits.0.counters.bad_refused.get(), 1);
@@ -81,15 +64,11 @@ fn after_three_bad_ones_a_client_is_refused_until_the_window_frees() {
 #[test]
 fn a_thousand_parallel_guesses_are_three() {
     let (limits, now) = limits(CONFIG);
-    let slots: Vec<_> = (0..1000)
-        .filter_map(|_| limits.knock(client("192.0.2.1"), now).ok())
-        .collect();
+    let slots: Vec<_> =
+        (0..1000).filter_map(|_| limits.knock(client("192.0.2.1"), now).ok()).collect();
     assert_eq!(slots.len(), 3);
     drop(slots);
-    assert!(
-        limits.knock(client("192.0.2.1"), now).is_ok(),
-        "dropped places are free again"
-    );
+    assert!(limits.knock(client("192.0.2.1"), now).is_ok(), "dropped places are free again");
 }
 
 #[test]
@@ -99,12 +78,7 @@ fn good_and_bad_are_counted_apart() {
         succeed(&limits, "192.0.2.1", now).unwrap();
     }
     let refused = succeed(&limits, "192.0.2.1", later(now, 1));
-    assert_eq!(
-        refused,
-        Err(Abuse {
-            retry_after: Duration::from_secs(59)
-        })
-    );
+    assert_eq!(refused, Err(Abuse { retry_after: Duration::from_secs(59) }));
     assert_eq!(limits.0.counters.good_refused.get(), 1);
     for _ in 0..3 {
         fail(&limits, "192.0.2.1", now);
@@ -119,11 +93,7 @@ fn a_refused_request_is_not_counted_again() {
         fail(&limits, "192.0.2.1", now);
     }
     for seconds in 1..60 {
-        assert!(
-            limits
-                .knock(client("192.0.2.1"), later(now, seconds))
-                .is_err()
-        );
+        assert!(limits.knock(client("192.0.2.1"), later(now, seconds)).is_err());
     }
     assert!(limits.knock(client("192.0.2.1"), later(now, 60)).is_ok());
 }
@@ -157,10 +127,7 @@ fn a_request_may_turn_bad_after_its_password_was_right() {
 
 #[test]
 fn disabled_limits_refuse_nobody_and_remember_nothing() {
-    let (limits, now) = limits(config::Limits {
-        enabled: false,
-        ..CONFIG
-    });
+    let (limits, now) = limits(config::Limits { enabled: false, ..CONFIG });
     for _ in 0..100 {
         fail(&limits, "192.0.2.1", now);
         succeed(&limits, "192.0.2.1", now).unwrap();
@@ -172,10 +139,7 @@ fn disabled_limits_refuse_nobody_and_remember_nothing() {
 fn new_limits_apply_to_what_was_counted_before() {
     let (limits, now) = limits(CONFIG);
     fail(&limits, "192.0.2.1", now);
-    limits.reconfigure(config::Limits {
-        bad_max: 1,
-        ..CONFIG
-    });
+    limits.reconfigure(config::Limits { bad_max: 1, ..CONFIG });
     assert!(limits.knock(client("192.0.2.1"), now).is_err());
 }
 
@@ -204,17 +168,11 @@ fn beyond_the_bound_new_clients_share_their_networks_counter() {
     }
     assert!(limits.knock(client("203.0.113.9"), now).is_err());
     assert!(limits.knock(client("2001:db8:9::1"), now).is_err());
-    assert!(
-        limits.knock(client("192.0.2.1"), now).is_ok(),
-        "a tracked one keeps its own counter"
-    );
+    assert!(limits.knock(client("192.0.2.1"), now).is_ok(), "a tracked one keeps its own counter");
     for first in 50..53 {
         fail(&limits, &format!("{first}.0.0.1"), now);
     }
-    assert!(
-        limits.knock(client("60.0.0.1"), now).is_err(),
-        "the rest of the world is one"
-    );
+    assert!(limits.knock(client("60.0.0.1"), now).is_err(), "the rest of the world is one");
     assert_eq!(limits.tracked(), 5);
 }
 

@@ -14,15 +14,9 @@ pub(super) struct Datagrams {
 
 impl Datagrams {
     pub(super) fn connect(path: &Path) -> Result<Self, LogError> {
-        let failed = |source| LogError::Socket {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| LogError::Socket { path: path.to_owned(), source };
         let socket = connected(path).map_err(failed)?;
-        Ok(Self {
-            path: path.to_owned(),
-            socket: Mutex::new(socket),
-        })
+        Ok(Self { path: path.to_owned(), socket: Mutex::new(socket) })
     }
 
     pub(super) fn send(&self, message: &[u8]) {
@@ -78,9 +72,7 @@ mod tests {
 
     #[test]
     fn a_missing_socket_is_named() {
-        let error = Datagrams::connect(Path::new("/nonexistent/log"))
-            .err()
-            .unwrap();
+        let error = Datagrams::connect(Path::new("/nonexistent/log")).err().unwrap();
         assert!(error.to_string().contains("/nonexistent/log"), "{error}");
     }
 }

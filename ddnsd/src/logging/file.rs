@@ -26,41 +26,22 @@ struct Current {
 
 impl Current {
     fn open(path: &Path) -> Result<Self, Error> {
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o640)
-            .open(path)?;
+        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
         let found = file.metadata()?;
-        Ok(Self {
-            file,
-            is_regular: found.is_file(),
-            bytes: found.len(),
-        })
+        Ok(Self { file, is_regular: found.is_file(), bytes: found.len() })
     }
 }
 
 impl LogFile {
     pub(super) fn open(path: &Path, max_bytes: u64, versions: u32) -> Result<Self, LogError> {
-        let failed = |source| LogError::File {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| LogError::File { path: path.to_owned(), source };
         let current = Mutex::new(Current::open(path).map_err(failed)?);
-        Ok(Self {
-            path: path.to_owned(),
-            max_bytes,
-            versions,
-            current,
-        })
+        Ok(Self { path: path.to_owned(), max_bytes, versions, current })
     }
 
     /// Follows the path to the file that is there now, or makes it.
     pub(super) fn reopen(&self) -> Result<(), LogError> {
-        let failed = |source| LogError::File {
-            path: self.path.clone(),
-            source,
-        };
+        let failed = |source| LogError::File { path: self.path.clone(), source };
         let anew = Current::open(&self.path).map_err(failed)?;
         *self.lock() = anew;
         Ok(())
@@ -127,16 +108,13 @@ mod tests {
         /// The last word of each line of a file.
         fn words(&self, name: &str) -> Vec<String> {
             let text = std::fs::read_to_string(self.0.path().join(name)).unwrap();
-            text.lines()
-                .map(|line| line.rsplit(' ').next().unwrap().to_owned())
-                .collect()
+            text.lines().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect()
         }
 
         fn names(&self) -> Vec<String> {
             let entries = std::fs::read_dir(self.0.path()).unwrap();
-            let mut names: Vec<String> = entries
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect();
+            let mut names: Vec<String> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
             names.sort();
             names
         }
@@ -184,14 +162,8 @@ mod tests {
     #[test]
     fn a_file_that_is_there_is_continued_and_counted() {
         let folder = Folder::new();
-        write(
-            &LogFile::open(&folder.path(), TWO_LINES, 1).unwrap(),
-            &["a", "b"],
-        );
-        write(
-            &LogFile::open(&folder.path(), TWO_LINES, 1).unwrap(),
-            &["c"],
-        );
+        write(&LogFile::open(&folder.path(), TWO_LINES, 1).unwrap(), &["a", "b"]);
+        write(&LogFile::open(&folder.path(), TWO_LINES, 1).unwrap(), &["c"]);
         assert_eq!(folder.words("ddnsd.log.1"), ["a", "b"]);
         assert_eq!(folder.words("ddnsd.log"), ["c"]);
     }
@@ -200,10 +172,7 @@ mod tests {
     fn others_cannot_read_it() {
         let folder = Folder::new();
         let _file = LogFile::open(&folder.path(), TWO_LINES, 1).unwrap();
-        let mode = std::fs::metadata(folder.path())
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(folder.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o137, 0, "{mode:o}");
     }
 
@@ -225,10 +194,7 @@ mod tests {
     fn a_missing_folder_is_an_error_that_names_the_file() {
         let path = Path::new("/nonexistent/ddnsd.log");
         let error = LogFile::open(path, TWO_LINES, 1).err().unwrap();
-        assert!(
-            error.to_string().contains("/nonexistent/ddnsd.log"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("/nonexistent/ddnsd.log"), "{error}");
     }
 
     #[test]

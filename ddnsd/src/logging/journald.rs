@@ -38,20 +38,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let daemon = UnixDatagram::bind(&path).unwrap();
-        Journald::connect(&path)
-            .unwrap()
-            .write(Level::WARN, "auth failed");
+        Journald::connect(&path).unwrap().write(Level::WARN, "auth failed");
         let mut buffer = [0; 256];
         let length = daemon.recv(&mut buffer).unwrap();
         let received = String::from_utf8(buffer[..length].to_vec()).unwrap();
         let lines: Vec<&str> = received.lines().collect();
         let pid = format!("SYSLOG_PID={}", std::process::id());
-        let expected = [
-            "PRIORITY=4",
-            "SYSLOG_IDENTIFIER=ddnsd",
-            &pid,
-            "MESSAGE=auth failed",
-        ];
+        let expected = ["PRIORITY=4", "SYSLOG_IDENTIFIER=ddnsd", &pid, "MESSAGE=auth failed"];
         assert_eq!(lines, expected);
     }
 }

@@ -83,9 +83,7 @@ impl Visit for Parts {
 /// Reads as one value without further quotes: a bare word, or one text in quotes.
 fn is_one_token(value: &str) -> bool {
     let bare = |c: char| !is_unprintable(c) && !c.is_whitespace() && c != '"';
-    let inner = value
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
+    let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match inner {
         Some(inner) => !inner.chars().any(is_unprintable) && !has_open_quote(inner),
         None => !value.is_empty() && value.chars().all(bare),
@@ -196,16 +194,10 @@ mod tests {
     #[test]
     fn an_error_field_shows_its_causes() {
         let cause = std::io::Error::other("disk full");
-        let error = super::super::LogError::File {
-            path: "/x".into(),
-            source: cause,
-        };
+        let error = super::super::LogError::File { path: "/x".into(), source: cause };
         let error: &(dyn std::error::Error + 'static) = &error;
         let line = logged(|| tracing::error!(error, "m"));
-        assert!(
-            line.starts_with(r#"m error="cannot write the log file /x ("#),
-            "{line}"
-        );
+        assert!(line.starts_with(r#"m error="cannot write the log file /x ("#), "{line}");
         assert!(line.ends_with(r#"): disk full""#), "{line}");
     }
 

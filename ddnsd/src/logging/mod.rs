@@ -58,11 +58,9 @@ impl Sink {
     fn open(target: &LogTarget) -> Result<Self, LogError> {
         match target {
             LogTarget::Stdout => Ok(Self::Stdout(Stdout::new())),
-            LogTarget::File {
-                path,
-                max_bytes,
-                versions,
-            } => LogFile::open(path, *max_bytes, *versions).map(Self::File),
+            LogTarget::File { path, max_bytes, versions } => {
+                LogFile::open(path, *max_bytes, *versions).map(Self::File)
+            }
             LogTarget::Syslog { socket, facility } => {
                 Syslog::connect(socket, *facility).map(Self::Syslog)
             }
@@ -105,10 +103,7 @@ impl Handle {
     /// # Errors
     /// It cannot be opened; nothing has changed.
     pub fn prepare(&self, log: &Log) -> Result<Prepared, LogError> {
-        Ok(Prepared {
-            sink: Sink::open(&log.target)?,
-            filter: filter(log.level),
-        })
+        Ok(Prepared { sink: Sink::open(&log.target)?, filter: filter(log.level) })
     }
 
     /// Logs as prepared from now on.
@@ -140,23 +135,13 @@ fn subscriber(log: &Log) -> Result<(impl Subscriber + Send + Sync + use<>, Handl
     let sink = Arc::new(ArcSwap::from_pointee(Sink::open(&log.target)?));
     let (filter, filter_handle) = reload::Layer::new(filter(log.level));
     let subscriber = registry().with(filter).with(Lines(Arc::clone(&sink)));
-    Ok((
-        subscriber,
-        Handle {
-            sink,
-            filter: filter_handle,
-        },
-    ))
+    Ok((subscriber, Handle { sink, filter: filter_handle }))
 }
 
 /// Our crates as configured. Other crates tell operators little below WARN, and at DEBUG they could
 /// tell too much (statements, frames): they stay at INFO then.
 fn filter(level: Level) -> Targets {
-    let others = if level == Level::DEBUG {
-        Level::INFO
-    } else {
-        level.min(Level::WARN)
-    };
+    let others = if level == Level::DEBUG { Level::INFO } else { level.min(Level::WARN) };
     Targets::new()
         .with_default(LevelFilter::from_level(others))
         .with_target("ddnsd", LevelFilter::from_level(level))
@@ -167,9 +152,7 @@ struct Lines(Arc<ArcSwap<Sink>>);
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.0
-            .load()
-            .write(*event.metadata().level(), &line::text(event));
+        self.0.load().write(*event.metadata().level(), &line::text(event));
     }
 }
 

@@ -16,14 +16,9 @@ pub(super) struct Stdout {
 impl Stdout {
     pub(super) fn new() -> Self {
         let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
-        let output = std::io::stdout()
-            .as_fd()
-            .try_clone_to_owned()
-            .map(File::from);
+        let output = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
         let found = output.and_then(|output| output.metadata());
-        Self {
-            journal: found.is_ok_and(|found| names(&stream, found.dev(), found.ino())),
-        }
+        Self { journal: found.is_ok_and(|found| names(&stream, found.dev(), found.ino())) }
     }
 
     /// Waits for the reader of a pipe; lines for a reader that has gone are lost.
@@ -55,10 +50,7 @@ pub(super) fn now() -> Zoned {
 
 /// `2026-11-23T10:00:00.123+01:00 INFO  message`.
 pub(super) fn stamped(now: &Zoned, level: Level, text: &str) -> String {
-    format!(
-        "{} {level:<5} {text}\n",
-        now.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z")
-    )
+    format!("{} {level:<5} {text}\n", now.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"))
 }
 
 #[cfg(test)]
@@ -67,19 +59,11 @@ mod tests {
 
     #[test]
     fn a_line_starts_with_local_time_to_the_millisecond_and_level() {
-        let now: Zoned = "2026-11-23T10:00:00.1239+01:00[Europe/Berlin]"
-            .parse()
-            .unwrap();
+        let now: Zoned = "2026-11-23T10:00:00.1239+01:00[Europe/Berlin]".parse().unwrap();
         let line = stamped(&now, Level::INFO, "listening port=8443");
-        assert_eq!(
-            line,
-            "2026-11-23T10:00:00.123+01:00 INFO  listening port=8443\n"
-        );
+        assert_eq!(line, "2026-11-23T10:00:00.123+01:00 INFO  listening port=8443\n");
         let whole: Zoned = "2026-06-01T00:00:00-02:30[-02:30]".parse().unwrap();
-        assert_eq!(
-            stamped(&whole, Level::ERROR, "x"),
-            "2026-06-01T00:00:00.000-02:30 ERROR x\n"
-        );
+        assert_eq!(stamped(&whole, Level::ERROR, "x"), "2026-06-01T00:00:00.000-02:30 ERROR x\n");
     }
 
     #[test]

@@ -15,15 +15,11 @@ pub(super) struct Syslog {
 
 impl Syslog {
     pub(super) fn connect(socket: &Path, facility: u8) -> Result<Self, LogError> {
-        Ok(Self {
-            datagrams: Datagrams::connect(socket)?,
-            facility,
-        })
+        Ok(Self { datagrams: Datagrams::connect(socket)?, facility })
     }
 
     pub(super) fn write(&self, level: Level, text: &str) {
-        self.datagrams
-            .send(message(&now(), self.facility, level, text).as_bytes());
+        self.datagrams.send(message(&now(), self.facility, level, text).as_bytes());
     }
 }
 
@@ -53,10 +49,7 @@ mod tests {
         let now: Zoned = "2026-11-03T09:05:00+01:00[Europe/Berlin]".parse().unwrap();
         let message = message(&now, 16, Level::WARN, "auth failed");
         let pid = std::process::id();
-        assert_eq!(
-            message,
-            format!("<132>Nov  3 09:05:00 ddnsd[{pid}]: auth failed")
-        );
+        assert_eq!(message, format!("<132>Nov  3 09:05:00 ddnsd[{pid}]: auth failed"));
     }
 
     #[test]
@@ -64,15 +57,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let daemon = UnixDatagram::bind(&path).unwrap();
-        Syslog::connect(&path, 3)
-            .unwrap()
-            .write(Level::INFO, "listening");
+        Syslog::connect(&path, 3).unwrap().write(Level::INFO, "listening");
         let mut buffer = [0; 256];
         let length = daemon.recv(&mut buffer).unwrap();
         let received = String::from_utf8(buffer[..length].to_vec()).unwrap();
-        assert!(
-            received.starts_with("<30>") && received.ends_with("]: listening"),
-            "{received}"
-        );
+        assert!(received.starts_with("<30>") && received.ends_with("]: listening"), "{received}");
     }
 }

@@ -4,11 +4,7 @@ use super::*;
 use std::path::Path;
 
 fn to_file(path: &Path, level: Level) -> Log {
-    let target = LogTarget::File {
-        path: path.to_owned(),
-        max_bytes: 1 << 20,
-        versions: 1,
-    };
+    let target = LogTarget::File { path: path.to_owned(), max_bytes: 1 << 20, versions: 1 };
     Log { level, target }
 }
 
@@ -31,10 +27,7 @@ fn our_crates_log_at_the_level_and_others_at_warning() {
     let folder = tempfile::tempdir().unwrap();
     for (level, expected) in [
         (Level::ERROR, vec!["ERROR our error"]),
-        (
-            Level::INFO,
-            vec!["INFO  our info", "ERROR our error", "WARN  their warning"],
-        ),
+        (Level::INFO, vec!["INFO  our info", "ERROR our error", "WARN  their warning"]),
         (
             Level::DEBUG,
             vec![

@@ -33,14 +33,8 @@ impl Addresses {
     /// Just this one. An IPv4-mapped IPv6 address counts as IPv4 (RFC 4291, 2.5.5.2).
     pub fn only(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V4(v4) => Self {
-                v4: Some(v4),
-                v6: None,
-            },
-            IpAddr::V6(v6) => Self {
-                v4: None,
-                v6: Some(v6),
-            },
+            IpAddr::V4(v4) => Self { v4: Some(v4), v6: None },
+            IpAddr::V6(v6) => Self { v4: None, v6: Some(v6) },
         }
     }
 }

@@ -69,19 +69,13 @@ pub struct Seen {
 impl Seen {
     /// These families, at this time.
     pub fn at(addresses: Addresses, at: Millis) -> Self {
-        Self {
-            v4: addresses.v4.map(|_| at),
-            v6: addresses.v6.map(|_| at),
-        }
+        Self { v4: addresses.v4.map(|_| at), v6: addresses.v6.map(|_| at) }
     }
 
     /// What this knows; of the families it does not know, what `older` knows.
     #[must_use]
     pub fn or(self, older: Seen) -> Self {
-        Self {
-            v4: self.v4.or(older.v4),
-            v6: self.v6.or(older.v6),
-        }
+        Self { v4: self.v4.or(older.v4), v6: self.v6.or(older.v6) }
     }
 }
 

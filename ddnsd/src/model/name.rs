@@ -47,12 +47,7 @@ fn to_a_labels(text: &str) -> Result<String, NameError> {
         return Err(NameError::TooLong);
     }
     let ascii = Uts46::new()
-        .to_ascii(
-            text.as_bytes(),
-            AsciiDenyList::STD3,
-            Hyphens::Check,
-            DnsLength::Ignore,
-        )
+        .to_ascii(text.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Ignore)
         .map_err(|_| NameError::Illegal)?;
     let name = ascii.strip_suffix('.').unwrap_or(&ascii);
     if name.len() > 253 || name.split('.').any(|label| label.len() > 63) {
@@ -67,11 +62,7 @@ fn to_a_labels(text: &str) -> Result<String, NameError> {
 fn to_u_labels(a_labels: &str) -> String {
     let (unicode, valid) =
         Uts46::new().to_unicode(a_labels.as_bytes(), AsciiDenyList::STD3, Hyphens::Check);
-    if valid.is_ok() {
-        unicode.into_owned()
-    } else {
-        a_labels.to_owned()
-    }
+    if valid.is_ok() { unicode.into_owned() } else { a_labels.to_owned() }
 }
 
 /// A fully qualified host name: lower-case A-labels, no trailing dot, two labels or more, at most
@@ -137,10 +128,7 @@ impl Zone {
 
     /// Whether `other` is this zone or below it.
     pub fn holds(&self, other: &Zone) -> bool {
-        other
-            .0
-            .strip_suffix(&*self.0)
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        other.0.strip_suffix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 }
 
@@ -176,11 +164,7 @@ impl Label {
 
     /// The readable form, with U-labels.
     pub fn to_unicode(&self) -> String {
-        if &*self.0 == "@" {
-            "@".to_owned()
-        } else {
-            to_u_labels(&self.0)
-        }
+        if &*self.0 == "@" { "@".to_owned() } else { to_u_labels(&self.0) }
     }
 
     /// The host's full name.
@@ -218,11 +202,7 @@ impl UserName {
             return Err(NameError::UserTooLong);
         }
         let illegal = name.chars().any(|c| c.is_control() || c == ':') || name.trim() != name;
-        if illegal {
-            Err(NameError::UserIllegal)
-        } else {
-            Ok(Self(name.as_ref().into()))
-        }
+        if illegal { Err(NameError::UserIllegal) } else { Ok(Self(name.as_ref().into())) }
     }
 
     /// The name.
@@ -278,25 +258,14 @@ mod tests {
 
     #[test]
     fn a_host_name_is_read_in_any_case_and_form() {
-        for text in [
-            "Home.Example.ORG",
-            "home.example.org.",
-            "ｈｏｍｅ.example.org",
-        ] {
-            assert_eq!(
-                Fqdn::parse(text).unwrap().as_str(),
-                "home.example.org",
-                "{text}"
-            );
+        for text in ["Home.Example.ORG", "home.example.org.", "ｈｏｍｅ.example.org"] {
+            assert_eq!(Fqdn::parse(text).unwrap().as_str(), "home.example.org", "{text}");
         }
         let idn = Fqdn::parse("Bücher.example").unwrap();
         assert_eq!(idn.as_str(), "xn--bcher-kva.example");
         assert_eq!(idn.to_unicode(), "bücher.example");
         assert_eq!(Fqdn::parse("xn--bcher-kva.example").unwrap(), idn);
-        assert_eq!(
-            Fqdn::parse("faß.example").unwrap().as_str(),
-            "xn--fa-hia.example"
-        );
+        assert_eq!(Fqdn::parse("faß.example").unwrap().as_str(), "xn--fa-hia.example");
     }
 
     #[test]
@@ -325,18 +294,10 @@ mod tests {
     #[test]
     fn the_zone_itself_is_a_host_called_at() {
         let zone = Zone::parse("Dyn.Example.com.").unwrap();
-        assert_eq!(
-            Label::parse("@").unwrap().in_zone(&zone).unwrap().as_str(),
-            "dyn.example.com"
-        );
+        assert_eq!(Label::parse("@").unwrap().in_zone(&zone).unwrap().as_str(), "dyn.example.com");
         let deep = Label::parse("a.B").unwrap().in_zone(&zone).unwrap();
         assert_eq!(deep.as_str(), "a.b.dyn.example.com");
-        assert!(
-            Label::parse("@")
-                .unwrap()
-                .in_zone(&Zone::parse("lan").unwrap())
-                .is_err()
-        );
+        assert!(Label::parse("@").unwrap().in_zone(&Zone::parse("lan").unwrap()).is_err());
     }
 
     #[test]
@@ -358,24 +319,12 @@ mod tests {
 
     #[test]
     fn mail_addresses_need_both_sides_of_the_at() {
-        for good in [
-            "a@example.org",
-            "a.b+c@example.org",
-            "ü@bücher.example",
-            "root@localhost",
-        ] {
+        for good in ["a@example.org", "a.b+c@example.org", "ü@bücher.example", "root@localhost"] {
             assert!(Email::parse(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "a",
-            "@example.org",
-            "a@",
-            "a b@example.org",
-            "a@b@c",
-            "a@x\r\ny",
-            "a..b@c.d",
-        ] {
+        for bad in
+            ["", "a", "@example.org", "a@", "a b@example.org", "a@b@c", "a@x\r\ny", "a..b@c.d"]
+        {
             assert!(Email::parse(bad).is_err(), "{bad:?}");
         }
     }

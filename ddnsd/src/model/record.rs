@@ -33,10 +33,7 @@ pub type WantedRecords = PerFamily<Wanted<Ipv4Addr>, Wanted<Ipv6Addr>>;
 impl WantedRecords {
     /// The addresses that should be there.
     pub fn addresses(&self) -> Addresses {
-        Addresses {
-            v4: self.v4.address(),
-            v6: self.v6.address(),
-        }
+        Addresses { v4: self.v4.address(), v6: self.v6.address() }
     }
 
     /// Neither family was ever set.

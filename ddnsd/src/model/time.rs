@@ -10,10 +10,7 @@ impl Millis {
     /// This much later; saturates at the ends of the range.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
-        )
+        Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// This many milliseconds later (earlier if negative); saturates.

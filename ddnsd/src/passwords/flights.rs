@@ -31,14 +31,7 @@ impl Flights {
         }
         let (sender, receiver) = watch::channel(None);
         flights.insert(digest, sender);
-        (
-            receiver,
-            Some(Ticket {
-                flights: Arc::clone(self),
-                digest,
-                used: false,
-            }),
-        )
+        (receiver, Some(Ticket { flights: Arc::clone(self), digest, used: false }))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, watch::Sender<Option<Finding>>>> {
@@ -55,9 +48,7 @@ impl Ticket {
     /// Nobody waits any more. That ends the flight: who asks now starts a new one.
     pub(super) fn is_abandoned(&mut self) -> bool {
         let mut flights = self.flights.lock();
-        let waiting = flights
-            .get(&self.digest)
-            .map_or(0, watch::Sender::receiver_count);
+        let waiting = flights.get(&self.digest).map_or(0, watch::Sender::receiver_count);
         if waiting == 0 {
             flights.remove(&self.digest);
             self.used = true;
@@ -98,10 +89,7 @@ mod tests {
             (*first.borrow(), *second.borrow()),
             (Some(Finding::Wrong), Some(Finding::Wrong))
         );
-        assert!(
-            flights.board([1; 16]).1.is_some(),
-            "the next one flies anew"
-        );
+        assert!(flights.board([1; 16]).1.is_some(), "the next one flies anew");
     }
 
     #[test]

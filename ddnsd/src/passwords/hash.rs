@@ -129,20 +129,12 @@ impl Stored {
             return Err(Unusable::NotArgon2);
         };
         let (salt, output) = (Box::from(&*salt), Box::from(output.as_bytes()));
-        Ok(Self {
-            cost: cost.checked()?,
-            salt,
-            output,
-        })
+        Ok(Self { cost: cost.checked()?, salt, output })
     }
 
     /// A hash of this cost that no password matches in practice.
     pub(super) fn of_nobody(cost: Cost, output: [u8; 32]) -> Self {
-        Self {
-            cost,
-            salt: Box::new([0; 16]),
-            output: Box::new(output),
-        }
+        Self { cost, salt: Box::new([0; 16]), output: Box::new(output) }
     }
 
     /// What checking a password against it costs.
@@ -285,11 +277,7 @@ mod tests {
             "m=8,t=4294967295,p=1",
             "m=65536,t=1,p=256",
         ] {
-            assert_eq!(
-                stored(&phc(params)).err(),
-                Some(Unusable::TooCostly),
-                "{params}"
-            );
+            assert_eq!(stored(&phc(params)).err(), Some(Unusable::TooCostly), "{params}");
         }
     }
 

@@ -118,10 +118,7 @@ struct Shards<K> {
 impl<K: Copy + Eq + Hash> Shards<K> {
     fn new(max: usize) -> Self {
         let shards = std::array::from_fn(|_| Mutex::new(Recent::new(max / SHARDS)));
-        Self {
-            hasher: RandomState::new(),
-            shards,
-        }
+        Self { hasher: RandomState::new(), shards }
     }
 
     fn of(&self, key: &K) -> MutexGuard<'_, Recent<K>> {
@@ -149,20 +146,12 @@ struct Entry<K> {
 
 impl<K: Copy + Eq + Hash> Recent<K> {
     fn new(max: usize) -> Self {
-        Self {
-            max,
-            places: HashMap::new(),
-            ring: Vec::new(),
-            hand: 0,
-        }
+        Self { max, places: HashMap::new(), ring: Vec::new(), hand: 0 }
     }
 
     /// Whether the key is here and was used within `ttl`. That is a use.
     fn use_once(&mut self, key: &K, ttl: Duration, now: Instant) -> bool {
-        let entry = self
-            .places
-            .get(key)
-            .and_then(|place| self.ring.get_mut(*place));
+        let entry = self.places.get(key).and_then(|place| self.ring.get_mut(*place));
         let Some(entry) = entry else { return false };
         if now.saturating_duration_since(entry.last_use) >= ttl {
             return false;
@@ -173,11 +162,7 @@ impl<K: Copy + Eq + Hash> Recent<K> {
     }
 
     fn insert(&mut self, key: K, now: Instant) {
-        let new = Entry {
-            key,
-            last_use: now,
-            used: false,
-        };
+        let new = Entry { key, last_use: now, used: false };
         let known = self.places.get(&key).copied();
         let place = if known.is_none() && self.ring.len() < self.max {
             self.ring.len()
@@ -216,22 +201,13 @@ mod tests {
 
     const DAY: Duration = Duration::from_hours(24);
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "any start does, time is stepped from here"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "any start does, time is stepped from here")]
     fn now() -> Now {
-        Now {
-            wall: Millis(0),
-            mono: Instant::now(),
-        }
+        Now { wall: Millis(0), mono: Instant::now() }
     }
 
     fn later(now: Now, by: Duration) -> Now {
-        Now {
-            mono: now.mono + by,
-            ..now
-        }
+        Now { mono: now.mono + by, ..now }
     }
 
     fn known() -> Known {
@@ -274,18 +250,9 @@ mod tests {
         assert_eq!(known.recall(digest, client, start), None);
         known.remember(digest, client, RIGHT, start);
         let almost = DAY.checked_sub(Duration::from_secs(1)).unwrap();
-        assert_eq!(
-            known.recall(digest, client, later(start, almost)),
-            Some(RIGHT)
-        );
-        assert_eq!(
-            known.recall(digest, client, later(start, almost * 2)),
-            Some(RIGHT)
-        );
-        assert_eq!(
-            known.recall(digest, client, later(start, almost * 2 + DAY)),
-            None
-        );
+        assert_eq!(known.recall(digest, client, later(start, almost)), Some(RIGHT));
+        assert_eq!(known.recall(digest, client, later(start, almost * 2)), Some(RIGHT));
+        assert_eq!(known.recall(digest, client, later(start, almost * 2 + DAY)), None);
     }
 
     #[test]
@@ -293,20 +260,14 @@ mod tests {
         let (known, now) = (known(), now());
         let digest = digest(&known, "alice", None, "p");
         known.remember(digest, client("192.0.2.1"), Finding::Wrong, now);
-        assert_eq!(
-            known.recall(digest, client("192.0.2.1"), now),
-            Some(Finding::Wrong)
-        );
+        assert_eq!(known.recall(digest, client("192.0.2.1"), now), Some(Finding::Wrong));
         assert_eq!(known.recall(digest, client("192.0.2.2"), now), None);
     }
 
     #[test]
     fn a_ttl_of_zero_remembers_nothing() {
-        let (known, now, client) = (
-            Known::new(&[7; 64], Duration::ZERO),
-            now(),
-            client("192.0.2.1"),
-        );
+        let (known, now, client) =
+            (Known::new(&[7; 64], Duration::ZERO), now(), client("192.0.2.1"));
         for finding in [RIGHT, Finding::Wrong] {
             known.remember([1; 16], client, finding, now);
             assert_eq!(known.recall([1; 16], client, now), None);
@@ -346,12 +307,7 @@ mod tests {
         for number in 0..150_000_u128 {
             known.remember(number.to_be_bytes(), client("192.0.2.1"), RIGHT, now);
         }
-        let kept: usize = known
-            .right
-            .shards
-            .iter()
-            .map(|s| s.lock().unwrap().ring.len())
-            .sum();
+        let kept: usize = known.right.shards.iter().map(|s| s.lock().unwrap().ring.len()).sum();
         assert_eq!(kept, MAX_RIGHT);
     }
 }

@@ -94,10 +94,9 @@ impl Finding {
     /// Nobody can be right who is not stored.
     fn verdict(self, account: Option<&Account>) -> Verdict {
         match (self, account) {
-            (Self::Right { rehash_due }, Some(account)) => Verdict::Right(Caller {
-                user: account.id,
-                rehash_due,
-            }),
+            (Self::Right { rehash_due }, Some(account)) => {
+                Verdict::Right(Caller { user: account.id, rehash_due })
+            }
             (Self::Right { .. }, None) | (Self::Wrong, _) => Verdict::Wrong,
         }
     }
@@ -151,9 +150,7 @@ impl Passwords {
     /// Whose password is it? A remembered verdict takes one HMAC, others one run of Argon2. An
     /// unknown user costs as much as a wrong password.
     pub async fn verify(&self, attempt: Attempt<'_>, now: Now) -> Verdict {
-        let Shared {
-            known, counters, ..
-        } = &*self.0;
+        let Shared { known, counters, .. } = &*self.0;
         let stored = attempt.account.map(|account| &account.hash);
         let digest = known.digest(attempt.user, stored, attempt.password);
         if let Some(finding) = known.recall(digest, attempt.client, now) {
@@ -183,10 +180,7 @@ impl Passwords {
             // nobody may be waiting any more
             drop(answer.send(hash::make(&password, rand::random(), memory)));
         };
-        let queued = self
-            .0
-            .pool
-            .submit(Lane::Administration, hash::OURS.kib(), work);
+        let queued = self.0.pool.submit(Lane::Administration, hash::OURS.kib(), work);
         queued.map_err(|_| PasswordError::Busy)?;
         result.await.map_err(|_| PasswordError::Busy)?
     }
@@ -203,11 +197,7 @@ impl Shared {
                 None => self.start(ticket, attempt, now).ok()?,
             }
         }
-        finding
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|found| *found)
+        finding.wait_for(Option::is_some).await.ok().and_then(|found| *found)
     }
 
     fn start(&self, mut ticket: Ticket, attempt: Attempt<'_>, now: Now) -> Result<(), QueueFull> {
@@ -221,9 +211,7 @@ impl Shared {
             }
             counters.hashed.add_one();
             let finding = if target.matches(&password, memory) && kept {
-                Finding::Right {
-                    rehash_due: target.is_outdated(),
-                }
+                Finding::Right { rehash_due: target.is_outdated() }
             } else {
                 Finding::Wrong
             };

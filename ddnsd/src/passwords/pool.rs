@@ -56,10 +56,7 @@ struct Run {
 impl Pool {
     /// Starts the threads.
     pub(super) fn start(threads: usize) -> std::io::Result<Self> {
-        let queue = Queue {
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        };
+        let queue = Queue { state: Mutex::default(), changed: Condvar::new() };
         let pool = Self(Arc::new(queue));
         for number in 0..threads {
             let queue = Arc::clone(&pool.0);
@@ -76,10 +73,7 @@ impl Pool {
         kib: u32,
         work: impl FnOnce(&mut Memory) + Send + 'static,
     ) -> Result<(), QueueFull> {
-        let run = Run {
-            is_large: kib > LARGE_KIB,
-            work: Box::new(work),
-        };
+        let run = Run { is_large: kib > LARGE_KIB, work: Box::new(work) };
         let mut state = self.0.lock();
         let (queue, max) = match lane {
             Lane::Administration => (&mut state.administration, MAX_ADMINISTRATION),
@@ -134,10 +128,7 @@ impl Queue {
                 return Some(run);
             }
             if memory.is_released() {
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             } else {
                 let waited = self.changed.wait_timeout(state, IDLE);
                 let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -155,14 +146,10 @@ impl State {
     /// The first run that may start now.
     fn take(&mut self) -> Option<Run> {
         let large_may_run = !self.large_is_running;
-        let run = [&mut self.administration, &mut self.logins]
-            .into_iter()
-            .find_map(|queue| {
-                let place = queue
-                    .iter()
-                    .position(|run| large_may_run || !run.is_large)?;
-                queue.remove(place)
-            })?;
+        let run = [&mut self.administration, &mut self.logins].into_iter().find_map(|queue| {
+            let place = queue.iter().position(|run| large_may_run || !run.is_large)?;
+            queue.remove(place)
+        })?;
         self.large_is_running |= run.is_large;
         Some(run)
     }
@@ -193,20 +180,14 @@ mod tests {
     fn administration_goes_ahead_of_waiting_logins() {
         let (pool, release) = busy_pool();
         let (order, seen) = mpsc::channel();
-        for (lane, name) in [
-            (Lane::Login, "first"),
-            (Lane::Login, "second"),
-            (Lane::Administration, "admin"),
-        ] {
+        for (lane, name) in
+            [(Lane::Login, "first"), (Lane::Login, "second"), (Lane::Administration, "admin")]
+        {
             let order = order.clone();
-            pool.submit(lane, SMALL, move |_| order.send(name).unwrap())
-                .unwrap();
+            pool.submit(lane, SMALL, move |_| order.send(name).unwrap()).unwrap();
         }
         drop((release, order));
-        assert_eq!(
-            seen.iter().collect::<Vec<_>>(),
-            ["admin", "first", "second"]
-        );
+        assert_eq!(seen.iter().collect::<Vec<_>>(), ["admin", "first", "second"]);
     }
 
     #[test]
@@ -233,14 +214,9 @@ mod tests {
         assert_eq!(seen.recv().unwrap(), "large starts");
         for (kib, name) in [(LARGE_KIB + 1, "second large"), (LARGE_KIB, "small")] {
             let events = events.clone();
-            pool.submit(Lane::Login, kib, move |_| events.send(name).unwrap())
-                .unwrap();
+            pool.submit(Lane::Login, kib, move |_| events.send(name).unwrap()).unwrap();
         }
-        assert_eq!(
-            seen.recv().unwrap(),
-            "small",
-            "it passes the large one that has to wait"
-        );
+        assert_eq!(seen.recv().unwrap(), "small", "it passes the large one that has to wait");
         release.send(()).unwrap();
         assert_eq!(seen.recv().unwrap(), "large ends");
         assert_eq!(seen.recv().unwrap(), "second large");
@@ -257,8 +233,7 @@ mod tests {
         .unwrap();
         assert!(never.recv().is_err(), "who waits for it is told");
         let (done, wait) = mpsc::channel();
-        pool.submit(Lane::Login, LARGE_KIB + 1, move |_| done.send(7).unwrap())
-            .unwrap();
+        pool.submit(Lane::Login, LARGE_KIB + 1, move |_| done.send(7).unwrap()).unwrap();
         assert_eq!(wait.recv().unwrap(), 7);
     }
 
@@ -266,8 +241,7 @@ mod tests {
     fn threads_end_and_waiting_runs_are_dropped_when_the_pool_is() {
         let (pool, release) = busy_pool();
         let (never, dropped) = mpsc::channel::<()>();
-        pool.submit(Lane::Login, SMALL, move |_| never.send(()).unwrap())
-            .unwrap();
+        pool.submit(Lane::Login, SMALL, move |_| never.send(()).unwrap()).unwrap();
         let queue = Arc::downgrade(&pool.0);
         drop(pool);
         drop(release);

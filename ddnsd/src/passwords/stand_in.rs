@@ -20,10 +20,7 @@ pub(super) struct StandIns {
 
 impl StandIns {
     pub(super) fn new(key: &ProcessKey) -> Self {
-        Self {
-            key: keyed(key, b"stand-in"),
-            sample: Mutex::new([None; SAMPLE]),
-        }
+        Self { key: keyed(key, b"stand-in"), sample: Mutex::new([None; SAMPLE]) }
     }
 
     /// A user's stored hash has this cost.
@@ -100,10 +97,7 @@ mod tests {
         let before: Vec<Cost> = draw().collect();
         stand_ins.note(&user(0), OURS);
         stand_ins.note(&user(1), cffi);
-        let moved = draw()
-            .zip(before)
-            .filter(|(now, before)| now != before)
-            .count();
+        let moved = draw().zip(before).filter(|(now, before)| now != before).count();
         assert!(moved <= 20, "{moved} of 1000");
     }
 }

@@ -8,15 +8,9 @@ use std::time::{Duration, Instant};
 /// "correct horse", at a cost that tests can afford; made with argon2-cffi.
 const CHEAP: &str = "$argon2d$v=19$m=1024,t=2,p=2$MDEyMzQ1Njc4OWFiY2RlZg$Ip49LU+1KPMhxnua75o+f4iiJfwbptgIZEgKHaMzglc";
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "any start does, time is stepped from here"
-)]
+#[expect(clippy::disallowed_methods, reason = "any start does, time is stepped from here")]
 fn now() -> Now {
-    Now {
-        wall: Millis(0),
-        mono: Instant::now(),
-    }
+    Now { wall: Millis(0), mono: Instant::now() }
 }
 
 struct Login {
@@ -27,16 +21,9 @@ struct Login {
 
 fn login(cache_ttl: Duration) -> Login {
     let counters = Arc::new(PasswordCounters::default());
-    let config = config::Auth {
-        cache_ttl,
-        threads: 10,
-    };
+    let config = config::Auth { cache_ttl, threads: 10 };
     let passwords = Passwords::new(config, Arc::clone(&counters)).unwrap();
-    Login {
-        passwords,
-        counters,
-        now: now(),
-    }
+    Login { passwords, counters, now: now() }
 }
 
 impl Login {
@@ -44,12 +31,7 @@ impl Login {
         let user = UserName::parse("alice").unwrap();
         let client = address.parse::<IpAddr>().unwrap().into();
         let password = &secret(password);
-        let attempt = Attempt {
-            user: &user,
-            account,
-            password,
-            client,
-        };
+        let attempt = Attempt { user: &user, account, password, client };
         self.passwords.verify(attempt, self.now).await
     }
 }
@@ -59,17 +41,11 @@ fn secret(text: &str) -> Secret {
 }
 
 fn account(phc: &str) -> Account {
-    Account {
-        id: UserId(17),
-        hash: PasswordHash(phc.into()),
-    }
+    Account { id: UserId(17), hash: PasswordHash(phc.into()) }
 }
 
 fn right(rehash_due: bool) -> Verdict {
-    Verdict::Right(Caller {
-        user: UserId(17),
-        rehash_due,
-    })
+    Verdict::Right(Caller { user: UserId(17), rehash_due })
 }
 
 const DAY: Duration = Duration::from_hours(24);
@@ -78,14 +54,8 @@ const DAY: Duration = Duration::from_hours(24);
 async fn a_verified_password_is_known_from_then_on_from_anywhere() {
     let login = login(DAY);
     let alice = account(CHEAP);
-    assert_eq!(
-        login.by("192.0.2.1", Some(&alice), "correct horse").await,
-        right(true)
-    );
-    assert_eq!(
-        login.by("192.0.2.2", Some(&alice), "correct horse").await,
-        right(false)
-    );
+    assert_eq!(login.by("192.0.2.1", Some(&alice), "correct horse").await, right(true));
+    assert_eq!(login.by("192.0.2.2", Some(&alice), "correct horse").await, right(false));
     assert_eq!(login.counters.hashed.get(), 1);
     assert_eq!(login.counters.remembered_right.get(), 1);
 }
@@ -94,40 +64,19 @@ async fn a_verified_password_is_known_from_then_on_from_anywhere() {
 async fn another_hash_or_a_deleted_user_ends_it_at_once() {
     let login = login(DAY);
     let alice = account(CHEAP);
-    assert_eq!(
-        login.by("192.0.2.1", Some(&alice), "correct horse").await,
-        right(true)
-    );
-    let changed = Account {
-        hash: login.passwords.hash(secret("new")).await.unwrap(),
-        ..alice
-    };
-    assert_eq!(
-        login.by("192.0.2.1", Some(&changed), "correct horse").await,
-        Verdict::Wrong
-    );
-    assert_eq!(
-        login.by("192.0.2.1", None, "correct horse").await,
-        Verdict::Wrong
-    );
-    assert_eq!(
-        login.by("192.0.2.1", Some(&changed), "new").await,
-        right(false)
-    );
+    assert_eq!(login.by("192.0.2.1", Some(&alice), "correct horse").await, right(true));
+    let changed = Account { hash: login.passwords.hash(secret("new")).await.unwrap(), ..alice };
+    assert_eq!(login.by("192.0.2.1", Some(&changed), "correct horse").await, Verdict::Wrong);
+    assert_eq!(login.by("192.0.2.1", None, "correct horse").await, Verdict::Wrong);
+    assert_eq!(login.by("192.0.2.1", Some(&changed), "new").await, right(false));
 }
 
 #[tokio::test]
 async fn a_user_added_later_is_not_refused_from_memory() {
     let login = login(DAY);
-    assert_eq!(
-        login.by("192.0.2.1", None, "correct horse").await,
-        Verdict::Wrong
-    );
+    assert_eq!(login.by("192.0.2.1", None, "correct horse").await, Verdict::Wrong);
     let alice = account(CHEAP);
-    assert_eq!(
-        login.by("192.0.2.1", Some(&alice), "correct horse").await,
-        right(true)
-    );
+    assert_eq!(login.by("192.0.2.1", Some(&alice), "correct horse").await, right(true));
 }
 
 #[tokio::test]
@@ -141,10 +90,7 @@ async fn the_same_wrong_password_from_the_same_client_is_hashed_once() {
         assert_eq!(login.counters.hashed.get(), 1);
         assert_eq!(login.counters.remembered_wrong.get(), 4);
         let elsewhere = login.by("192.0.2.9", account.as_ref(), "wrong").await;
-        assert_eq!(
-            (elsewhere, login.counters.hashed.get()),
-            (Verdict::Wrong, 2)
-        );
+        assert_eq!((elsewhere, login.counters.hashed.get()), (Verdict::Wrong, 2));
     }
 }
 
@@ -165,11 +111,7 @@ async fn equal_attempts_in_flight_share_one_run() {
     let alice = account(CHEAP);
     let attempts = (0..64).map(|_| login.by("192.0.2.1", Some(&alice), "correct horse"));
     let verdicts = futures::future::join_all(attempts).await;
-    assert!(
-        verdicts
-            .iter()
-            .all(|verdict| matches!(verdict, Verdict::Right(_)))
-    );
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Right(_))));
     assert_eq!(login.counters.hashed.get(), 1);
 }
 
@@ -178,18 +120,10 @@ async fn beyond_the_queue_logins_are_told_that_it_is_busy() {
     let login = login(DAY);
     let guesses: Vec<String> = (0..1000).map(|number| format!("guess {number}")).collect();
     let alice = account(CHEAP);
-    let attempts = guesses
-        .iter()
-        .map(|guess| login.by("192.0.2.1", Some(&alice), guess));
+    let attempts = guesses.iter().map(|guess| login.by("192.0.2.1", Some(&alice), guess));
     let verdicts = futures::future::join_all(attempts).await;
-    let busy = verdicts
-        .iter()
-        .filter(|verdict| **verdict == Verdict::Busy)
-        .count();
-    let wrong = verdicts
-        .iter()
-        .filter(|verdict| **verdict == Verdict::Wrong)
-        .count();
+    let busy = verdicts.iter().filter(|verdict| **verdict == Verdict::Busy).count();
+    let wrong = verdicts.iter().filter(|verdict| **verdict == Verdict::Wrong).count();
     assert_eq!(busy + wrong, 1000);
     assert!(wrong >= 256 && busy > 0, "{wrong} wrong, {busy} busy");
     assert_eq!(login.counters.busy.get(), busy as u64);
@@ -206,10 +140,7 @@ async fn an_unusable_hash_lets_nobody_in_and_costs_a_run() {
         "$argon2id$v=19$m=4294967295,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$jZhab/11I2+caaKeWdIG1g",
     ] {
         let broken = account(phc);
-        assert_eq!(
-            login.by("192.0.2.1", Some(&broken), phc).await,
-            Verdict::Wrong
-        );
+        assert_eq!(login.by("192.0.2.1", Some(&broken), phc).await, Verdict::Wrong);
     }
     assert_eq!(login.counters.hashed.get(), 3);
 }
@@ -219,11 +150,7 @@ async fn unknown_users_cost_what_stored_hashes_cost() {
     let login = login(DAY);
     let (bob, hash) = (UserName::parse("bob").unwrap(), PasswordHash(CHEAP.into()));
     login.passwords.learn_costs([(&bob, &hash)]);
-    let stand_in = login
-        .passwords
-        .0
-        .stand_ins
-        .of(&UserName::parse("nobody").unwrap());
+    let stand_in = login.passwords.0.stand_ins.of(&UserName::parse("nobody").unwrap());
     assert_eq!(stand_in.cost(), Stored::parse(&hash).unwrap().cost());
 }
 

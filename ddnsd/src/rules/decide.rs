@@ -36,10 +36,7 @@ pub fn decide(asked: Asked, host: &Host, defaults: &Defaults) -> Verdict {
 
 /// The records without those families; what was never set stays untouched.
 pub fn down(records: WantedRecords, v4: bool, v6: bool) -> WantedRecords {
-    WantedRecords {
-        v4: absent(records.v4, v4),
-        v6: absent(records.v6, v6),
-    }
+    WantedRecords { v4: absent(records.v4, v4), v6: absent(records.v6, v6) }
 }
 
 fn absent<A>(wanted: Wanted<A>, down: bool) -> Wanted<A> {
@@ -81,10 +78,7 @@ pub(super) mod tests {
     use crate::model::name::{Fqdn, Label, Zone};
     use crate::model::user::UserId;
 
-    pub(in crate::rules) const DEFAULTS: Defaults = Defaults {
-        dns_ttl: 60,
-        expiry_ttl: 3600,
-    };
+    pub(in crate::rules) const DEFAULTS: Defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };
 
     /// A host that was just added.
     pub(in crate::rules) fn fresh_host() -> Host {
@@ -110,10 +104,7 @@ pub(super) mod tests {
     fn addresses(text: &str) -> Addresses {
         text.split(',').fold(Addresses::default(), |found, item| {
             let one = Addresses::only(item.parse().unwrap());
-            Addresses {
-                v4: found.v4.or(one.v4),
-                v6: found.v6.or(one.v6),
-            }
+            Addresses { v4: found.v4.or(one.v4), v6: found.v6.or(one.v6) }
         })
     }
 
@@ -123,10 +114,7 @@ pub(super) mod tests {
         let mut host = fresh_host();
         host.wanted.v4 = addresses.v4.map_or(Wanted::Untouched, Wanted::Present);
         host.wanted.v6 = addresses.v6.map_or(Wanted::Untouched, Wanted::Present);
-        host.acked = Acked {
-            addresses,
-            ttl: Some(60),
-        };
+        host.acked = Acked { addresses, ttl: Some(60) };
         host
     }
 
@@ -177,13 +165,7 @@ pub(super) mod tests {
     #[test]
     fn taking_down_removes_what_was_set_and_touches_nothing_else() {
         let records = changed(Asked::TakeDown, &published("192.0.2.1"));
-        assert_eq!(
-            (records.v4, records.v6),
-            (Wanted::Absent, Wanted::Untouched)
-        );
-        assert_eq!(
-            decide(Asked::TakeDown, &fresh_host(), &DEFAULTS),
-            Verdict::Keep
-        );
+        assert_eq!((records.v4, records.v6), (Wanted::Absent, Wanted::Untouched));
+        assert_eq!(decide(Asked::TakeDown, &fresh_host(), &DEFAULTS), Verdict::Keep);
     }
 }

@@ -57,10 +57,7 @@ pub fn clock_step(before: Now, now: Now) -> ClockStep {
     let elapsed = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
     let jump = now.wall.since(before.wall).saturating_sub(elapsed);
     if jump > DRIFT {
-        ClockStep::Ahead {
-            end: now.wall.plus_millis(-elapsed),
-            length: jump,
-        }
+        ClockStep::Ahead { end: now.wall.plus_millis(-elapsed), length: jump }
     } else if jump < -DRIFT {
         ClockStep::Back
     } else {
@@ -101,16 +98,9 @@ pub fn fate(host: &Host, seen: Seen, gaps: &Gaps, defaults: &Defaults, now: Mill
     let v6 = ends(addresses.v6.is_some(), seen.v6);
     let over = |end: Option<Millis>| end.is_some_and(|end| end <= now);
     if over(v4) || over(v6) {
-        return Fate::Expire {
-            v4: over(v4),
-            v6: over(v6),
-        };
+        return Fate::Expire { v4: over(v4), v6: over(v6) };
     }
-    [v4, v6]
-        .into_iter()
-        .flatten()
-        .min()
-        .map_or(Fate::NeverCheck, Fate::CheckAt)
+    [v4, v6].into_iter().flatten().min().map_or(Fate::NeverCheck, Fate::CheckAt)
 }
 
 /// When the sweep must first look at a host that was updated at `last`; `None` for never.
@@ -142,10 +132,7 @@ mod tests {
     }
 
     fn seen(v4: i64, v6: i64) -> Seen {
-        Seen {
-            v4: Some(Millis(v4)),
-            v6: Some(Millis(v6)),
-        }
+        Seen { v4: Some(Millis(v4)), v6: Some(Millis(v6)) }
     }
 
     fn fate_at(host: &Host, seen: Seen, gaps: &Gaps, now: i64) -> Fate {
@@ -158,13 +145,7 @@ mod tests {
         let early = fate_at(&host(), seen(0, 10), &none, HOUR - 1);
         assert_eq!(early, Fate::CheckAt(Millis(HOUR)));
         let late = fate_at(&host(), seen(0, 10), &none, HOUR);
-        assert_eq!(
-            late,
-            Fate::Expire {
-                v4: true,
-                v6: false
-            }
-        );
+        assert_eq!(late, Fate::Expire { v4: true, v6: false });
         let both = fate_at(&host(), seen(0, 10), &none, HOUR + 10);
         assert_eq!(both, Fate::Expire { v4: true, v6: true });
     }
@@ -173,14 +154,8 @@ mod tests {
     fn zero_never_expires_and_neither_does_what_is_down() {
         let mut host = host();
         host.expiry_ttl = Some(0);
-        assert_eq!(
-            fate_at(&host, seen(0, 0), &Gaps::default(), i64::MAX),
-            Fate::NeverCheck
-        );
-        assert_eq!(
-            fate_at(&fresh_host(), seen(0, 0), &Gaps::default(), HOUR),
-            Fate::NeverCheck
-        );
+        assert_eq!(fate_at(&host, seen(0, 0), &Gaps::default(), i64::MAX), Fate::NeverCheck);
+        assert_eq!(fate_at(&fresh_host(), seen(0, 0), &Gaps::default(), HOUR), Fate::NeverCheck);
     }
 
     #[test]
@@ -210,29 +185,15 @@ mod tests {
     }
 
     #[test]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an Instant can be had from the clock only"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "an Instant can be had from the clock only")]
     fn jumps_of_the_wall_clock_are_told_from_passing_time() {
         let mono = Instant::now();
-        let start = Now {
-            wall: Millis(0),
-            mono,
-        };
-        let later = |wall, seconds| Now {
-            wall: Millis(wall),
-            mono: mono + Duration::from_secs(seconds),
-        };
+        let start = Now { wall: Millis(0), mono };
+        let later =
+            |wall, seconds| Now { wall: Millis(wall), mono: mono + Duration::from_secs(seconds) };
         assert_eq!(clock_step(start, later(HOUR, 3600)), ClockStep::Steady);
-        assert_eq!(
-            clock_step(start, later(5_000 + 60_000, 5)),
-            ClockStep::Steady
-        );
-        let ahead = ClockStep::Ahead {
-            end: Millis(HOUR - 5_000),
-            length: HOUR - 5_000,
-        };
+        assert_eq!(clock_step(start, later(5_000 + 60_000, 5)), ClockStep::Steady);
+        let ahead = ClockStep::Ahead { end: Millis(HOUR - 5_000), length: HOUR - 5_000 };
         assert_eq!(clock_step(start, later(HOUR, 5)), ahead);
         assert_eq!(clock_step(start, later(-HOUR, 5)), ClockStep::Back);
     }

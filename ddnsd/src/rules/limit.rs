@@ -74,15 +74,8 @@ impl Window {
             return Ok(());
         }
         let must_leave = taken - limit.max();
-        let frees_at = self
-            .events
-            .get(must_leave)
-            .copied()
-            .unwrap_or(now)
-            .plus(limit.window);
-        Err(Full {
-            retry_after: Duration::from_nanos(frees_at.0.saturating_sub(now.0)),
-        })
+        let frees_at = self.events.get(must_leave).copied().unwrap_or(now).plus(limit.window);
+        Err(Full { retry_after: Duration::from_nanos(frees_at.0.saturating_sub(now.0)) })
     }
 
     /// Gives a place back.
@@ -108,11 +101,7 @@ impl Window {
     }
 
     fn forget_old(&mut self, limit: Limit, now: Tick) {
-        while self
-            .events
-            .front()
-            .is_some_and(|event| event.plus(limit.window) <= now)
-        {
+        while self.events.front().is_some_and(|event| event.plus(limit.window) <= now) {
             self.events.pop_front();
         }
     }
@@ -123,19 +112,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMIT: Limit = Limit {
-        window: Duration::from_mins(1),
-        max: 3,
-    };
+    const LIMIT: Limit = Limit { window: Duration::from_mins(1), max: 3 };
 
     fn at(seconds: u64) -> Tick {
         Tick::after_start(Duration::from_secs(seconds))
     }
 
     fn full(seconds: u64) -> Result<(), Full> {
-        Err(Full {
-            retry_after: Duration::from_secs(seconds),
-        })
+        Err(Full { retry_after: Duration::from_secs(seconds) })
     }
 
     #[test]
@@ -174,10 +158,7 @@ mod tests {
 
     #[test]
     fn an_endless_window_does_not_overflow() {
-        let limit = Limit {
-            window: Duration::MAX,
-            max: 1,
-        };
+        let limit = Limit { window: Duration::MAX, max: 1 };
         let mut window = Window::default();
         window.count(limit, at(1));
         assert!(window.reserve(limit, at(2)).is_err());

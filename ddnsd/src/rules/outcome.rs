@@ -93,10 +93,7 @@ pub enum Reply {
 impl Reply {
     /// One word, without a time to come back.
     pub fn whole(word: Word) -> Self {
-        Reply::Whole {
-            word,
-            retry_after: None,
-        }
+        Reply::Whole { word, retry_after: None }
     }
 
     /// The word whose status the reply has: a success if any line is one, else the first line's.
@@ -134,12 +131,7 @@ pub fn no_hosts(why: NoHosts) -> Word {
 /// The lines of a request: each asked host with its word.
 pub fn lines(asked: &[AskedHost], words: Vec<Word>) -> Vec<Line> {
     let named = asked.iter().zip(words);
-    named
-        .map(|(host, word)| Line {
-            hostname: host.sent.clone(),
-            word,
-        })
-        .collect()
+    named.map(|(host, word)| Line { hostname: host.sent.clone(), word }).collect()
 }
 
 #[cfg(test)]
@@ -147,36 +139,21 @@ mod tests {
     use super::*;
 
     fn hosts(words: &[Word]) -> Reply {
-        let line = |word: &Word| Line {
-            hostname: "a.example".into(),
-            word: *word,
-        };
-        Reply::Hosts {
-            lines: words.iter().map(line).collect(),
-            addresses: Addresses::default(),
-        }
+        let line = |word: &Word| Line { hostname: "a.example".into(), word: *word };
+        Reply::Hosts { lines: words.iter().map(line).collect(), addresses: Addresses::default() }
     }
 
     #[test]
     fn a_list_with_one_success_is_a_success() {
         let mixed = hosts(&[Word::Nohost, Word::Nochg]);
         assert_eq!(mixed.decisive_word().counts_as(), Counted::Good);
-        assert_eq!(
-            hosts(&[Word::Nohost, Word::Dnserr]).decisive_word(),
-            Word::Nohost
-        );
-        assert_eq!(
-            hosts(&[Word::Dnserr, Word::Nohost]).decisive_word(),
-            Word::Dnserr
-        );
+        assert_eq!(hosts(&[Word::Nohost, Word::Dnserr]).decisive_word(), Word::Nohost);
+        assert_eq!(hosts(&[Word::Dnserr, Word::Nohost]).decisive_word(), Word::Dnserr);
     }
 
     #[test]
     fn a_lists_summary_is_its_first_word_that_tells_something() {
-        assert_eq!(
-            hosts(&[Word::Nochg, Word::Nohost, Word::Good]).summary(),
-            Word::Nohost
-        );
+        assert_eq!(hosts(&[Word::Nochg, Word::Nohost, Word::Good]).summary(), Word::Nohost);
         assert_eq!(hosts(&[Word::Nochg, Word::Nochg]).summary(), Word::Nochg);
     }
 }

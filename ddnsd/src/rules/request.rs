@@ -111,20 +111,13 @@ impl Origin {
 /// # Errors
 /// No host at all, or more than [`MOST_HOSTS`].
 pub fn hosts(list: Option<&str>) -> Result<Vec<AskedHost>, NoHosts> {
-    let items = || {
-        list.into_iter()
-            .flat_map(|list| list.split(','))
-            .map(str::trim)
-    };
+    let items = || list.into_iter().flat_map(|list| list.split(',')).map(str::trim);
     let items = || items().filter(|item| !item.is_empty());
     match items().take(MOST_HOSTS + 1).count() {
         0 => Err(NoHosts::None),
         count if count > MOST_HOSTS => Err(NoHosts::TooMany),
         _ => Ok(items()
-            .map(|item| AskedHost {
-                sent: item.to_owned(),
-                name: Fqdn::parse(item).ok(),
-            })
+            .map(|item| AskedHost { sent: item.to_owned(), name: Fqdn::parse(item).ok() })
             .collect()),
     }
 }
@@ -140,10 +133,7 @@ pub fn addresses(
     origin: Origin,
 ) -> Result<Addresses, BadAddress> {
     let mut found = Addresses::default();
-    let items = [ipv4, ipv6]
-        .into_iter()
-        .flatten()
-        .flat_map(|list| list.split(','));
+    let items = [ipv4, ipv6].into_iter().flatten().flat_map(|list| list.split(','));
     for item in items.map(str::trim).filter(|item| !item.is_empty()) {
         let address = item
             .parse::<IpAddr>()
@@ -197,9 +187,7 @@ fn unreachable(address: IpAddr) -> Option<&'static str> {
 
 /// Whether a flag parameter says yes, as clients write it.
 pub fn is_yes(value: &str) -> bool {
-    ["1", "yes", "true", "on"]
-        .iter()
-        .any(|yes| value.trim().eq_ignore_ascii_case(yes))
+    ["1", "yes", "true", "on"].iter().any(|yes| value.trim().eq_ignore_ascii_case(yes))
 }
 
 #[cfg(test)]
@@ -210,8 +198,7 @@ mod tests {
 
     fn read(ipv4: &str, ipv6: &str) -> Result<String, String> {
         let text = addresses(Some(ipv4), Some(ipv6), CLIENT);
-        text.map(|found| found.to_string())
-            .map_err(|bad| bad.to_string())
+        text.map(|found| found.to_string()).map_err(|bad| bad.to_string())
     }
 
     #[test]
@@ -255,42 +242,24 @@ mod tests {
 
     #[test]
     fn one_bad_value_spoils_the_request() {
-        assert_eq!(
-            read("192.0.2.1,no", ""),
-            Err("\"no\" is not an address".into())
-        );
-        assert_eq!(
-            read("192.0.2.300", ""),
-            Err("\"192.0.2.300\" is not an address".into())
-        );
-        assert_eq!(
-            read("2001:db8::1/64", ""),
-            Err("\"2001:db8::1/64\" is not an address".into())
-        );
+        assert_eq!(read("192.0.2.1,no", ""), Err("\"no\" is not an address".into()));
+        assert_eq!(read("192.0.2.300", ""), Err("\"192.0.2.300\" is not an address".into()));
+        assert_eq!(read("2001:db8::1/64", ""), Err("\"2001:db8::1/64\" is not an address".into()));
         let two = read("192.0.2.1", "192.0.2.2").unwrap_err();
-        assert_eq!(
-            two,
-            "two different addresses of one family: 192.0.2.1 and 192.0.2.2"
-        );
+        assert_eq!(two, "two different addresses of one family: 192.0.2.1 and 192.0.2.2");
     }
 
     #[test]
     fn a_proxy_that_says_nothing_is_not_the_client() {
         let proxy = Origin::SilentProxy("10.0.0.1".parse().unwrap());
-        assert!(matches!(
-            addresses(None, None, proxy),
-            Err(BadAddress::SilentProxy(_))
-        ));
+        assert!(matches!(addresses(None, None, proxy), Err(BadAddress::SilentProxy(_))));
         assert!(addresses(Some("192.0.2.1"), None, proxy).is_ok());
     }
 
     #[test]
     fn a_loopback_client_may_use_its_own_address() {
         let local = Origin::Client("::ffff:127.0.0.1".parse().unwrap());
-        assert_eq!(
-            addresses(None, None, local).unwrap().to_string(),
-            "127.0.0.1"
-        );
+        assert_eq!(addresses(None, None, local).unwrap().to_string(), "127.0.0.1");
     }
 
     #[test]

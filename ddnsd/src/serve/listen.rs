@@ -46,10 +46,7 @@ fn hint(source: &Error) -> &'static str {
 pub async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, ListenError> {
     let resolved = tokio::net::lookup_host((host, port)).await;
     let mut addresses: Vec<SocketAddr> = resolved
-        .map_err(|source| ListenError::Resolve {
-            host: host.to_owned(),
-            source,
-        })?
+        .map_err(|source| ListenError::Resolve { host: host.to_owned(), source })?
         .collect();
     addresses.sort_unstable();
     addresses.dedup();
@@ -96,14 +93,9 @@ mod tests {
     #[tokio::test]
     async fn port_zero_picks_one_port_for_every_address() {
         let listeners = bind("localhost", 0).await.unwrap();
-        let ports: Vec<u16> = listeners
-            .iter()
-            .map(|listener| listener.local_addr().unwrap().port())
-            .collect();
-        assert!(
-            ports[0] > 0 && ports.iter().all(|port| *port == ports[0]),
-            "{ports:?}"
-        );
+        let ports: Vec<u16> =
+            listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        assert!(ports[0] > 0 && ports.iter().all(|port| *port == ports[0]), "{ports:?}");
     }
 
     #[tokio::test]
@@ -111,10 +103,7 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = taken.local_addr().unwrap().port();
         let refused = bind("127.0.0.1", port).await.unwrap_err().to_string();
-        assert!(
-            refused.starts_with(&format!("cannot listen on 127.0.0.1:{port}: ")),
-            "{refused}"
-        );
+        assert!(refused.starts_with(&format!("cannot listen on 127.0.0.1:{port}: ")), "{refused}");
         assert!(refused.contains("daemon.port"), "{refused}");
     }
 }

@@ -101,9 +101,7 @@ impl Server {
     }
 
     async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
-        let peer = Peer {
-            address: peer.ip().to_canonical(),
-        };
+        let peer = Peer { address: peer.ip().to_canonical() };
         // an error here means the connection is gone already
         let _ = stream.set_nodelay(true);
         let served = async {
@@ -184,10 +182,7 @@ impl Server {
 
     /// The service, told who asks.
     fn answering(&self, peer: Peer) -> TowerToHyperService<Told> {
-        TowerToHyperService::new(Told {
-            service: self.service.clone(),
-            peer,
-        })
+        TowerToHyperService::new(Told { service: self.service.clone(), peer })
     }
 }
 
@@ -218,10 +213,7 @@ impl tower::Service<http::Request<hyper::body::Incoming>> for Told {
 
 fn is_clients_fault(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | Interrupted
-    )
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 /// TLS with the configured certificate, TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.

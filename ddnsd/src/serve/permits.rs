@@ -30,10 +30,7 @@ pub(super) struct Permit {
 impl Permits {
     /// Places for this many connections in all.
     pub fn new(most: usize) -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(most)),
-            clients: Arc::default(),
-        }
+        Self { all: Arc::new(Semaphore::new(most)), clients: Arc::default() }
     }
 
     /// Waits for a place.
@@ -54,10 +51,7 @@ impl Permits {
     ) -> Option<Permit> {
         let address = client.to_canonical();
         if trusted.iter().any(|network| network.contains(&address)) {
-            return Some(Permit {
-                _place: place,
-                client: None,
-            });
+            return Some(Permit { _place: place, client: None });
         }
         let key = ClientKey::from(address);
         let mut count = self.clients.entry(key).or_insert(0);
@@ -66,10 +60,7 @@ impl Permits {
         }
         *count += 1;
         drop(count);
-        Some(Permit {
-            _place: place,
-            client: Some((key, Arc::clone(&self.clients))),
-        })
+        Some(Permit { _place: place, client: Some((key, Arc::clone(&self.clients))) })
     }
 }
 
@@ -107,10 +98,7 @@ impl Busy {
 
     /// The service, counted.
     pub(super) fn around<S>(&self, service: S) -> Counted<S> {
-        Counted {
-            service,
-            busy: self.clone(),
-        }
+        Counted { service, busy: self.clone() }
     }
 }
 
@@ -132,10 +120,7 @@ where
     fn call(&self, request: R) -> Self::Future {
         self.busy.0.requests.fetch_add(1, Ordering::AcqRel);
         self.busy.0.changed.notify_one();
-        CountedFuture {
-            future: Box::pin(self.service.call(request)),
-            busy: self.busy.clone(),
-        }
+        CountedFuture { future: Box::pin(self.service.call(request)), busy: self.busy.clone() }
     }
 }
 

@@ -33,10 +33,7 @@ pub struct Refused {
 impl Refused {
     /// A refusal of a kind with its sentence.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-        }
+        Self { kind, message: message.into() }
     }
 }
 
@@ -47,8 +44,5 @@ pub(super) fn database(problem: &crate::db::DbError) -> Refused {
         _ => Kind::Database,
     };
     tracing::error!("administration: {problem}");
-    Refused::new(
-        kind,
-        format!("nothing was changed: {problem}; the daemon's log may say more"),
-    )
+    Refused::new(kind, format!("nothing was changed: {problem}; the daemon's log may say more"))
 }

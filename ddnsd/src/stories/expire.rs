@@ -57,25 +57,12 @@ impl Expire {
     ) -> Result<Self, DbError> {
         let now = clock.now();
         let stored = db.meta("gaps").await?;
-        let mut gaps: Gaps = stored
-            .and_then(|text| serde_json::from_str(&text).ok())
-            .unwrap_or_default();
-        let heartbeat = db
-            .meta("heartbeat")
-            .await?
-            .and_then(|text| text.parse().ok());
+        let mut gaps: Gaps =
+            stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let heartbeat = db.meta("heartbeat").await?.and_then(|text| text.parse().ok());
         let down = heartbeat.map_or(0, |last| now.wall.since(Millis(last)));
-        let sweeping = Arc::new(Mutex::new(Watch {
-            last: now,
-            gaps: Gaps::default(),
-        }));
-        let story = Self {
-            db,
-            publisher,
-            turns,
-            clock,
-            sweeping,
-        };
+        let sweeping = Arc::new(Mutex::new(Watch { last: now, gaps: Gaps::default() }));
+        let story = Self { db, publisher, turns, clock, sweeping };
         if down < 0 {
             story.set_back(now.wall).await?;
         } else if down > 0 {
@@ -96,11 +83,13 @@ impl Expire {
         self.sweep_all().await.map_err(|problem| database(&problem))
     }
 
-    /// Compares the clocks; between sweeps too, so that the moment of a jump is known closely.
+    /// Between sweeps: writes keepalives, so that a crash loses few, and compares the clocks, so that
+    /// the moment of a jump is known closely.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn watch_clock(&self) -> Result<(), DbError> {
+    pub async fn tend(&self) -> Result<(), DbError> {
+        self.db.flush_touches().await?;
         let mut watch = self.sweeping.lock().await;
         self.step(&mut watch).await.map(drop)
     }
@@ -179,22 +168,13 @@ impl Expire {
             return Ok(None);
         };
         let records = decide::down(host.wanted, v4, v6);
-        let left = Host {
-            wanted: records,
-            ..Host::clone(&host)
-        };
+        let left = Host { wanted: records, ..Host::clone(&host) };
         let check_at = match self.fate(&left, seen, gaps, now) {
             Fate::CheckAt(at) => Some(at),
             Fate::NeverCheck | Fate::Expire { .. } => None,
         };
         let old = host.wanted.addresses();
-        let want = Want {
-            host,
-            records,
-            seen: Seen::default(),
-            check_at,
-            at: now,
-        };
+        let want = Want { host, records, seen: Seen::default(), check_at, at: now };
         let wanted = self.db.want(vec![want]).await?.pop().flatten();
         let Some(wanted) = wanted else {
             return Ok(None);
@@ -242,9 +222,7 @@ impl Expire {
     }
 
     async fn remember(&self, gaps: &Gaps) -> Result<(), DbError> {
-        self.db
-            .set_meta("gaps", serde_json::to_string(gaps).unwrap_or_default())
-            .await
+        self.db.set_meta("gaps", serde_json::to_string(gaps).unwrap_or_default()).await
     }
 
     /// Hosts without a TTL of their own were to be looked at by the old default.

@@ -90,7 +90,7 @@ impl Hosts {
             Ok(false) => Err(no_such_user(&user)),
             Err(DbError::Exists) => {
                 let message = format!(
-                    "there is a hostname {fqdn} already; `ddnsctl hostname list` shows whose it is"
+                    "hostname {fqdn} exists already; `ddnsctl hostname list` shows whose it is"
                 );
                 Err(Refused::new(Kind::Exists, message))
             }
@@ -105,12 +105,7 @@ impl Hosts {
     pub async fn list(&self, filter: HostFilter) -> Result<Vec<HostDetails>, Refused> {
         let user = filter.user.as_deref().map(user_name).transpose()?;
         if let Some(user) = &user
-            && self
-                .db
-                .account(user)
-                .await
-                .map_err(|problem| database(&problem))?
-                .is_none()
+            && self.db.account(user).await.map_err(|problem| database(&problem))?.is_none()
         {
             return Err(no_such_user(user));
         }
@@ -120,10 +115,7 @@ impl Hosts {
             after: filter.after.unwrap_or_default(),
             limit: filter.limit,
         };
-        self.db
-            .host_page(&page)
-            .await
-            .map_err(|problem| database(&problem))
+        self.db.host_page(&page).await.map_err(|problem| database(&problem))
     }
 
     /// One host.
@@ -132,11 +124,7 @@ impl Hosts {
     /// No such host, or the database failed.
     pub async fn show(&self, label: &str, zone: &str) -> Result<HostDetails, Refused> {
         let (_, _, fqdn) = names(label, zone)?;
-        let host = self
-            .db
-            .host_details(&fqdn)
-            .await
-            .map_err(|problem| database(&problem))?;
+        let host = self.db.host_details(&fqdn).await.map_err(|problem| database(&problem))?;
         host.ok_or_else(|| no_such_host(&fqdn))
     }
 
@@ -154,39 +142,24 @@ impl Hosts {
             Err(_) if force => records(&host),
             Err(refused) => return Err(refused),
         };
-        self.db
-            .remove(Arc::clone(&host))
-            .await
-            .map_err(|problem| database(&problem))?;
+        self.db.remove(Arc::clone(&host)).await.map_err(|problem| database(&problem))?;
         tracing::info!(host = %fqdn, "deleted");
         Ok(Deleted { left_in_dns })
     }
 
     async fn under_turn(&self, fqdn: &Fqdn) -> Result<(Turn, Arc<Host>), Refused> {
         let find = || async {
-            let host = self
-                .db
-                .host(fqdn)
-                .await
-                .map_err(|problem| database(&problem))?;
+            let host = self.db.host(fqdn).await.map_err(|problem| database(&problem))?;
             host.ok_or_else(|| no_such_host(fqdn))
         };
         let id = find().await?.id;
         let turns = self.turns.of(&BTreeSet::from([id]), PATIENCE).await;
-        let turn = turns
-            .ok()
-            .and_then(|mut turns| turns.pop())
-            .ok_or_else(|| {
-                let message =
-                    format!("{fqdn} is being updated all the time; try again in a moment");
-                Refused::new(Kind::Busy, message)
-            })?;
+        let turn = turns.ok().and_then(|mut turns| turns.pop()).ok_or_else(|| {
+            let message = format!("{fqdn} is being updated all the time; try again in a moment");
+            Refused::new(Kind::Busy, message)
+        })?;
         let host = find().await?;
-        if host.id == id {
-            Ok((turn, host))
-        } else {
-            Err(no_such_host(fqdn))
-        }
+        if host.id == id { Ok((turn, host)) } else { Err(no_such_host(fqdn)) }
     }
 
     /// Removes the host's records from DNS, if there may be any.
@@ -196,12 +169,10 @@ impl Hosts {
         }
         let at = self.clock.now().wall;
         let doubted = self.db.doubt(Arc::clone(host), at).await;
-        let host = doubted
-            .map_err(|problem| database(&problem))?
-            .ok_or_else(|| {
-                let message = format!("{} has just changed; try again", host.fqdn);
-                Refused::new(Kind::Busy, message)
-            })?;
+        let host = doubted.map_err(|problem| database(&problem))?.ok_or_else(|| {
+            let message = format!("{} has just changed; try again", host.fqdn);
+            Refused::new(Kind::Busy, message)
+        })?;
         self.publisher.take_down(&host).await.map_err(|problem| {
             let message = format!(
                 "{} is not deleted, because its records could not be taken down: {problem}; mend that, or delete it with --force and the records by hand",
@@ -217,12 +188,8 @@ fn records(host: &Host) -> Vec<String> {
     let (wanted, acked) = (host.wanted.addresses(), host.acked.addresses);
     let v4: BTreeSet<_> = [wanted.v4, acked.v4].into_iter().flatten().collect();
     let v6: BTreeSet<_> = [wanted.v6, acked.v6].into_iter().flatten().collect();
-    let a = v4
-        .into_iter()
-        .map(|address| format!("{} A {address}", host.fqdn));
-    let aaaa = v6
-        .into_iter()
-        .map(|address| format!("{} AAAA {address}", host.fqdn));
+    let a = v4.into_iter().map(|address| format!("{} A {address}", host.fqdn));
+    let aaaa = v6.into_iter().map(|address| format!("{} AAAA {address}", host.fqdn));
     a.chain(aaaa).collect()
 }
 
@@ -240,12 +207,8 @@ fn names(label: &str, zone: &str) -> Result<(Label, Zone, Fqdn), Refused> {
 }
 
 fn zone_name(zone: &str) -> Result<Zone, Refused> {
-    Zone::parse(zone).map_err(|why| {
-        Refused::new(
-            Kind::Invalid,
-            format!("cannot take the zone {zone:?}: {why}"),
-        )
-    })
+    Zone::parse(zone)
+        .map_err(|why| Refused::new(Kind::Invalid, format!("cannot take the zone {zone:?}: {why}")))
 }
 
 /// RFC 2181, 8: a TTL has 31 bits; times to expire are held to the same.

@@ -3,6 +3,7 @@
 pub mod error;
 pub mod expire;
 pub mod hosts;
+pub mod login;
 pub mod publishing;
 pub mod republish;
 pub mod status;

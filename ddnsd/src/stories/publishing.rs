@@ -30,13 +30,7 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher over these exits.
     pub fn new(db: Db, dns: Dns, clock: Clock, defaults: Arc<ArcSwap<Defaults>>) -> Self {
-        Self {
-            db,
-            dns,
-            clock,
-            defaults,
-            doubtful: Arc::default(),
-        }
+        Self { db, dns, clock, defaults, doubtful: Arc::default() }
     }
 
     /// The defaults in force.
@@ -46,9 +40,7 @@ impl Publisher {
 
     /// Whether publishing this host again is of no use yet.
     pub fn is_waiting(&self, host: HostId) -> bool {
-        self.doubtful
-            .get(&host)
-            .is_some_and(|until| self.clock.now().mono < *until)
+        self.doubtful.get(&host).is_some_and(|until| self.clock.now().mono < *until)
     }
 
     /// Publishes the host as it is wanted and settles the result. The caller holds its turn.
@@ -69,11 +61,7 @@ impl Publisher {
         };
         // while a zone is down nothing new is learnt, and a backlog would be written again and again
         if !matches!(result, DnsError::Down { .. } | DnsError::Overloaded { .. }) {
-            self.settle(Settle::Failed {
-                host,
-                error: result.to_string(),
-            })
-            .await;
+            self.settle(Settle::Failed { host, error: result.to_string() }).await;
         }
         Err(result)
     }

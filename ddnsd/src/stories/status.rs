@@ -78,11 +78,7 @@ impl Status {
         let (jobs, touches) = self.db.waiting();
         let zones = self.dns.zones();
         let waiting = zones.iter().map(|zone| zone.queued as u64).sum();
-        let up = self
-            .clock
-            .now()
-            .mono
-            .saturating_duration_since(self.started.mono);
+        let up = self.clock.now().mono.saturating_duration_since(self.started.mono);
         let counted = counts.clone().unwrap_or_default();
         Snapshot {
             uptime_ms: u64::try_from(up.as_millis()).unwrap_or(u64::MAX),
@@ -110,13 +106,7 @@ impl Status {
 
 impl Counters {
     fn named(&self) -> Vec<(String, u64)> {
-        let Counters {
-            updates,
-            dns,
-            passwords,
-            limits,
-            database,
-        } = self;
+        let Counters { updates, dns, passwords, limits, database } = self;
         let all: [(&str, &Counter); 25] = [
             ("updates.good", &updates.good),
             ("updates.nochg", &updates.nochg),
@@ -144,8 +134,6 @@ impl Counters {
             ("database.jobs", &database.jobs),
             ("database.failed", &database.failed),
         ];
-        all.into_iter()
-            .map(|(name, counter)| (name.to_owned(), counter.get()))
-            .collect()
+        all.into_iter().map(|(name, counter)| (name.to_owned(), counter.get())).collect()
     }
 }

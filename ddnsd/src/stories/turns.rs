@@ -54,9 +54,9 @@ impl Turns {
         for host in hosts {
             turns.push(match self.try_one(*host) {
                 Some(turn) => turn,
-                None => tokio::time::timeout(patience, self.one(*host))
-                    .await
-                    .map_err(|_| NoTurn)??,
+                None => {
+                    tokio::time::timeout(patience, self.one(*host)).await.map_err(|_| NoTurn)??
+                }
             });
         }
         Ok(turns)
@@ -66,39 +66,27 @@ impl Turns {
     pub fn try_one(&self, host: HostId) -> Option<Turn> {
         let (place, lock) = self.queue(host)?;
         let permit = lock.try_acquire_owned().ok()?;
-        Some(Turn {
-            permit: Some(permit),
-            place,
-        })
+        Some(Turn { permit: Some(permit), place })
     }
 
     async fn one(&self, host: HostId) -> Result<Turn, NoTurn> {
         let (place, lock) = self.queue(host).ok_or(NoTurn)?;
         let permit = lock.acquire_owned().await.map_err(|_| NoTurn)?;
-        Ok(Turn {
-            permit: Some(permit),
-            place,
-        })
+        Ok(Turn { permit: Some(permit), place })
     }
 
     fn queue(&self, host: HostId) -> Option<(Place, Arc<Semaphore>)> {
-        let mut line = self.0.entry(host).or_insert_with(|| Line {
-            lock: Arc::new(Semaphore::new(1)),
-            people: 0,
-        });
+        let mut line = self
+            .0
+            .entry(host)
+            .or_insert_with(|| Line { lock: Arc::new(Semaphore::new(1)), people: 0 });
         if line.people > MOST_WAITING {
             return None;
         }
         line.people += 1;
         let lock = Arc::clone(&line.lock);
         drop(line);
-        Some((
-            Place {
-                host,
-                turns: self.clone(),
-            },
-            lock,
-        ))
+        Some((Place { host, turns: self.clone() }, lock))
     }
 }
 
@@ -153,9 +141,8 @@ mod tests {
     async fn the_tenth_in_line_is_sent_away_at_once() {
         let turns = Turns::default();
         let held = turns.try_one(HostId(1)).unwrap();
-        let mut waiting: Vec<_> = (0..MOST_WAITING)
-            .map(|_| Box::pin(turns.one(HostId(1))))
-            .collect();
+        let mut waiting: Vec<_> =
+            (0..MOST_WAITING).map(|_| Box::pin(turns.one(HostId(1)))).collect();
         for wait in &mut waiting {
             assert!(futures::poll!(wait).is_pending());
         }

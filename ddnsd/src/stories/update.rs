@@ -1,29 +1,26 @@
-//! One update, from a checked request to the words of its reply. Read downwards: who it is, what it
+//! One update, from a checked request to the words of its reply. Read downwards: who it is, what they
 //! may change, whether that changes anything, and then: want, publish, settle.
 
+use super::login::LogIn;
 use super::publishing::Publisher;
 use super::turns::{Turn, Turns};
 use crate::clock::Clock;
 use crate::counters::UpdateCounters;
 use crate::db::{Db, DbError, Want};
 use crate::dns::Lane;
-use crate::limits::{Abuse, Limits, Slot};
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
-use crate::model::name::UserName;
 use crate::model::record::WantedRecords;
-use crate::model::secret::Secret;
 use crate::model::time::Now;
-use crate::passwords::{self, Attempt, Caller, Passwords};
+use crate::passwords::Caller;
 use crate::rules::decide::{self, Verdict};
 use crate::rules::expiry;
 use crate::rules::outcome::{self, Reply, Word};
-use crate::rules::request::{Asked, AskedHost, BadAddress, Login, UpdateRequest};
+use crate::rules::request::{Asked, AskedHost, BadAddress, UpdateRequest};
 use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -38,10 +35,8 @@ pub struct Parts {
     pub db: Db,
     /// The way into DNS.
     pub publisher: Publisher,
-    /// Requests per client.
-    pub limits: Limits,
     /// Who they are.
-    pub passwords: Passwords,
+    pub log_in: LogIn,
     /// One change per host.
     pub turns: Turns,
     /// The clock.
@@ -54,9 +49,6 @@ pub struct Parts {
     pub patience: Duration,
 }
 
-/// Who was let in, with what they ask and their place under the limits.
-type Admitted = (Arc<UpdateRequest>, Caller, Slot);
-
 /// The hosts a caller may change, by key, each with its place in DNS.
 type Owned = BTreeMap<HostId, Arc<Host>>;
 
@@ -68,102 +60,28 @@ impl Update {
 
     /// Carries a request out and answers it.
     pub async fn run(&self, request: UpdateRequest) -> Reply {
-        if matches!(request.login, Login::Missing) {
-            return self.counted(Reply::whole(Word::Badauth));
-        }
         let now = self.0.clock.now();
-        let slot = match self.0.limits.knock(request.key, now) {
-            Ok(slot) => slot,
-            Err(abuse) => return self.counted(abused(&abuse)),
-        };
-        let reply = match self.admit(Arc::new(request), slot, now).await {
-            Ok((request, caller, slot)) => self.serve(&request, &caller, slot, now).await,
-            Err(word) => Reply::whole(word),
-        };
-        self.counted(reply)
-    }
-
-    /// Under the bad limit: who is it? A known password is answered at once; hashing goes on when its
-    /// client hangs up, so that a guess counts.
-    async fn admit(
-        &self,
-        request: Arc<UpdateRequest>,
-        slot: Slot,
-        now: Now,
-    ) -> Result<Admitted, Word> {
-        let mut admission = Box::pin(self.clone().check(request, slot, now));
-        match futures::poll!(&mut admission) {
-            Poll::Ready(admitted) => admitted,
-            Poll::Pending => {
-                let task = self.0.tasks.spawn(admission);
-                task.await.unwrap_or(Err(Word::ServerError))
+        let request = Arc::new(request);
+        let reply = match self.0.log_in.run(&request, now).await {
+            Ok(admitted) => {
+                let reply = self.answer(&request, &admitted.caller, now).await;
+                self.0.log_in.close(admitted, &reply);
+                reply
             }
-        }
-    }
-
-    async fn check(
-        self,
-        request: Arc<UpdateRequest>,
-        slot: Slot,
-        now: Now,
-    ) -> Result<Admitted, Word> {
-        match self.log_in(&request, now).await {
-            Ok(caller) => Ok((request, caller, slot)),
-            Err(word) => {
-                self.0
-                    .limits
-                    .close(slot, word.counts_as(), self.0.clock.now());
-                Err(word)
-            }
-        }
-    }
-
-    async fn log_in(&self, request: &UpdateRequest, now: Now) -> Result<Caller, Word> {
-        let (user, password): (&UserName, &Secret) = match &request.login {
-            Login::Given { user, password } => (user, password),
-            Login::Unreadable { name } => return Err(refused_login(name, request.client)),
-            Login::Missing => return Err(Word::Badauth),
+            Err(refused) => refused,
         };
-        let account = self.0.db.account(user).await.map_err(|problem| {
-            error!("a user could not be looked up: {problem}");
-            Word::ServerError
-        })?;
-        let attempt = Attempt {
-            user,
-            account: account.as_ref(),
-            password,
-            client: request.key,
-        };
-        match self.0.passwords.verify(attempt, now).await {
-            passwords::Verdict::Right(caller) => Ok(caller),
-            passwords::Verdict::Wrong => Err(refused_login(user.as_str(), request.client)),
-            passwords::Verdict::Busy => Err(Word::ServerError),
-        }
+        self.count(&reply);
+        reply
     }
 
-    /// Under the good limit: what becomes of the hosts?
-    async fn serve(
-        &self,
-        request: &UpdateRequest,
-        caller: &Caller,
-        mut slot: Slot,
-        now: Now,
-    ) -> Reply {
-        if let Err(abuse) = self.0.limits.spend(&mut slot, now) {
-            return abused(&abuse);
-        }
-        let reply = match self.hosts(request, caller, now).await {
+    async fn answer(&self, request: &UpdateRequest, caller: &Caller, now: Now) -> Reply {
+        match self.hosts(request, caller, now).await {
             Ok(reply) => reply,
             Err(problem) => {
                 error!("an update could not be carried out: {problem}");
                 Reply::whole(Word::ServerError)
             }
-        };
-        // counted when it ends: until then its reservation counts
-        self.0
-            .limits
-            .close(slot, reply.decisive_word().counts_as(), self.0.clock.now());
-        reply
+        }
     }
 
     /// Which of the hosts are the caller's, and what becomes of them?
@@ -181,11 +99,7 @@ impl Update {
         for host in asked {
             named.push(self.owned(host, caller).await?);
         }
-        let owned: Owned = named
-            .iter()
-            .flatten()
-            .map(|host| (host.id, Arc::clone(host)))
-            .collect();
+        let owned: Owned = named.iter().flatten().map(|host| (host.id, Arc::clone(host))).collect();
         let words = match &request.asked {
             Ok(asked) => self.change(*asked, owned, now).await?,
             Err(bad) => bad_addresses(bad, &owned, request.client),
@@ -225,10 +139,7 @@ impl Update {
     ) -> Result<BTreeMap<HostId, Word>, DbError> {
         let all: BTreeSet<HostId> = owned.keys().copied().collect();
         let Ok(turns) = self.0.turns.of(&all, self.0.patience).await else {
-            return Ok(all
-                .into_iter()
-                .map(|host| (host, Word::ServerError))
-                .collect());
+            return Ok(all.into_iter().map(|host| (host, Word::ServerError)).collect());
         };
         let mut words = BTreeMap::new();
         let mut changes = Vec::new();
@@ -265,29 +176,16 @@ impl Update {
         } else {
             expiry::first_check(&host, &self.0.publisher.defaults(), now.wall)
         };
-        Want {
-            host,
-            records,
-            seen: decide::seen(asked, now.wall),
-            check_at,
-            at: now.wall,
-        }
+        Want { host, records, seen: decide::seen(asked, now.wall), check_at, at: now.wall }
     }
 
     /// From here in a task of its own: a client that hangs up cuts nothing in half.
     async fn carry_out(&self, changes: Vec<(Turn, Want)>) -> Vec<(HostId, Word)> {
         let failed: Vec<_> = changes.iter().map(|(turn, _)| turn.host()).collect();
         let story = self.clone();
-        let task = self
-            .0
-            .tasks
-            .spawn(async move { story.want_and_publish(changes).await });
-        task.await.unwrap_or_else(|_| {
-            failed
-                .into_iter()
-                .map(|host| (host, Word::ServerError))
-                .collect()
-        })
+        let task = self.0.tasks.spawn(async move { story.want_and_publish(changes).await });
+        task.await
+            .unwrap_or_else(|_| failed.into_iter().map(|host| (host, Word::ServerError)).collect())
     }
 
     async fn want_and_publish(&self, changes: Vec<(Turn, Want)>) -> Vec<(HostId, Word)> {
@@ -297,25 +195,18 @@ impl Update {
             Ok(hosts) => hosts,
             Err(problem) => {
                 error!("a change could not be stored: {problem}");
-                return turns
-                    .iter()
-                    .map(|turn| (turn.host(), Word::ServerError))
-                    .collect();
+                return turns.iter().map(|turn| (turn.host(), Word::ServerError)).collect();
             }
         };
         let published =
-            turns
-                .into_iter()
-                .zip(hosts)
-                .zip(old)
-                .map(|((turn, host), old)| async move {
-                    // the turn goes back as soon as this host is done, whatever the others do
-                    let word = match host {
-                        Some(host) => self.publish(host, old).await,
-                        None => Word::ServerError,
-                    };
-                    (turn.host(), word)
-                });
+            turns.into_iter().zip(hosts).zip(old).map(|((turn, host), old)| async move {
+                // the turn goes back as soon as this host is done, whatever the others do
+                let word = match host {
+                    Some(host) => self.publish(host, old).await,
+                    None => Word::ServerError,
+                };
+                (turn.host(), word)
+            });
         join_all(published).await
     }
 
@@ -334,8 +225,8 @@ impl Update {
         }
     }
 
-    fn counted(&self, reply: Reply) -> Reply {
-        match &reply {
+    fn count(&self, reply: &Reply) {
+        match reply {
             Reply::Whole { word, .. } => self.counter(*word).add_one(),
             Reply::Hosts { lines, .. } => {
                 for line in lines {
@@ -343,7 +234,6 @@ impl Update {
                 }
             }
         }
-        reply
     }
 
     fn counter(&self, word: Word) -> &crate::counters::Counter {
@@ -363,12 +253,6 @@ impl Update {
     }
 }
 
-fn refused_login(name: &str, client: IpAddr) -> Word {
-    // fail2ban reads this line; Debug escapes quotes and control characters
-    warn!("auth failed user={name:?} client={client}");
-    Word::Badauth
-}
-
 fn bad_addresses(bad: &BadAddress, owned: &Owned, client: IpAddr) -> BTreeMap<HostId, Word> {
     if matches!(bad, BadAddress::SilentProxy(_)) {
         warn!(%client, "an address was refused: {bad}; check daemon.proxy_header");
@@ -376,11 +260,4 @@ fn bad_addresses(bad: &BadAddress, owned: &Owned, client: IpAddr) -> BTreeMap<Ho
         debug!(%client, "an address was refused: {bad}");
     }
     owned.keys().map(|host| (*host, Word::Badip)).collect()
-}
-
-fn abused(abuse: &Abuse) -> Reply {
-    Reply::Whole {
-        word: Word::Abuse,
-        retry_after: Some(abuse.retry_after),
-    }
 }

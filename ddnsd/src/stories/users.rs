@@ -30,10 +30,7 @@ impl Users {
     pub async fn add(&self, name: &str, email: &str, password: Secret) -> Result<(), Refused> {
         let name = user_name(name)?;
         let email = Email::parse(email).map_err(|why| {
-            Refused::new(
-                Kind::Invalid,
-                format!("cannot take the mail address {email:?}: {why}"),
-            )
+            Refused::new(Kind::Invalid, format!("cannot take the mail address {email:?}: {why}"))
         })?;
         if password.expose().is_empty() || password.expose().len() > LONGEST_PASSWORD {
             let message =
@@ -41,34 +38,17 @@ impl Users {
             return Err(Refused::new(Kind::Invalid, message));
         }
         // asked first, so that a name that is taken costs no hash; the insert decides
-        if self
-            .db
-            .account(&name)
-            .await
-            .map_err(|problem| database(&problem))?
-            .is_some()
-        {
+        if self.db.account(&name).await.map_err(|problem| database(&problem))?.is_some() {
             return Err(taken(&name));
         }
         let hash = self.passwords.hash(password).await.map_err(|problem| {
-            Refused::new(
-                Kind::Busy,
-                format!("the password could not be hashed: {problem}"),
-            )
+            Refused::new(Kind::Busy, format!("the password could not be hashed: {problem}"))
         })?;
-        let user = NewUser {
-            name: name.clone(),
-            email,
-            hash,
-            at: self.clock.now().wall,
-        };
-        self.db
-            .add_user(user)
-            .await
-            .map_err(|problem| match problem {
-                DbError::Exists => taken(&name),
-                other => database(&other),
-            })
+        let user = NewUser { name: name.clone(), email, hash, at: self.clock.now().wall };
+        self.db.add_user(user).await.map_err(|problem| match problem {
+            DbError::Exists => taken(&name),
+            other => database(&other),
+        })
     }
 
     /// Up to `limit` users after a name, in byte order of their names.
@@ -76,10 +56,7 @@ impl Users {
     /// # Errors
     /// The database failed.
     pub async fn list(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, Refused> {
-        self.db
-            .users(after.unwrap_or_default(), limit)
-            .await
-            .map_err(|problem| database(&problem))
+        self.db.users(after.unwrap_or_default(), limit).await.map_err(|problem| database(&problem))
     }
 
     /// Deletes a user who owns no host.
@@ -105,10 +82,7 @@ impl Users {
 /// A user name as typed, checked.
 pub(super) fn user_name(text: &str) -> Result<UserName, Refused> {
     UserName::parse(text).map_err(|why: NameError| {
-        Refused::new(
-            Kind::Invalid,
-            format!("cannot take the user name {text:?}: {why}"),
-        )
+        Refused::new(Kind::Invalid, format!("cannot take the user name {text:?}: {why}"))
     })
 }
 
@@ -119,8 +93,5 @@ pub(super) fn no_such_user(name: &UserName) -> Refused {
 }
 
 fn taken(name: &UserName) -> Refused {
-    Refused::new(
-        Kind::Exists,
-        format!("there is a user {name} already; choose another name"),
-    )
+    Refused::new(Kind::Exists, format!("user {name} exists already; choose another name"))
 }

@@ -24,9 +24,7 @@ pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Daemon {
         tls: None,
         log_requests: section.flag("log_requests", false),
         proxy_header: section.parsed("proxy_header", None, header_name),
-        trusted_proxies: section
-            .list("trusted_proxies", Vec::new(), networks::network)
-            .into(),
+        trusted_proxies: section.list("trusted_proxies", Vec::new(), networks::network).into(),
         request_timeout: section.seconds("request_timeout", 1..=MOST_SECONDS, 10),
     };
     section.not_empty(&[("host", &http.host)]);
@@ -49,16 +47,10 @@ fn tls(section: &mut Section<'_>, files: &mut Files) -> bool {
 
 fn warn(section: &mut Section<'_>, http: &Http, has_tls: bool) {
     if http.proxy_header.is_some() && http.trusted_proxies.is_empty() {
-        section.warn(
-            "proxy_header",
-            "has no effect, because trusted_proxies is empty",
-        );
+        section.warn("proxy_header", "has no effect, because trusted_proxies is empty");
     }
     if http.proxy_header.is_none() && !http.trusted_proxies.is_empty() {
-        section.warn(
-            "trusted_proxies",
-            "has no effect, because proxy_header is empty",
-        );
+        section.warn("trusted_proxies", "has no effect, because proxy_header is empty");
     }
     let is_local = http.host == "localhost"
         || networks::address(&http.host).is_ok_and(|address| address.is_loopback());
@@ -76,9 +68,7 @@ fn header_name(text: &str) -> Result<Option<HeaderName>, String> {
         let got = shown(text);
         format!(r#"must be the name of an HTTP header like "X-Forwarded-For", got {got}"#)
     };
-    HeaderName::from_bytes(text.as_bytes())
-        .map(Some)
-        .map_err(wrong)
+    HeaderName::from_bytes(text.as_bytes()).map(Some).map_err(wrong)
 }
 
 const LEVELS: &[(&str, Level)] = &[
@@ -130,18 +120,11 @@ fn log(section: &mut Section<'_>) -> Log {
         Target::Journald => LogTarget::Journald,
         Target::Syslog => {
             section.not_empty(&[("syslog_socket", &socket)]);
-            LogTarget::Syslog {
-                socket: socket.into(),
-                facility,
-            }
+            LogTarget::Syslog { socket: socket.into(), facility }
         }
         Target::File => {
             section.not_empty(&[("log_file", &path)]);
-            LogTarget::File {
-                path: path.into(),
-                max_bytes,
-                versions,
-            }
+            LogTarget::File { path: path.into(), max_bytes, versions }
         }
     };
     Log { level, target }

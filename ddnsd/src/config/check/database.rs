@@ -33,10 +33,7 @@ pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Database {
         files.secret_inside = Some(section.place("password"));
     }
     if backend == Backend::Sqlite {
-        return Database::Sqlite {
-            path: path.into(),
-            pool_size,
-        };
+        return Database::Sqlite { path: path.into(), pool_size };
     }
     section.not_empty(&[
         ("host", &mariadb.host),
@@ -44,21 +41,11 @@ pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Database {
         (section.either("name", "database"), &mariadb.name),
     ]);
     if password_file.is_some() && files.secret_inside.is_some() {
-        section.problem(
-            "password_file",
-            "must not be given beside database.password",
-        );
+        section.problem("password_file", "must not be given beside database.password");
     }
     files.database_password = password_file;
-    files.authorities.extend(
-        ca_file
-            .clone()
-            .filter(|_| mariadb.tls == DatabaseTls::Verify),
-    );
-    Database::Mariadb(MariaDb {
-        tls_ca_file: ca_file.map(|file| file.path),
-        ..mariadb
-    })
+    files.authorities.extend(ca_file.clone().filter(|_| mariadb.tls == DatabaseTls::Verify));
+    Database::Mariadb(MariaDb { tls_ca_file: ca_file.map(|file| file.path), ..mariadb })
 }
 
 fn mariadb(section: &mut Section<'_>, pool_size: u32) -> MariaDb {

@@ -33,9 +33,7 @@ pub(super) fn read(
     let rfc2136 = rfc2136(section);
     let default_key = section.file("ddns_default_key_file");
     let zone_keys = section.within("zone_keys", zone_keys);
-    let builtin = section.within("builtin", |inner| {
-        builtin(inner, backend == Backend::Builtin)
-    });
+    let builtin = section.within("builtin", |inner| builtin(inner, backend == Backend::Builtin));
     let backend = match backend {
         Backend::Builtin => DnsBackend::Builtin(builtin),
         Backend::Rfc2136 => {
@@ -50,10 +48,7 @@ pub(super) fn read(
             DnsBackend::Rfc2136(rfc2136)
         }
     };
-    Dns {
-        backend,
-        cleanup_interval,
-    }
+    Dns { backend, cleanup_interval }
 }
 
 fn rfc2136(section: &mut Section<'_>) -> Rfc2136 {
@@ -74,11 +69,7 @@ fn bound_timeout(section: &mut Section<'_>, timeout: Duration, request: Option<D
         && section.is_sound("dns_service.dns_timeout")
     {
         let (got, most) = (timeout.as_secs(), request.as_secs());
-        let default = if section.is_given("dns_timeout") {
-            ""
-        } else {
-            ", its default"
-        };
+        let default = if section.is_given("dns_timeout") { "" } else { ", its default" };
         let what = format!("must be less than daemon.request_timeout ({most}), got {got}{default}");
         section.problem("dns_timeout", what);
     }
@@ -100,13 +91,7 @@ fn zone_keys(section: &mut Section<'_>) -> Vec<(Zone, NamedFile)> {
             Ok(zone) if !seen.insert(zone.clone()) => {
                 section.problem(key, "names a zone that another entry names already");
             }
-            Ok(zone) => keys.push((
-                zone,
-                NamedFile {
-                    place,
-                    path: path.into(),
-                },
-            )),
+            Ok(zone) => keys.push((zone, NamedFile { place, path: path.into() })),
         }
     }
     keys

@@ -38,44 +38,28 @@ pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Option<Email
         (true, None) => {}
     }
     files.authorities.extend(ca_file.filter(|_| email.starttls));
-    files
-        .templates
-        .extend(change_template.into_iter().chain(expiry_template));
+    files.templates.extend(change_template.into_iter().chain(expiry_template));
     warn(section, &email, files);
     Some(email)
 }
 
 /// `ddns@example.org` or `Dynamic DNS <ddns@example.org>`.
 fn check_sender(section: &mut Section<'_>, from: &str) {
-    let within = from
-        .strip_suffix('>')
-        .and_then(|rest| rest.rsplit_once('<'));
+    let within = from.strip_suffix('>').and_then(|rest| rest.rsplit_once('<'));
     let address = within.map_or(from, |(_, address)| address);
     if !from.is_empty() && name::Email::parse(address).is_err() {
-        section.problem(
-            "from_address",
-            format!("must be a mail address, got {}", shown(from)),
-        );
+        section.problem("from_address", format!("must be a mail address, got {}", shown(from)));
     }
 }
 
 fn warn(section: &mut Section<'_>, email: &Email, files: &Files) {
     if files.templates.is_empty() {
-        section.warn(
-            "enabled",
-            "has no effect, because no template is set, so no mail is sent",
-        );
+        section.warn("enabled", "has no effect, because no template is set, so no mail is sent");
     }
     if files.smtp_login.is_some() && !email.starttls {
-        section.warn(
-            "smtp_starttls",
-            "is off, so the SMTP password travels unencrypted",
-        );
+        section.warn("smtp_starttls", "is off, so the SMTP password travels unencrypted");
     }
     if email.ca_file.is_some() && !email.starttls {
-        section.warn(
-            "smtp_ca_file",
-            "has no effect, because smtp_starttls is off",
-        );
+        section.warn("smtp_ca_file", "has no effect, because smtp_starttls is off");
     }
 }

@@ -13,10 +13,7 @@ pub(super) fn read(file: &mut Section<'_>) -> Vec<Endpoint> {
         let params = section.within("params", params);
         (section.place("path"), Endpoint { path, params })
     });
-    let default = || Endpoint {
-        path: "/update".to_owned(),
-        params: Params::default(),
-    };
+    let default = || Endpoint { path: "/update".to_owned(), params: Params::default() };
     let Some(placed) = placed else {
         return vec![default()];
     };
@@ -45,23 +42,13 @@ fn path(section: &mut Section<'_>) -> String {
     }
     if !path.is_empty() {
         let got = shown(&path);
-        section.problem(
-            "path",
-            format!(r#"must be a path like "/nic/update", got {got}"#),
-        );
+        section.problem("path", format!(r#"must be a path like "/nic/update", got {got}"#));
     }
     String::new()
 }
 
 fn params(section: &mut Section<'_>) -> Params {
-    let Params {
-        hostname,
-        ipv4,
-        ipv6,
-        username,
-        password,
-        notify_change,
-    } = Params::default();
+    let Params { hostname, ipv4, ipv6, username, password, notify_change } = Params::default();
     let params = Params {
         hostname: section.list("hostname", hostname, param),
         ipv4: section.list("ipv4", ipv4, param),
@@ -72,11 +59,7 @@ fn params(section: &mut Section<'_>) -> Params {
     };
     for (key, name, other) in shared(&params) {
         // the default name gives way in the message: the line to mend is the one that is written
-        let (key, other) = if section.is_given(key) {
-            (key, other)
-        } else {
-            (other, key)
-        };
+        let (key, other) = if section.is_given(key) { (key, other) } else { (other, key) };
         let what = format!("has the name {}, which `{other}` has too", shown(name));
         section.problem(key, what);
     }

@@ -11,10 +11,7 @@ pub(super) struct Lines<'t> {
 impl<'t> Lines<'t> {
     pub(super) fn of(text: &'t str) -> Self {
         let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self {
-            text,
-            starts: std::iter::once(0).chain(after_breaks).collect(),
-        }
+        Self { text, starts: std::iter::once(0).chain(after_breaks).collect() }
     }
 
     /// The line an offset stands in, counted from 1.
@@ -28,17 +25,9 @@ impl<'t> Lines<'t> {
         let offset = error.span().map_or(0, |span| span.start);
         let line = self.line(offset);
         let start = self.starts.get(line - 1).copied().unwrap_or(0);
-        let column = self
-            .text
-            .get(start..offset)
-            .map_or(0, |before| before.chars().count())
-            + 1;
+        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
         Problem {
-            place: Place {
-                line: Some(line),
-                column: Some(column),
-                key: String::new(),
-            },
+            place: Place { line: Some(line), column: Some(column), key: String::new() },
             what: format!("not valid TOML: {}", error.message()),
         }
     }

@@ -65,16 +65,13 @@ pub(super) fn check(text: &str) -> Result<Checked, Problem> {
     let mut files = Files::default();
 
     let daemon = file.within("daemon", |section| daemon::read(section, &mut files));
-    let request_timeout = file
-        .is_sound("daemon.request_timeout")
-        .then_some(daemon.http.request_timeout);
+    let request_timeout =
+        file.is_sound("daemon.request_timeout").then_some(daemon.http.request_timeout);
     let config = Config {
         http: daemon.http,
         log: daemon.log,
         database: file.within("database", |section| database::read(section, &mut files)),
-        dns: file.within("dns_service", |section| {
-            dns::read(section, request_timeout, &mut files)
-        }),
+        dns: file.within("dns_service", |section| dns::read(section, request_timeout, &mut files)),
         defaults: file.within("defaults", defaults),
         email: file.within("email", |section| email::read(section, &mut files)),
         limits: file.within("rate_limit", limits),
@@ -84,12 +81,7 @@ pub(super) fn check(text: &str) -> Result<Checked, Problem> {
         endpoints: endpoints::read(&mut file).into(),
     };
     let findings = file.finish();
-    Ok(Checked {
-        config,
-        files,
-        problems: findings.problems,
-        warnings: findings.warnings,
-    })
+    Ok(Checked { config, files, problems: findings.problems, warnings: findings.warnings })
 }
 
 fn defaults(section: &mut Section<'_>) -> Defaults {
@@ -112,10 +104,7 @@ fn limits(section: &mut Section<'_>) -> Limits {
 
 fn auth(section: &mut Section<'_>, threads: u32) -> Auth {
     let cache_ttl: Duration = section.seconds("cache_ttl", 0..=MOST_SECONDS, 86_400);
-    Auth {
-        cache_ttl,
-        threads: usize::try_from(threads).unwrap_or(usize::MAX),
-    }
+    Auth { cache_ttl, threads: usize::try_from(threads).unwrap_or(usize::MAX) }
 }
 
 fn admin(section: &mut Section<'_>) -> Admin {
@@ -131,24 +120,13 @@ fn admin(section: &mut Section<'_>) -> Admin {
 
 fn octal_mode(text: &str) -> Result<u32, String> {
     let octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
-    let mode = u32::from_str_radix(text, 8)
-        .ok()
-        .filter(|mode| octal && *mode <= 0o777);
-    let wrong = || {
-        format!(
-            r#"must be an octal file mode like "0660", got {}"#,
-            value::shown(text)
-        )
-    };
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777);
+    let wrong = || format!(r#"must be an octal file mode like "0660", got {}"#, value::shown(text));
     mode.ok_or_else(wrong)
 }
 
 fn metrics(section: &mut Section<'_>) -> Option<SocketAddr> {
     section.parsed("listen", None, |text| {
-        if text.is_empty() {
-            Ok(None)
-        } else {
-            networks::socket(text).map(Some)
-        }
+        if text.is_empty() { Ok(None) } else { networks::socket(text).map(Some) }
     })
 }

@@ -8,9 +8,7 @@ pub(super) fn of<'k>(word: &str, known: &'k [String]) -> Option<&'k str> {
         return None;
     }
     let word = word.to_ascii_lowercase();
-    let distances = known
-        .iter()
-        .map(|known| (edits(&word, known), known.as_str()));
+    let distances = known.iter().map(|known| (edits(&word, known), known.as_str()));
     let (distance, nearest) = distances.min()?;
     // of a short word two letters are nearly all of it
     (distance <= MOST_EDITS && distance <= nearest.len() / 2).then_some(nearest)

@@ -6,12 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 /// An IP address; IPv6 with or without brackets.
 pub(super) fn address(text: &str) -> Result<IpAddr, String> {
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(text);
-    bare.parse()
-        .map_err(|_| format!("must be an IP address, got {}", shown(text)))
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map_err(|_| format!("must be an IP address, got {}", shown(text)))
 }
 
 /// An address and a port that is not 0.
@@ -33,7 +29,5 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
         let got = shown(text);
         format!(r#"must be an address or a network like "192.0.2.0/24", got {got}"#)
     };
-    address(text)
-        .map(|address| IpNet::from(address.to_canonical()))
-        .map_err(wrong)
+    address(text).map(|address| IpNet::from(address.to_canonical())).map_err(wrong)
 }

@@ -47,45 +47,23 @@ impl<'t> Section<'t> {
     ) -> Self {
         let entry = |value: &'t Spanned<DeValue<'t>>, key_at| {
             // a table's own line is that of its header, which its key's need not be
-            let at = if value.get_ref().is_table() {
-                value.span().start
-            } else {
-                key_at
-            };
-            Entry {
-                line: lines.line(at),
-                value: value.get_ref(),
-                read: false,
-            }
+            let at = if value.get_ref().is_table() { value.span().start } else { key_at };
+            Entry { line: lines.line(at), value: value.get_ref(), read: false }
         };
         let entries = table
             .into_iter()
             .flat_map(DeTable::iter)
             .map(|(key, value)| (key.get_ref().as_ref(), entry(value, key.span().start)))
             .collect();
-        Self {
-            name,
-            line,
-            lines,
-            entries,
-            known: Vec::new(),
-            findings: Findings::default(),
-        }
+        Self { name, line, lines, entries, known: Vec::new(), findings: Findings::default() }
     }
 
     /// Everything found in this section and those within, the keys that nobody read included.
     pub(super) fn finish(mut self) -> Findings {
-        let unknown: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| !entry.read)
-            .map(|(key, _)| *key)
-            .collect();
+        let unknown: Vec<_> =
+            self.entries.iter().filter(|(_, entry)| !entry.read).map(|(key, _)| *key).collect();
         for key in unknown {
-            let is_section = self
-                .entries
-                .get(key)
-                .is_some_and(|entry| is_section(entry.value));
+            let is_section = self.entries.get(key).is_some_and(|entry| is_section(entry.value));
             let kind = if is_section { "section" } else { "key" };
             let hint = match nearest::of(key, &self.known) {
                 Some(known) => format!("did you mean `{known}`?"),
@@ -101,35 +79,22 @@ impl<'t> Section<'t> {
     /// The key's line, or that of the section's header where the key is not given.
     pub(super) fn place(&self, key: &str) -> Place {
         let line = self.entries.get(key).map_or(self.line, |entry| entry.line);
-        Place {
-            line: Some(line),
-            column: None,
-            key: self.dotted(key),
-        }
+        Place { line: Some(line), column: None, key: self.dotted(key) }
     }
 
     pub(super) fn problem(&mut self, key: &str, what: impl Into<String>) {
-        let problem = Problem {
-            place: self.place(key),
-            what: what.into(),
-        };
+        let problem = Problem { place: self.place(key), what: what.into() };
         self.findings.problems.push(problem);
     }
 
     pub(super) fn warn(&mut self, key: &str, what: impl Into<String>) {
-        let warning = Problem {
-            place: self.place(key),
-            what: what.into(),
-        };
+        let warning = Problem { place: self.place(key), what: what.into() };
         self.findings.warnings.push(warning);
     }
 
     /// Whether nothing was wrong so far with the key of that dotted name.
     pub(super) fn is_sound(&self, dotted: &str) -> bool {
-        self.findings
-            .problems
-            .iter()
-            .all(|problem| problem.place.key != dotted)
+        self.findings.problems.iter().all(|problem| problem.place.key != dotted)
     }
 
     pub(super) fn is_given(&self, key: &str) -> bool {
@@ -150,11 +115,7 @@ impl<'t> Section<'t> {
         let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         let is_bare = !key.is_empty() && key.chars().all(bare);
         let key = if is_bare { clipped(key) } else { shown(key) };
-        if self.name.is_empty() {
-            key
-        } else {
-            format!("{}.{key}", self.name)
-        }
+        if self.name.is_empty() { key } else { format!("{}.{key}", self.name) }
     }
 
     /// The key's value if it is given and of the type that `of_type` picks; a wrong type is a problem.
@@ -179,9 +140,7 @@ impl<'t> Section<'t> {
 
     /// Reads a section within this one; one that is missing reads as empty.
     pub(super) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
-        let Place {
-            line, key: name, ..
-        } = self.place(key);
+        let Place { line, key: name, .. } = self.place(key);
         let table = self.take(key, &format!("a section, [{name}]"), DeValue::as_table);
         let mut section = Self::new(name, line.unwrap_or(1), table, self.lines);
         let value = read(&mut section);
@@ -200,16 +159,10 @@ impl<'t> Section<'t> {
         let name = self.dotted(key);
         let expected = format!("sections, [[{name}]]");
         let placed = |item: &'t Spanned<DeValue<'t>>| {
-            item.get_ref()
-                .as_table()
-                .map(|table| (item.span().start, table))
+            item.get_ref().as_table().map(|table| (item.span().start, table))
         };
         let tables = self.take(key, &expected, |value| {
-            value
-                .as_array()?
-                .iter()
-                .map(placed)
-                .collect::<Option<Vec<_>>>()
+            value.as_array()?.iter().map(placed).collect::<Option<Vec<_>>>()
         })?;
         let mut values = Vec::new();
         for (offset, table) in tables {
@@ -231,10 +184,7 @@ impl<'t> Section<'t> {
 /// What the brackets of a header make.
 fn is_section(value: &DeValue<'_>) -> bool {
     let of_tables = |array: &toml::de::DeArray<'_>| {
-        array
-            .iter()
-            .next()
-            .is_some_and(|item| item.get_ref().is_table())
+        array.iter().next().is_some_and(|item| item.get_ref().is_table())
     };
     value.is_table() || value.as_array().is_some_and(of_tables)
 }

@@ -19,11 +19,7 @@ fn complaints(text: &str) -> String {
 }
 
 fn sound(text: &str) -> Checked {
-    let text = if text.contains("[database]") {
-        text.to_owned()
-    } else {
-        format!("{LEAST}{text}")
-    };
+    let text = if text.contains("[database]") { text.to_owned() } else { format!("{LEAST}{text}") };
     let checked = check(&text).unwrap();
     assert_eq!(checked.problems, [], "{text}");
     checked
@@ -31,11 +27,7 @@ fn sound(text: &str) -> Checked {
 
 fn warnings(text: &str) -> Vec<String> {
     let checked = sound(text);
-    checked
-        .warnings
-        .iter()
-        .map(|warning| warning.in_file(Path::new("c.toml")))
-        .collect()
+    checked.warnings.iter().map(|warning| warning.in_file(Path::new("c.toml"))).collect()
 }
 
 /// What is said of a line in a section of a file that is right otherwise, without the line's number.
@@ -53,12 +45,7 @@ fn about(section: &str, line: &str) -> String {
 
 #[test]
 fn the_least_file_gives_the_defaults_of_the_contract() {
-    let Checked {
-        config,
-        files,
-        warnings,
-        ..
-    } = sound("");
+    let Checked { config, files, warnings, .. } = sound("");
     let http = &config.http;
     assert_eq!((http.host.as_str(), http.port), ("localhost", 8443));
     assert!(http.tls.is_none() && http.proxy_header.is_none() && !http.log_requests);
@@ -66,23 +53,13 @@ fn the_least_file_gives_the_defaults_of_the_contract() {
     assert_eq!(http.request_timeout, Duration::from_secs(10));
     assert_eq!(config.log.level, tracing::Level::INFO);
     assert!(matches!(config.log.target, LogTarget::Stdout));
-    assert!(
-        matches!(&config.database, Database::Sqlite { path, pool_size: 5 }
-        if path == Path::new("d.db"))
-    );
+    assert!(matches!(&config.database, Database::Sqlite { path, pool_size: 5 }
+        if path == Path::new("d.db")));
     assert_eq!(config.dns.cleanup_interval, Duration::from_mins(1));
-    let DnsBackend::Rfc2136(dns) = &config.dns.backend else {
-        panic!("another backend")
-    };
+    let DnsBackend::Rfc2136(dns) = &config.dns.backend else { panic!("another backend") };
     assert_eq!(dns.server, "127.0.0.1:53".parse().unwrap());
-    assert_eq!(
-        (dns.timeout, dns.transport),
-        (Duration::from_secs(5), DnsTransport::Auto)
-    );
-    assert_eq!(
-        (config.defaults.dns_ttl, config.defaults.expiry_ttl),
-        (60, 3600)
-    );
+    assert_eq!((dns.timeout, dns.transport), (Duration::from_secs(5), DnsTransport::Auto));
+    assert_eq!((config.defaults.dns_ttl, config.defaults.expiry_ttl), (60, 3600));
     assert!(config.email.is_none() && config.metrics.is_none());
     assert_eq!(files.default_key.unwrap().path, Path::new("k"));
     assert!(warnings.is_empty());
@@ -93,24 +70,13 @@ fn the_least_file_gives_the_default_limits_and_endpoint() {
     let config = sound("").config;
     let limits = &config.limits;
     assert!(limits.enabled);
-    assert_eq!(
-        (limits.good_window, limits.good_max),
-        (Duration::from_mins(1), 5)
-    );
-    assert_eq!(
-        (limits.bad_window, limits.bad_max),
-        (Duration::from_mins(1), 3)
-    );
+    assert_eq!((limits.good_window, limits.good_max), (Duration::from_mins(1), 5));
+    assert_eq!((limits.bad_window, limits.bad_max), (Duration::from_mins(1), 3));
     assert_eq!(limits.cleanup_interval, Duration::from_mins(1));
-    assert_eq!(
-        (config.auth.cache_ttl, config.auth.threads),
-        (Duration::from_hours(24), 10)
-    );
+    assert_eq!((config.auth.cache_ttl, config.auth.threads), (Duration::from_hours(24), 10));
     assert_eq!(config.admin.socket, Path::new("/run/ddnsd/admin.sock"));
     assert_eq!((config.admin.mode, &config.admin.group), (0o660, &None));
-    let [endpoint] = &*config.endpoints else {
-        panic!("not one endpoint")
-    };
+    let [endpoint] = &*config.endpoints else { panic!("not one endpoint") };
     assert_eq!(endpoint.path, "/update");
     assert_eq!(endpoint.params.hostname, ["hostname", "host"]);
     assert_eq!(endpoint.params.ipv4, ["myip", "ipv4", "ip4"]);
@@ -123,14 +89,9 @@ fn the_least_file_gives_the_default_limits_and_endpoint() {
 #[test]
 fn the_log_goes_where_the_target_says() {
     let target = |text: &str| sound(&format!("[daemon]\n{text}")).config.log.target;
-    assert!(matches!(
-        target("log_target = \"journald\""),
-        LogTarget::Journald
-    ));
-    assert!(
-        matches!(target("log_target = \"syslog\"\nsyslog_facility = \"local7\""),
-        LogTarget::Syslog { socket, facility: 23 } if socket == Path::new("/dev/log"))
-    );
+    assert!(matches!(target("log_target = \"journald\""), LogTarget::Journald));
+    assert!(matches!(target("log_target = \"syslog\"\nsyslog_facility = \"local7\""),
+        LogTarget::Syslog { socket, facility: 23 } if socket == Path::new("/dev/log")));
     assert!(matches!(target("log_target = \"file\"\nlog_versions = 0"),
         LogTarget::File { path, max_bytes: 52_428_800, versions: 0 }
         if path == Path::new("/var/log/ddnsd/ddnsd.log")));
@@ -142,21 +103,13 @@ fn the_log_goes_where_the_target_says() {
 fn mariadb_takes_both_names_of_its_keys() {
     let mariadb = |keys: &str| {
         let checked = sound(&format!("[database]\nbackend = \"mariadb\"\n{keys}"));
-        let Database::Mariadb(mariadb) = checked.config.database else {
-            panic!("not mariadb")
-        };
+        let Database::Mariadb(mariadb) = checked.config.database else { panic!("not mariadb") };
         (mariadb, checked.files)
     };
     let (default, _) = mariadb("");
     assert_eq!((default.host.as_str(), default.port), ("localhost", 3306));
-    assert_eq!(
-        (default.user.as_str(), default.name.as_str()),
-        ("ddns", "ddns")
-    );
-    assert_eq!(
-        (default.tls, default.pool_size),
-        (DatabaseTls::Preferred, 5)
-    );
+    assert_eq!((default.user.as_str(), default.name.as_str()), ("ddns", "ddns"));
+    assert_eq!((default.tls, default.pool_size), (DatabaseTls::Preferred, 5));
     assert!(default.socket.is_none() && default.tls_ca_file.is_none());
     let (named, _) = mariadb("username = \"u\"\ndatabase = \"n\"\npassword = \"p\"");
     assert_eq!((named.user.as_str(), named.name.as_str()), ("u", "n"));
@@ -207,10 +160,7 @@ fn mail_is_configured_by_its_section() {
          change_notification_template = \"c.j2\"\nexpiry_notification_template = \"e.j2\"",
     );
     let email = checked.config.email.unwrap();
-    assert_eq!(
-        (email.smtp_host.as_str(), email.smtp_port),
-        ("mail.example", 25)
-    );
+    assert_eq!((email.smtp_host.as_str(), email.smtp_port), ("mail.example", 25));
     assert_eq!(email.from_address, "Dynamic DNS <ddns@example.org>");
     assert!(email.starttls);
     assert_eq!(email.change_template.as_deref(), Some(Path::new("c.j2")));
@@ -227,24 +177,10 @@ fn proxies_are_networks_and_single_addresses() {
         "[daemon]\nproxy_header = \"X-Forwarded-For\"\n\
          trusted_proxies = [\"192.0.2.7\", \"10.1.2.3/8\", \"::1\", \"[2001:db8::1]\", \"::ffff:192.0.2.9\"]",
     );
-    assert_eq!(
-        checked.config.http.proxy_header.unwrap().as_str(),
-        "x-forwarded-for"
-    );
-    let networks: Vec<_> = checked
-        .config
-        .http
-        .trusted_proxies
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    let expected = [
-        "192.0.2.7/32",
-        "10.0.0.0/8",
-        "::1/128",
-        "2001:db8::1/128",
-        "192.0.2.9/32",
-    ];
+    assert_eq!(checked.config.http.proxy_header.unwrap().as_str(), "x-forwarded-for");
+    let networks: Vec<_> =
+        checked.config.http.trusted_proxies.iter().map(ToString::to_string).collect();
+    let expected = ["192.0.2.7/32", "10.0.0.0/8", "::1/128", "2001:db8::1/128", "192.0.2.9/32"];
     assert_eq!(networks, expected);
 }
 
@@ -254,9 +190,7 @@ fn endpoints_are_normalised_and_keep_the_default_names_of_what_they_leave_out() 
         "[[endpoints]]\npath = \"//nic//update/\"\n[endpoints.params]\nhostname = [\"h\"]\n\
          ipv6 = []\n[[endpoints]]\npath = \"/\"\n",
     );
-    let [one, two] = &*checked.config.endpoints else {
-        panic!("not two endpoints")
-    };
+    let [one, two] = &*checked.config.endpoints else { panic!("not two endpoints") };
     assert_eq!((one.path.as_str(), two.path.as_str()), ("/nic/update", "/"));
     assert_eq!(one.params.hostname, ["h"]);
     assert!(one.params.ipv6.is_empty());
@@ -274,15 +208,11 @@ fn the_built_in_name_server_has_its_section() {
          hostmaster = \"h@example.org\"\nallow_transfer = [\"192.0.2.0/24\"]\n\
          notify = [\"192.0.2.2:53\"]",
     );
-    let DnsBackend::Builtin(builtin) = checked.config.dns.backend else {
-        panic!("not builtin")
-    };
+    let DnsBackend::Builtin(builtin) = checked.config.dns.backend else { panic!("not builtin") };
     assert_eq!(builtin.listen, ["[::1]:5353".parse().unwrap()]);
     assert_eq!(builtin.zones.first().unwrap().as_str(), "dyn.example");
     assert_eq!(builtin.nameservers, ["ns1.dyn.example"]);
-    let [(name, addresses)] = &*builtin.nameserver_addresses else {
-        panic!("not one glue")
-    };
+    let [(name, addresses)] = &*builtin.nameserver_addresses else { panic!("not one glue") };
     assert_eq!((name.as_str(), addresses.len()), ("ns1.dyn.example", 2));
     assert_eq!(builtin.hostmaster, "h@example.org");
     assert_eq!((builtin.allow_transfer.len(), builtin.notify.len()), (1, 1));
@@ -314,22 +244,13 @@ fn a_syntax_error_is_one_problem_with_line_and_column_and_quotes_nothing() {
             "[database]\npassword = \"s3cret\" x\n",
             "c.toml:2:21: not valid TOML: unexpected key or value, expected newline, `#`",
         ),
-        (
-            "[daemon]\nport = 1\nport = 2",
-            "c.toml:3:1: not valid TOML: duplicate key",
-        ),
-        (
-            "[daemon]\n\n[daemon]",
-            "c.toml:3:2: not valid TOML: duplicate key",
-        ),
+        ("[daemon]\nport = 1\nport = 2", "c.toml:3:1: not valid TOML: duplicate key"),
+        ("[daemon]\n\n[daemon]", "c.toml:3:2: not valid TOML: duplicate key"),
         (
             "ü = \"é\" 5",
             "c.toml:1:9: not valid TOML: unexpected key or value, expected newline, `#`",
         ),
-        (
-            "[daemon]\r\nhost = [",
-            "c.toml:2:9: not valid TOML: unclosed array, expected `]`",
-        ),
+        ("[daemon]\r\nhost = [", "c.toml:2:9: not valid TOML: unclosed array, expected `]`"),
     ] {
         assert_eq!(complaints(text), expected, "{text:?}");
     }
@@ -337,43 +258,28 @@ fn a_syntax_error_is_one_problem_with_line_and_column_and_quotes_nothing() {
 
 #[test]
 fn a_missing_section_is_the_whole_files_problem() {
-    assert_eq!(
-        complaints(""),
-        "c.toml:1: database.path: is required with the sqlite backend"
-    );
+    assert_eq!(complaints(""), "c.toml:1: database.path: is required with the sqlite backend");
 }
 
 #[test]
 fn a_section_is_no_value_and_a_value_no_section() {
     let daemon = complaints(&format!("daemon = 3\n{LEAST}"));
-    assert_eq!(
-        daemon,
-        "c.toml:1: daemon: must be a section, [daemon], got an integer"
-    );
+    assert_eq!(daemon, "c.toml:1: daemon: must be a section, [daemon], got an integer");
     assert_eq!(
         complaints("database = 3"),
         "c.toml:1: database: must be a section, [database], got an integer"
     );
     let endpoints = complaints(&format!("{LEAST}[endpoints]\npath = \"/u\""));
-    assert_eq!(
-        endpoints,
-        "c.toml:5: endpoints: must be sections, [[endpoints]], got a table"
-    );
+    assert_eq!(endpoints, "c.toml:5: endpoints: must be sections, [[endpoints]], got a table");
     let params = complaints(&format!("{LEAST}[[endpoints]]\npath = \"/u\"\nparams = []"));
     assert_eq!(
         params,
         "c.toml:7: endpoints.params: must be a section, [endpoints.params], got a list"
     );
     let unknown = complaints(&format!("{LEAST}[auth.cache]\nttl = 5"));
-    assert_eq!(
-        unknown,
-        "c.toml:5: auth.cache: unknown section, known here: cache_ttl"
-    );
+    assert_eq!(unknown, "c.toml:5: auth.cache: unknown section, known here: cache_ttl");
     let tables = complaints(&format!("{LEAST}[[endpoint]]\npath = \"/u\""));
-    assert_eq!(
-        tables,
-        "c.toml:5: endpoint: unknown section, did you mean `endpoints`?"
-    );
+    assert_eq!(tables, "c.toml:5: endpoint: unknown section, did you mean `endpoints`?");
 }
 
 #[test]
@@ -488,15 +394,9 @@ fn the_built_in_name_server_needs_zones() {
 
 #[test]
 fn a_long_value_is_cut_in_the_message() {
-    let message = about(
-        "[dns_service]",
-        &format!("dns_server = \"{}\"", "9".repeat(100_000)),
-    );
+    let message = about("[dns_service]", &format!("dns_server = \"{}\"", "9".repeat(100_000)));
     let shown = "9".repeat(60);
-    assert_eq!(
-        message,
-        format!("dns_service.dns_server: must be an IP address, got \"{shown}…\"")
-    );
+    assert_eq!(message, format!("dns_service.dns_server: must be an IP address, got \"{shown}…\""));
     assert!(about("[daemon]", &format!("{} = 1", "k".repeat(100_000))).len() < 500);
 }
 
@@ -512,10 +412,8 @@ fn what_an_operator_should_know_is_a_warning() {
     for (text, expected) in [
         (
             "[database]\npath = \"d\"\n[dns_service]",
-            &[
-                "c.toml:3: dns_service.ddns_default_key_file: is not set, so updates of zones that \
-               zone_keys does not name go unsigned",
-            ][..],
+            &["c.toml:3: dns_service.ddns_default_key_file: is not set, so updates of zones that \
+               zone_keys does not name go unsigned"][..],
         ),
         (
             header,
@@ -544,10 +442,8 @@ fn what_an_operator_should_know_is_a_warning() {
         ),
         (
             builtin,
-            &[
-                "c.toml:5: dns_service.builtin.hostmaster: is not set, so the example's name is \
-               published",
-            ],
+            &["c.toml:5: dns_service.builtin.hostmaster: is not set, so the example's name is \
+               published"],
         ),
     ] {
         assert_eq!(warnings(text), expected, "{text}");

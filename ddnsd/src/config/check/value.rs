@@ -20,8 +20,7 @@ pub(in crate::config) struct NamedFile {
 impl Section<'_> {
     /// `true` or `false`.
     pub(super) fn flag(&mut self, key: &str, default: bool) -> bool {
-        self.take(key, "true or false", DeValue::as_bool)
-            .unwrap_or(default)
+        self.take(key, "true or false", DeValue::as_bool).unwrap_or(default)
     }
 
     /// An integer in a range.
@@ -40,10 +39,7 @@ impl Section<'_> {
             None if !integer.as_str().starts_with('-') => self.too_large(key, range.end(), integer),
             _ => {
                 let got = clipped(&integer.to_string());
-                self.problem(
-                    key,
-                    format!("must be at least {}, got {got}", range.start()),
-                );
+                self.problem(key, format!("must be at least {}, got {got}", range.start()));
             }
         }
         default
@@ -92,11 +88,7 @@ impl Section<'_> {
 
     /// A text that is a secret: nothing about it is checked or repeated.
     pub(super) fn secret(&mut self, key: &str) -> Secret {
-        Secret::new(
-            self.take(key, "a string", DeValue::as_str)
-                .unwrap_or_default()
-                .to_owned(),
-        )
+        Secret::new(self.take(key, "a string", DeValue::as_str).unwrap_or_default().to_owned())
     }
 
     /// A text that `parse` understands, or says what it must be.
@@ -121,9 +113,7 @@ impl Section<'_> {
     /// One of a few words, in any case.
     pub(super) fn choice<T: Copy>(&mut self, key: &str, default: T, words: &[(&str, T)]) -> T {
         self.parsed(key, default, |text| {
-            let chosen = words
-                .iter()
-                .find(|(word, _)| word.eq_ignore_ascii_case(text));
+            let chosen = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
             chosen.map(|(_, value)| *value).ok_or_else(|| {
                 let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
                 format!("must be one of {}, got {}", words.join(", "), shown(text))
@@ -136,10 +126,7 @@ impl Section<'_> {
         let text = self.text(key, default);
         let text = self.text(other, &text);
         if self.is_given(key) && self.is_given(other) {
-            self.problem(
-                other,
-                format!("is another name of `{key}`, give one of the two"),
-            );
+            self.problem(other, format!("is another name of `{key}`, give one of the two"));
         }
         text
     }
@@ -152,10 +139,7 @@ impl Section<'_> {
     /// A file that must be named once `when` says so.
     pub(super) fn required_file(&mut self, key: &str, when: Option<&str>) -> Option<NamedFile> {
         let path = self.required(key, when);
-        (!path.is_empty()).then(|| NamedFile {
-            place: self.place(key),
-            path: path.into(),
-        })
+        (!path.is_empty()).then(|| NamedFile { place: self.place(key), path: path.into() })
     }
 
     /// A list of texts, each understood by `parse`.
@@ -171,19 +155,13 @@ impl Section<'_> {
         let mut list = Vec::new();
         for item in array {
             let text = item.get_ref().as_str().ok_or_else(|| {
-                format!(
-                    "must be a list of strings, got {} in it",
-                    kind(item.get_ref())
-                )
+                format!("must be a list of strings, got {} in it", kind(item.get_ref()))
             });
             match text.and_then(printable).and_then(&parse) {
                 Ok(value) => list.push(value),
                 Err(what) => {
                     let line = Some(self.lines.line(item.span().start));
-                    let place = Place {
-                        line,
-                        ..self.place(key)
-                    };
+                    let place = Place { line, ..self.place(key) };
                     self.findings.problems.push(Problem { place, what });
                 }
             }
@@ -220,10 +198,7 @@ pub(super) fn clipped(text: &str) -> String {
 
 fn printable(text: &str) -> Result<&str, String> {
     if text.chars().any(char::is_control) {
-        Err(format!(
-            "must not hold control characters, got {}",
-            shown(text)
-        ))
+        Err(format!("must not hold control characters, got {}", shown(text)))
     } else {
         Ok(text)
     }

@@ -57,9 +57,7 @@ impl Folder {
 }
 
 fn rfc2136(config: &Config) -> &Rfc2136 {
-    let DnsBackend::Rfc2136(dns) = &config.dns.backend else {
-        panic!("another backend")
-    };
+    let DnsBackend::Rfc2136(dns) = &config.dns.backend else { panic!("another backend") };
     dns
 }
 
@@ -68,10 +66,7 @@ fn uncommented() -> String {
     let is_key =
         |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase() || "[\"".contains(c));
     let uncomment = |line: &'static str| line.strip_prefix('#').filter(|rest| is_key(rest));
-    EXAMPLE
-        .lines()
-        .flat_map(|line| [uncomment(line).unwrap_or(line), "\n"])
-        .collect()
+    EXAMPLE.lines().flat_map(|line| [uncomment(line).unwrap_or(line), "\n"]).collect()
 }
 
 //----- Files -----
@@ -80,10 +75,7 @@ fn uncommented() -> String {
 fn a_file_of_the_original_service_loads_unchanged() {
     let folder = Folder::new();
     folder.file("ddns.key", TSIG);
-    folder.file(
-        "other.key",
-        TSIG.replace("ddns", "Other.").replace("256", "512"),
-    );
+    folder.file("other.key", TSIG.replace("ddns", "Other.").replace("256", "512"));
     folder.file("change.j2", "Subject: {{ fqdn }}\n\nIt changed.\n");
     let loaded = folder.load(include_str!("tests/ddns-service.toml"));
     let Loaded { config, warnings } = loaded.unwrap();
@@ -93,10 +85,7 @@ fn a_file_of_the_original_service_loads_unchanged() {
     let key = |zone: &str| dns.keys.of(&Zone::parse(zone).unwrap()).unwrap();
     assert_eq!(key("example.com").name, "ddns");
     let other = key("a.dyn.example.com");
-    assert_eq!(
-        (other.name.as_str(), other.algorithm),
-        ("other", TsigAlgorithm::Sha512)
-    );
+    assert_eq!((other.name.as_str(), other.algorithm), ("other", TsigAlgorithm::Sha512));
     assert_eq!(config.endpoints.len(), 2);
 }
 
@@ -196,19 +185,12 @@ fn a_password_file_loses_its_last_newline_and_must_be_private() {
         folder.file("password", content);
         assert_eq!(password().as_deref(), Ok(expected));
     }
-    let problem = |what| {
-        Err(format!(
-            "DIR/c.toml:3: database.password_file: DIR/password {what}"
-        ))
-    };
+    let problem = |what| Err(format!("DIR/c.toml:3: database.password_file: DIR/password {what}"));
     folder.file("password", "\n");
     assert_eq!(password(), problem("is empty, it must hold the password"));
     folder.file("password", "s3cret");
     folder.mode("password", 0o646);
-    assert_eq!(
-        password(),
-        problem("is readable by everyone; chmod 640 DIR/password")
-    );
+    assert_eq!(password(), problem("is readable by everyone; chmod 640 DIR/password"));
 }
 
 #[test]
@@ -293,24 +275,14 @@ fn the_example_tells_the_true_defaults() {
 
 /// Lines of the example that show no default, because there is none.
 fn is_sample(line: &str) -> bool {
-    let samples = [
-        "smtp_host = \"mail",
-        "from_address = \"ddns@",
-        "change_n",
-        "expiry_n",
-        "\"ns1",
-    ];
+    let samples = ["smtp_host = \"mail", "from_address = \"ddns@", "change_n", "expiry_n", "\"ns1"];
     samples.iter().any(|sample| line.starts_with(sample))
 }
 
 /// The keys that a section may have: one that cannot exist makes the checker name them.
 fn known(header: &str) -> Vec<String> {
-    let problems = check(&format!("{header}\nzzzzzzzzzzzz = 1\n"))
-        .unwrap()
-        .problems;
-    let mut lists = problems
-        .iter()
-        .filter_map(|each| each.what.split_once("known here: "));
+    let problems = check(&format!("{header}\nzzzzzzzzzzzz = 1\n")).unwrap().problems;
+    let mut lists = problems.iter().filter_map(|each| each.what.split_once("known here: "));
     let (_, list) = lists.next().unwrap();
     list.split(", ").map(str::to_owned).collect()
 }
@@ -325,14 +297,8 @@ fn the_example_explains_every_key() {
     let mut sections = vec![
         (String::new(), file.clone()),
         ("[[endpoints]]".to_owned(), endpoint.clone()),
-        (
-            "[[endpoints]]\n[endpoints.params]".to_owned(),
-            table(&endpoint["params"]),
-        ),
-        (
-            "[dns_service.builtin]".to_owned(),
-            table(&file["dns_service"]["builtin"]),
-        ),
+        ("[[endpoints]]\n[endpoints.params]".to_owned(), table(&endpoint["params"])),
+        ("[dns_service.builtin]".to_owned(), table(&file["dns_service"]["builtin"])),
     ];
     let plain = file.iter().filter(|(_, value)| value.is_table());
     sections.extend(plain.map(|(name, value)| (format!("[{name}]"), table(value))));

@@ -1,0 +1,125 @@
+//! Who sends a request, and may they come so often? In: a checked request. Out: a caller with a place
+//! under the limits, or the reply that ends it.
+
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::limits::{Abuse, Limits, Slot};
+use crate::model::name::UserName;
+use crate::model::secret::Secret;
+use crate::model::time::Now;
+use crate::passwords::{Attempt, Caller, Passwords, Verdict};
+use crate::rules::outcome::{Reply, Word};
+use crate::rules::request::{Login, UpdateRequest};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
+
+/// The handles this story uses.
+#[derive(Clone)]
+pub struct LogIn {
+    /// Users.
+    pub db: Db,
+    /// Requests per client.
+    pub limits: Limits,
+    /// Verifies and remembers.
+    pub passwords: Passwords,
+    /// The clock.
+    pub clock: Clock,
+    /// Where a verification runs on when its client is gone.
+    pub tasks: TaskTracker,
+}
+
+/// Someone whose password was right, with a place under the good limit.
+pub struct LoggedIn {
+    /// Who it is.
+    pub caller: Caller,
+    slot: Slot,
+}
+
+impl LogIn {
+    /// Lets a request in. Checked in this order: are there credentials, the bad limit, the password,
+    /// the good limit.
+    ///
+    /// # Errors
+    /// The reply that ends the request.
+    pub async fn run(&self, request: &Arc<UpdateRequest>, now: Now) -> Result<LoggedIn, Reply> {
+        if matches!(request.login, Login::Missing) {
+            return Err(Reply::whole(Word::Badauth));
+        }
+        let slot = self.limits.knock(request.key, now).map_err(abuse)?;
+        let mut admitted = self.admit(request, slot, now).await.map_err(Reply::whole)?;
+        self.limits.spend(&mut admitted.slot, now).map_err(abuse)?;
+        Ok(admitted)
+    }
+
+    /// Counts the request as what it turned out to be; until then its reservation counts.
+    pub fn close(&self, admitted: LoggedIn, reply: &Reply) {
+        let counts_as = reply.decisive_word().counts_as();
+        self.limits.close(admitted.slot, counts_as, self.clock.now());
+    }
+
+    /// Forgets clients that did not come for long.
+    pub fn forget_idle(&self) {
+        self.limits.purge(self.clock.now());
+    }
+
+    /// Under the bad limit. A known password is answered at once; hashing goes on when its client hangs
+    /// up, so that a guess counts.
+    async fn admit(
+        &self,
+        request: &Arc<UpdateRequest>,
+        slot: Slot,
+        now: Now,
+    ) -> Result<LoggedIn, Word> {
+        let mut check = Box::pin(self.clone().check(Arc::clone(request), slot, now));
+        match futures::poll!(&mut check) {
+            Poll::Ready(admitted) => admitted,
+            Poll::Pending => self.tasks.spawn(check).await.unwrap_or(Err(Word::ServerError)),
+        }
+    }
+
+    async fn check(
+        self,
+        request: Arc<UpdateRequest>,
+        slot: Slot,
+        now: Now,
+    ) -> Result<LoggedIn, Word> {
+        match self.verify(&request, now).await {
+            Ok(caller) => Ok(LoggedIn { caller, slot }),
+            Err(word) => {
+                self.limits.close(slot, word.counts_as(), self.clock.now());
+                Err(word)
+            }
+        }
+    }
+
+    async fn verify(&self, request: &UpdateRequest, now: Now) -> Result<Caller, Word> {
+        let (user, password): (&UserName, &Secret) = match &request.login {
+            Login::Given { user, password } => (user, password),
+            Login::Unreadable { name } => return Err(refused(name, request.client)),
+            Login::Missing => return Err(Word::Badauth),
+        };
+        let account = self.db.account(user).await.map_err(|problem| {
+            error!("a user could not be looked up: {problem}");
+            Word::ServerError
+        })?;
+        let attempt = Attempt { user, account: account.as_ref(), password, client: request.key };
+        match self.passwords.verify(attempt, now).await {
+            Verdict::Right(caller) => Ok(caller),
+            Verdict::Wrong => Err(refused(user.as_str(), request.client)),
+            Verdict::Busy => Err(Word::ServerError),
+        }
+    }
+}
+
+fn refused(name: &str, client: IpAddr) -> Word {
+    // fail2ban reads this line; Debug escapes quotes and control characters
+    warn!("auth failed user={name:?} client={client}");
+    Word::Badauth
+}
+
+fn abuse(abuse: Abuse) -> Reply {
+    Reply::Whole { word: Word::Abuse, retry_after: Some(abuse.retry_after) }
+}
