@@ -66,8 +66,8 @@ struct Stories {
 ///
 /// # Errors
 /// A part could not be opened or bound, or broke down; the sentence names it.
-pub fn run(config: Config, _log: logging::Handle) -> anyhow::Result<()> {
-    match runtime()?.block_on(live(config))? {
+pub fn run(config: Config, log: logging::Handle) -> anyhow::Result<()> {
+    match runtime()?.block_on(live(config, log))? {
         End::Stopped => Ok(()),
         End::Broke => bail!("a part of the daemon broke down; its log says which"),
     }
@@ -91,7 +91,7 @@ fn runtime() -> anyhow::Result<Runtime> {
     threads.enable_all().build().context("cannot start the runtime")
 }
 
-async fn live(config: Config) -> anyhow::Result<End> {
+async fn live(config: Config, log: logging::Handle) -> anyhow::Result<End> {
     let DnsBackend::Rfc2136(rfc2136) = config.dns.backend.clone() else {
         bail!("dns_service.backend: the built-in name server is not supported by this version");
     };
@@ -103,6 +103,7 @@ async fn live(config: Config) -> anyhow::Result<End> {
         Ground { db: db.clone(), clock, started: clock.now(), counters, life: life.clone() };
     let stories = stories(&config, rfc2136, &ground).await?;
     let expire = stories.expire.clone();
+    lifecycle::on_hangup(&life, move || reopen(&log)).context("cannot wait for SIGHUP")?;
     serve(&config, bound, stories, clock, &life)?;
     lifecycle::ready(&life);
     info!(version = env!("CARGO_PKG_VERSION"), "ready");
@@ -112,6 +113,13 @@ async fn live(config: Config) -> anyhow::Result<End> {
     db.close().await;
     info!("stopped");
     Ok(end)
+}
+
+fn reopen(log: &logging::Handle) {
+    if let Err(problem) = log.reopen() {
+        warn!("SIGHUP: the log could not be reopened: {problem}");
+    }
+    warn!("SIGHUP: a changed configuration takes effect when ddnsd is started again");
 }
 
 fn warn_of_what_is_missing(config: &Config) {

@@ -99,6 +99,21 @@ pub fn ready(life: &Lifecycle) {
     }
 }
 
+/// Does what SIGHUP asks for, each time it comes.
+///
+/// # Errors
+/// The signal handler cannot be installed.
+pub fn on_hangup(life: &Lifecycle, mut act: impl FnMut() + Send + 'static) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let stop = life.stop.clone();
+    life.service("the SIGHUP handler", async move {
+        while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
+            act();
+        }
+    });
+    Ok(())
+}
+
 async fn watchdog(every: Duration, stop: CancellationToken) {
     while !stop.is_cancelled() {
         notify(&[NotifyState::Watchdog]);

@@ -3,6 +3,7 @@
 
 use crate::Scene;
 use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::eventually::eventually;
 use ddnsd_tests::named::Named;
 use ddnsd_tests::process::{program, run};
 use nix::sys::signal::{Signal, kill};
@@ -144,6 +145,11 @@ fn a_second_signal_cuts_at_once() {
         )
     });
     kill(scene.daemon.pid(), Signal::SIGTERM).unwrap();
+    // two signals that arrive together are one
+    eventually(Duration::from_secs(5), "the first signal is taken", || {
+        let said = scene.daemon.said();
+        if said.contains("stopping") { Ok(()) } else { Err(said) }
+    });
     let start = std::time::Instant::now();
     scene.daemon.terminate();
     let took = start.elapsed();
