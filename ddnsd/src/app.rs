@@ -161,7 +161,7 @@ fn exits(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<E
 }
 
 async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Stories> {
-    let patience = config.http.request_timeout.saturating_sub(rfc2136.timeout) / 2;
+    let patience = config.http.request_timeout.saturating_sub(rfc2136.timeout);
     let target = format!("rfc2136 {}", rfc2136.server);
     let Exits { dns, publisher, passwords, limits, turns } = exits(config, rfc2136, ground)?;
     let Ground { db, clock, started, counters, life } = ground;
@@ -213,6 +213,11 @@ fn serve(
     let stop = || life.stop.clone();
     let Stories { update, users, hosts, expire, republish, status, log_in } = stories;
     let (sweep_every, forget_every) = (config.dns.cleanup_interval, config.limits.cleanup_interval);
+    let db = bound.db;
+    let running = stop();
+    life.service("the database", async move {
+        running.run_until_cancelled(db.ended()).await;
+    });
     life.service("keepalives", upkeep::tend(expire.clone(), stop()));
     life.service("the republisher", upkeep::republish(republish, stop()));
     life.service("the sweep", upkeep::sweep(expire.clone(), sweep_every, stop()));

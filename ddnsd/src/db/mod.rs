@@ -18,7 +18,7 @@ mod writer;
 pub use error::{DbError, OpenError};
 pub use expiring::Due;
 pub use hosts::{HostPage, NewHost};
-pub use publishing::{Settle, Want};
+pub use publishing::{Settle, Unpublished, Want};
 pub use users::NewUser;
 
 use crate::counters::DatabaseCounters;
@@ -109,6 +109,11 @@ impl Db {
             hosts: hosts.unsigned_abs(),
             unpublished: unpublished.unsigned_abs(),
         })
+    }
+
+    /// Returns when the writer has ended, which it must not before [`Self::close`].
+    pub async fn ended(&self) {
+        self.0.writer.ended().await;
     }
 
     /// Jobs waiting for the writer, and touches not yet written.

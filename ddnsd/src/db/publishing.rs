@@ -7,7 +7,7 @@ use super::error::DbError;
 use super::rows::wanted_columns;
 use super::writer::{Conn, Work};
 use crate::model::host::{Acked, Host, HostId, Seen};
-use crate::model::name::Fqdn;
+use crate::model::name::{Fqdn, Zone};
 use crate::model::record::WantedRecords;
 use crate::model::time::Millis;
 use std::sync::Arc;
@@ -44,6 +44,19 @@ pub enum Settle {
         /// Why, for administrators.
         error: String,
     },
+}
+
+/// A host that DNS is not known to hold as it is wanted.
+#[derive(Clone, Debug)]
+pub struct Unpublished {
+    /// Since when; with the key its position for the next page.
+    pub since: Millis,
+    /// Key.
+    pub host: HostId,
+    /// Name, for reading it.
+    pub fqdn: Fqdn,
+    /// Its zone.
+    pub zone: Zone,
 }
 
 impl Db {
@@ -89,9 +102,9 @@ impl Db {
         &self,
         after: (Millis, HostId),
         limit: u32,
-    ) -> Result<Vec<(Millis, HostId, Fqdn)>, DbError> {
-        let rows: Vec<(i64, i64, String)> = sqlx::query_as(
-            "SELECT unpublished_since, id, fqdn FROM hosts
+    ) -> Result<Vec<Unpublished>, DbError> {
+        let rows: Vec<(i64, i64, String, String)> = sqlx::query_as(
+            "SELECT unpublished_since, id, fqdn, zone FROM hosts
              WHERE unpublished_since >= ?1 AND (unpublished_since > ?1 OR id > ?2)
              ORDER BY unpublished_since, id LIMIT ?3",
         )
@@ -101,7 +114,13 @@ impl Db {
         .fetch_all(&self.0.readers)
         .await?;
         rows.into_iter()
-            .map(|(since, id, name)| Ok((Millis(since), HostId(id), fqdn(id, &name)?)))
+            .map(|(since, id, name, zone)| {
+                let fqdn = fqdn(id, &name)?;
+                let (table, column, what) = ("hosts", "zone", "not a zone name");
+                let wrong = |_| DbError::Row { table, column, row: id, what };
+                let zone = Zone::parse(&zone).map_err(wrong)?;
+                Ok(Unpublished { since: Millis(since), host: HostId(id), fqdn, zone })
+            })
             .collect()
     }
 }

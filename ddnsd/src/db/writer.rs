@@ -64,6 +64,11 @@ impl Writer {
         answer.await.map_err(|_| DbError::Closed)?
     }
 
+    /// Returns when the writing task has ended.
+    pub(super) async fn ended(&self) {
+        self.queue.closed().await;
+    }
+
     /// How many jobs wait.
     pub(super) fn waiting(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()

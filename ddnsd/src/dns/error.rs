@@ -92,6 +92,11 @@ pub enum DnsError {
 }
 
 impl DnsError {
+    /// Whether the server said nothing, so that asking it for another host is of no use yet.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. } | Self::Unreachable { .. } | Self::Down { .. })
+    }
+
     /// What the server said, if it said something: with or without a signature.
     pub(super) fn refusal(&self) -> Option<&Refusal> {
         match self {

@@ -171,6 +171,11 @@ impl Dns {
         zones
     }
 
+    /// Whether the server does not answer for the zone at the moment.
+    pub fn is_down(&self, zone: &Zone) -> bool {
+        self.zones.lock().get(zone).is_some_and(|queue| queue.health().down)
+    }
+
     /// How long one message may take, retries included.
     pub fn timeout(&self) -> Duration {
         self.config.timeout

@@ -90,8 +90,11 @@ impl Expire {
     /// The database failed.
     pub async fn tend(&self) -> Result<(), DbError> {
         self.db.flush_touches().await?;
-        let mut watch = self.sweeping.lock().await;
-        self.step(&mut watch).await.map(drop)
+        // a sweep looks at the clock itself, and may take longer than keepalives should wait
+        match self.sweeping.try_lock() {
+            Ok(mut watch) => self.step(&mut watch).await.map(drop),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Notes that ddnsd runs.
@@ -179,8 +182,12 @@ impl Expire {
         let Some(wanted) = wanted else {
             return Ok(None);
         };
-        let published = self.publisher.publish(wanted, Lane::Background).await;
         let name = due.fqdn.to_unicode();
+        if self.publisher.is_down(&wanted.zone) {
+            let why = format!("the name server is down for zone `{}`", wanted.zone);
+            return Ok(Some((name, Err(why))));
+        }
+        let published = self.publisher.publish(wanted, Lane::Background).await;
         match &published {
             Ok(()) => tracing::info!(host = %due.fqdn, %old, "expired"),
             Err(why) => {

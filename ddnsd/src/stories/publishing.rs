@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::db::{Db, Settle};
 use crate::dns::{Dns, DnsError, Lane, Published};
 use crate::model::host::{Defaults, Host, HostId};
+use crate::model::name::Zone;
 use crate::rules::decide;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -36,6 +37,11 @@ impl Publisher {
     /// The defaults in force.
     pub fn defaults(&self) -> Defaults {
         **self.defaults.load()
+    }
+
+    /// Whether the name server does not answer for a zone at the moment.
+    pub fn is_down(&self, zone: &Zone) -> bool {
+        self.dns.is_down(zone)
     }
 
     /// Whether publishing this host again is of no use yet.
