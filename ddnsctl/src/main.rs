@@ -1,1 +1,17 @@
-fn main(){}
+//! `ddnsctl`: administers ddnsd through its Unix socket. In: a command line. Out: data on stdout, talk on
+//! stderr, an exit code.
+
+mod args;
+mod client;
+mod commands;
+mod exit;
+mod output;
+mod password;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    exit::report(commands::run(args::Args::parse()).await)
+}

@@ -30,6 +30,12 @@ pub enum SocketError {
         /// The folder.
         folder: PathBuf,
     },
+    /// Its path does not fit a socket address.
+    #[error(
+        "cannot make the admin socket {}: a socket's path has 107 bytes at most (set a shorter `admin.socket`)",
+        .0.display()
+    )]
+    TooLong(PathBuf),
     /// Something else has that name.
     #[error(
         "cannot make the admin socket {}: what is there is not a socket (move it away, or set `admin.socket` elsewhere)",
@@ -89,6 +95,8 @@ impl Bound {
 /// One of [`SocketError`], with nothing changed.
 pub fn bind(config: &Admin) -> Result<Bound, SocketError> {
     let path = config.socket.as_path();
+    // bind() below takes a shorter path than the final one, so nothing else would notice
+    UnixAddr::new(path).map_err(|_| SocketError::TooLong(path.to_owned()))?;
     let group = admin_group(config.group.as_deref())?;
     let folder = Folder::lock(path)?;
     refuse_if_taken(path)?;
@@ -362,6 +370,14 @@ mod tests {
         assert!(
             matches!(bind(&config), Err(SocketError::NoGroup(name)) if name == "no-such-group")
         );
+        assert_eq!(names_in(dir.path()), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_path_that_nobody_could_connect_to_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = bind(&config(dir.path().join("x".repeat(108))));
+        assert!(matches!(refused, Err(SocketError::TooLong(_))));
         assert_eq!(names_in(dir.path()), [""; 0]);
     }
 

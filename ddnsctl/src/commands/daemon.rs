@@ -1,0 +1,262 @@
+//! `ddnsctl cleanup` and `ddnsctl status`
+
+use super::{Session, print};
+use crate::client::{PATIENT, SOON};
+use crate::exit::{Failure, say};
+use crate::output::{Format, json, pairs, table};
+use ddnsd_proto::status::{Failed, Named, StatusView, SweptView, ZoneView};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Sweeps now.
+pub(super) async fn cleanup(session: &Session) -> Result<(), Failure> {
+    let client = session.client().await?;
+    let swept = client
+        .call(PATIENT, async |rpc, ctx| rpc.cleanup(ctx).await)
+        .await?;
+    print(&swept_text(&swept, &session.format))?;
+    let (expired, failed) = (swept.expired_total, swept.failed_total);
+    if let Format::Table(_) = session.format {
+        let listed = swept.expired.len() + swept.failed.len();
+        let more = (expired + failed).saturating_sub(listed as u64);
+        let unlisted = if more == 0 {
+            String::new()
+        } else {
+            format!(" ({more} not listed)")
+        };
+        say(&format!("{expired} expired, {failed} failed{unlisted}"));
+    }
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(Failure::Unfinished(format!(
+        "the records of {failed} expired hosts could not be taken down (they are tried again by themselves)"
+    )))
+}
+
+/// Shows how the daemon does.
+pub(super) async fn status(session: &Session) -> Result<(), Failure> {
+    let client = session.client().await?;
+    let status = client
+        .call(SOON, async |rpc, ctx| rpc.status(ctx).await)
+        .await?;
+    print(&status_text(&status, &session.format))
+}
+
+//----- Output -----
+
+/// The sweep has no times, so it is printed as it travels.
+fn swept_text(swept: &SweptView, format: &Format) -> String {
+    if let Format::Json = format {
+        return json(swept);
+    }
+    let expired = swept
+        .expired
+        .iter()
+        .map(|fqdn| [fqdn.clone(), "expired".to_owned()]);
+    let failed = swept
+        .failed
+        .iter()
+        .map(|Failed { fqdn, reason }| [fqdn.clone(), format!("failed: {reason}")]);
+    let rows: Vec<_> = expired.chain(failed).collect();
+    if rows.is_empty() {
+        String::new()
+    } else {
+        table(["HOSTNAME", "RESULT"], &rows)
+    }
+}
+
+#[derive(Serialize)]
+struct State<'a> {
+    version: &'a str,
+    uptime_seconds: u64,
+    database_reachable: bool,
+    database_error: Option<&'a str>,
+    users: u64,
+    hostnames: u64,
+    pending: u64,
+    zones: &'a [ZoneView],
+    queues: BTreeMap<&'a str, u64>,
+    counters: BTreeMap<&'a str, u64>,
+}
+
+fn status_text(status: &StatusView, format: &Format) -> String {
+    match format {
+        Format::Json => json(&State {
+            version: &status.version,
+            uptime_seconds: status.uptime_ms / 1000,
+            database_reachable: status.database_error.is_none(),
+            database_error: status.database_error.as_deref(),
+            users: status.users,
+            hostnames: status.hosts,
+            pending: status.pending,
+            zones: &status.zones,
+            queues: by_name(&status.queues),
+            counters: by_name(&status.counters),
+        }),
+        Format::Table(_) => status_lines(status),
+    }
+}
+
+fn by_name(named: &[Named]) -> BTreeMap<&str, u64> {
+    named
+        .iter()
+        .map(|Named { name, value }| (name.as_str(), *value))
+        .collect()
+}
+
+fn status_lines(status: &StatusView) -> String {
+    let database = status.database_error.as_ref();
+    let mut lines = vec![
+        ("version".to_owned(), status.version.clone()),
+        ("uptime".to_owned(), uptime(status.uptime_ms / 1000)),
+        (
+            "database".to_owned(),
+            database.map_or("ok".to_owned(), |why| format!("failing: {why}")),
+        ),
+        ("users".to_owned(), status.users.to_string()),
+        ("hostnames".to_owned(), status.hosts.to_string()),
+        ("pending in dns".to_owned(), status.pending.to_string()),
+    ];
+    lines.extend(
+        status
+            .zones
+            .iter()
+            .map(|zone| (format!("zone {}", zone.zone), health(zone))),
+    );
+    let number =
+        |prefix: &str, named: &Named| (format!("{prefix}{}", named.name), named.value.to_string());
+    lines.extend(status.queues.iter().map(|named| number("queue ", named)));
+    lines.extend(status.counters.iter().map(|named| number("", named)));
+    pairs(&lines)
+}
+
+fn health(zone: &ZoneView) -> String {
+    let health = if zone.down { "down" } else { "ok" };
+    match &zone.last_error {
+        Some(error) if zone.down => format!("{health}: {error}"),
+        Some(error) => format!("{health} (last error: {error})"),
+        None => health.to_owned(),
+    }
+}
+
+/// As `2 d 3 h 4 min 5 s`, without leading zeros.
+fn uptime(seconds: u64) -> String {
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let first = parts
+        .iter()
+        .position(|(number, _)| *number > 0)
+        .unwrap_or(parts.len() - 1);
+    let shown: Vec<_> = parts
+        .iter()
+        .skip(first)
+        .map(|(number, unit)| format!("{number} {unit}"))
+        .collect();
+    shown.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::tz::TimeZone;
+
+    const TABLE: Format = Format::Table(TimeZone::UTC);
+
+    fn named(name: &str, value: u64) -> Named {
+        Named {
+            name: name.into(),
+            value,
+        }
+    }
+
+    fn busy() -> StatusView {
+        let down = Some("no answer within 2 s".to_owned());
+        StatusView {
+            version: "0.1.0".into(),
+            uptime_ms: 93_784_999,
+            users: 3,
+            hosts: 12,
+            pending: 1,
+            zones: vec![
+                ZoneView {
+                    zone: "dyn.example.org".into(),
+                    ..ZoneView::default()
+                },
+                ZoneView {
+                    zone: "example.net".into(),
+                    down: true,
+                    last_error: down,
+                },
+            ],
+            queues: vec![named("publish", 2)],
+            counters: vec![named("updates.good", 17)],
+            ..StatusView::default()
+        }
+    }
+
+    #[test]
+    fn status_is_read_downwards() {
+        assert_eq!(
+            status_text(&busy(), &TABLE),
+            "\
+version               0.1.0
+uptime                1 d 2 h 3 min 4 s
+database              ok
+users                 3
+hostnames             12
+pending in dns        1
+zone dyn.example.org  ok
+zone example.net      down: no answer within 2 s
+queue publish         2
+updates.good          17
+"
+        );
+    }
+
+    #[test]
+    fn status_is_one_json_object() {
+        let status = StatusView {
+            database_error: Some("locked".into()),
+            ..busy()
+        };
+        let value: serde_json::Value =
+            serde_json::from_str(&status_text(&status, &Format::Json)).unwrap();
+        assert_eq!(value["uptime_seconds"], 93_784);
+        assert_eq!(
+            (&value["database_reachable"], &value["database_error"]),
+            (&false.into(), &"locked".into())
+        );
+        assert_eq!(value["counters"]["updates.good"], 17);
+        assert_eq!(value["zones"][1]["down"], true);
+    }
+
+    #[test]
+    fn an_uptime_has_no_leading_zeros() {
+        assert_eq!(uptime(0), "0 s");
+        assert_eq!(uptime(3600), "1 h 0 min 0 s");
+    }
+
+    #[test]
+    fn a_sweep_names_what_expired_and_what_failed() {
+        let swept = SweptView {
+            expired: vec!["pc.example.org".into()],
+            failed: vec![Failed {
+                fqdn: "a.example.net".into(),
+                reason: "SERVFAIL".into(),
+            }],
+            ..SweptView::default()
+        };
+        assert_eq!(
+            swept_text(&swept, &TABLE),
+            "HOSTNAME        RESULT\n\
+             pc.example.org  expired\n\
+             a.example.net   failed: SERVFAIL\n"
+        );
+        assert_eq!(swept_text(&SweptView::default(), &TABLE), "");
+    }
+}

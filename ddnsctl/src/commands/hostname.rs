@@ -1,0 +1,365 @@
+//! `ddnsctl hostname …`
+
+use super::{Session, every, print};
+use crate::args::{Host, Hostname};
+use crate::client::{PATIENT, SOON};
+use crate::exit::{Failure, say};
+use crate::output::{Format, json, local, maybe, pairs, table, utc};
+use ddnsd_proto::MAX_PAGE;
+use ddnsd_proto::host::{AddHost, DeleteHost, FindHost, HostState, HostView, ListHosts};
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Carries a command out.
+pub(super) async fn run(session: &Session, command: Hostname) -> Result<(), Failure> {
+    match command {
+        Hostname::List { user, zone } => list(session, user, zone).await,
+        Hostname::Show(host) => show(session, host).await,
+        Hostname::Add {
+            user,
+            host: Host { hostname, zone },
+            dns_ttl,
+            expiry_ttl,
+        } => {
+            add(
+                session,
+                AddHost {
+                    user,
+                    hostname,
+                    zone,
+                    dns_ttl,
+                    expiry_ttl,
+                },
+            )
+            .await
+        }
+        Hostname::Delete {
+            host: Host { hostname, zone },
+            force,
+        } => {
+            delete(
+                session,
+                DeleteHost {
+                    hostname,
+                    zone,
+                    force,
+                },
+            )
+            .await
+        }
+    }
+}
+
+async fn list(
+    session: &Session,
+    user: Option<String>,
+    zone: Option<String>,
+) -> Result<(), Failure> {
+    let client = session.client().await?;
+    let hosts = every(async |after| {
+        let query = ListHosts {
+            user: user.clone(),
+            zone: zone.clone(),
+            after,
+            limit: MAX_PAGE,
+        };
+        client
+            .call(SOON, async |rpc, ctx| rpc.host_list(ctx, query).await)
+            .await
+    });
+    print(&listed(&hosts.await?, &session.format))
+}
+
+async fn show(session: &Session, Host { hostname, zone }: Host) -> Result<(), Failure> {
+    let host = FindHost { hostname, zone };
+    let client = session.client().await?;
+    let found = client
+        .call(SOON, async |rpc, ctx| rpc.host_show(ctx, host).await)
+        .await?;
+    print(&shown(&found, &session.format))
+}
+
+async fn add(session: &Session, host: AddHost) -> Result<(), Failure> {
+    let new = host.clone();
+    let client = session.client().await?;
+    client
+        .call(SOON, async |rpc, ctx| rpc.host_add(ctx, new).await)
+        .await?;
+    let AddHost {
+        user,
+        hostname,
+        zone,
+        ..
+    } = &host;
+    match session.format {
+        Format::Json => print(&json(&Added {
+            hostname,
+            zone,
+            user,
+        })),
+        Format::Table(_) => {
+            say(&format!(
+                "added {hostname} in {zone} for user {user}; its records appear with its first update"
+            ));
+            Ok(())
+        }
+    }
+}
+
+async fn delete(session: &Session, host: DeleteHost) -> Result<(), Failure> {
+    let gone = host.clone();
+    let client = session.client().await?;
+    let deleted = client
+        .call(PATIENT, async |rpc, ctx| rpc.host_delete(ctx, gone).await)
+        .await?;
+    let DeleteHost { hostname, zone, .. } = &host;
+    let left_in_dns = deleted.left_in_dns.as_slice();
+    for record in left_in_dns {
+        say(&format!("may be left in DNS: {record}"));
+    }
+    match session.format {
+        Format::Json => print(&json(&Gone {
+            hostname,
+            zone,
+            left_in_dns,
+        })),
+        Format::Table(_) => {
+            say(&format!("deleted {hostname} in {zone}"));
+            Ok(())
+        }
+    }
+}
+
+//----- Output -----
+
+#[derive(Serialize)]
+struct Added<'a> {
+    hostname: &'a str,
+    zone: &'a str,
+    user: &'a str,
+}
+
+#[derive(Serialize)]
+struct Gone<'a> {
+    hostname: &'a str,
+    zone: &'a str,
+    left_in_dns: &'a [String],
+}
+
+/// A host in JSON: what travels, but times by RFC 3339.
+#[derive(Serialize)]
+struct Row<'a> {
+    fqdn: &'a str,
+    unicode: &'a str,
+    hostname: &'a str,
+    zone: &'a str,
+    user: &'a str,
+    state: HostState,
+    ipv4: Option<Ipv4Addr>,
+    ipv6: Option<Ipv6Addr>,
+    last_ipv4: Option<Ipv4Addr>,
+    last_ipv6: Option<Ipv6Addr>,
+    ipv4_updated_at: Option<String>,
+    ipv6_updated_at: Option<String>,
+    dns_ttl: u32,
+    dns_ttl_is_default: bool,
+    expiry_ttl: u32,
+    expiry_ttl_is_default: bool,
+    pending_since: Option<String>,
+    attempts: u32,
+    last_error: Option<&'a str>,
+    created_at: String,
+}
+
+fn row(host: &HostView) -> Row<'_> {
+    Row {
+        fqdn: &host.fqdn,
+        unicode: &host.unicode,
+        hostname: &host.hostname,
+        zone: &host.zone,
+        user: &host.user,
+        state: host.state,
+        ipv4: host.ipv4,
+        ipv6: host.ipv6,
+        last_ipv4: host.last_ipv4,
+        last_ipv6: host.last_ipv6,
+        ipv4_updated_at: host.ipv4_updated_at.map(utc),
+        ipv6_updated_at: host.ipv6_updated_at.map(utc),
+        dns_ttl: host.dns_ttl,
+        dns_ttl_is_default: host.dns_ttl_is_default,
+        expiry_ttl: host.expiry_ttl,
+        expiry_ttl_is_default: host.expiry_ttl_is_default,
+        pending_since: host.pending_since.map(utc),
+        attempts: host.attempts,
+        last_error: host.last_error.as_deref(),
+        created_at: utc(host.created_at),
+    }
+}
+
+fn listed(hosts: &[HostView], format: &Format) -> String {
+    let zone = match format {
+        Format::Json => return json(&hosts.iter().map(row).collect::<Vec<_>>()),
+        Format::Table(zone) => zone,
+    };
+    let cells = |host: &HostView| {
+        [
+            host.unicode.clone(),
+            host.user.clone(),
+            maybe(host.ipv4),
+            when(host.ipv4_updated_at, zone),
+            maybe(host.ipv6),
+            when(host.ipv6_updated_at, zone),
+            ttl(host.dns_ttl, host.dns_ttl_is_default),
+            ttl(host.expiry_ttl, host.expiry_ttl_is_default),
+            state(host.state).to_owned(),
+        ]
+    };
+    let header = [
+        "HOSTNAME",
+        "USER",
+        "IPV4",
+        "IPV4-UPDATED",
+        "IPV6",
+        "IPV6-UPDATED",
+        "DNS-TTL",
+        "EXPIRY-TTL",
+        "STATE",
+    ];
+    table(header, &hosts.iter().map(cells).collect::<Vec<_>>())
+}
+
+fn shown(host: &HostView, format: &Format) -> String {
+    let zone = match format {
+        Format::Json => return json(&row(host)),
+        Format::Table(zone) => zone,
+    };
+    pairs(&[
+        ("fqdn", host.fqdn.clone()),
+        ("readable", host.unicode.clone()),
+        ("hostname", host.hostname.clone()),
+        ("zone", host.zone.clone()),
+        ("user", host.user.clone()),
+        ("state", state(host.state).to_owned()),
+        ("ipv4", maybe(host.ipv4)),
+        ("ipv4 last", maybe(host.last_ipv4)),
+        ("ipv4 updated", when(host.ipv4_updated_at, zone)),
+        ("ipv6", maybe(host.ipv6)),
+        ("ipv6 last", maybe(host.last_ipv6)),
+        ("ipv6 updated", when(host.ipv6_updated_at, zone)),
+        ("dns ttl", ttl(host.dns_ttl, host.dns_ttl_is_default)),
+        (
+            "expiry ttl",
+            ttl(host.expiry_ttl, host.expiry_ttl_is_default),
+        ),
+        ("pending since", when(host.pending_since, zone)),
+        ("attempts", host.attempts.to_string()),
+        ("last error", maybe(host.last_error.as_deref())),
+        ("created", local(host.created_at, zone)),
+    ])
+}
+
+fn when(millis: Option<i64>, zone: &TimeZone) -> String {
+    maybe(millis.map(|millis| local(millis, zone)))
+}
+
+fn ttl(seconds: u32, is_default: bool) -> String {
+    if is_default {
+        format!("{seconds} (default)")
+    } else {
+        seconds.to_string()
+    }
+}
+
+fn state(state: HostState) -> &'static str {
+    match state {
+        HostState::NeverUpdated => "never updated",
+        HostState::Published => "published",
+        HostState::Pending => "pending",
+        HostState::Absent => "absent",
+        HostState::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published() -> HostView {
+        HostView {
+            fqdn: "xn--bro-hoa.dyn.example.org".into(),
+            unicode: "büro.dyn.example.org".into(),
+            hostname: "xn--bro-hoa".into(),
+            zone: "dyn.example.org".into(),
+            user: "alice".into(),
+            state: HostState::Published,
+            ipv4: Some(Ipv4Addr::new(192, 0, 2, 1)),
+            last_ipv4: Some(Ipv4Addr::new(192, 0, 2, 1)),
+            ipv4_updated_at: Some(1_795_428_000_000),
+            dns_ttl: 60,
+            dns_ttl_is_default: true,
+            created_at: 1_795_428_000_000,
+            ..HostView::default()
+        }
+    }
+
+    #[test]
+    fn hosts_are_a_table() {
+        let fresh = HostView {
+            unicode: "pc.example.org".into(),
+            user: "bo".into(),
+            state: HostState::NeverUpdated,
+            dns_ttl: 30,
+            expiry_ttl: 3600,
+            expiry_ttl_is_default: true,
+            ..HostView::default()
+        };
+        assert_eq!(
+            listed(&[published(), fresh], &Format::Table(TimeZone::UTC)),
+            "\
+HOSTNAME              USER   IPV4       IPV4-UPDATED         IPV6  IPV6-UPDATED  DNS-TTL       EXPIRY-TTL      STATE
+büro.dyn.example.org  alice  192.0.2.1  2026-11-23 10:00:00  -     -             60 (default)  0               published
+pc.example.org        bo     -          -                    -     -             30            3600 (default)  never updated
+"
+        );
+    }
+
+    #[test]
+    fn one_host_is_shown_in_full() {
+        assert_eq!(
+            shown(&published(), &Format::Table(TimeZone::UTC)),
+            "\
+fqdn           xn--bro-hoa.dyn.example.org
+readable       büro.dyn.example.org
+hostname       xn--bro-hoa
+zone           dyn.example.org
+user           alice
+state          published
+ipv4           192.0.2.1
+ipv4 last      192.0.2.1
+ipv4 updated   2026-11-23 10:00:00
+ipv6           -
+ipv6 last      -
+ipv6 updated   -
+dns ttl        60 (default)
+expiry ttl     0
+pending since  -
+attempts       0
+last error     -
+created        2026-11-23 10:00:00
+"
+        );
+    }
+
+    #[test]
+    fn one_host_is_a_json_object_with_nulls_for_what_is_not_there() {
+        let value: serde_json::Value =
+            serde_json::from_str(&shown(&published(), &Format::Json)).unwrap();
+        assert_eq!(value["state"], "published");
+        assert_eq!(value["ipv4"], "192.0.2.1");
+        assert_eq!(value["ipv6"], serde_json::Value::Null);
+        assert_eq!(value["ipv4_updated_at"], "2026-11-23T10:00:00Z");
+        assert_eq!(value["dns_ttl_is_default"], true);
+        assert_eq!(listed(&[], &Format::Json), "[]\n");
+    }
+}

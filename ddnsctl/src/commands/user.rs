@@ -1,0 +1,183 @@
+//! `ddnsctl user …`
+
+use super::{Session, every, print};
+use crate::args::{PasswordFlags, User};
+use crate::client::SOON;
+use crate::exit::{Failure, say};
+use crate::output::{Format, json, local, table, utc};
+use crate::password;
+use ddnsd_proto::MAX_PAGE;
+use ddnsd_proto::user::{AddUser, DeleteUser, ListUsers, Password, UserView};
+use serde::Serialize;
+
+/// Carries a command out.
+pub(super) async fn run(session: &Session, command: User) -> Result<(), Failure> {
+    match command {
+        User::List => list(session).await,
+        User::Add {
+            name,
+            email,
+            password,
+        } => add(session, name, email, &password).await,
+        User::Delete { name } => delete(session, name).await,
+    }
+}
+
+async fn list(session: &Session) -> Result<(), Failure> {
+    let client = session.client().await?;
+    let users = every(async |after| {
+        let query = ListUsers {
+            after,
+            limit: MAX_PAGE,
+        };
+        client
+            .call(SOON, async |rpc, ctx| rpc.user_list(ctx, query).await)
+            .await
+    });
+    print(&rendered(&users.await?, &session.format))
+}
+
+async fn add(
+    session: &Session,
+    name: String,
+    email: String,
+    flags: &PasswordFlags,
+) -> Result<(), Failure> {
+    let new = password::obtain(flags)?;
+    let client = session.client().await?;
+    let password = Password::new(new.text.to_string());
+    let user = AddUser {
+        name: name.clone(),
+        email: email.clone(),
+        password,
+    };
+    client
+        .call(SOON, async |rpc, ctx| rpc.user_add(ctx, user).await)
+        .await?;
+    let password = new.generated.then_some(new.text.as_str());
+    match session.format {
+        Format::Json => print(&json(&Added {
+            name: &name,
+            email: &email,
+            password,
+        })),
+        Format::Table(_) => {
+            say(&format!("added user {name}"));
+            password.map_or(Ok(()), |password| print(&format!("{password}\n")))
+        }
+    }
+}
+
+async fn delete(session: &Session, name: String) -> Result<(), Failure> {
+    let user = DeleteUser { name: name.clone() };
+    let client = session.client().await?;
+    client
+        .call(SOON, async |rpc, ctx| rpc.user_delete(ctx, user).await)
+        .await?;
+    match session.format {
+        Format::Json => print(&json(&Deleted { name: &name })),
+        Format::Table(_) => {
+            say(&format!("deleted user {name}"));
+            Ok(())
+        }
+    }
+}
+
+//----- Output -----
+
+#[derive(Serialize)]
+struct Added<'a> {
+    name: &'a str,
+    email: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Deleted<'a> {
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    email: &'a str,
+    hostnames: u32,
+    created_at: String,
+}
+
+fn rendered(users: &[UserView], format: &Format) -> String {
+    match format {
+        Format::Json => json(&users.iter().map(row).collect::<Vec<_>>()),
+        Format::Table(zone) => {
+            let cells = |user: &UserView| {
+                let UserView {
+                    name,
+                    email,
+                    hostnames,
+                    created_at,
+                } = user.clone();
+                [name, email, hostnames.to_string(), local(created_at, zone)]
+            };
+            let rows: Vec<_> = users.iter().map(cells).collect();
+            table(["NAME", "E-MAIL", "HOSTNAMES", "CREATED"], &rows)
+        }
+    }
+}
+
+fn row(user: &UserView) -> Row<'_> {
+    let UserView {
+        name,
+        email,
+        hostnames,
+        created_at,
+    } = user;
+    Row {
+        name,
+        email,
+        hostnames: *hostnames,
+        created_at: utc(*created_at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::tz::TimeZone;
+
+    fn alice() -> UserView {
+        let (name, email) = ("alice".to_owned(), "alice@example.org".to_owned());
+        UserView {
+            name,
+            email,
+            hostnames: 2,
+            created_at: 1_795_428_000_000,
+        }
+    }
+
+    #[test]
+    fn users_are_a_table() {
+        assert_eq!(
+            rendered(&[alice()], &Format::Table(TimeZone::UTC)),
+            "NAME   E-MAIL             HOSTNAMES  CREATED\n\
+             alice  alice@example.org  2          2026-11-23 10:00:00\n"
+        );
+    }
+
+    #[test]
+    fn users_are_a_json_array() {
+        assert_eq!(rendered(&[], &Format::Json), "[]\n");
+        assert_eq!(
+            rendered(&[alice()], &Format::Json),
+            r#"[
+  {
+    "name": "alice",
+    "email": "alice@example.org",
+    "hostnames": 2,
+    "created_at": "2026-11-23T10:00:00Z"
+  }
+]
+"#
+        );
+    }
+}

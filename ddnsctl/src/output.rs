@@ -1,0 +1,186 @@
+//! Tables and JSON; pure. In: what the daemon said. Out: text for stdout. Text of the daemon is made
+//! harmless for terminals in tables; JSON has its own escapes.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use std::fmt::Display;
+
+/// How to print.
+#[derive(Clone, Debug)]
+pub(crate) enum Format {
+    /// Aligned tables, times in this zone.
+    Table(TimeZone),
+    /// JSON, times in UTC.
+    Json,
+}
+
+/// Rows under a header, columns two spaces apart.
+pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
+    let header = header.map(str::to_owned);
+    let lines: Vec<[String; N]> = std::iter::once(&header)
+        .chain(rows)
+        .map(|row| row.each_ref().map(|cell| filled(cell)))
+        .collect();
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| width(cell)).max().unwrap_or_default()
+    });
+    lines.iter().map(|line| aligned(line, &widths)).collect()
+}
+
+/// Names and values, one pair a line.
+pub(crate) fn pairs(pairs: &[(impl AsRef<str>, String)]) -> String {
+    let lines: Vec<_> = pairs
+        .iter()
+        .map(|(name, value)| [clean(name.as_ref()), filled(value)])
+        .collect();
+    let longest = lines
+        .iter()
+        .map(|[name, _]| width(name))
+        .max()
+        .unwrap_or_default();
+    lines
+        .iter()
+        .map(|line| aligned(line, &[longest, 0]))
+        .collect()
+}
+
+fn aligned(cells: &[String], widths: &[usize]) -> String {
+    let mut line = String::new();
+    for (cell, column) in cells.iter().zip(widths) {
+        line.push_str(cell);
+        let padding = column.saturating_sub(width(cell)) + 2;
+        line.extend(std::iter::repeat_n(' ', padding));
+    }
+    line.truncate(line.trim_end().len());
+    line.push('\n');
+    line
+}
+
+/// An empty cell is a `-`, so that columns can be counted.
+fn filled(cell: &str) -> String {
+    if cell.is_empty() {
+        "-".to_owned()
+    } else {
+        clean(cell)
+    }
+}
+
+/// What there is, or nothing, which a table shows as `-`.
+pub(crate) fn maybe(value: Option<impl Display>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// Escapes what would move a terminal's cursor or turn its writing direction.
+pub(crate) fn clean(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || turns(c) {
+            clean.extend(c.escape_default());
+        } else {
+            clean.push(c);
+        }
+    }
+    clean
+}
+
+/// Columns on a terminal: East Asian wide characters take two, combining marks none (the blocks that
+/// matter of Unicode's EastAsianWidth.txt).
+fn width(text: &str) -> usize {
+    let one = |c| match c {
+        '\u{300}'..='\u{36f}'
+        | '\u{200b}'..='\u{200d}'
+        | '\u{20d0}'..='\u{20ff}'
+        | '\u{fe00}'..='\u{fe0f}' => 0,
+        '\u{1100}'..='\u{115f}'
+        | '\u{2e80}'..='\u{303e}'
+        | '\u{3041}'..='\u{a4cf}'
+        | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ff60}'
+        | '\u{ffe0}'..='\u{ffe6}'
+        | '\u{1f300}'..='\u{1f64f}'
+        | '\u{1f900}'..='\u{1f9ff}'
+        | '\u{20000}'..='\u{3fffd}' => 2,
+        _ => 1,
+    };
+    text.chars().map(one).sum()
+}
+
+/// JSON of one value, for people and programs, with a line end.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    // views have no maps with odd keys, so this cannot fail
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+/// A point in time as `2026-11-23 10:00:00`, in the zone.
+pub(crate) fn local(millis: i64, zone: &TimeZone) -> String {
+    let point = Timestamp::from_millisecond(millis);
+    point
+        .map(|point| point.to_zoned(zone.clone()).strftime("%F %T").to_string())
+        .unwrap_or_default()
+}
+
+/// A point in time by RFC 3339, in UTC.
+pub(crate) fn utc(millis: i64) -> String {
+    Timestamp::from_millisecond(millis)
+        .map(|point| point.to_string())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row<const N: usize>(cells: [&str; N]) -> [String; N] {
+        cells.map(str::to_owned)
+    }
+
+    #[test]
+    fn columns_are_aligned_and_empty_cells_are_dashes() {
+        let rows = [row(["alice", "", "3"]), row(["bo", "bo@example.org", ""])];
+        assert_eq!(
+            table(["NAME", "E-MAIL", "HOSTS"], &rows),
+            "NAME   E-MAIL          HOSTS\n\
+             alice  -               3\n\
+             bo     bo@example.org  -\n"
+        );
+        assert_eq!(table(["NAME"], &[]), "NAME\n");
+    }
+
+    #[test]
+    fn wide_and_combining_characters_keep_the_columns() {
+        let rows = [row(["日本", "x"]), row(["Zoe\u{308}", "x"])];
+        assert_eq!(
+            table(["NAME", "X"], &rows),
+            "NAME  X\n日本  x\nZoe\u{308}   x\n"
+        );
+    }
+
+    #[test]
+    fn pairs_are_aligned() {
+        let lines = pairs(&[("version", "1.0".into()), ("last error", String::new())]);
+        assert_eq!(lines, "version     1.0\nlast error  -\n");
+    }
+
+    #[test]
+    fn control_characters_reach_no_terminal() {
+        assert_eq!(
+            clean("a\x1b[31m\r\nb\u{9b}\u{202e}ü"),
+            "a\\u{1b}[31m\\r\\nb\\u{9b}\\u{202e}ü"
+        );
+        assert!(!table(["X"], &[row(["\x07"])]).contains('\x07'));
+    }
+
+    #[test]
+    fn times_are_local_in_tables_and_utc_in_json() {
+        let millis = 1_795_428_000_123;
+        assert_eq!(utc(millis), "2026-11-23T10:00:00.123Z");
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        assert_eq!(local(millis, &zone), "2026-11-23 11:00:00");
+        assert_eq!(local(i64::MAX, &zone), "");
+    }
+}

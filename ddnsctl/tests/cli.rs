@@ -1,0 +1,182 @@
+//! The program without a daemon: what it says, and its exit codes.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's helpers may panic; clippy excuses test functions only"
+)]
+
+use std::io::Write;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Output, Stdio};
+
+/// Runs `ddnsctl` with these words and this standard input.
+fn ddnsctl(words: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ddnsctl"))
+        .args(words)
+        .env_remove("DDNSD_SOCKET")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // it may have ended without reading
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// Asserts the exit code and what stderr has; returns stderr.
+fn assert_says(output: &Output, code: i32, text: &str) -> String {
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains(text), "{said}");
+    assert!(output.stdout.is_empty());
+    said
+}
+
+#[test]
+fn without_a_daemon_it_names_the_socket_and_the_next_step() {
+    let output = ddnsctl(&["--socket", "/nonexistent/admin.sock", "user", "list"], "");
+    let said = assert_says(&output, 69, "/nonexistent/admin.sock");
+    assert_eq!(
+        said,
+        "ddnsctl: cannot reach ddnsd at /nonexistent/admin.sock: no such file (is it running? try \
+         `systemctl start ddnsd`)\n"
+    );
+}
+
+#[test]
+fn a_socket_that_nobody_listens_on_is_no_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    let output = ddnsctl(&["--socket", path.to_str().unwrap(), "status"], "");
+    assert_says(&output, 69, "nobody listens there");
+}
+
+#[test]
+fn what_is_not_ddnsd_is_called_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let other = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.write_all(b"220 mail.example.org ESMTP\r\n");
+    });
+    let output = ddnsctl(&["--socket", path.to_str().unwrap(), "status"], "");
+    assert_says(&output, 69, "is not ddnsd");
+    other.join().unwrap();
+}
+
+/// What a client says to a daemon that sends this first.
+fn told_by_a_daemon(preamble: &'static [u8], code: i32, text: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let daemon = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.write_all(preamble);
+    });
+    let output = ddnsctl(&["--socket", path.to_str().unwrap(), "status"], "");
+    assert_says(&output, code, text);
+    daemon.join().unwrap();
+}
+
+#[test]
+fn a_daemon_of_another_major_version_is_refused_naming_both() {
+    let later = b"DDNA\0\0\0\0\0\x00\x09\x00\x02\x059.2.1";
+    told_by_a_daemon(later, 1, "speaks protocol 1.0, but ddnsd 9.2.1 speaks 9.2");
+}
+
+#[test]
+fn a_daemon_that_does_not_obey_is_not_permitted() {
+    let denied = b"DDNA\x01\0\0\x03\xe8\x00\x01\x00\x00\x050.1.0";
+    told_by_a_daemon(denied, 77, "does not obey uid 1000");
+}
+
+#[test]
+fn a_daemon_that_hangs_up_is_no_daemon() {
+    told_by_a_daemon(b"DDNA\0", 69, "it hung up");
+}
+
+#[test]
+fn escapes_in_a_version_do_not_reach_the_terminal() {
+    told_by_a_daemon(
+        b"DDNA\0\0\0\0\0\x00\x09\x00\x02\x04\x1b[2J",
+        1,
+        "ddnsd \\u{1b}[2J speaks",
+    );
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for words in [
+        ["user", "frobnicate", "", ""].as_slice(),
+        &["hostname", "add", "alice", "pc"],
+        &[
+            "hostname",
+            "add",
+            "alice",
+            "pc",
+            "example.org",
+            "--dns-ttl",
+            "2147483648",
+        ],
+        &[
+            "hostname",
+            "add",
+            "alice",
+            "pc",
+            "example.org",
+            "--expiry-ttl",
+            "-1",
+        ],
+        &[
+            "user",
+            "add",
+            "a",
+            "a@example.org",
+            "--generate",
+            "--password-stdin",
+        ],
+        &[],
+    ] {
+        assert_says(&ddnsctl(words, ""), 2, "--help");
+    }
+}
+
+#[test]
+fn a_password_must_come_from_somewhere() {
+    let add = [
+        "--socket",
+        "/nonexistent",
+        "user",
+        "add",
+        "alice",
+        "a@example.org",
+    ];
+    assert_says(&ddnsctl(&add, "secret\n"), 2, "--password-stdin");
+    let piped = [add.as_slice(), &["--password-stdin"]].concat();
+    assert_says(&ddnsctl(&piped, "\n"), 2, "empty");
+    assert_says(
+        &ddnsctl(&piped, &"x".repeat(1025)),
+        2,
+        "longer than 1024 bytes",
+    );
+    assert_says(&ddnsctl(&piped, "secret\n"), 69, "cannot reach");
+}
+
+#[test]
+fn help_and_version_are_data() {
+    for words in [
+        ["--version"].as_slice(),
+        &["--help"],
+        &["hostname", "delete", "--help"],
+    ] {
+        let output = ddnsctl(words, "");
+        assert!(output.status.success());
+        assert!(
+            !output.stdout.is_empty() && output.stderr.is_empty(),
+            "{words:?}"
+        );
+    }
+}
