@@ -2,8 +2,9 @@
 //! Written straight to the wire: an update holds three kinds of record, and a general encoder
 //! costs more than everything else a change needs.
 
+use crate::model::change::RecordChange;
 use crate::model::name::Zone;
-use crate::model::record::{RecordChange, Wanted};
+use crate::model::record::Wanted;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Names in one message, at most.

@@ -4,8 +4,8 @@
 use super::error::DnsError;
 use super::message::{MAX_BYTES, MAX_NAMES, size_limit};
 use super::{Lane, Published};
+use crate::model::change::RecordChange;
 use crate::model::host::HostId;
-use crate::model::record::RecordChange;
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;

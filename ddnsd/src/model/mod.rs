@@ -2,6 +2,7 @@
 //! nothing.
 
 pub mod address;
+pub mod change;
 pub mod client;
 pub mod host;
 pub mod name;

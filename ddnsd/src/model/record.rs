@@ -1,8 +1,6 @@
-//! What DNS should hold for a host, and the change that makes it so.
+//! What DNS should hold for a host.
 
 use super::address::{Addresses, PerFamily};
-use super::host::HostId;
-use super::name::{Fqdn, Zone};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// What DNS should hold of one family.
@@ -40,20 +38,4 @@ impl WantedRecords {
     pub fn is_untouched(&self) -> bool {
         matches!((self.v4, self.v6), (Wanted::Untouched, Wanted::Untouched))
     }
-}
-
-/// One host's records as they are to be asserted in DNS: every family that was ever set, so that
-/// what DNS holds afterwards does not depend on what was lost before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordChange {
-    /// Whose records.
-    pub host: HostId,
-    /// The owner name of the records.
-    pub fqdn: Fqdn,
-    /// The zone the message goes to.
-    pub zone: Zone,
-    /// TTL of the records, seconds, 0 to 2,147,483,647.
-    pub ttl: u32,
-    /// What to assert.
-    pub records: WantedRecords,
 }

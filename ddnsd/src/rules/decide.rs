@@ -1,8 +1,9 @@
 //! Whether a host changes. In: what is asked and what is known of the host. Out: keep or change.
 
 use super::request::Asked;
+use crate::model::change::RecordChange;
 use crate::model::host::{Defaults, Host, Seen};
-use crate::model::record::{RecordChange, Wanted, WantedRecords};
+use crate::model::record::{Wanted, WantedRecords};
 use crate::model::time::Millis;
 
 /// What to do with one host.
