@@ -6,7 +6,7 @@ use crate::config::{Config, DnsBackend, Rfc2136};
 use crate::db::Db;
 use crate::dns::Dns;
 use crate::http::{Front, Settings};
-use crate::lifecycle::{self, End, Lifecycle};
+use crate::lifecycle::{self, End, Lifecycle, Signals};
 use crate::limits::Limits;
 use crate::logging;
 use crate::model::time::Now;
@@ -26,12 +26,15 @@ use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
 /// Connections in all, if the limit of open files allows.
 const CONNECTIONS: usize = 8_192;
+/// How long the database may take to close: what it has not written is only done again.
+const CLOSING: Duration = Duration::from_secs(2);
 /// Open files kept for everything but connections.
 const OTHER_FILES: u64 = 256;
 
@@ -67,7 +70,11 @@ struct Stories {
 /// # Errors
 /// A part could not be opened or bound, or broke down; the sentence names it.
 pub fn run(config: Config, log: logging::Handle) -> anyhow::Result<()> {
-    match runtime()?.block_on(live(config, log))? {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(live(config, log));
+    // what still runs was given its time
+    runtime.shutdown_background();
+    match ended? {
         End::Stopped => Ok(()),
         End::Broke => bail!("a part of the daemon broke down; its log says which"),
     }
@@ -92,6 +99,7 @@ fn runtime() -> anyhow::Result<Runtime> {
 }
 
 async fn live(config: Config, log: logging::Handle) -> anyhow::Result<End> {
+    let mut signals = Signals::new().context("cannot wait for signals")?;
     let DnsBackend::Rfc2136(rfc2136) = config.dns.backend.clone() else {
         bail!("dns_service.backend: the built-in name server is not supported by this version");
     };
@@ -107,10 +115,17 @@ async fn live(config: Config, log: logging::Handle) -> anyhow::Result<End> {
     serve(&config, bound, stories, clock, &life)?;
     lifecycle::ready(&life);
     info!(version = env!("CARGO_PKG_VERSION"), "ready");
-    let end = life.until_stopped().await.context("cannot wait for signals")?;
-    // a heartbeat that fails only makes the downtime look longer
-    let _ = expire.heartbeat(clock.now().wall).await;
-    db.close().await;
+    let end = life.until_stopped(&mut signals).await;
+    let closed = async {
+        // a heartbeat that fails only makes the downtime look longer
+        let _ = expire.heartbeat(clock.now().wall).await;
+        db.close().await;
+    };
+    tokio::select! {
+        () = closed => {}
+        () = tokio::time::sleep(CLOSING) => warn!("the database took too long to close"),
+        name = signals.next() => warn!("{name} again: the database is not closed"),
+    }
     info!("stopped");
     Ok(end)
 }
@@ -176,6 +191,7 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
         clock,
         tasks: life.work.clone(),
     };
+    log_in.learn_costs().await?;
     let update = Update::new(update::Parts {
         db: db.clone(),
         publisher: publisher.clone(),

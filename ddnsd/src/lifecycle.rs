@@ -5,7 +5,7 @@ use sd_notify::NotifyState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -57,18 +57,8 @@ impl Lifecycle {
 
     /// Waits for SIGTERM, SIGINT or a broken part, then until the work that is under way has ended, or
     /// its time has; a second signal cuts it short.
-    ///
-    /// # Errors
-    /// The signal handlers cannot be installed.
-    pub async fn until_stopped(&self) -> std::io::Result<End> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut signalled = async || {
-            tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            }
-        };
+    pub async fn until_stopped(&self, signals: &mut Signals) -> End {
+        let mut signalled = async || signals.next().await;
         tokio::select! {
             name = signalled() => info!("{name}: stopping"),
             () = self.stop.cancelled() => {}
@@ -87,7 +77,34 @@ impl Lifecycle {
             name = signalled() => warn!("{name} again: cut what was under way"),
         }
         self.cut.cancel();
-        Ok(if self.broke.load(Ordering::SeqCst) { End::Broke } else { End::Stopped })
+        if self.broke.load(Ordering::SeqCst) { End::Broke } else { End::Stopped }
+    }
+}
+
+/// The signals that stop the daemon, kept from its start on.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on the signals wait here instead of ending the process.
+    ///
+    /// # Errors
+    /// The handlers cannot be installed.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one; its name.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }
 

@@ -28,7 +28,9 @@ pub async fn tend(story: Expire, stop: CancellationToken) {
 pub async fn republish(story: Republish, stop: CancellationToken) {
     let mut every = interval(REPUBLISH);
     while tick(&mut every, &stop).await {
-        match story.run().await {
+        // cut at the stop, which is safe: the next start goes on
+        let Some(done) = stop.run_until_cancelled(story.run()).await else { return };
+        match done {
             Ok(0) => {}
             Ok(hosts) => info!(hosts, "published what was pending"),
             Err(problem) => warn!("pending records were not all looked at: {problem}"),
@@ -40,7 +42,8 @@ pub async fn republish(story: Republish, stop: CancellationToken) {
 pub async fn sweep(story: Expire, period: Duration, stop: CancellationToken) {
     let mut every = interval(period);
     while tick(&mut every, &stop).await {
-        if let Err(refused) = story.sweep().await {
+        let Some(done) = stop.run_until_cancelled(story.sweep()).await else { return };
+        if let Err(refused) = done {
             warn!("the sweep did not finish: {refused}");
         }
     }

@@ -71,7 +71,7 @@ pub(super) fn refusal(refused: Refused) -> Refusal {
         Kind::Database => RefusalKind::Database,
         Kind::Busy => RefusalKind::Busy,
     };
-    Refusal { kind, message: refused.message }
+    Refusal { kind, message: cut(refused.message) }
 }
 
 /// A user.

@@ -2,7 +2,7 @@
 
 use super::Db;
 use super::error::DbError;
-use super::publishing::fqdn;
+use super::publishing::{fqdn, readable};
 use super::rows::SeenRow;
 use super::writer::{Conn, Work};
 use crate::model::host::{HostId, Seen};
@@ -22,6 +22,17 @@ pub struct Due {
     pub seen: Seen,
 }
 
+/// The next look at a host that is alive.
+#[derive(Clone, Copy, Debug)]
+pub struct LookAgain {
+    /// Key.
+    pub host: HostId,
+    /// When it was due, as read.
+    pub was: Millis,
+    /// When it is due next; `None` for never.
+    pub at: Option<Millis>,
+}
+
 #[derive(sqlx::FromRow)]
 struct DueRow {
     check_at: i64,
@@ -35,7 +46,7 @@ impl Db {
     /// A page of hosts due for a look, after a position.
     ///
     /// # Errors
-    /// The database failed, or a row does not convert.
+    /// The database failed. A row that does not convert is logged and left out.
     pub async fn due(
         &self,
         now: Millis,
@@ -54,25 +65,25 @@ impl Db {
         .bind(i64::from(limit))
         .fetch_all(&self.0.readers)
         .await?;
-        rows.into_iter()
-            .map(|row| {
-                let host = HostId(row.id);
-                Ok(Due {
-                    check_at: Millis(row.check_at),
-                    host,
-                    fqdn: fqdn(row.id, &row.fqdn)?,
-                    seen: self.0.touches.noted(host).or(row.seen.seen()),
-                })
+        let due = rows.into_iter().map(|row| {
+            let host = HostId(row.id);
+            Ok(Due {
+                check_at: Millis(row.check_at),
+                host,
+                fqdn: fqdn(row.id, &row.fqdn)?,
+                seen: self.0.touches.noted(host).or(row.seen.seen()),
             })
-            .collect()
+        });
+        Ok(due.filter_map(readable).collect())
     }
 
-    /// Moves the next look at hosts that are alive; `None` for never.
+    /// Moves the next look at hosts that are alive. A host that was changed since the page was read keeps
+    /// what the change said.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn look_again(&self, hosts: Vec<(HostId, Option<Millis>)>) -> Result<(), DbError> {
-        self.0.writer.run(LookAgain(hosts)).await
+    pub async fn look_again(&self, hosts: Vec<LookAgain>) -> Result<(), DbError> {
+        self.0.writer.run(LookAgainAll(hosts)).await
     }
 
     /// Makes the next sweep look at every host that has a record: the rules or the clock changed.
@@ -92,17 +103,18 @@ impl Db {
     }
 }
 
-struct LookAgain(Vec<(HostId, Option<Millis>)>);
+struct LookAgainAll(Vec<LookAgain>);
 
-impl Work for LookAgain {
+impl Work for LookAgainAll {
     type Output = ();
     const DURABLE: bool = false;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        for (host, at) in &self.0 {
-            sqlx::query("UPDATE hosts SET check_at = ?1 WHERE id = ?2")
+        for LookAgain { host, was, at } in &self.0 {
+            sqlx::query("UPDATE hosts SET check_at = ?1 WHERE id = ?2 AND check_at = ?3")
                 .bind(at.map(|at| at.0))
                 .bind(host.0)
+                .bind(was.0)
                 .execute(&mut *conn)
                 .await?;
         }

@@ -57,18 +57,6 @@ macro_rules! details_query {
 }
 
 impl Db {
-    /// The hosts of these names, in their order; `None` for what is not there.
-    ///
-    /// # Errors
-    /// The database failed, or a row does not convert.
-    pub async fn hosts(&self, names: &[&Fqdn]) -> Result<Vec<Option<Arc<Host>>>, DbError> {
-        let mut hosts = Vec::with_capacity(names.len());
-        for name in names {
-            hosts.push(self.host(name).await?);
-        }
-        Ok(hosts)
-    }
-
     /// The host of this name; `None` if there is none.
     ///
     /// # Errors

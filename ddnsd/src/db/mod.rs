@@ -16,7 +16,7 @@ mod users;
 mod writer;
 
 pub use error::{DbError, OpenError};
-pub use expiring::Due;
+pub use expiring::{Due, LookAgain};
 pub use hosts::{HostPage, NewHost};
 pub use publishing::{Settle, Unpublished, Want};
 pub use users::NewUser;

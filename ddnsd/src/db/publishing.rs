@@ -21,7 +21,8 @@ pub struct Want {
     pub records: WantedRecords,
     /// Which families this updates, and when; neither, for a removal.
     pub seen: Seen,
-    /// When the sweep must look at it; `None` for never.
+    /// When the sweep must look at it; `None` for never. An earlier look that is due stays due: the other
+    /// family may expire then.
     pub check_at: Option<Millis>,
     /// Now.
     pub at: Millis,
@@ -97,7 +98,7 @@ impl Db {
     /// A page of unpublished hosts, longest waiting first, after a position.
     ///
     /// # Errors
-    /// The database failed, or a row does not convert.
+    /// The database failed. A row that does not convert is logged and left out.
     pub async fn unpublished(
         &self,
         after: (Millis, HostId),
@@ -113,16 +114,35 @@ impl Db {
         .bind(i64::from(limit))
         .fetch_all(&self.0.readers)
         .await?;
-        rows.into_iter()
-            .map(|(since, id, name, zone)| {
-                let fqdn = fqdn(id, &name)?;
-                let (table, column, what) = ("hosts", "zone", "not a zone name");
-                let wrong = |_| DbError::Row { table, column, row: id, what };
-                let zone = Zone::parse(&zone).map_err(wrong)?;
-                Ok(Unpublished { since: Millis(since), host: HostId(id), fqdn, zone })
-            })
-            .collect()
+        let hosts = rows.into_iter().map(|(since, id, name, zone)| {
+            let fqdn = fqdn(id, &name)?;
+            let (table, column, what) = ("hosts", "zone", "not a zone name");
+            let wrong = |_| DbError::Row { table, column, row: id, what };
+            let zone = Zone::parse(&zone).map_err(wrong)?;
+            Ok(Unpublished { since: Millis(since), host: HostId(id), fqdn, zone })
+        });
+        Ok(hosts.filter_map(readable).collect())
     }
+
+    /// The host of this name, for those who go through many: a row that does not convert is logged and
+    /// passed over, so that it does not stop the others.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn readable_host(&self, name: &Fqdn) -> Result<Option<Arc<Host>>, DbError> {
+        match self.host(name).await {
+            Err(problem @ DbError::Row { .. }) => {
+                tracing::error!(host = %name, "passed over: {problem}");
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+}
+
+/// The row if it converted; else it is logged, and the others go on.
+pub(super) fn readable<T>(row: Result<T, DbError>) -> Option<T> {
+    row.inspect_err(|problem| tracing::error!("passed over: {problem}")).ok()
 }
 
 /// A name as the table holds it.
@@ -173,7 +193,8 @@ impl Want {
                  last_ipv4 = COALESCE(?2, last_ipv4), last_ipv6 = COALESCE(?4, last_ipv6),
                  set4_at = COALESCE(?5, set4_at), set6_at = COALESCE(?6, set6_at),
                  unpublished_since = COALESCE(unpublished_since, ?7), attempts = 0,
-                 last_error = NULL, check_at = ?8, version = version + 1, changed_at = ?7
+                 last_error = NULL, check_at = CASE WHEN ?8 IS NULL THEN NULL ELSE MIN(COALESCE(check_at, ?8), ?8) END,
+                 version = version + 1, changed_at = ?7
              WHERE id = ?9 AND version = ?10",
         )
         .bind(state4)

@@ -47,6 +47,22 @@ impl Db {
         Ok(account)
     }
 
+    /// Some users with their password hashes, for what hashes here cost.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn some_hashes(&self, limit: u32) -> Result<Vec<(UserName, PasswordHash)>, DbError> {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT name, password_hash FROM users ORDER BY id LIMIT ?1")
+                .bind(i64::from(limit))
+                .fetch_all(&self.0.readers)
+                .await?;
+        let named = |(name, hash): (String, String)| {
+            Some((UserName::parse(&name).ok()?, PasswordHash(hash.into_boxed_str())))
+        };
+        Ok(rows.into_iter().filter_map(named).collect())
+    }
+
     /// Up to `limit` users after a name, in byte order.
     ///
     /// # Errors

@@ -19,9 +19,10 @@ use crate::counters::DnsCounters;
 use crate::model::change::RecordChange;
 use crate::model::name::Zone;
 use doubt::Doubt;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::oneshot;
 use transport::Transport;
 use zone_queue::{NotTaken, ZoneQueue};
 
@@ -106,6 +107,14 @@ impl Drop for Worker {
     }
 }
 
+/// A change that was handed to its zone's queue.
+enum Queued {
+    Waits(Zone, oneshot::Receiver<Published>),
+    Failed(DnsError),
+    /// The queue's worker had just ended.
+    Closed(RecordChange),
+}
+
 impl Dns {
     /// A handle; nothing is sent before the first change. Needs tokio's runtime from then on.
     pub fn new(config: Rfc2136, counters: Arc<DnsCounters>, clock: Clock) -> Self {
@@ -142,6 +151,50 @@ impl Dns {
                     change
                 }
             };
+        }
+    }
+
+    /// As [`Self::publish`] for several changes: those of a zone are queued together, so that they travel
+    /// in one message. They are queued when this returns; the futures are their outcomes, in order.
+    pub fn publish_all(
+        &self,
+        changes: Vec<RecordChange>,
+        lane: Lane,
+    ) -> Vec<impl Future<Output = Published> + use<>> {
+        let mut zones: HashMap<Zone, Vec<(usize, RecordChange)>> = HashMap::new();
+        for (place, change) in changes.into_iter().enumerate() {
+            zones.entry(change.zone.clone()).or_default().push((place, change));
+        }
+        let mut queued = BTreeMap::new();
+        for (zone, changes) in zones {
+            let (places, changes): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
+            queued.extend(places.into_iter().zip(self.queue_all(&zone, changes, lane)));
+        }
+        queued.into_values().map(|queued| self.clone().outcome(queued, lane)).collect()
+    }
+
+    fn queue_all(&self, zone: &Zone, changes: Vec<RecordChange>, lane: Lane) -> Vec<Queued> {
+        let queue = match self.queue(zone) {
+            Ok(queue) => queue,
+            Err(error) => return changes.iter().map(|_| Queued::Failed(error.clone())).collect(),
+        };
+        let pushed = queue.push_all(changes, lane).into_iter();
+        let queued = pushed.map(|pushed| match pushed {
+            Ok(outcome) => Queued::Waits(zone.clone(), outcome),
+            Err(NotTaken::Failed(error)) => Queued::Failed(error),
+            Err(NotTaken::Closed(change)) => Queued::Closed(change),
+        });
+        queued.collect()
+    }
+
+    async fn outcome(self, queued: Queued, lane: Lane) -> Published {
+        match queued {
+            Queued::Waits(zone, outcome) => {
+                let broken_off = |_| Published::Unknown(DnsError::BrokenOff { zone });
+                outcome.await.unwrap_or_else(broken_off)
+            }
+            Queued::Failed(error) => Published::Unknown(error),
+            Queued::Closed(change) => self.publish(change, lane).await,
         }
     }
 

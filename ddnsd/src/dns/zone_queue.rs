@@ -14,7 +14,7 @@ use crate::model::name::Zone;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tracing::{info, warn};
 
@@ -32,6 +32,9 @@ pub(super) struct ZoneQueue {
     waiting: Mutex<Waiting>,
     arrived: Notify,
 }
+
+/// A change that waits: where its outcome comes, and whether a message may start now.
+type Taken = Result<(oneshot::Receiver<Published>, bool), NotTaken>;
 
 /// Why a change was not taken.
 pub(super) enum NotTaken {
@@ -61,17 +64,47 @@ impl ZoneQueue {
         change: RecordChange,
         lane: Lane,
     ) -> Result<oneshot::Receiver<Published>, NotTaken> {
+        let now = self.clock.now().mono;
+        let pushed = self.push_one(&mut self.waiting(), change, lane, now);
+        self.tell_worker([&pushed]);
+        pushed.map(|(outcome, _)| outcome)
+    }
+
+    /// Takes changes in, before the worker sees the first of them.
+    pub(super) fn push_all(
+        &self,
+        changes: Vec<RecordChange>,
+        lane: Lane,
+    ) -> Vec<Result<oneshot::Receiver<Published>, NotTaken>> {
+        let now = self.clock.now().mono;
+        let mut waiting = self.waiting();
+        let push = |change| self.push_one(&mut waiting, change, lane, now);
+        let pushed: Vec<_> = changes.into_iter().map(push).collect();
+        drop(waiting);
+        self.tell_worker(&pushed);
+        pushed.into_iter().map(|pushed| pushed.map(|(outcome, _)| outcome)).collect()
+    }
+
+    fn push_one(
+        &self,
+        waiting: &mut Waiting,
+        change: RecordChange,
+        lane: Lane,
+        now: Instant,
+    ) -> Taken {
         let (reply, outcome) = oneshot::channel();
-        match self.waiting().push(Job { change, lane, reply }, self.clock.now().mono) {
-            Pushed::Waits { ready: true } => self.arrived.notify_one(),
-            Pushed::Waits { ready: false } => {}
-            Pushed::Down => return Err(NotTaken::Failed(self.down())),
-            Pushed::Full => {
-                return Err(NotTaken::Failed(DnsError::Overloaded { zone: self.zone.clone() }));
-            }
-            Pushed::Closed(job) => return Err(NotTaken::Closed(job.change)),
+        match waiting.push(Job { change, lane, reply }, now) {
+            Pushed::Waits { ready } => Ok((outcome, ready)),
+            Pushed::Down => Err(NotTaken::Failed(self.down())),
+            Pushed::Full => Err(NotTaken::Failed(DnsError::Overloaded { zone: self.zone.clone() })),
+            Pushed::Closed(job) => Err(NotTaken::Closed(job.change)),
         }
-        Ok(outcome)
+    }
+
+    fn tell_worker<'a>(&self, pushed: impl IntoIterator<Item = &'a Taken>) {
+        if pushed.into_iter().any(|taken| matches!(taken, Ok((_, true)))) {
+            self.arrived.notify_one();
+        }
     }
 
     /// How the zone goes.

@@ -15,9 +15,10 @@ pub(super) fn origin(
     trusted: &[IpNet],
 ) -> Origin {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-    let Some(name) = proxy_header.filter(|_| is_trusted(&peer)) else {
+    if !is_trusted(&peer) {
         return Origin::Client(peer);
-    };
+    }
+    let Some(name) = proxy_header else { return Origin::SilentProxy(peer) };
     let mut last_good = None;
     // several lines are one list (RFC 9110, 5.3)
     for line in headers.get_all(name).iter().rev() {

@@ -21,6 +21,7 @@ use query::Parameters;
 use reply::Form;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 use tower::util::BoxCloneSyncService;
 use warp::Filter;
 use warp::filters::path::FullPath;
@@ -83,7 +84,7 @@ impl Front {
         BoxCloneSyncService::new(tower::ServiceBuilder::new().service(warp::service(routes)))
     }
 
-    /// Answers one request in the time it has.
+    /// Answers one request by the settings of its start.
     async fn answer<B: Buf>(
         &self,
         call: Call,
@@ -91,11 +92,7 @@ impl Front {
     ) -> Response {
         let settings = self.0.settings.load_full();
         let form = Form::accepted(&call.headers);
-        let limit = settings.http.request_timeout;
-        match tokio::time::timeout(limit, self.route(&settings, call, body, form)).await {
-            Ok(response) => response,
-            Err(_) => reply::response(&Reply::whole(Word::ServerError), form),
-        }
+        self.route(&settings, call, body, form).await
     }
 
     async fn route<B: Buf>(
@@ -105,6 +102,7 @@ impl Front {
         body: impl Stream<Item = Result<B, warp::Error>>,
         form: Form,
     ) -> Response {
+        let limit = settings.http.request_timeout;
         let Some(endpoint) = endpoint(&settings.endpoints, call.path.as_str()) else {
             return reply::sentence(StatusCode::NOT_FOUND, "there is nothing here\n");
         };
@@ -113,9 +111,13 @@ impl Front {
         }
         let body = match call.method {
             Method::GET => Bytes::new(),
-            Method::POST => match form_body(&call.headers, body).await {
-                Ok(body) => body,
-                Err(response) => return response,
+            Method::POST => match timeout(limit, form_body(&call.headers, body)).await {
+                Ok(Ok(body)) => body,
+                Ok(Err(response)) => return response,
+                Err(_) => {
+                    let text = "the form did not come in time\n";
+                    return reply::sentence(StatusCode::REQUEST_TIMEOUT, text);
+                }
             },
             _ => return reply::method_not_allowed(),
         };
@@ -123,7 +125,9 @@ impl Front {
         let (origin, request) = checked(settings, &endpoint.params, &call, &parameters);
         let log = settings.http.log_requests.then(|| Line::of(&call, &request));
         let start = self.0.clock.now().mono;
-        let answer = self.0.update.run(request).await;
+        // over its time an update goes on, but nobody is kept waiting for it
+        let answer = timeout(limit, self.0.update.run(request)).await;
+        let answer = answer.unwrap_or(Reply::whole(Word::ServerError));
         let response = reply::response(&answer, form);
         if let Some(line) = log {
             let took = self.0.clock.now().mono.saturating_duration_since(start);
@@ -162,6 +166,12 @@ fn checked(
         Ok(Asked::TakeDown)
     } else {
         let (ipv4, ipv6) = (given.value(&names.ipv4), given.value(&names.ipv6));
+        if ipv4.or(ipv6).is_none() && origin.address().is_loopback() {
+            tracing::warn!(
+                client = %origin.address(),
+                "an update without an address came from this machine itself; behind a proxy set daemon.proxy_header and trusted_proxies"
+            );
+        }
         request::addresses(ipv4, ipv6, origin).map(Asked::Set)
     };
     let request = UpdateRequest {

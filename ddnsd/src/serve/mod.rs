@@ -9,6 +9,8 @@ mod permits;
 pub use permits::Permits;
 
 use crate::config;
+use futures::FutureExt;
+use futures::future::Map;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
@@ -104,6 +106,9 @@ impl Server {
         let peer = Peer { address: peer.ip().to_canonical() };
         // an error here means the connection is gone already
         let _ = stream.set_nodelay(true);
+        // bounds writing: a client that reads nothing would hold its place for ever
+        let patience = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, patience);
         let served = async {
             match &self.tls {
                 None => self.http1(stream, peer).await,
@@ -196,7 +201,10 @@ struct Told {
 impl tower::Service<http::Request<hyper::body::Incoming>> for Told {
     type Response = warp::reply::Response;
     type Error = std::convert::Infallible;
-    type Future = <Service as tower::Service<http::Request<hyper::body::Incoming>>>::Future;
+    type Future = Map<
+        <Service as tower::Service<http::Request<hyper::body::Incoming>>>::Future,
+        fn(Answer) -> Answer,
+    >;
 
     fn poll_ready(
         &mut self,
@@ -207,8 +215,21 @@ impl tower::Service<http::Request<hyper::body::Incoming>> for Told {
 
     fn call(&mut self, mut request: http::Request<hyper::body::Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer);
-        self.service.call(request)
+        let is_old = request.version() == http::Version::HTTP_10;
+        let finish: fn(Answer) -> Answer = if is_old { closing } else { |answer| answer };
+        self.service.call(request).map(finish)
     }
+}
+
+type Answer = Result<warp::reply::Response, std::convert::Infallible>;
+
+/// HTTP/1.0 clients read to the end of the connection, even some that ask to keep it.
+fn closing(answer: Answer) -> Answer {
+    answer.map(|mut response| {
+        let close = http::HeaderValue::from_static("close");
+        response.headers_mut().insert(http::header::CONNECTION, close);
+        response
+    })
 }
 
 fn is_clients_fault(error: &std::io::Error) -> bool {

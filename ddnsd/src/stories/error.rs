@@ -44,5 +44,8 @@ pub(super) fn database(problem: &crate::db::DbError) -> Refused {
         _ => Kind::Database,
     };
     tracing::error!("administration: {problem}");
-    Refused::new(kind, format!("nothing was changed: {problem}; the daemon's log may say more"))
+    Refused::new(
+        kind,
+        format!("it could not be carried out: {problem}; the daemon's log may say more"),
+    )
 }

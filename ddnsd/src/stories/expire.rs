@@ -5,7 +5,7 @@ use super::error::{Refused, database};
 use super::publishing::Publisher;
 use super::turns::Turns;
 use crate::clock::Clock;
-use crate::db::{Db, DbError, Due, Want};
+use crate::db::{Db, DbError, Due, LookAgain, Want};
 use crate::dns::Lane;
 use crate::model::host::{Host, HostId, Seen};
 use crate::model::time::{Millis, Now};
@@ -131,12 +131,16 @@ impl Expire {
         let mut alive = Vec::new();
         let mut silent = Vec::new();
         for due in page {
-            let Some(host) = self.db.host(&due.fqdn).await? else {
+            let Some(host) = self.db.readable_host(&due.fqdn).await? else {
                 continue;
             };
             match self.fate(&host, due.seen, gaps, now) {
-                Fate::NeverCheck => alive.push((due.host, None)),
-                Fate::CheckAt(at) => alive.push((due.host, Some(at))),
+                Fate::NeverCheck => {
+                    alive.push(LookAgain { host: due.host, was: due.check_at, at: None });
+                }
+                Fate::CheckAt(at) => {
+                    alive.push(LookAgain { host: due.host, was: due.check_at, at: Some(at) });
+                }
                 Fate::Expire { .. } => silent.push(self.expire(due, gaps, now)),
             }
         }
@@ -163,7 +167,7 @@ impl Expire {
         let Some(_turn) = self.turns.try_one(due.host) else {
             return Ok(None);
         };
-        let Some(host) = self.db.host(&due.fqdn).await? else {
+        let Some(host) = self.db.readable_host(&due.fqdn).await? else {
             return Ok(None);
         };
         let seen = self.db.seen(due.host).await?;

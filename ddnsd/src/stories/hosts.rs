@@ -123,9 +123,10 @@ impl Hosts {
     /// # Errors
     /// No such host, or the database failed.
     pub async fn show(&self, label: &str, zone: &str) -> Result<HostDetails, Refused> {
-        let (_, _, fqdn) = names(label, zone)?;
-        let host = self.db.host_details(&fqdn).await.map_err(|problem| database(&problem))?;
-        host.ok_or_else(|| no_such_host(&fqdn))
+        let (label, zone, fqdn) = names(label, zone)?;
+        let details = self.db.host_details(&fqdn).await.map_err(|problem| database(&problem))?;
+        let meant = details.filter(|details| is_meant(&details.host, &label, &zone));
+        meant.ok_or_else(|| no_such_host(&fqdn))
     }
 
     /// Takes the records down, then deletes the host. Refused or cut short, the host stays, and its
@@ -135,8 +136,11 @@ impl Hosts {
     /// No such host; DNS did not take the records down (nothing is deleted, unless `force`); or the
     /// database failed.
     pub async fn delete(&self, label: &str, zone: &str, force: bool) -> Result<Deleted, Refused> {
-        let (_, _, fqdn) = names(label, zone)?;
+        let (label, zone, fqdn) = names(label, zone)?;
         let (_turn, host) = self.under_turn(&fqdn).await?;
+        if !is_meant(&host, &label, &zone) {
+            return Err(no_such_host(&fqdn));
+        }
         let left_in_dns = match self.clear(&host).await {
             Ok(()) => Vec::new(),
             Err(_) if force => records(&host),
@@ -181,6 +185,11 @@ impl Hosts {
             Refused::new(Kind::Dns, message)
         })
     }
+}
+
+/// `a.b` in `example.org` and `a` in `b.example.org` have one name, but only one of them is the host.
+fn is_meant(host: &Host, label: &Label, zone: &Zone) -> bool {
+    host.label == *label && host.zone == *zone
 }
 
 /// The records that may be left in DNS for a host: what is wanted, and what was acknowledged.

@@ -2,7 +2,7 @@
 //! under the limits, or the reply that ends it.
 
 use crate::clock::Clock;
-use crate::db::Db;
+use crate::db::{Db, DbError};
 use crate::limits::{Abuse, Limits, Slot};
 use crate::model::name::UserName;
 use crate::model::secret::Secret;
@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
+
+/// Hashes that say enough about all.
+const SAMPLE: u32 = 256;
 
 /// The handles this story uses.
 #[derive(Clone)]
@@ -52,6 +55,17 @@ impl LogIn {
         let mut admitted = self.admit(request, slot, now).await.map_err(Reply::whole)?;
         self.limits.spend(&mut admitted.slot, now).map_err(abuse)?;
         Ok(admitted)
+    }
+
+    /// Looks at some stored hashes, so that from the start an unknown user costs as much time as a known
+    /// one.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn learn_costs(&self) -> Result<(), DbError> {
+        let stored = self.db.some_hashes(SAMPLE).await?;
+        self.passwords.learn_costs(stored.iter().map(|(user, hash)| (user, hash)));
+        Ok(())
     }
 
     /// Counts the request as what it turned out to be; until then its reservation counts.

@@ -10,6 +10,7 @@ use crate::db::{Db, Settle};
 use crate::dns::{Dns, DnsError, Lane, Published};
 use crate::model::host::{Defaults, Host, HostId};
 use crate::model::name::Zone;
+use crate::model::time::Now;
 use crate::rules::decide;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -24,6 +25,7 @@ pub struct Publisher {
     dns: Dns,
     clock: Clock,
     defaults: Arc<ArcSwap<Defaults>>,
+    started: Now,
     /// Doubtful hosts, and when an acknowledgement of theirs is final.
     doubtful: Arc<DashMap<HostId, Instant>>,
 }
@@ -31,7 +33,8 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher over these exits.
     pub fn new(db: Db, dns: Dns, clock: Clock, defaults: Arc<ArcSwap<Defaults>>) -> Self {
-        Self { db, dns, clock, defaults, doubtful: Arc::default() }
+        let started = clock.now();
+        Self { db, dns, clock, defaults, started, doubtful: Arc::default() }
     }
 
     /// The defaults in force.
@@ -56,10 +59,31 @@ impl Publisher {
     pub async fn publish(&self, host: Arc<Host>, lane: Lane) -> Result<(), DnsError> {
         let change = decide::change(&host, &self.defaults());
         let ttl = change.ttl;
-        let result = match self.dns.publish(change, lane).await {
+        let sent = self.dns.publish(change, lane).await;
+        self.settle(host, ttl, sent).await
+    }
+
+    /// As [`Self::publish`] for several hosts, each with its own result; those of a zone travel together.
+    pub fn publish_all(
+        &self,
+        hosts: Vec<Arc<Host>>,
+        lane: Lane,
+    ) -> impl Iterator<Item = impl Future<Output = (Arc<Host>, Result<(), DnsError>)>> {
+        let defaults = self.defaults();
+        let changes: Vec<_> = hosts.iter().map(|host| decide::change(host, &defaults)).collect();
+        let ttls: Vec<_> = changes.iter().map(|change| change.ttl).collect();
+        let sent = self.dns.publish_all(changes, lane);
+        hosts.into_iter().zip(ttls).zip(sent).map(move |((host, ttl), sent)| async move {
+            let result = self.settle(Arc::clone(&host), ttl, sent.await).await;
+            (host, result)
+        })
+    }
+
+    async fn settle(&self, host: Arc<Host>, ttl: u32, sent: Published) -> Result<(), DnsError> {
+        let result = match sent {
             Published::Acknowledged { doubtful_before } => {
-                if self.is_final(host.id, doubtful_before) {
-                    self.settle(Settle::Acknowledged { host, ttl }).await;
+                if self.is_final(&host, doubtful_before) {
+                    self.note(Settle::Acknowledged { host, ttl }).await;
                 }
                 return Ok(());
             }
@@ -67,37 +91,52 @@ impl Publisher {
         };
         // while a zone is down nothing new is learnt, and a backlog would be written again and again
         if !matches!(result, DnsError::Down { .. } | DnsError::Overloaded { .. }) {
-            self.settle(Settle::Failed { host, error: result.to_string() }).await;
+            self.note(Settle::Failed { host, error: result.to_string() }).await;
         }
         Err(result)
     }
 
-    /// Takes the host's records down in DNS, whatever is wanted; nothing is settled.
+    /// Takes the host's records down in DNS for good, whatever is wanted; nothing is settled. If a lost
+    /// message may still bring them back, it is done once more when that one can come no longer.
     ///
     /// # Errors
     /// DNS did not acknowledge it.
     pub async fn take_down(&self, host: &Host) -> Result<(), DnsError> {
         let mut change = decide::change(host, &self.defaults());
         change.records = decide::down(change.records, true, true);
-        match self.dns.publish(change, Lane::Fresh).await {
-            Published::Acknowledged { .. } => Ok(()),
-            Published::Refused(error) | Published::Unknown(error) => Err(error),
+        loop {
+            match self.dns.publish(change.clone(), Lane::Fresh).await {
+                Published::Acknowledged { doubtful_before } => {
+                    if self.is_final(host, doubtful_before) {
+                        return Ok(());
+                    }
+                    tokio::time::sleep(self.dns.timeout() * 2).await;
+                }
+                Published::Refused(error) | Published::Unknown(error) => return Err(error),
+            }
         }
     }
 
-    /// Whether an acknowledgement is the last word, or a lost message may still come after it.
-    fn is_final(&self, host: HostId, doubtful_before: bool) -> bool {
+    /// Whether an acknowledgement is the last word, or a lost message may still come after it: one of
+    /// this run, or one that a run before this left behind.
+    fn is_final(&self, host: &Host, doubtful_before: bool) -> bool {
         let now = self.clock.now().mono;
+        let long = self.dns.timeout() * 2;
         if doubtful_before {
-            self.doubtful.insert(host, now + self.dns.timeout() * 2);
+            self.doubtful.insert(host.id, now + long);
             return false;
         }
-        self.doubtful.remove_if(&host, |_, until| *until <= now);
-        !self.doubtful.contains_key(&host)
+        let inherited = host.unpublished_since.is_some_and(|since| since < self.started.wall);
+        if inherited && now < self.started.mono + long {
+            self.doubtful.insert(host.id, self.started.mono + long);
+            return false;
+        }
+        self.doubtful.remove_if(&host.id, |_, until| *until <= now);
+        !self.doubtful.contains_key(&host.id)
     }
 
-    async fn settle(&self, result: Settle) {
-        // what is not settled stays unpublished and is published again
+    async fn note(&self, result: Settle) {
+        // what is not noted stays unpublished and is published again
         if let Err(error) = self.db.settle(result).await {
             warn!("a change is published but not noted so: {error}");
         }

@@ -106,7 +106,7 @@ impl Republish {
             return Ok(Sent::NotNow);
         }
         let Some(_turn) = self.turns.try_one(id) else { return Ok(Sent::NotNow) };
-        match self.db.host(&fqdn).await? {
+        match self.db.readable_host(&fqdn).await? {
             Some(host) if host.id == id && host.unpublished_since.is_some() => {
                 match self.publisher.publish(host, Lane::Background).await {
                     Ok(()) => Ok(Sent::Published),

@@ -52,15 +52,22 @@ impl Turns {
         patience: Duration,
     ) -> Result<Vec<Turn>, NoTurn> {
         let mut turns = Vec::with_capacity(hosts.len());
+        let mut contended = None;
         for host in hosts {
-            turns.push(match self.try_one(*host) {
-                Some(turn) => turn,
-                None => {
-                    tokio::time::timeout(patience, self.one(*host)).await.map_err(|_| NoTurn)??
-                }
-            });
+            let Some(turn) = self.try_one(*host) else {
+                contended = Some(*host);
+                break;
+            };
+            turns.push(turn);
         }
-        Ok(turns)
+        let Some(first) = contended else { return Ok(turns) };
+        let rest = async {
+            for host in hosts.range(first..) {
+                turns.push(self.one(*host).await?);
+            }
+            Ok(turns)
+        };
+        tokio::time::timeout(patience, rest).await.map_err(|_| NoTurn)?
     }
 
     /// A host's turn if nobody has it.

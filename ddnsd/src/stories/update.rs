@@ -1,13 +1,13 @@
 //! One update, from a checked request to the words of its reply. Read downwards: who it is, what they
 //! may change, whether that changes anything, and then: want, publish, settle.
 
-use super::login::LogIn;
+use super::login::{LogIn, LoggedIn};
 use super::publishing::Publisher;
 use super::turns::{Turn, Turns};
 use crate::clock::Clock;
 use crate::counters::UpdateCounters;
 use crate::db::{Db, DbError, Want};
-use crate::dns::Lane;
+use crate::dns::{DnsError, Lane};
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
 use crate::model::record::WantedRecords;
@@ -21,6 +21,7 @@ use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -58,30 +59,39 @@ impl Update {
         Self(Arc::new(parts))
     }
 
-    /// Carries a request out and answers it.
+    /// Carries a request out and answers it. Once someone is logged in it runs to its end and counts,
+    /// whether the client waits for it or not; what is answered from memory is answered at once.
     pub async fn run(&self, request: UpdateRequest) -> Reply {
         let now = self.0.clock.now();
         let request = Arc::new(request);
-        let reply = match self.0.log_in.run(&request, now).await {
-            Ok(admitted) => {
-                let reply = self.answer(&request, &admitted.caller, now).await;
-                self.0.log_in.close(admitted, &reply);
-                reply
+        let admitted = match self.0.log_in.run(&request, now).await {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                self.count(&refused);
+                return refused;
             }
-            Err(refused) => refused,
         };
-        self.count(&reply);
-        reply
+        let mut answer = Box::pin(self.clone().answer(request, admitted, now));
+        match futures::poll!(&mut answer) {
+            Poll::Ready(reply) => reply,
+            Poll::Pending => {
+                let task = self.0.tasks.spawn(answer);
+                task.await.unwrap_or_else(|_| Reply::whole(Word::ServerError))
+            }
+        }
     }
 
-    async fn answer(&self, request: &UpdateRequest, caller: &Caller, now: Now) -> Reply {
-        match self.hosts(request, caller, now).await {
+    async fn answer(self, request: Arc<UpdateRequest>, admitted: LoggedIn, now: Now) -> Reply {
+        let reply = match self.hosts(&request, &admitted.caller, now).await {
             Ok(reply) => reply,
             Err(problem) => {
                 error!("an update could not be carried out: {problem}");
                 Reply::whole(Word::ServerError)
             }
-        }
+        };
+        self.0.log_in.close(admitted, &reply);
+        self.count(&reply);
+        reply
     }
 
     /// Which of the hosts are the caller's, and what becomes of them?
@@ -165,7 +175,7 @@ impl Update {
             }
         }
         if !changes.is_empty() {
-            words.extend(self.carry_out(changes).await);
+            words.extend(self.want_and_publish(changes).await);
         }
         Ok(words)
     }
@@ -179,15 +189,6 @@ impl Update {
         Want { host, records, seen: decide::seen(asked, now.wall), check_at, at: now.wall }
     }
 
-    /// From here in a task of its own: a client that hangs up cuts nothing in half.
-    async fn carry_out(&self, changes: Vec<(Turn, Want)>) -> Vec<(HostId, Word)> {
-        let failed: Vec<_> = changes.iter().map(|(turn, _)| turn.host()).collect();
-        let story = self.clone();
-        let task = self.0.tasks.spawn(async move { story.want_and_publish(changes).await });
-        task.await
-            .unwrap_or_else(|_| failed.into_iter().map(|host| (host, Word::ServerError)).collect())
-    }
-
     async fn want_and_publish(&self, changes: Vec<(Turn, Want)>) -> Vec<(HostId, Word)> {
         let (turns, wants): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
         let old: Vec<_> = wants.iter().map(|want| want.host.wanted).collect();
@@ -198,31 +199,26 @@ impl Update {
                 return turns.iter().map(|turn| (turn.host(), Word::ServerError)).collect();
             }
         };
-        let published =
-            turns.into_iter().zip(hosts).zip(old).map(|((turn, host), old)| async move {
-                // the turn goes back as soon as this host is done, whatever the others do
-                let word = match host {
-                    Some(host) => self.publish(host, old).await,
-                    None => Word::ServerError,
-                };
-                (turn.host(), word)
-            });
-        join_all(published).await
-    }
-
-    async fn publish(&self, host: Arc<Host>, old: WantedRecords) -> Word {
-        let (old, new) = (old.addresses(), host.wanted.addresses());
-        let name = host.fqdn.clone();
-        match self.0.publisher.publish(host, Lane::Fresh).await {
-            Ok(()) => {
-                info!(host = %name, %old, %new, "address changed");
-                Word::Good
-            }
-            Err(problem) => {
-                warn!(host = %name, %old, %new, "address not yet published: {problem}");
-                Word::Dnserr
+        let mut words = Vec::new();
+        let (mut kept, mut wanted) = (Vec::new(), Vec::new());
+        for ((turn, host), old) in turns.into_iter().zip(hosts).zip(old) {
+            match host {
+                Some(host) => {
+                    wanted.push(host);
+                    kept.push((turn, old));
+                }
+                None => words.push((turn.host(), Word::ServerError)),
             }
         }
+        // all at once, so that the hosts of a zone travel in one message
+        let published = self.0.publisher.publish_all(wanted, Lane::Fresh);
+        let done = kept.into_iter().zip(published).map(|((turn, old), published)| async move {
+            let (host, result) = published.await;
+            // the turn goes back as soon as this host is done, whatever the others do
+            (turn.host(), told(&host, old, result))
+        });
+        words.extend(join_all(done).await);
+        words
     }
 
     fn count(&self, reply: &Reply) {
@@ -249,6 +245,21 @@ impl Update {
             Word::Dnserr => &counters.dnserr,
             Word::Abuse => &counters.abuse,
             Word::ServerError => &counters.server_error,
+        }
+    }
+}
+
+/// The word for a host whose change was sent, and its line in the log.
+fn told(host: &Host, old: WantedRecords, result: Result<(), DnsError>) -> Word {
+    let (old, new) = (old.addresses(), host.wanted.addresses());
+    match result {
+        Ok(()) => {
+            info!(host = %host.fqdn, %old, %new, "address changed");
+            Word::Good
+        }
+        Err(problem) => {
+            warn!(host = %host.fqdn, %old, %new, "address not yet published: {problem}");
+            Word::Dnserr
         }
     }
 }
