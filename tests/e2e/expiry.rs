@@ -87,3 +87,22 @@ fn an_expiry_that_dns_did_not_take_is_done_later() {
     scene.named.start_again();
     eventually_equals(RECOVERY, "the removal in DNS", &Vec::<String>::new(), || scene.a("brief"));
 }
+
+#[test]
+fn a_family_expires_while_the_other_one_keeps_changing() {
+    let scene = Scene::with(|setup| {
+        setup.set("dns_service.cleanup_interval", 1).set("rate_limit.enabled", false)
+    });
+    scene.ctl().add_host("alice", "brief", ZONE, &["--expiry-ttl", "3"]);
+    scene.update("hostname=brief.dyn.example&myip=192.0.2.1,2001:db8::1").has_status(200);
+    let mut count = 1;
+    eventually(SOON, "the A record to expire while AAAA changes", || {
+        count += 1;
+        scene
+            .update(&format!("hostname=brief.dyn.example&myip=2001:db8::{count:x}"))
+            .has_status(200);
+        let left = scene.a("brief");
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?} after {count} updates")) }
+    });
+    assert_eq!(scene.aaaa("brief"), [format!("2001:db8::{count:x}")]);
+}

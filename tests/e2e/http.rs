@@ -73,12 +73,15 @@ fn configured_endpoints_replace_the_default_one() {
 fn a_client_of_http_1_0_is_answered_and_the_connection_closed() {
     let scene = Scene::new();
     let credentials = base64::engine::general_purpose::STANDARD.encode(format!("alice:{PASSWORD}"));
-    let request =
-        format!("GET /update?{QUERY} HTTP/1.0\r\nAuthorization: Basic {credentials}\r\n\r\n");
-    let start = std::time::Instant::now();
-    let answer = raw(scene.daemon.address(), request.as_bytes()).expect("an answer");
-    assert!(start.elapsed().as_secs() < 5, "the connection was kept open");
-    Reply::parse(&answer).expect("a reply").is(200, "good 192.0.2.1\n");
+    for (asks, answer) in [("", "good"), ("Connection: keep-alive\r\n", "nochg")] {
+        let request = format!(
+            "GET /update?{QUERY} HTTP/1.0\r\n{asks}Authorization: Basic {credentials}\r\n\r\n"
+        );
+        let start = std::time::Instant::now();
+        let said = raw(scene.daemon.address(), request.as_bytes()).expect("an answer");
+        assert!(start.elapsed().as_secs() < 5, "the connection was kept open after {asks:?}");
+        Reply::parse(&said).expect("a reply").is(200, &format!("{answer} 192.0.2.1\n"));
+    }
 }
 
 #[test]
