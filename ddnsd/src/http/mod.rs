@@ -123,11 +123,18 @@ impl Front {
         };
         let parameters = Parameters::read(&call.query, &body);
         let (origin, request) = checked(settings, &endpoint.params, &call, &parameters);
+        let is_local =
+            matches!(request.asked, Ok(Asked::Set(addresses)) if addresses.is_loopback());
         let log = settings.http.log_requests.then(|| Line::of(&call, &request));
         let start = self.0.clock.now().mono;
         // over its time an update goes on, but nobody is kept waiting for it
         let answer = timeout(limit, self.0.update.run(request)).await;
         let answer = answer.unwrap_or(Reply::whole(Word::ServerError));
+        // only the connection gives a loopback address: given ones are refused
+        if is_local && answer.decisive_word() == Word::Good {
+            let client = origin.address();
+            tracing::warn!(%client, "the address of this machine itself was published; behind a proxy set daemon.proxy_header and trusted_proxies");
+        }
         let response = reply::response(&answer, form);
         if let Some(line) = log {
             let took = self.0.clock.now().mono.saturating_duration_since(start);
@@ -166,12 +173,6 @@ fn checked(
         Ok(Asked::TakeDown)
     } else {
         let (ipv4, ipv6) = (given.value(&names.ipv4), given.value(&names.ipv6));
-        if ipv4.or(ipv6).is_none() && origin.address().is_loopback() {
-            tracing::warn!(
-                client = %origin.address(),
-                "an update without an address came from this machine itself; behind a proxy set daemon.proxy_header and trusted_proxies"
-            );
-        }
         request::addresses(ipv4, ipv6, origin).map(Asked::Set)
     };
     let request = UpdateRequest {

@@ -30,6 +30,11 @@ impl Addresses {
         self.v4.is_none() && self.v6.is_none()
     }
 
+    /// Whether one of them is this machine itself.
+    pub fn is_loopback(&self) -> bool {
+        self.v4.is_some_and(|v4| v4.is_loopback()) || self.v6.is_some_and(|v6| v6.is_loopback())
+    }
+
     /// Just this one. An IPv4-mapped IPv6 address counts as IPv4 (RFC 4291, 2.5.5.2).
     pub fn only(address: IpAddr) -> Self {
         match address.to_canonical() {
