@@ -259,7 +259,7 @@ impl Line {
             addresses = ?self.addresses,
             word = answer.summary().as_str(),
             status = status.as_u16(),
-            ms = took.as_secs_f64() * 1000.0,
+            ms = %format_args!("{:.1}", took.as_secs_f64() * 1000.0),
             "request"
         );
     }
