@@ -113,3 +113,15 @@ fn a_client_that_says_nothing_is_dropped_after_the_request_time_out() {
     }
     scene.update(QUERY).is(200, "good 192.0.2.1\n");
 }
+
+#[test]
+fn a_request_without_a_path_is_not_found_and_breaks_nothing() {
+    let scene = Scene::new();
+    for line in ["CONNECT example.org:443", "GET example.org", "GET pc.dyn.example:80", "OPTIONS *"]
+    {
+        let request = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let said = raw(scene.daemon.address(), request.as_bytes()).expect("an answer");
+        Reply::parse(&said).unwrap_or_else(|| panic!("{line}: {said:?}")).has_status(404);
+    }
+    assert!(!scene.daemon.said().contains("panicked"), "{}", scene.daemon.said());
+}

@@ -215,6 +215,10 @@ impl tower::Service<http::Request<hyper::body::Incoming>> for Told {
 
     fn call(&mut self, mut request: http::Request<hyper::body::Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer);
+        // "CONNECT host:port" and "GET host" have no path, on which warp panics
+        if request.uri().path_and_query().is_none() {
+            *request.uri_mut() = http::Uri::from_static("/");
+        }
         let is_old = request.version() == http::Version::HTTP_10;
         let finish: fn(Answer) -> Answer = if is_old { closing } else { |answer| answer };
         self.service.call(request).map(finish)
