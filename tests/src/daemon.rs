@@ -63,12 +63,12 @@ impl Daemon {
         self.url().split("//").nth(1).expect("a host after http://")
     }
 
-    /// Its process id.
+    /// Sends it a signal.
     ///
     /// # Panics
     /// When it does not run.
-    pub fn pid(&self) -> nix::unistd::Pid {
-        self.process.as_ref().expect("a running daemon").pid()
+    pub fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("a running daemon").signal(signal);
     }
 
     /// A request for a path of it.
@@ -100,15 +100,24 @@ impl Daemon {
         self.process.take().expect("a running daemon").signal(Signal::SIGKILL);
     }
 
-    /// Asks it to stop and waits for its end.
+    /// Asks it to stop, by SIGTERM, and waits for its end.
     ///
     /// # Panics
     /// When it does not end in time.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
+        self.stop_by(Signal::SIGTERM)
+    }
+
+    /// Sends a signal that should end it and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    #[track_caller]
+    pub fn stop_by(&mut self, signal: Signal) -> ExitStatus {
         let mut process = self.process.take().expect("a running daemon");
-        process.signal(Signal::SIGTERM);
-        process.wait(STOP, "ddnsd after SIGTERM")
+        process.signal(signal);
+        process.wait(STOP, &format!("ddnsd after {signal}"))
     }
 
     /// Stops it gracefully and starts it again.
