@@ -28,6 +28,8 @@ pub(super) async fn open(config: &Database) -> Result<Opened, OpenError> {
     let Database::Sqlite { path, pool_size } = config else {
         return Err(OpenError::MariaDb);
     };
+    // one file has one lock, whatever links lead to it
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
     let owner = lock(path)?;
     create(path)?;
     let sql = |source| OpenError::Sql { path: path.clone(), source };
