@@ -15,6 +15,7 @@ mod outage;
 mod socket;
 mod start;
 mod update;
+mod upgrade;
 
 use ddnsd_tests::ctl::Ctl;
 use ddnsd_tests::daemon::Daemon;
