@@ -8,12 +8,10 @@ use ddnsd_tests::ctl::{Ctl, PASSWORD};
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::eventually_equals;
 use ddnsd_tests::named::{Named, ZONE};
-use ddnsd_tests::process::{program, run};
 use ddnsd_tests::setup::source;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 /// The second zone of the samples.
 const OTHER: &str = "other.example";
@@ -33,10 +31,6 @@ fn versions() -> Vec<u64> {
     let mut versions: Vec<_> = names.map(|name| name[..4].parse().unwrap()).collect();
     versions.sort_unstable();
     versions
-}
-
-fn sqlite(database: &Path, input: &str) -> String {
-    run(Command::new(program("sqlite3")).arg("-bail").arg(database), input).ok().stdout
 }
 
 fn name_server() -> Named {
@@ -83,13 +77,13 @@ fn fill(scene: &mut Scene) {
 /// Makes the sample of this program's schema version.
 fn make_sample(version: u64) {
     let named = name_server();
-    let daemon = Daemon::builder(&named).set("dns_service.dns_timeout", 1).start();
+    let daemon = Daemon::builder(&named).on_sqlite().set("dns_service.dns_timeout", 1).start();
     let mut scene = Scene { daemon, named };
     fill(&mut scene);
     let shown = format!("{:#}\n", shown(&scene.ctl()));
     assert!(scene.daemon.terminate().success());
     fs::write(fixture(version, "json"), shown).unwrap();
-    fs::write(fixture(version, "sql"), sqlite(&scene.daemon.setup().database(), ".dump")).unwrap();
+    fs::write(fixture(version, "sql"), scene.daemon.setup().database().dump()).unwrap();
 }
 
 #[test]
@@ -108,8 +102,8 @@ fn every_schema_version_has_a_sample_of_sqlite() {
 fn a_sqlite_database_of_every_schema_version_is_brought_up_to_date_and_loses_nothing() {
     for version in versions() {
         let named = name_server();
-        let setup = Daemon::builder(&named);
-        sqlite(&setup.database(), &fs::read_to_string(fixture(version, "sql")).unwrap());
+        let setup = Daemon::builder(&named).on_sqlite();
+        setup.database().sql(&fs::read_to_string(fixture(version, "sql")).unwrap());
         let daemon = setup.start();
         let before = fs::read_to_string(fixture(version, "json")).unwrap();
         keeps(&daemon.ctl(), &serde_json::from_str(&before).unwrap());
