@@ -11,6 +11,7 @@ mod hosts;
 mod http;
 mod json;
 mod limits;
+mod listen;
 mod lists;
 mod outage;
 mod socket;
@@ -18,6 +19,7 @@ mod sqlite;
 mod start;
 mod update;
 mod upgrade;
+mod versions;
 
 use ddnsd_tests::ctl::Ctl;
 use ddnsd_tests::daemon::Daemon;
