@@ -13,6 +13,7 @@ mod json;
 mod limits;
 mod listen;
 mod lists;
+mod mariadb;
 mod outage;
 mod socket;
 mod sqlite;
