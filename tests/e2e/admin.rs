@@ -3,9 +3,7 @@
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::eventually::eventually_equals;
 use ddnsd_tests::named::ZONE;
-use ddnsd_tests::process::run;
 use ddnsd_tests::setup::Setup;
-use std::process::Command;
 
 #[test]
 fn users_are_added_listed_and_deleted() {
@@ -167,22 +165,6 @@ fn status_tells_how_the_daemon_is() {
     let status = scene.ctl().json(&["status"]);
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"), "{status}");
     scene.ctl().run(&["status"]).ok().says(&[env!("CARGO_PKG_VERSION"), "good", "pending"]);
-}
-
-#[test]
-fn long_lists_arrive_whole() {
-    let scene = Scene::new();
-    // straight into the stopped database: five thousand processes would take minutes
-    let Scene { mut daemon, named: _named } = scene;
-    assert!(daemon.terminate().success());
-    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) \
-                INSERT INTO users (name, email, password_hash, created_at, changed_at, version) \
-                SELECT printf('u%05d', i), 'u@example.org', '!', 0, 0, 1 FROM n;";
-    let mut sqlite = Command::new(ddnsd_tests::process::program("sqlite3"));
-    run(sqlite.arg("-bail").arg(daemon.setup().database()), rows).ok();
-    daemon.start_again();
-    let users = daemon.ctl().json(&["user", "list"]);
-    assert_eq!(users.as_array().unwrap().len(), 5001);
 }
 
 #[test]

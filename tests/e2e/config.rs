@@ -85,7 +85,7 @@ fn all_problems_of_a_file_are_reported_together_with_line_and_key() {
     }
     assert!(!refused.stderr.contains("panicked"), "{refused}");
     setup.run_as_written(&[]).exits(78).says(&["config.toml:2:", "config.toml:19:"]);
-    assert!(!setup.database().exists());
+    assert!(!setup.sqlite_file().exists());
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn the_shipped_example_passes_once_its_paths_exist() {
         write_private(Path::new(key.as_str().expect("a path")), KEY);
     }
     setup.run_as_written(&["--check-config"]).ok();
-    assert!(!setup.database().exists());
+    assert!(!setup.sqlite_file().exists());
 }
 
 #[test]
@@ -219,5 +219,5 @@ fn check_config_needs_no_name_server_and_starts_nothing() {
     named.stop();
     let setup = Daemon::builder(&named);
     setup.run(&["--check-config"]).ok();
-    assert!(!setup.database().exists() && !setup.socket().exists());
+    assert!(!setup.sqlite_file().exists() && !setup.socket().exists());
 }

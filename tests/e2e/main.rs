@@ -11,10 +11,13 @@ mod hosts;
 mod http;
 mod json;
 mod limits;
+mod lists;
 mod outage;
 mod socket;
+mod sqlite;
 mod start;
 mod update;
+mod upgrade;
 
 use ddnsd_tests::ctl::Ctl;
 use ddnsd_tests::daemon::Daemon;

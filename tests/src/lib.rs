@@ -4,8 +4,10 @@
 
 pub mod ctl;
 pub mod daemon;
+pub mod database;
 pub mod eventually;
 pub mod http;
+pub mod mariadb;
 pub mod named;
 pub mod process;
 pub mod setup;

@@ -2,6 +2,8 @@
 //! programs that read it. Out: a [`Daemon`], or a program that has ended because it should.
 
 use crate::daemon::Daemon;
+use crate::database::{Backend, Database};
+use crate::mariadb::{Account, Mariadb};
 use crate::named::{Named, write_private};
 use crate::process::{Finished, run};
 use std::os::unix::fs::PermissionsExt;
@@ -10,29 +12,37 @@ use std::process::Command;
 use tempfile::TempDir;
 use toml::{Table, Value};
 
+const SQLITE_FILE: &str = "ddnsd.sqlite";
+
 /// A configuration and the folder that it names.
 pub struct Setup {
     folder: TempDir,
     settings: Table,
+    database: Database,
     wrapper: Vec<String>,
 }
 
 impl Setup {
-    /// A daemon's folder and configuration: a free port on 127.0.0.1, SQLite, no rate limits, and
-    /// the given name server with its key.
+    /// A daemon's folder and configuration: a free port on 127.0.0.1, the database that the tests
+    /// are run on, no rate limits, and the given name server with its key.
     ///
     /// # Panics
     /// When no folder can be made.
     pub fn new(named: &Named) -> Self {
-        Self::empty()
+        let setup = Self::empty()
             .set("daemon.host", "127.0.0.1")
             .set("daemon.port", 0)
             .set("dns_service.dns_server", "127.0.0.1")
             .set("dns_service.dns_port", i64::from(named.port()))
             .set("dns_service.dns_timeout", 2)
             .set("dns_service.ddns_default_key_file", path_text(&named.key_file()))
-            .set("rate_limit.enabled", false)
-            .with_database_and_socket()
+            .set("rate_limit.enabled", false);
+        let socket = path_text(&setup.socket());
+        let setup = setup.set("admin.socket", socket);
+        match Backend::under_test() {
+            Backend::Sqlite => setup.on_sqlite(),
+            Backend::Mariadb => setup.on_mariadb(Mariadb::shared().account()),
+        }
     }
 
     /// Only a folder, with no configuration in it.
@@ -45,12 +55,27 @@ impl Setup {
             .permissions(std::fs::Permissions::from_mode(0o755))
             .tempdir()
             .unwrap();
-        Self { folder, settings: Table::new(), wrapper: Vec::new() }
+        let database = Database::Sqlite(folder.path().join(SQLITE_FILE));
+        Self { folder, settings: Table::new(), database, wrapper: Vec::new() }
     }
 
-    fn with_database_and_socket(self) -> Self {
-        let (database, socket) = (path_text(&self.database()), path_text(&self.socket()));
-        self.set("database.path", database).set("admin.socket", socket)
+    /// Keeps everything in a SQLite file, whatever the tests are run on: for what is about that file.
+    #[must_use]
+    pub fn on_sqlite(self) -> Self {
+        let path = self.sqlite_file();
+        self.on(Database::Sqlite(path))
+    }
+
+    /// Keeps everything in this database of a MariaDB, whatever the tests are run on.
+    #[must_use]
+    pub fn on_mariadb(self, account: Account) -> Self {
+        self.on(Database::Mariadb(account))
+    }
+
+    fn on(mut self, database: Database) -> Self {
+        self.settings.insert("database".to_owned(), database.settings().into());
+        self.database = database;
+        self
     }
 
     /// Sets a key, `section.key`.
@@ -89,9 +114,14 @@ impl Setup {
         self.folder.path().join(name)
     }
 
-    /// The database.
-    pub fn database(&self) -> PathBuf {
-        self.file("ddnsd.sqlite")
+    /// The database, to look into it behind the daemon's back.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The SQLite file, if it is one.
+    pub fn sqlite_file(&self) -> PathBuf {
+        self.file(SQLITE_FILE)
     }
 
     /// The admin socket.

@@ -1,0 +1,92 @@
+//! What is about the SQLite file itself: who owns it, and what is left as it is. Run on SQLite,
+//! whatever the other tests are run on.
+
+use crate::Scene;
+use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::named::Named;
+use ddnsd_tests::setup::Setup;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+fn scene() -> Scene {
+    Scene::with(Setup::on_sqlite)
+}
+
+/// A configuration of another daemon for this file.
+fn second(scene: &Scene, file: &Path) -> Setup {
+    let setup = Daemon::builder(&scene.named).on_sqlite();
+    setup.set("database.path", file.to_str().unwrap())
+}
+
+#[test]
+fn a_sqlite_file_can_be_read_by_its_owner_only() {
+    let scene = scene();
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    let file = scene.daemon.setup().sqlite_file();
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = file.clone().into_os_string();
+        name.push(suffix);
+        let mode = std::fs::metadata(&name).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "mode of {}: {mode:o}", name.display());
+    }
+}
+
+#[test]
+fn a_sqlite_file_owned_by_a_running_daemon_is_left_alone_whatever_its_name() {
+    let scene = scene();
+    let file = scene.daemon.setup().sqlite_file();
+    let (soft, hard) = (file.with_file_name("soft.sqlite"), file.with_file_name("hard.sqlite"));
+    symlink(&file, &soft).unwrap();
+    std::fs::hard_link(&file, &hard).unwrap();
+    for name in [&file, &soft, &hard] {
+        let refused = second(&scene, name).run(&[]).exits(1).one_sentence();
+        refused.says(&[".sqlite", "another"]);
+    }
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+}
+
+#[test]
+fn init_db_of_a_sqlite_file_that_a_running_daemon_owns_is_refused_by_name() {
+    let scene = scene();
+    let before = scene.ctl().hosts();
+    let refused = scene.daemon.setup().run(&["--init-db"]).exits(1).one_sentence();
+    refused.says(&[&scene.daemon.setup().sqlite_file().display().to_string(), "another"]);
+    assert_eq!(scene.ctl().hosts(), before);
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+}
+
+#[test]
+fn a_file_that_is_no_sqlite_database_is_refused_and_left_as_it_is() {
+    let named = Named::start();
+    let setup = Daemon::builder(&named).on_sqlite();
+    let text = "dear diary, today I was not a database\n".repeat(50);
+    std::fs::write(setup.sqlite_file(), &text).unwrap();
+    for arguments in [&[][..], &["--init-db"]] {
+        setup.run(arguments).exits(1).says(&["ddnsd.sqlite"]).one_sentence();
+        assert_eq!(std::fs::read_to_string(setup.sqlite_file()).unwrap(), text);
+    }
+}
+
+#[test]
+fn a_sqlite_file_of_another_program_is_refused_and_left_as_it_is() {
+    let named = Named::start();
+    for theirs in [
+        "CREATE TABLE recipes (id INTEGER PRIMARY KEY, text TEXT); INSERT INTO recipes VALUES (1, 'x');",
+        // the names of our tables, and not our tables
+        "CREATE TABLE users (uid INTEGER, gecos TEXT); CREATE TABLE hosts (mac TEXT);",
+        // of another program that sqlx migrates, too
+        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+         installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
+         checksum BLOB NOT NULL, execution_time BIGINT NOT NULL); CREATE TABLE mails (id INTEGER); \
+         INSERT INTO _sqlx_migrations VALUES (20240101000000, 'mails', 0, 1, x'00', 1);",
+    ] {
+        let setup = Daemon::builder(&named).on_sqlite();
+        setup.database().sql(theirs);
+        let before = std::fs::read(setup.sqlite_file()).unwrap();
+        for arguments in [&[][..], &["--init-db"]] {
+            setup.run(arguments).exits(1).says(&["ddnsd.sqlite"]).one_sentence();
+            let after = std::fs::read(setup.sqlite_file()).unwrap();
+            assert!(before == after, "the file was changed by ddnsd {arguments:?}: {theirs}");
+        }
+    }
+}
