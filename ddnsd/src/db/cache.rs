@@ -13,15 +13,29 @@ const SHARDS: usize = 64;
 /// Of one cache; beyond, an arbitrary row makes room.
 const MOST_ROWS: usize = 2_000_000;
 
-#[derive(Default)]
 pub(super) struct Caches {
     pub(super) hosts: Cache<Fqdn, Arc<Host>>,
     pub(super) accounts: Cache<UserName, Account>,
 }
 
+impl Caches {
+    /// Empty ones. With `Use::None`, where others write to the same database, they stay so.
+    pub(super) fn new(used: Use) -> Self {
+        Self { hosts: Cache::new(used), accounts: Cache::new(used) }
+    }
+}
+
+/// Whether rows are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    Full,
+    None,
+}
+
 pub(super) struct Cache<K, V> {
     shards: Vec<Mutex<Shard<K, V>>>,
     hasher: RandomState,
+    used: Use,
 }
 
 struct Shard<K, V> {
@@ -33,14 +47,13 @@ struct Shard<K, V> {
 /// What a reader holds while it reads; see [`Cache::fill`].
 pub(super) struct Ticket(u64);
 
-impl<K, V> Default for Cache<K, V> {
-    fn default() -> Self {
-        let shard = || Mutex::new(Shard { rows: HashMap::new(), writes: 0 });
-        Self { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: RandomState::new() }
-    }
-}
-
 impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
+    fn new(used: Use) -> Self {
+        let shard = || Mutex::new(Shard { rows: HashMap::new(), writes: 0 });
+        let shards = (0..SHARDS).map(|_| shard()).collect();
+        Self { shards, hasher: RandomState::new(), used }
+    }
+
     /// The row, or a ticket to fill it in after reading it.
     pub(super) fn get(&self, key: &K) -> Result<V, Ticket> {
         let shard = self.shard(key);
@@ -50,7 +63,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     /// Puts in what was read, unless something was written meanwhile.
     pub(super) fn fill(&self, key: &K, value: V, ticket: &Ticket) {
         let mut shard = self.shard(key);
-        if shard.writes == ticket.0 {
+        if self.used == Use::Full && shard.writes == ticket.0 {
             shard.put(key, value);
         }
     }
@@ -59,7 +72,9 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     pub(super) fn wrote(&self, key: &K, value: V) {
         let mut shard = self.shard(key);
         shard.writes += 1;
-        shard.put(key, value);
+        if self.used == Use::Full {
+            shard.put(key, value);
+        }
     }
 
     /// The writer's: this row is gone, or must be read again.
@@ -102,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_fill_that_began_before_a_write_is_dropped() {
-        let cache = Cache::<u8, &str>::default();
+        let cache = Cache::<u8, &str>::new(Use::Full);
         let Err(ticket) = cache.get(&1) else { panic!("nothing is there yet") };
         cache.wrote(&1, "new");
         cache.fill(&1, "old", &ticket);
@@ -111,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_fill_that_began_before_a_removal_is_dropped() {
-        let cache = Cache::<u8, &str>::default();
+        let cache = Cache::<u8, &str>::new(Use::Full);
         let Err(ticket) = cache.get(&1) else { panic!("nothing is there yet") };
         cache.forget(&1);
         cache.fill(&1, "old", &ticket);
@@ -120,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_fill_without_a_write_in_between_stays() {
-        let cache = Cache::<u8, &str>::default();
+        let cache = Cache::<u8, &str>::new(Use::Full);
         let Err(ticket) = cache.get(&1) else { panic!("nothing is there yet") };
         cache.fill(&1, "read", &ticket);
         assert_eq!(cache.get(&1).ok(), Some("read"));

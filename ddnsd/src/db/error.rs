@@ -1,7 +1,8 @@
 //! What can go wrong with the database, as the stories need to tell it apart.
 
+use sqlx::error::{DatabaseError, ErrorKind};
+use sqlx::mysql::MySqlDatabaseError;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Why a question or a change failed. Cloneable: a failed commit is everybody's who was in it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,18 +31,31 @@ pub enum DbError {
     /// The database is closed, or its writer ended.
     #[error("the database is closed")]
     Closed,
-    /// Everything else: I/O, disk full, no answer.
+    /// The server did not answer in time, or let nobody in.
+    #[error("the database does not answer")]
+    Silent,
+    /// It lost a race for a row against another transaction; the same again may succeed.
     #[error("the database failed: {0}")]
-    Failed(Arc<sqlx::Error>),
+    Conflict(String),
+    /// Everything else: I/O, disk full, connection lost.
+    #[error("the database failed: {0}")]
+    Failed(String),
 }
 
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
-        match error.as_database_error().map(sqlx::error::DatabaseError::kind) {
-            Some(sqlx::error::ErrorKind::UniqueViolation) => DbError::Exists,
-            Some(sqlx::error::ErrorKind::ForeignKeyViolation) => DbError::Referenced,
-            _ if matches!(error, sqlx::Error::PoolClosed) => DbError::Closed,
-            _ => DbError::Failed(Arc::new(error)),
+        match error.as_database_error().map(DatabaseError::kind) {
+            Some(ErrorKind::UniqueViolation) => DbError::Exists,
+            Some(ErrorKind::ForeignKeyViolation) => DbError::Referenced,
+            // deadlock; lock wait timeout; row changed since this transaction's snapshot
+            _ if matches!(mariadb_number(&error), Some(1213 | 1205 | 1020)) => {
+                DbError::Conflict(reason(&error))
+            }
+            _ => match error {
+                sqlx::Error::PoolClosed => DbError::Closed,
+                sqlx::Error::PoolTimedOut => DbError::Silent,
+                error => DbError::Failed(reason(&error)),
+            },
         }
     }
 }
@@ -53,19 +67,52 @@ impl DbError {
     }
 }
 
+/// What the database or the driver says, once: the driver's own words repeat it.
+pub(super) fn reason(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Tls(error) => format!("TLS: {error}"),
+        other => other.to_string(),
+    }
+}
+
+/// The number of a MariaDB server's error.
+pub(super) fn mariadb_number(error: &sqlx::Error) -> Option<u16> {
+    let error = error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?;
+    Some(error.number())
+}
+
 /// Why the database could not be opened; each a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Not built yet.
-    #[error("database.backend: MariaDB is not supported by this version; use \"sqlite\"")]
-    MariaDb,
-    /// A folder or file cannot be made or opened.
-    #[error("cannot open the database {path}: {source}")]
+    /// A file cannot be made or opened.
+    #[error("cannot open the database file {path}")]
     File {
         /// Which.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The folder of the file is not there.
+    #[error(
+        "cannot make the database {path}: there is no folder {folder}; make it, or set another database.path"
+    )]
+    NoFolder {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        folder: PathBuf,
+    },
+    /// The file has several names.
+    #[error(
+        "the database {path} has {links} names (hard links), and under each it would have a journal of its own; remove all but one"
+    )]
+    Linked {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        links: u64,
     },
     /// The lock is held.
     #[error(
@@ -77,30 +124,40 @@ pub enum OpenError {
     },
     /// Its schema is unknown to this program.
     #[error(
-        "the database {path} was made by a newer ddnsd (schema version {found}, this one knows up to {known}); install that version again or restore a backup"
+        "the database {database} was made by a newer ddnsd (schema version {found}, this one knows up to {known}); install that version again or restore a backup"
     )]
     Newer {
         /// Which.
-        path: PathBuf,
+        database: String,
         /// Its schema version.
         found: i64,
         /// The newest known here.
         known: i64,
     },
-    /// SQLite or a migration failed.
-    #[error("cannot open the database {path}: {source}")]
-    Sql {
+    /// It has tables, but not ours.
+    #[error(
+        "the database {database} belongs to another program (it has a table `{table}`); give ddnsd one of its own"
+    )]
+    Foreign {
         /// Which.
-        path: PathBuf,
+        database: String,
+        /// One of its tables.
+        table: String,
+    },
+    /// The database or its server said no.
+    #[error("cannot open the database {database}: {reason}")]
+    Database {
+        /// Which.
+        database: String,
         /// Why.
-        source: sqlx::Error,
+        reason: String,
     },
     /// A migration failed, or was edited after it had run.
-    #[error("cannot bring the database {path} to the current schema: {source}")]
+    #[error("cannot bring the database {database} to the current schema: {reason}")]
     Migrate {
         /// Which.
-        path: PathBuf,
+        database: String,
         /// Why.
-        source: sqlx::migrate::MigrateError,
+        reason: String,
     },
 }

@@ -1,13 +1,33 @@
 //! What the sweep asks and writes: hosts due for a look, and when to look again.
 
 use super::Db;
+use super::driver::Conn;
 use super::error::DbError;
 use super::publishing::{fqdn, readable};
 use super::rows::SeenRow;
-use super::writer::{Conn, Work};
+use super::sql::{args, statements};
+use super::writer::Work;
 use crate::model::host::{HostId, Seen};
 use crate::model::name::Fqdn;
 use crate::model::time::Millis;
+
+statements! {
+    DUE: Keyed =
+        "SELECT h.check_at, h.id, h.fqdn, h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at
+         FROM hosts h LEFT JOIN touches t ON t.host_id = h.id
+         WHERE h.check_at <= ? AND h.check_at >= ? AND (h.check_at > ? OR h.id > ?)
+         ORDER BY h.check_at, h.id LIMIT ?";
+    LOOK_AGAIN: Keyed = "UPDATE hosts SET check_at = ? WHERE id = ? AND check_at = ?";
+    LOOK_AT_ALL: Whole = "UPDATE hosts SET check_at = 0 WHERE state4 = 1 OR state6 = 1";
+    CHANGES_NO_LATER: Whole =
+        "UPDATE hosts SET set4_at = CASE WHEN set4_at > ? THEN ? ELSE set4_at END,
+             set6_at = CASE WHEN set6_at > ? THEN ? ELSE set6_at END
+         WHERE set4_at > ? OR set6_at > ?";
+    TOUCHES_NO_LATER: Whole =
+        "UPDATE touches SET ipv4_at = CASE WHEN ipv4_at > ? THEN ? ELSE ipv4_at END,
+             ipv6_at = CASE WHEN ipv6_at > ? THEN ? ELSE ipv6_at END
+         WHERE ipv4_at > ? OR ipv6_at > ?";
+}
 
 /// A host the sweep must look at.
 #[derive(Clone, Debug)]
@@ -53,18 +73,8 @@ impl Db {
         after: (Millis, HostId),
         limit: u32,
     ) -> Result<Vec<Due>, DbError> {
-        let rows: Vec<DueRow> = sqlx::query_as(
-            "SELECT h.check_at, h.id, h.fqdn, h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at
-             FROM hosts h LEFT JOIN touches t ON t.host_id = h.id
-             WHERE h.check_at <= ?1 AND h.check_at >= ?2 AND (h.check_at > ?2 OR h.id > ?3)
-             ORDER BY h.check_at, h.id LIMIT ?4",
-        )
-        .bind(now.0)
-        .bind(after.0.0)
-        .bind(after.1.0)
-        .bind(i64::from(limit))
-        .fetch_all(&self.0.readers)
-        .await?;
+        let (at, id) = (after.0.0, after.1.0);
+        let rows: Vec<DueRow> = self.0.readers.all(&DUE, args![now.0, at, at, id, limit]).await?;
         let due = rows.into_iter().map(|row| {
             let host = HostId(row.id);
             Ok(Due {
@@ -111,12 +121,7 @@ impl Work for LookAgainAll {
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
         for LookAgain { host, was, at } in &self.0 {
-            sqlx::query("UPDATE hosts SET check_at = ?1 WHERE id = ?2 AND check_at = ?3")
-                .bind(at.map(|at| at.0))
-                .bind(host.0)
-                .bind(was.0)
-                .execute(&mut *conn)
-                .await?;
+            conn.run(&LOOK_AGAIN, args![at.map(|at| at.0), host.0, was.0]).await?;
         }
         Ok(())
     }
@@ -129,9 +134,7 @@ impl Work for LookAtAll {
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        sqlx::query("UPDATE hosts SET check_at = 0 WHERE state4 = 1 OR state6 = 1")
-            .execute(conn)
-            .await?;
+        conn.run(&LOOK_AT_ALL, args![]).await?;
         Ok(())
     }
 }
@@ -143,20 +146,9 @@ impl Work for NoLaterThan {
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        sqlx::query(
-            "UPDATE hosts SET set4_at = MIN(set4_at, ?1), set6_at = MIN(set6_at, ?1)
-             WHERE set4_at > ?1 OR set6_at > ?1",
-        )
-        .bind(self.0.0)
-        .execute(&mut *conn)
-        .await?;
-        sqlx::query(
-            "UPDATE touches SET ipv4_at = MIN(ipv4_at, ?1), ipv6_at = MIN(ipv6_at, ?1)
-             WHERE ipv4_at > ?1 OR ipv6_at > ?1",
-        )
-        .bind(self.0.0)
-        .execute(conn)
-        .await?;
+        let now = self.0.0;
+        conn.run(&CHANGES_NO_LATER, args![now, now, now, now, now, now]).await?;
+        conn.run(&TOUCHES_NO_LATER, args![now, now, now, now, now, now]).await?;
         Ok(())
     }
 }

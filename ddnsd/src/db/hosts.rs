@@ -2,9 +2,11 @@
 
 use super::Db;
 use super::cache::Caches;
+use super::driver::Conn;
 use super::error::DbError;
 use super::rows::{DetailsRow, HostRow, host_columns};
-use super::writer::{Conn, Work};
+use super::sql::{args, statements};
+use super::writer::Work;
 use crate::model::host::{Host, HostDetails};
 use crate::model::name::{Fqdn, Label, UserName, Zone};
 use crate::model::time::Millis;
@@ -56,6 +58,23 @@ macro_rules! details_query {
     };
 }
 
+statements! {
+    ONE: Keyed = concat!("SELECT ", host_columns!(), " FROM hosts h WHERE h.fqdn = ?");
+    DETAILS: Keyed = details_query!("h.fqdn = ?");
+    // one text per combination, so that each finds its index
+    PAGE: Keyed = details_query!("h.fqdn > ? ORDER BY h.fqdn LIMIT ?");
+    PAGE_OF_USER: Keyed =
+        details_query!("h.fqdn > ? AND u.name = ? ORDER BY h.fqdn LIMIT ?");
+    PAGE_OF_ZONE: Keyed =
+        details_query!("h.fqdn > ? AND h.zone = ? ORDER BY h.fqdn LIMIT ?");
+    PAGE_OF_BOTH: Keyed =
+        details_query!("h.fqdn > ? AND u.name = ? AND h.zone = ? ORDER BY h.fqdn LIMIT ?");
+    ADD: Keyed =
+        "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, created_at, changed_at)
+         SELECT id, ?, ?, ?, ?, ?, ?, ? FROM users WHERE name = ?";
+    REMOVE: Keyed = "DELETE FROM hosts WHERE id = ?";
+}
+
 impl Db {
     /// The host of this name; `None` if there is none.
     ///
@@ -66,11 +85,7 @@ impl Db {
             Ok(host) => return Ok(Some(host)),
             Err(ticket) => ticket,
         };
-        let row: Option<HostRow> =
-            sqlx::query_as(concat!("SELECT ", host_columns!(), " FROM hosts h WHERE h.fqdn = ?1"))
-                .bind(name.as_str())
-                .fetch_optional(&self.0.readers)
-                .await?;
+        let row: Option<HostRow> = self.0.readers.optional(&ONE, args![name.as_str()]).await?;
         let Some(row) = row else { return Ok(None) };
         let host = Arc::new(row.host()?);
         self.0.caches.hosts.fill(&host.fqdn, Arc::clone(&host), &ticket);
@@ -83,10 +98,8 @@ impl Db {
     /// The database failed, or the row does not convert.
     pub async fn host_details(&self, name: &Fqdn) -> Result<Option<HostDetails>, DbError> {
         self.flush_touches().await?;
-        let row: Option<DetailsRow> = sqlx::query_as(details_query!("h.fqdn = ?1"))
-            .bind(name.as_str())
-            .fetch_optional(&self.0.readers)
-            .await?;
+        let row: Option<DetailsRow> =
+            self.0.readers.optional(&DETAILS, args![name.as_str()]).await?;
         row.map(|row| row.details(|host| self.0.touches.noted(host))).transpose()
     }
 
@@ -96,26 +109,20 @@ impl Db {
     /// The database failed, or a row does not convert.
     pub async fn host_page(&self, page: &HostPage) -> Result<Vec<HostDetails>, DbError> {
         self.flush_touches().await?;
-        // one text per combination, so that each finds its index
-        let sql = match (&page.user, &page.zone) {
-            (None, None) => details_query!("h.fqdn > ?1 ORDER BY h.fqdn LIMIT ?2"),
-            (Some(_), None) => {
-                details_query!("h.fqdn > ?1 AND u.name = ?3 ORDER BY h.fqdn LIMIT ?2")
+        let (readers, after, limit) = (&self.0.readers, page.after.as_str(), page.limit);
+        let rows: Vec<DetailsRow> = match (&page.user, &page.zone) {
+            (None, None) => readers.all(&PAGE, args![after, limit]).await,
+            (Some(user), None) => {
+                readers.all(&PAGE_OF_USER, args![after, user.as_str(), limit]).await
             }
-            (None, Some(_)) => {
-                details_query!("h.fqdn > ?1 AND h.zone = ?4 ORDER BY h.fqdn LIMIT ?2")
+            (None, Some(zone)) => {
+                readers.all(&PAGE_OF_ZONE, args![after, zone.as_str(), limit]).await
             }
-            (Some(_), Some(_)) => details_query!(
-                "h.fqdn > ?1 AND u.name = ?3 AND h.zone = ?4 ORDER BY h.fqdn LIMIT ?2"
-            ),
-        };
-        let rows: Vec<DetailsRow> = sqlx::query_as(sql)
-            .bind(&page.after)
-            .bind(i64::from(page.limit))
-            .bind(page.user.as_ref().map(UserName::as_str))
-            .bind(page.zone.as_ref().map(Zone::as_str))
-            .fetch_all(&self.0.readers)
-            .await?;
+            (Some(user), Some(zone)) => {
+                let args = args![after, user.as_str(), zone.as_str(), limit];
+                readers.all(&PAGE_OF_BOTH, args).await
+            }
+        }?;
         rows.into_iter().map(|row| row.details(|host| self.0.touches.noted(host))).collect()
     }
 
@@ -141,21 +148,10 @@ impl Work for NewHost {
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<bool, DbError> {
-        let done = sqlx::query(
-            "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, created_at,
-                                changed_at)
-             SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?7 FROM users WHERE name = ?1",
-        )
-        .bind(self.user.as_str())
-        .bind(self.label.as_str())
-        .bind(self.zone.as_str())
-        .bind(self.fqdn.as_str())
-        .bind(self.dns_ttl)
-        .bind(self.expiry_ttl)
-        .bind(self.at.0)
-        .execute(conn)
-        .await?;
-        Ok(done.rows_affected() > 0)
+        let (label, zone, fqdn) = (self.label.as_str(), self.zone.as_str(), self.fqdn.as_str());
+        let (at, user) = (self.at.0, self.user.as_str());
+        let args = args![label, zone, fqdn, self.dns_ttl, self.expiry_ttl, at, at, user];
+        Ok(conn.run(&ADD, args).await? > 0)
     }
 
     fn remember(&self, _: &bool, caches: &Caches) {
@@ -170,7 +166,7 @@ impl Work for Remove {
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        sqlx::query("DELETE FROM hosts WHERE id = ?1").bind(self.0.id.0).execute(conn).await?;
+        conn.run(&REMOVE, args![self.0.id.0]).await?;
         Ok(())
     }
 

@@ -1,16 +1,20 @@
 //! The database. In: questions and changes in terms of the model. Out: rows as model types, after the
 //! commit where something changed. SQL is nowhere else.
 //!
-//! One writer commits in groups; readers have a pool; a cache answers the update path. On SQLite the
-//! daemon is the database's only owner (a lock on `PATH.lock`), which is what makes the cache right.
+//! One writer commits in groups; readers have a pool. On SQLite the daemon is the database's only owner (a
+//! lock on `PATH.lock`), so a cache answers the update path; a MariaDB server may have other daemons.
 
 mod cache;
+mod driver;
 mod error;
 mod expiring;
 mod hosts;
+mod mariadb;
 mod open;
 mod publishing;
 mod rows;
+mod sql;
+mod sqlite;
 mod touches;
 mod users;
 mod writer;
@@ -19,26 +23,49 @@ pub use error::{DbError, OpenError};
 pub use expiring::{Due, LookAgain};
 pub use hosts::{HostPage, NewHost};
 pub use publishing::{Settle, Unpublished, Want};
+pub use sql::{Reach, Sql};
 pub use users::NewUser;
 
 use crate::counters::DatabaseCounters;
-use cache::Caches;
-use sqlx::SqlitePool;
+use cache::{Caches, Use};
+use driver::{Conn, Pool};
+use sql::{args, statements};
 use std::sync::Arc;
 use touches::Touches;
 use writer::Writer;
+
+statements! {
+    META: Keyed = "SELECT value FROM meta WHERE name = ?";
+    SET_META: Keyed =
+        "INSERT INTO meta (name, value) VALUES (?, ?)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        mariadb
+        "INSERT INTO meta (name, value) VALUES (?, ?)
+         ON DUPLICATE KEY UPDATE value = VALUES(value)";
+    COUNTS: Whole =
+        "SELECT (SELECT COUNT(*) FROM users) AS users, (SELECT COUNT(*) FROM hosts) AS hosts,
+                (SELECT COUNT(*) FROM hosts WHERE unpublished_since IS NOT NULL) AS unpublished";
+}
+
+/// Every statement there is, for the test that has both databases explain them.
+pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
+    [ALL, users::ALL, hosts::ALL, publishing::ALL, expiring::ALL, touches::ALL]
+        .into_iter()
+        .flatten()
+        .copied()
+}
 
 /// A handle on the open database; clones share it.
 #[derive(Clone)]
 pub struct Db(Arc<Inner>);
 
 struct Inner {
-    readers: SqlitePool,
+    readers: Pool,
     writer: Writer,
     caches: Arc<Caches>,
     touches: Touches,
-    // held until the last handle is gone: another daemon must not open the file before
-    _owner: open::OwnerLock,
+    // held until the last handle is gone
+    _origin: Arc<open::Origin>,
 }
 
 /// How many of what there is.
@@ -62,14 +89,17 @@ impl Db {
         counters: Arc<DatabaseCounters>,
     ) -> Result<Self, OpenError> {
         let opened = open::open(config).await?;
-        let caches = Arc::new(Caches::default());
-        let writer = Writer::start(opened.writer, Arc::clone(&caches), counters);
+        let origin = Arc::new(opened.origin);
+        let used = if origin.is_ours_alone() { Use::Full } else { Use::None };
+        let caches = Arc::new(Caches::new(used));
+        let writer =
+            Writer::start(opened.writer, Arc::clone(&origin), Arc::clone(&caches), counters);
         Ok(Self(Arc::new(Inner {
             readers: opened.readers,
             writer,
             caches,
             touches: Touches::default(),
-            _owner: opened.owner,
+            _origin: origin,
         })))
     }
 
@@ -78,11 +108,8 @@ impl Db {
     /// # Errors
     /// The database failed.
     pub async fn meta(&self, name: &'static str) -> Result<Option<String>, DbError> {
-        let value = sqlx::query_scalar("SELECT value FROM meta WHERE name = ?1")
-            .bind(name)
-            .fetch_optional(&self.0.readers)
-            .await?;
-        Ok(value)
+        let row: Option<(String,)> = self.0.readers.optional(&META, args![name]).await?;
+        Ok(row.map(|(value,)| value))
     }
 
     /// Sets a value of `meta`.
@@ -98,12 +125,8 @@ impl Db {
     /// # Errors
     /// The database failed.
     pub async fn counts(&self) -> Result<Counts, DbError> {
-        let (users, hosts, unpublished): (i64, i64, i64) = sqlx::query_as(
-            "SELECT (SELECT COUNT(*) FROM users), (SELECT COUNT(*) FROM hosts),
-                    (SELECT COUNT(*) FROM hosts WHERE unpublished_since IS NOT NULL)",
-        )
-        .fetch_one(&self.0.readers)
-        .await?;
+        let row: Option<(i64, i64, i64)> = self.0.readers.optional(&COUNTS, args![]).await?;
+        let (users, hosts, unpublished) = row.unwrap_or_default();
         Ok(Counts {
             users: users.unsigned_abs(),
             hosts: hosts.unsigned_abs(),
@@ -140,15 +163,8 @@ impl writer::Work for SetMeta {
     type Output = ();
     const DURABLE: bool = true;
 
-    async fn run(&self, conn: &mut writer::Conn) -> Result<(), DbError> {
-        sqlx::query(
-            "INSERT INTO meta (name, value) VALUES (?1, ?2)
-             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        )
-        .bind(self.name)
-        .bind(&self.value)
-        .execute(conn)
-        .await?;
+    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
+        conn.run(&SET_META, args![self.name, self.value.as_str()]).await?;
         Ok(())
     }
 }

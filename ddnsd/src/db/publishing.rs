@@ -3,14 +3,49 @@
 
 use super::Db;
 use super::cache::Caches;
+use super::driver::Conn;
 use super::error::DbError;
-use super::rows::wanted_columns;
-use super::writer::{Conn, Work};
+use super::rows::{UnpublishedRow, wanted_columns};
+use super::sql::{args, statements};
+use super::writer::Work;
 use crate::model::host::{Acked, Host, HostId, Seen};
 use crate::model::name::{Fqdn, Zone};
 use crate::model::record::WantedRecords;
 use crate::model::time::Millis;
 use std::sync::Arc;
+
+statements! {
+    UNPUBLISHED: Keyed =
+        "SELECT unpublished_since, id, fqdn, zone FROM hosts
+         WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
+         ORDER BY unpublished_since, id LIMIT ?";
+    WANT: Keyed =
+        "UPDATE hosts SET
+             state4 = ?, ipv4 = ?, state6 = ?, ipv6 = ?,
+             last_ipv4 = COALESCE(?, last_ipv4), last_ipv6 = COALESCE(?, last_ipv6),
+             set4_at = COALESCE(?, set4_at), set6_at = COALESCE(?, set6_at),
+             unpublished_since = COALESCE(unpublished_since, ?), attempts = 0, last_error = NULL,
+             check_at = CASE WHEN ? IS NULL THEN NULL WHEN check_at < ? THEN check_at ELSE ? END,
+             version = version + 1, changed_at = ?
+         WHERE id = ? AND version = ?";
+    ACKNOWLEDGED: Keyed =
+        "UPDATE hosts SET acked_ipv4 = ?, acked_ipv6 = ?, acked_ttl = ?,
+             unpublished_since = NULL, attempts = 0, last_error = NULL
+         WHERE id = ? AND version = ?";
+    FAILED: Keyed =
+        "UPDATE hosts SET attempts = attempts + 1, last_error = ? WHERE id = ? AND version = ?";
+    // a settle that lost: DNS may hold what was published late
+    LOST: Keyed =
+        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
+         WHERE id = ?";
+    DOUBT: Keyed =
+        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
+         WHERE id = ? AND version = ?";
+    DOUBT_ALL: Whole =
+        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?),
+             acked_ipv4 = NULL, acked_ipv6 = NULL, acked_ttl = NULL, version = version + 1
+         WHERE state4 = 1 OR state6 = 1";
+}
 
 /// A change to be committed as wanted and unpublished.
 #[derive(Clone, Debug)]
@@ -37,6 +72,8 @@ pub enum Settle {
         host: Arc<Host>,
         /// With this TTL, seconds.
         ttl: u32,
+        /// When.
+        at: Millis,
     },
     /// It failed; the row stays unpublished.
     Failed {
@@ -104,24 +141,10 @@ impl Db {
         after: (Millis, HostId),
         limit: u32,
     ) -> Result<Vec<Unpublished>, DbError> {
-        let rows: Vec<(i64, i64, String, String)> = sqlx::query_as(
-            "SELECT unpublished_since, id, fqdn, zone FROM hosts
-             WHERE unpublished_since >= ?1 AND (unpublished_since > ?1 OR id > ?2)
-             ORDER BY unpublished_since, id LIMIT ?3",
-        )
-        .bind(after.0.0)
-        .bind(after.1.0)
-        .bind(i64::from(limit))
-        .fetch_all(&self.0.readers)
-        .await?;
-        let hosts = rows.into_iter().map(|(since, id, name, zone)| {
-            let fqdn = fqdn(id, &name)?;
-            let (table, column, what) = ("hosts", "zone", "not a zone name");
-            let wrong = |_| DbError::Row { table, column, row: id, what };
-            let zone = Zone::parse(&zone).map_err(wrong)?;
-            Ok(Unpublished { since: Millis(since), host: HostId(id), fqdn, zone })
-        });
-        Ok(hosts.filter_map(readable).collect())
+        let (since, id) = (after.0.0, after.1.0);
+        let rows: Vec<UnpublishedRow> =
+            self.0.readers.all(&UNPUBLISHED, args![since, since, id, limit]).await?;
+        Ok(rows.into_iter().map(UnpublishedRow::unpublished).filter_map(readable).collect())
     }
 
     /// The host of this name, for those who go through many: a row that does not convert is logged and
@@ -187,35 +210,34 @@ impl Want {
     async fn run(&self, conn: &mut Conn) -> Result<Option<Arc<Host>>, DbError> {
         let (state4, ipv4) = wanted_columns(self.records.v4);
         let (state6, ipv6) = wanted_columns(self.records.v6);
-        let done = sqlx::query(
-            "UPDATE hosts SET
-                 state4 = ?1, ipv4 = ?2, state6 = ?3, ipv6 = ?4,
-                 last_ipv4 = COALESCE(?2, last_ipv4), last_ipv6 = COALESCE(?4, last_ipv6),
-                 set4_at = COALESCE(?5, set4_at), set6_at = COALESCE(?6, set6_at),
-                 unpublished_since = COALESCE(unpublished_since, ?7), attempts = 0,
-                 last_error = NULL, check_at = CASE WHEN ?8 IS NULL THEN NULL ELSE MIN(COALESCE(check_at, ?8), ?8) END,
-                 version = version + 1, changed_at = ?7
-             WHERE id = ?9 AND version = ?10",
-        )
-        .bind(state4)
-        .bind(ipv4)
-        .bind(state6)
-        .bind(ipv6)
-        .bind(self.seen.v4.map(|at| at.0))
-        .bind(self.seen.v6.map(|at| at.0))
-        .bind(self.at.0)
-        .bind(self.check_at.map(|at| at.0))
-        .bind(self.host.id.0)
-        .bind(self.host.version)
-        .execute(conn)
-        .await?;
+        let (seen4, seen6) = (self.seen.v4.map(|at| at.0), self.seen.v6.map(|at| at.0));
+        let (at, check_at) = (self.at.0, self.check_at.map(|at| at.0));
+        let (last4, last6, host) = (ipv4.clone(), ipv6.clone(), &self.host);
+        let args = args![
+            state4,
+            ipv4,
+            state6,
+            ipv6,
+            last4,
+            last6,
+            seen4,
+            seen6,
+            at,
+            check_at,
+            check_at,
+            check_at,
+            at,
+            host.id.0,
+            host.version,
+        ];
+        let rows = conn.run(&WANT, args).await?;
         let host = Host {
             wanted: self.records,
             unpublished_since: self.host.unpublished_since.or(Some(self.at)),
             version: self.host.version + 1,
             ..Host::clone(&self.host)
         };
-        Ok((done.rows_affected() > 0).then(|| Arc::new(host)))
+        Ok((rows > 0).then(|| Arc::new(host)))
     }
 }
 
@@ -225,7 +247,7 @@ impl Work for Settle {
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
         match self {
-            Settle::Acknowledged { host, ttl } => acknowledged(host, *ttl, conn).await,
+            Settle::Acknowledged { host, ttl, at } => acknowledged(host, *ttl, *at, conn).await,
             Settle::Failed { host, error } => failed(host, error, conn).await,
         }
     }
@@ -239,27 +261,23 @@ impl Work for Settle {
 async fn acknowledged(
     host: &Arc<Host>,
     ttl: u32,
+    at: Millis,
     conn: &mut Conn,
 ) -> Result<Option<Arc<Host>>, DbError> {
     let addresses = host.wanted.addresses();
-    let done = sqlx::query(
-        "UPDATE hosts SET acked_ipv4 = ?1, acked_ipv6 = ?2, acked_ttl = ?3,
-             unpublished_since = NULL, attempts = 0, last_error = NULL
-         WHERE id = ?4 AND version = ?5",
-    )
-    .bind(addresses.v4.map(|address| address.to_string()))
-    .bind(addresses.v6.map(|address| address.to_string()))
-    .bind(ttl)
-    .bind(host.id.0)
-    .bind(host.version)
-    .execute(conn)
-    .await?;
+    let v4 = addresses.v4.map(|address| address.to_string());
+    let v6 = addresses.v6.map(|address| address.to_string());
+    let (id, version) = (host.id.0, host.version);
+    if conn.run(&ACKNOWLEDGED, args![v4, v6, ttl, id, version]).await? == 0 {
+        conn.run(&LOST, args![at.0, id]).await?;
+        return Ok(None);
+    }
     let settled = Host {
         acked: Acked { addresses, ttl: Some(ttl) },
         unpublished_since: None,
         ..Host::clone(host)
     };
-    Ok((done.rows_affected() > 0).then(|| Arc::new(settled)))
+    Ok(Some(Arc::new(settled)))
 }
 
 async fn failed(
@@ -267,15 +285,8 @@ async fn failed(
     error: &str,
     conn: &mut Conn,
 ) -> Result<Option<Arc<Host>>, DbError> {
-    let done = sqlx::query(
-        "UPDATE hosts SET attempts = attempts + 1, last_error = ?1 WHERE id = ?2 AND version = ?3",
-    )
-    .bind(error)
-    .bind(host.id.0)
-    .bind(host.version)
-    .execute(conn)
-    .await?;
-    Ok((done.rows_affected() > 0).then(|| Arc::clone(host)))
+    let rows = conn.run(&FAILED, args![error, host.id.0, host.version]).await?;
+    Ok((rows > 0).then(|| Arc::clone(host)))
 }
 
 struct Doubt {
@@ -288,22 +299,13 @@ impl Work for Doubt {
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
-        let done = sqlx::query(
-            "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?1),
-                 version = version + 1
-             WHERE id = ?2 AND version = ?3",
-        )
-        .bind(self.at.0)
-        .bind(self.host.id.0)
-        .bind(self.host.version)
-        .execute(conn)
-        .await?;
+        let rows = conn.run(&DOUBT, args![self.at.0, self.host.id.0, self.host.version]).await?;
         let host = Host {
             unpublished_since: self.host.unpublished_since.or(Some(self.at)),
             version: self.host.version + 1,
             ..Host::clone(&self.host)
         };
-        Ok((done.rows_affected() > 0).then(|| Arc::new(host)))
+        Ok((rows > 0).then(|| Arc::new(host)))
     }
 
     fn remember(&self, host: &Self::Output, caches: &Caches) {
@@ -318,14 +320,7 @@ impl Work for DoubtAll {
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        sqlx::query(
-            "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?1),
-                 acked_ipv4 = NULL, acked_ipv6 = NULL, acked_ttl = NULL, version = version + 1
-             WHERE state4 = 1 OR state6 = 1",
-        )
-        .bind(self.0.0)
-        .execute(conn)
-        .await?;
+        conn.run(&DOUBT_ALL, args![self.0.0]).await?;
         Ok(())
     }
 

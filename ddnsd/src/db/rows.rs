@@ -2,12 +2,13 @@
 //! of its own: it names table, column and key.
 
 use super::error::DbError;
+use super::publishing::Unpublished;
 use crate::model::address::Addresses;
 use crate::model::host::{Acked, Host, HostDetails, HostId, Seen};
 use crate::model::name::{Email, Fqdn, Label, UserName, Zone};
 use crate::model::record::{Wanted, WantedRecords};
 use crate::model::time::Millis;
-use crate::model::user::{User, UserId};
+use crate::model::user::{Account, PasswordHash, User, UserId};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -121,6 +122,52 @@ impl DetailsRow {
             attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
             last_error: self.last_error,
         })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct UnpublishedRow {
+    unpublished_since: i64,
+    id: i64,
+    fqdn: String,
+    zone: String,
+}
+
+impl UnpublishedRow {
+    pub(super) fn unpublished(self) -> Result<Unpublished, DbError> {
+        let row = RowOf { table: "hosts", row: self.id };
+        Ok(Unpublished {
+            since: Millis(self.unpublished_since),
+            host: HostId(self.id),
+            fqdn: row.parsed("fqdn", "not a host name", Fqdn::parse(&self.fqdn))?,
+            zone: row.parsed("zone", "not a zone name", Zone::parse(&self.zone))?,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct AccountRow {
+    id: i64,
+    password_hash: String,
+}
+
+impl AccountRow {
+    pub(super) fn account(self) -> Account {
+        Account { id: UserId(self.id), hash: PasswordHash(self.password_hash.into_boxed_str()) }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct HashRow {
+    name: String,
+    password_hash: String,
+}
+
+impl HashRow {
+    /// `None` if it is nobody who could log in.
+    pub(super) fn named(self) -> Option<(UserName, PasswordHash)> {
+        let name = UserName::parse(&self.name).ok()?;
+        Some((name, PasswordHash(self.password_hash.into_boxed_str())))
     }
 }
 

@@ -1,13 +1,32 @@
 //! Keepalives that changed nothing: kept in memory, laid over what is read, written in batches, so an
 //! unchanged update costs no SQL. At most one flush interval of them is lost by a crash.
 
+use super::driver::Conn;
 use super::error::DbError;
-use super::writer::{Conn, Work};
+use super::sql::{args, statements};
+use super::writer::Work;
 use super::{Db, rows};
 use crate::model::host::{HostId, Seen};
 use crate::model::time::Millis;
 use dashmap::DashMap;
 use std::sync::Arc;
+
+statements! {
+    SEEN: Keyed =
+        "SELECT h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at
+         FROM hosts h LEFT JOIN touches t ON t.host_id = h.id WHERE h.id = ?";
+    // selected from hosts, because a host may have been deleted meanwhile
+    WRITE: Keyed =
+        "INSERT INTO touches (host_id, ipv4_at, ipv6_at) SELECT id, ?, ? FROM hosts WHERE id = ?
+         ON CONFLICT (host_id) DO UPDATE SET
+             ipv4_at = COALESCE(excluded.ipv4_at, ipv4_at),
+             ipv6_at = COALESCE(excluded.ipv6_at, ipv6_at)",
+        mariadb
+        "INSERT INTO touches (host_id, ipv4_at, ipv6_at) SELECT id, ?, ? FROM hosts WHERE id = ?
+         ON DUPLICATE KEY UPDATE
+             ipv4_at = COALESCE(VALUES(ipv4_at), ipv4_at),
+             ipv6_at = COALESCE(VALUES(ipv6_at), ipv6_at)";
+}
 
 /// Touches in one statement batch, so that other writes are not held up for long.
 const SLICE: usize = 1_000;
@@ -56,13 +75,7 @@ impl Db {
     /// The database failed.
     pub async fn seen(&self, host: HostId) -> Result<Seen, DbError> {
         let noted = self.0.touches.noted(host);
-        let stored: Option<rows::SeenRow> = sqlx::query_as(
-            "SELECT h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at
-             FROM hosts h LEFT JOIN touches t ON t.host_id = h.id WHERE h.id = ?1",
-        )
-        .bind(host.0)
-        .fetch_optional(&self.0.readers)
-        .await?;
+        let stored: Option<rows::SeenRow> = self.0.readers.optional(&SEEN, args![host.0]).await?;
         Ok(noted.or(stored.map(|row| row.seen()).unwrap_or_default()))
     }
 }
@@ -75,19 +88,8 @@ impl Work for Flush {
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
         for (host, seen) in self.0.iter() {
-            // selected from hosts, because a host may have been deleted meanwhile
-            sqlx::query(
-                "INSERT INTO touches (host_id, ipv4_at, ipv6_at)
-                 SELECT id, ?2, ?3 FROM hosts WHERE id = ?1
-                 ON CONFLICT (host_id) DO UPDATE SET
-                     ipv4_at = COALESCE(excluded.ipv4_at, ipv4_at),
-                     ipv6_at = COALESCE(excluded.ipv6_at, ipv6_at)",
-            )
-            .bind(host.0)
-            .bind(seen.v4.map(|at: Millis| at.0))
-            .bind(seen.v6.map(|at: Millis| at.0))
-            .execute(&mut *conn)
-            .await?;
+            let (v4, v6) = (seen.v4.map(|at: Millis| at.0), seen.v6.map(|at: Millis| at.0));
+            conn.run(&WRITE, args![v4, v6, host.0]).await?;
         }
         Ok(())
     }

@@ -2,12 +2,27 @@
 
 use super::Db;
 use super::cache::Caches;
+use super::driver::Conn;
 use super::error::DbError;
-use super::rows::UserRow;
-use super::writer::{Conn, Work};
+use super::rows::{AccountRow, HashRow, UserRow};
+use super::sql::{args, statements};
+use super::writer::Work;
 use crate::model::name::{Email, UserName};
 use crate::model::time::Millis;
-use crate::model::user::{Account, PasswordHash, User, UserId};
+use crate::model::user::{Account, PasswordHash, User};
+
+statements! {
+    ACCOUNT: Keyed = "SELECT id, password_hash FROM users WHERE name = ?";
+    SOME_HASHES: Keyed = "SELECT name, password_hash FROM users ORDER BY id LIMIT ?";
+    PAGE: Keyed =
+        "SELECT u.id, u.name, u.email, u.created_at,
+                (SELECT COUNT(*) FROM hosts h WHERE h.user_id = u.id) AS hosts
+         FROM users u WHERE u.name > ? ORDER BY u.name LIMIT ?";
+    ADD: Keyed =
+        "INSERT INTO users (name, email, password_hash, created_at, changed_at)
+         VALUES (?, ?, ?, ?, ?)";
+    DELETE: Keyed = "DELETE FROM users WHERE name = ?";
+}
 
 /// A user to add.
 #[derive(Clone, Debug)]
@@ -32,15 +47,9 @@ impl Db {
             Ok(account) => return Ok(Some(account)),
             Err(ticket) => ticket,
         };
-        let row: Option<(i64, String)> =
-            sqlx::query_as("SELECT id, password_hash FROM users WHERE name = ?1")
-                .bind(name.as_str())
-                .fetch_optional(&self.0.readers)
-                .await?;
-        let account = row.map(|(id, hash)| Account {
-            id: UserId(id),
-            hash: PasswordHash(hash.into_boxed_str()),
-        });
+        let row: Option<AccountRow> =
+            self.0.readers.optional(&ACCOUNT, args![name.as_str()]).await?;
+        let account = row.map(AccountRow::account);
         if let Some(account) = &account {
             self.0.caches.accounts.fill(name, account.clone(), &ticket);
         }
@@ -52,15 +61,8 @@ impl Db {
     /// # Errors
     /// The database failed.
     pub async fn some_hashes(&self, limit: u32) -> Result<Vec<(UserName, PasswordHash)>, DbError> {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT name, password_hash FROM users ORDER BY id LIMIT ?1")
-                .bind(i64::from(limit))
-                .fetch_all(&self.0.readers)
-                .await?;
-        let named = |(name, hash): (String, String)| {
-            Some((UserName::parse(&name).ok()?, PasswordHash(hash.into_boxed_str())))
-        };
-        Ok(rows.into_iter().filter_map(named).collect())
+        let rows: Vec<HashRow> = self.0.readers.all(&SOME_HASHES, args![limit]).await?;
+        Ok(rows.into_iter().filter_map(HashRow::named).collect())
     }
 
     /// Up to `limit` users after a name, in byte order.
@@ -68,15 +70,7 @@ impl Db {
     /// # Errors
     /// The database failed, or a row does not convert.
     pub async fn users(&self, after: &str, limit: u32) -> Result<Vec<User>, DbError> {
-        let rows: Vec<UserRow> = sqlx::query_as(
-            "SELECT u.id, u.name, u.email, u.created_at,
-                    (SELECT COUNT(*) FROM hosts h WHERE h.user_id = u.id) AS hosts
-             FROM users u WHERE u.name > ?1 ORDER BY u.name LIMIT ?2",
-        )
-        .bind(after)
-        .bind(i64::from(limit))
-        .fetch_all(&self.0.readers)
-        .await?;
+        let rows: Vec<UserRow> = self.0.readers.all(&PAGE, args![after, limit]).await?;
         rows.into_iter().map(UserRow::user).collect()
     }
 
@@ -102,16 +96,8 @@ impl Work for NewUser {
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        sqlx::query(
-            "INSERT INTO users (name, email, password_hash, created_at, changed_at)
-             VALUES (?1, ?2, ?3, ?4, ?4)",
-        )
-        .bind(self.name.as_str())
-        .bind(self.email.as_str())
-        .bind(&*self.hash.0)
-        .bind(self.at.0)
-        .execute(conn)
-        .await?;
+        let (name, email) = (self.name.as_str(), self.email.as_str());
+        conn.run(&ADD, args![name, email, &*self.hash.0, self.at.0, self.at.0]).await?;
         Ok(())
     }
 
@@ -127,11 +113,7 @@ impl Work for DeleteUser {
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<bool, DbError> {
-        let done = sqlx::query("DELETE FROM users WHERE name = ?1")
-            .bind(self.0.as_str())
-            .execute(conn)
-            .await?;
-        Ok(done.rows_affected() > 0)
+        Ok(conn.run(&DELETE, args![self.0.as_str()]).await? > 0)
     }
 
     fn remember(&self, _: &bool, caches: &Caches) {

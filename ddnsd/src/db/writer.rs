@@ -3,23 +3,26 @@
 //! One task owns the writing connection and takes whatever queued while the last commit was under way,
 //! so a burst of changes costs one fsync. A job's own failure (a name taken, a row referenced) is its
 //! own; a failed commit is everybody's in it. A job is one statement that changes something, or
-//! several of which none can fail on its own: SQLite undoes a failed statement by itself.
+//! several of which none can fail on its own: the database undoes a failed statement by itself.
+//!
+//! A batch that lost a race on a server (deadlock) runs again. A connection that failed is thrown away, and
+//! the next batch makes a new one; what was not committed is a failure for all in it.
 
 use super::cache::Caches;
+use super::driver::Conn;
 use super::error::DbError;
+use super::open::Origin;
 use crate::counters::DatabaseCounters;
 use futures::future::BoxFuture;
-use sqlx::SqliteConnection;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
-
-/// The connection jobs run on.
-pub(super) type Conn = SqliteConnection;
 
 /// Jobs that may wait; beyond, callers hear [`DbError::Busy`].
 const MOST_WAITING: usize = 16_384;
 /// Jobs in one transaction.
 const MOST_TOGETHER: usize = 512;
+/// How often a batch is tried that loses races.
+const TRIES: u32 = 5;
 
 /// One change to the database.
 pub(super) trait Work: Send + Sync + 'static {
@@ -47,9 +50,15 @@ enum Message {
 
 impl Writer {
     /// Starts the writing task.
-    pub(super) fn start(conn: Conn, caches: Arc<Caches>, counters: Arc<DatabaseCounters>) -> Self {
+    pub(super) fn start(
+        conn: Conn,
+        origin: Arc<Origin>,
+        caches: Arc<Caches>,
+        counters: Arc<DatabaseCounters>,
+    ) -> Self {
         let (queue, jobs) = mpsc::channel(MOST_WAITING);
-        tokio::spawn(Task { conn, caches, counters, full: true }.run(jobs));
+        let task = Task { conn: Some(conn), origin, caches, counters, durable: true };
+        tokio::spawn(task.run(jobs));
         Self { queue }
     }
 
@@ -129,11 +138,13 @@ impl<W: Work> Queued for Pending<W> {
 }
 
 struct Task {
-    conn: Conn,
+    /// None after it failed.
+    conn: Option<Conn>,
+    origin: Arc<Origin>,
     caches: Arc<Caches>,
     counters: Arc<DatabaseCounters>,
-    /// Whether `synchronous` is FULL at the moment.
-    full: bool,
+    /// Whether its commits outlive a power cut at the moment.
+    durable: bool,
 }
 
 impl Task {
@@ -156,7 +167,9 @@ impl Task {
             self.commit_together(&mut batch).await;
         }
         jobs.close();
-        if let Err(error) = sqlx::Connection::close(self.conn).await {
+        if let Some(conn) = self.conn
+            && let Err(error) = conn.close().await
+        {
             tracing::warn!("closing the database: {error}");
         }
         if let Some(done) = stop {
@@ -168,14 +181,12 @@ impl Task {
         if batch.is_empty() {
             return;
         }
-        let committed = self.transaction(batch).await;
+        let committed = self.transaction_at_last(batch).await;
         match &committed {
             Ok(()) => self.counters.commits.add_one(),
             Err(error) => {
                 self.counters.failed.add_one();
                 tracing::error!(jobs = batch.len(), "nothing was written: {error}");
-                // an error here says that SQLite rolled back by itself
-                let _ = sqlx::query("ROLLBACK").execute(&mut self.conn).await;
             }
         }
         self.counters.jobs.add(batch.len() as u64);
@@ -184,26 +195,89 @@ impl Task {
         }
     }
 
-    async fn transaction(&mut self, batch: &mut [Box<dyn Queued>]) -> Result<(), DbError> {
-        let durable = batch.iter().any(|job| job.is_durable());
-        self.set_synchronous(durable).await?;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
-        for job in batch.iter_mut() {
-            job.run(&mut self.conn).await?;
+    /// Tries again what lost a race, or met a connection that had died since it was last used.
+    async fn transaction_at_last(&mut self, batch: &mut [Box<dyn Queued>]) -> Result<(), DbError> {
+        let mut tries = 1;
+        loop {
+            let was_connected = self.conn.is_some();
+            let Err(failed) = self.transaction(batch).await else { return Ok(()) };
+            let again = match &failed {
+                Failed::Begin(_) => was_connected && !self.origin.is_ours_alone(),
+                Failed::Inside(DbError::Conflict(_)) => true,
+                Failed::Inside(_) => false,
+            };
+            let (Failed::Begin(error) | Failed::Inside(error)) = failed;
+            if !again || tries == TRIES {
+                return Err(error);
+            }
+            tries += 1;
+            tracing::debug!(jobs = batch.len(), "written once more: {error}");
         }
-        sqlx::query("COMMIT").execute(&mut self.conn).await?;
-        Ok(())
     }
 
-    /// FULL makes a commit outlive a power cut; NORMAL spares the fsync where the work is only done
-    /// again. Takes effect between transactions.
-    async fn set_synchronous(&mut self, full: bool) -> Result<(), DbError> {
-        if self.full != full {
-            let pragma =
-                if full { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
-            sqlx::query(pragma).execute(&mut self.conn).await?;
-            self.full = full;
+    async fn transaction(&mut self, batch: &mut [Box<dyn Queued>]) -> Result<(), Failed> {
+        let durable = batch.iter().any(|job| job.is_durable());
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => self.connect().await.map_err(Failed::Begin)?,
+        };
+        if let Err(error) = self.begin(&mut conn, durable).await {
+            self.keep(conn, &error).await;
+            return Err(Failed::Begin(error));
         }
-        Ok(())
+        match run_all(&mut conn, batch).await {
+            Ok(()) => {
+                self.conn = Some(conn);
+                Ok(())
+            }
+            Err(error) => {
+                self.keep(conn, &error).await;
+                Err(Failed::Inside(error))
+            }
+        }
     }
+
+    async fn begin(&mut self, conn: &mut Conn, durable: bool) -> Result<(), DbError> {
+        // takes effect between transactions; NORMAL spares the fsync where the work is only done again
+        if self.durable != durable {
+            conn.set_durable(durable).await?;
+            self.durable = durable;
+        }
+        conn.begin().await
+    }
+
+    async fn connect(&mut self) -> Result<Conn, DbError> {
+        match &*self.origin {
+            Origin::Server(server) => server.connect().await,
+            Origin::File { .. } => Err(DbError::Closed),
+        }
+    }
+
+    /// Undoes what was begun. A file's connection is kept whatever happened; a server's only if it still
+    /// answers and does what it is told.
+    async fn keep(&mut self, mut conn: Conn, error: &DbError) {
+        if matches!((&*self.origin, error), (Origin::Server(_), DbError::Silent)) {
+            return;
+        }
+        let rolled_back = conn.roll_back().await;
+        // an error of SQLite here says that it had rolled back by itself
+        if rolled_back.is_ok() || self.origin.is_ours_alone() {
+            self.conn = Some(conn);
+        }
+    }
+}
+
+/// Where a transaction failed.
+enum Failed {
+    /// Before anything was sent: to connect, to begin.
+    Begin(DbError),
+    /// In a statement, or in the commit.
+    Inside(DbError),
+}
+
+async fn run_all(conn: &mut Conn, batch: &mut [Box<dyn Queued>]) -> Result<(), DbError> {
+    for job in batch {
+        job.run(conn).await?;
+    }
+    conn.commit().await
 }

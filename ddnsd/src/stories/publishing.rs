@@ -83,7 +83,7 @@ impl Publisher {
         let result = match sent {
             Published::Acknowledged { doubtful_before } => {
                 if self.is_final(&host, doubtful_before) {
-                    self.note(Settle::Acknowledged { host, ttl }).await;
+                    self.note(Settle::Acknowledged { host, ttl, at: self.clock.now().wall }).await;
                 }
                 return Ok(());
             }

@@ -1,0 +1,164 @@
+//! The two drivers behind one face. In: a statement and its values. Out: rows as the structs of `rows.rs`,
+//! or how many rows there were. Dispatch is here and nowhere else, and so is the bound on a server's time.
+
+use super::error::DbError;
+use super::sql::{Arg, Sql};
+use futures::TryFutureExt;
+use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlRow};
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
+use sqlx::{Connection as _, FromRow};
+use std::time::Duration;
+
+/// For one statement of a MariaDB server, lock waits included. SQLite answers from this machine's disk.
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+
+/// A row that both drivers can fill.
+pub(super) trait Row:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin
+{
+}
+
+impl<R> Row for R where
+    R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin
+{
+}
+
+/// Connections for reading.
+pub(super) enum Pool {
+    Sqlite(SqlitePool),
+    Mariadb(MySqlPool),
+}
+
+/// One connection, for writing.
+pub(super) enum Conn {
+    Sqlite(SqliteConnection),
+    Mariadb(MySqlConnection),
+}
+
+/// Binds the values one after the other.
+macro_rules! bound {
+    ($query:expr, $args:expr) => {
+        $args.into_iter().fold($query, |query, arg| match arg {
+            Arg::Number(number) => query.bind(number),
+            Arg::Text(text) => query.bind(text),
+        })
+    };
+}
+
+impl Pool {
+    /// All rows of a question.
+    pub(super) async fn all<R: Row>(
+        &self,
+        sql: &'static Sql,
+        args: impl IntoIterator<Item = Arg>,
+    ) -> Result<Vec<R>, DbError> {
+        match self {
+            Pool::Sqlite(pool) => {
+                Ok(bound!(sqlx::query_as(sql.sqlite), args).fetch_all(pool).await?)
+            }
+            Pool::Mariadb(pool) => {
+                in_time(bound!(sqlx::query_as(sql.mariadb), args).fetch_all(pool)).await
+            }
+        }
+    }
+
+    /// The row of a question that has one at most.
+    pub(super) async fn optional<R: Row>(
+        &self,
+        sql: &'static Sql,
+        args: impl IntoIterator<Item = Arg>,
+    ) -> Result<Option<R>, DbError> {
+        match self {
+            Pool::Sqlite(pool) => {
+                Ok(bound!(sqlx::query_as(sql.sqlite), args).fetch_optional(pool).await?)
+            }
+            Pool::Mariadb(pool) => {
+                in_time(bound!(sqlx::query_as(sql.mariadb), args).fetch_optional(pool)).await
+            }
+        }
+    }
+
+    /// Closes every connection.
+    pub(super) async fn close(&self) {
+        match self {
+            Pool::Sqlite(pool) => pool.close().await,
+            Pool::Mariadb(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Conn {
+    /// Runs a statement that changes something; says how many rows it found.
+    pub(super) async fn run(
+        &mut self,
+        sql: &'static Sql,
+        args: impl IntoIterator<Item = Arg>,
+    ) -> Result<u64, DbError> {
+        match self {
+            Conn::Sqlite(conn) => {
+                Ok(bound!(sqlx::query(sql.sqlite), args).execute(conn).await?.rows_affected())
+            }
+            Conn::Mariadb(conn) => {
+                let done = in_time(bound!(sqlx::query(sql.mariadb), args).execute(conn)).await?;
+                Ok(done.rows_affected())
+            }
+        }
+    }
+
+    /// Begins a transaction that may write.
+    pub(super) async fn begin(&mut self) -> Result<(), DbError> {
+        // a deferred transaction of SQLite fails at its first write if another connection wrote meanwhile
+        self.command("BEGIN IMMEDIATE", "BEGIN").await
+    }
+
+    /// Makes it last.
+    pub(super) async fn commit(&mut self) -> Result<(), DbError> {
+        self.command("COMMIT", "COMMIT").await
+    }
+
+    /// Undoes it.
+    pub(super) async fn roll_back(&mut self) -> Result<(), DbError> {
+        self.command("ROLLBACK", "ROLLBACK").await
+    }
+
+    /// Whether commits from now on outlive a power cut. A MariaDB server decides that for itself.
+    pub(super) async fn set_durable(&mut self, durable: bool) -> Result<(), DbError> {
+        let pragma =
+            if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+        match self {
+            Conn::Sqlite(conn) => {
+                sqlx::raw_sql(pragma).execute(conn).await?;
+                Ok(())
+            }
+            Conn::Mariadb(_) => Ok(()),
+        }
+    }
+
+    /// Says goodbye, if the other end still listens.
+    pub(super) async fn close(self) -> Result<(), DbError> {
+        match self {
+            Conn::Sqlite(conn) => Ok(conn.close().await?),
+            Conn::Mariadb(conn) => in_time(conn.close()).await,
+        }
+    }
+
+    /// What cannot be prepared on MariaDB.
+    async fn command(
+        &mut self,
+        sqlite: &'static str,
+        mariadb: &'static str,
+    ) -> Result<(), DbError> {
+        match self {
+            Conn::Sqlite(conn) => Ok(sqlx::raw_sql(sqlite).execute(conn).await.map(drop)?),
+            Conn::Mariadb(conn) => in_time(sqlx::raw_sql(mariadb).execute(conn).map_ok(drop)).await,
+        }
+    }
+}
+
+/// A server that is stopped or cut off says nothing, for ever.
+async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, DbError> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(DbError::Silent),
+    }
+}

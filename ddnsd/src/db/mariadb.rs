@@ -1,0 +1,156 @@
+//! Opening a MariaDB server: how it is reached, what every session is set to, the schema. A migration there
+//! is not undone when it breaks off, so each file can be run again from its start.
+
+use super::driver::{Conn, PATIENCE, Pool};
+use super::error::{DbError, OpenError, reason};
+use super::open::{Opened, Origin, refuse_newer};
+use crate::config::{DatabaseTls, MariaDb};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlSslMode};
+use sqlx::{ConnectOptions as _, Executor as _};
+use std::time::Duration;
+use tokio::time::timeout;
+
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/mariadb");
+
+/// For a connection of the pool; what waits for one is answered after it.
+const ACQUIRE: Duration = Duration::from_secs(3);
+/// For another daemon that migrates.
+const MIGRATING: Duration = Duration::from_mins(5);
+
+/// What each session is set to: no value is ever cut to fit, and nobody waits long for a row.
+const SESSION: &str = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), \
+                       SESSION innodb_lock_wait_timeout = 3";
+
+/// Where the server is and how to log in.
+pub(super) struct Server {
+    options: Box<MySqlConnectOptions>,
+}
+
+impl Server {
+    /// A new connection, ready for statements.
+    pub(super) async fn connect(&self) -> Result<Conn, DbError> {
+        let made = timeout(ACQUIRE, session(&self.options)).await;
+        Ok(Conn::Mariadb(made.map_err(|_| DbError::Silent)??))
+    }
+}
+
+/// Connects, and makes or migrates the schema as needed.
+pub(super) async fn open(config: &MariaDb) -> Result<Opened, OpenError> {
+    let database = name_of(config);
+    let options = options(config);
+    let failed = |reason: String| OpenError::Database { database: database.clone(), reason };
+    let first = timeout(PATIENCE, session(&options)).await;
+    let silent = |_| failed(format!("no answer within {} s", PATIENCE.as_secs()));
+    let mut writer = first.map_err(silent)?.map_err(|error| failed(advice(&error, config)))?;
+    refuse_foreign(&database, &mut writer).await?;
+    let migrated = timeout(MIGRATING, migrate(&mut writer)).await;
+    let migrated = migrated.map_err(|_| "another daemon is still at it".to_owned());
+    let migrated = migrated.and_then(|done| done.map_err(|error| error.to_string()));
+    migrated.map_err(|reason| OpenError::Migrate { database: database.clone(), reason })?;
+    let readers = MySqlPoolOptions::new()
+        .max_connections(config.pool_size)
+        .acquire_timeout(ACQUIRE)
+        .after_connect(|conn, _| Box::pin(async { conn.execute(SESSION).await.map(drop) }))
+        .connect_lazy_with(options.clone());
+    let origin = Origin::Server(Server { options: Box::new(options) });
+    Ok(Opened { readers: Pool::Mariadb(readers), writer: Conn::Mariadb(writer), origin })
+}
+
+/// The database and its server, for sentences.
+fn name_of(config: &MariaDb) -> String {
+    let MariaDb { name, host, port, user, socket, .. } = config;
+    let place = socket.as_ref().map_or(format!("{host}:{port}"), |path| path.display().to_string());
+    format!("`{name}` at {place} (user `{user}`)")
+}
+
+fn options(config: &MariaDb) -> MySqlConnectOptions {
+    let mode = match config.tls {
+        DatabaseTls::Disabled => MySqlSslMode::Disabled,
+        DatabaseTls::Preferred => MySqlSslMode::Preferred,
+        DatabaseTls::Required => MySqlSslMode::Required,
+        DatabaseTls::Verify => MySqlSslMode::VerifyIdentity,
+    };
+    let mut options = MySqlConnectOptions::new()
+        .host(&config.host)
+        .port(config.port)
+        .username(&config.user)
+        .database(&config.name)
+        .ssl_mode(mode)
+        .disable_statement_logging();
+    if !config.password.expose().is_empty() {
+        options = options.password(config.password.expose());
+    }
+    if let Some(socket) = &config.socket {
+        options = options.socket(socket);
+    }
+    match (&config.tls_ca_file, config.tls) {
+        (Some(file), DatabaseTls::Verify) => options.ssl_ca(file),
+        _ => options,
+    }
+}
+
+async fn session(options: &MySqlConnectOptions) -> Result<MySqlConnection, sqlx::Error> {
+    let mut conn = options.connect().await?;
+    conn.execute(SESSION).await?;
+    Ok(conn)
+}
+
+/// What the server said, and what to look at.
+fn advice(error: &sqlx::Error, config: &MariaDb) -> String {
+    let said = reason(error);
+    let number = super::error::mariadb_number(error);
+    let hint = match (error, number) {
+        (_, Some(1045 | 1044 | 1698)) => "see database.user, password and its grants",
+        (_, Some(1049)) => "make it first, or see database.name",
+        (sqlx::Error::Tls(_), _) => "see database.tls and tls_ca_file",
+        (sqlx::Error::Io(_), _) if config.socket.is_some() => {
+            "is the server running? see database.socket"
+        }
+        (sqlx::Error::Io(_), _) => "is the server running? see database.host and port",
+        _ => return said,
+    };
+    format!("{said} ({hint})")
+}
+
+/// Looks whose tables are there before anything is written.
+async fn refuse_foreign(database: &str, conn: &mut MySqlConnection) -> Result<(), OpenError> {
+    let failed =
+        |error| OpenError::Database { database: database.to_owned(), reason: reason(&error) };
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT table_name FROM information_schema.tables
+         WHERE table_schema = DATABASE() ORDER BY table_name LIMIT 1000",
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .map_err(failed)?;
+    if !tables.iter().any(|table| table == "_sqlx_migrations") {
+        return match tables.into_iter().next() {
+            Some(table) => Err(OpenError::Foreign { database: database.to_owned(), table }),
+            None => Ok(()),
+        };
+    }
+    let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(failed)?;
+    refuse_newer(database, found, &MIGRATIONS)
+}
+
+/// Runs what has not run yet. A migration that broke off is run again: every statement in those files does
+/// nothing where its work is done.
+async fn migrate(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
+    match MIGRATIONS.run(&mut *conn).await {
+        Err(MigrateError::Dirty(version)) => {
+            tracing::warn!(version, "a migration of the database broke off; it is run again");
+            sqlx::query("DELETE FROM _sqlx_migrations WHERE version = ? AND success = FALSE")
+                .bind(version)
+                .execute(&mut *conn)
+                .await?;
+            // the failed run left its lock to this session, which lives as long as the daemon
+            conn.execute("DO RELEASE_ALL_LOCKS()").await?;
+            MIGRATIONS.run(conn).await
+        }
+        done => done,
+    }
+}

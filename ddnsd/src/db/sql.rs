@@ -1,0 +1,97 @@
+//! Statements in the words of both databases, and the values bound to them. Nearly every text is one for
+//! both; where they differ the two stand side by side. A statement exists only through [`statements!`],
+//! so that a test can explain every one of them.
+
+/// How much of a table a statement may look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Finds its rows by an index: on the update path, in a sweep, of each page of a list.
+    Keyed,
+    /// May go through a whole table: at start, after a jump of the clock, or when an administrator asks.
+    Whole,
+}
+
+/// One statement, with `?` for each value.
+#[derive(Debug)]
+pub struct Sql {
+    /// What the code calls it.
+    pub name: &'static str,
+    /// How much it may look at.
+    pub reach: Reach,
+    /// For SQLite.
+    pub sqlite: &'static str,
+    /// For MariaDB.
+    pub mariadb: &'static str,
+}
+
+/// Declares statements: `NAME: Reach = "text";`, or `NAME: Reach = "for SQLite", mariadb "for MariaDB";`,
+/// and `ALL`, the list of them.
+macro_rules! statements {
+    (@mariadb $both:expr) => { $both };
+    (@mariadb $sqlite:expr, $mariadb:expr) => { $mariadb };
+    ($($name:ident: $reach:ident = $sqlite:expr $(, mariadb $mariadb:expr)?;)*) => {
+        $(static $name: $crate::db::sql::Sql = $crate::db::sql::Sql {
+            name: stringify!($name),
+            reach: $crate::db::sql::Reach::$reach,
+            sqlite: $sqlite,
+            mariadb: statements!(@mariadb $sqlite $(, $mariadb)?),
+        };)*
+        pub(super) static ALL: &[&$crate::db::sql::Sql] = &[$(&$name),*];
+    };
+}
+pub(super) use statements;
+
+/// A value to bind: all that is stored is a number or a text, or not there.
+#[derive(Clone, Debug)]
+pub(super) enum Arg {
+    Number(Option<i64>),
+    Text(Option<String>),
+}
+
+impl From<i64> for Arg {
+    fn from(number: i64) -> Self {
+        Arg::Number(Some(number))
+    }
+}
+
+impl From<Option<i64>> for Arg {
+    fn from(number: Option<i64>) -> Self {
+        Arg::Number(number)
+    }
+}
+
+impl From<u32> for Arg {
+    fn from(number: u32) -> Self {
+        Arg::Number(Some(i64::from(number)))
+    }
+}
+
+impl From<Option<u32>> for Arg {
+    fn from(number: Option<u32>) -> Self {
+        Arg::Number(number.map(i64::from))
+    }
+}
+
+impl From<&str> for Arg {
+    fn from(text: &str) -> Self {
+        Arg::Text(Some(text.to_owned()))
+    }
+}
+
+impl From<String> for Arg {
+    fn from(text: String) -> Self {
+        Arg::Text(Some(text))
+    }
+}
+
+impl From<Option<String>> for Arg {
+    fn from(text: Option<String>) -> Self {
+        Arg::Text(text)
+    }
+}
+
+/// Values of any of these kinds, in the order of the statement's `?`.
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { [$($crate::db::sql::Arg::from($value)),*] };
+}
+pub(super) use args;

@@ -1,0 +1,132 @@
+//! Opening an SQLite file: the owner lock, the file with its mode, the schema, the connections.
+
+use super::driver::{Conn, Pool};
+use super::error::{OpenError, reason};
+use super::open::{Opened, Origin, refuse_newer};
+use nix::fcntl::{Flock, FlockArg};
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+
+/// For another program that has the file locked.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Holds `PATH.lock`. A lock on the database file itself would vanish with any descriptor of it that
+/// SQLite closes.
+pub(super) struct OwnerLock(#[expect(dead_code, reason = "held, never read")] Flock<File>);
+
+/// Opens the file, and makes or migrates it as needed.
+pub(super) async fn open(path: &Path, pool_size: u32) -> Result<Opened, OpenError> {
+    // one file has one lock, whatever symbolic links lead to it
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    must_be_ours_alone(path)?;
+    let owner = lock(path)?;
+    let failed = |error| failure(path, &error);
+    let mut look = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(PATIENCE)
+        .disable_statement_logging();
+    if create(path)? == Existed::Yes {
+        let mut look = look.connect().await.map_err(failed)?;
+        refuse_foreign(path, &mut look).await?;
+        // a reader that stays would keep the journal from being cleaned up
+        look.close().await.map_err(failed)?;
+    }
+    look = look.read_only(false).foreign_keys(true).create_if_missing(false);
+    let options = look.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+    let mut writer = options.connect().await.map_err(failed)?;
+    MIGRATIONS.run(&mut writer).await.map_err(|error| OpenError::Migrate {
+        database: path.display().to_string(),
+        reason: error.to_string(),
+    })?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(pool_size)
+        .acquire_timeout(PATIENCE)
+        .connect_with(options)
+        .await
+        .map_err(failed)?;
+    let origin = Origin::File { _owner: owner };
+    Ok(Opened { readers: Pool::Sqlite(readers), writer: Conn::Sqlite(writer), origin })
+}
+
+/// A second name of the same file would have a lock and a journal of its own.
+fn must_be_ours_alone(path: &Path) -> Result<(), OpenError> {
+    match std::fs::metadata(path) {
+        Ok(file) if file.is_file() && file.nlink() > 1 => {
+            Err(OpenError::Linked { path: path.to_owned(), links: file.nlink() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn lock(path: &Path) -> Result<OwnerLock, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&name);
+    let file = file.map_err(|source| match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.exists() => {
+            OpenError::NoFolder { path: path.to_owned(), folder: folder.to_owned() }
+        }
+        _ => OpenError::File { path: name.clone(), source },
+    })?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(OwnerLock(lock)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(OpenError::Owned { path: path.to_owned() }),
+        Err((_, errno)) => Err(OpenError::File { path: name, source: errno.into() }),
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Existed {
+    Yes,
+    No,
+}
+
+/// Makes the file with its mode before SQLite would make it world-readable; it holds password hashes,
+/// and its journals take its mode over. What others may do with one that is there is taken from them.
+fn create(path: &Path) -> Result<Existed, OpenError> {
+    let failed = |source| OpenError::File { path: path.to_owned(), source };
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.permissions().mode();
+    if mode & 0o007 != 0 {
+        file.set_permissions(PermissionsExt::from_mode(mode & 0o7770)).map_err(failed)?;
+        tracing::warn!("{}: it was open to everyone, and is no more", path.display());
+    }
+    Ok(if metadata.len() == 0 { Existed::No } else { Existed::Yes })
+}
+
+/// Looks whose database it is before anything is written, the journal mode included.
+async fn refuse_foreign(path: &Path, look: &mut SqliteConnection) -> Result<(), OpenError> {
+    let failed = |error| failure(path, &error);
+    let tables: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            .fetch_all(&mut *look)
+            .await
+            .map_err(failed)?;
+    if !tables.iter().any(|table| table == "_sqlx_migrations") {
+        return match tables.into_iter().next() {
+            Some(table) => Err(OpenError::Foreign { database: path.display().to_string(), table }),
+            None => Ok(()),
+        };
+    }
+    let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
+        .fetch_one(&mut *look)
+        .await
+        .map_err(failed)?;
+    refuse_newer(&path.display().to_string(), found, &MIGRATIONS)
+}
+
+fn failure(path: &Path, error: &sqlx::Error) -> OpenError {
+    OpenError::Database { database: path.display().to_string(), reason: reason(error) }
+}

@@ -1,0 +1,83 @@
+-- Every file here can be run again from its start: MariaDB does not undo a migration that breaks off.
+-- Times are milliseconds since 1970 UTC. Text is compared byte by byte, spaces at the end included.
+CREATE TABLE IF NOT EXISTS users (
+    id            BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    name          VARCHAR(64)  NOT NULL,
+    email         VARCHAR(254) NOT NULL,
+    password_hash VARCHAR(1024) NOT NULL,
+    created_at    BIGINT       NOT NULL,
+    changed_at    BIGINT       NOT NULL,
+    version       BIGINT       NOT NULL DEFAULT 1,
+    UNIQUE KEY users_by_name (name)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+
+-- What DNS should hold is (state4, ipv4) and (state6, ipv6); state: 0 never set, 1 present, 2 absent.
+-- unpublished_since NULL: DNS is known to hold it. acked_*: what DNS last acknowledged.
+-- set4_at, set6_at: the last update that changed something; those that changed nothing are in touches.
+CREATE TABLE IF NOT EXISTS hosts (
+    id                BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    user_id           BIGINT       NOT NULL,
+    label             VARCHAR(253) NOT NULL,
+    zone              VARCHAR(253) NOT NULL,
+    fqdn              VARCHAR(253) NOT NULL,
+    dns_ttl           BIGINT,
+    expiry_ttl        BIGINT,
+    state4            BIGINT       NOT NULL DEFAULT 0,
+    ipv4              VARCHAR(15),
+    state6            BIGINT       NOT NULL DEFAULT 0,
+    ipv6              VARCHAR(45),
+    acked_ipv4        VARCHAR(15),
+    acked_ipv6        VARCHAR(45),
+    acked_ttl         BIGINT,
+    last_ipv4         VARCHAR(15),
+    last_ipv6         VARCHAR(45),
+    set4_at           BIGINT,
+    set6_at           BIGINT,
+    unpublished_since BIGINT,
+    attempts          BIGINT       NOT NULL DEFAULT 0,
+    last_error        TEXT,
+    notice            TEXT,
+    turn_by           VARCHAR(64),
+    turn_until        BIGINT,
+    check_at          BIGINT,
+    version           BIGINT       NOT NULL DEFAULT 1,
+    created_at        BIGINT       NOT NULL,
+    changed_at        BIGINT       NOT NULL,
+    UNIQUE KEY hosts_by_fqdn (fqdn),
+    KEY hosts_by_user (user_id, fqdn),
+    KEY hosts_by_zone (zone, fqdn),
+    KEY hosts_unpublished (unpublished_since),
+    KEY hosts_check_at (check_at),
+    CONSTRAINT hosts_user FOREIGN KEY (user_id) REFERENCES users (id)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+
+-- Narrow, so that a million keepalives rewrite no wide row.
+CREATE TABLE IF NOT EXISTS touches (
+    host_id BIGINT NOT NULL PRIMARY KEY,
+    ipv4_at BIGINT,
+    ipv6_at BIGINT,
+    CONSTRAINT touches_host FOREIGN KEY (host_id) REFERENCES hosts (id) ON DELETE CASCADE
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+
+CREATE TABLE IF NOT EXISTS outbox (
+    id            BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    kind          VARCHAR(32)  NOT NULL,
+    recipient     VARCHAR(254) NOT NULL,
+    variables     TEXT         NOT NULL,
+    message_id    VARCHAR(255) NOT NULL,
+    created_at    BIGINT       NOT NULL,
+    next_at       BIGINT       NOT NULL,
+    attempts      BIGINT       NOT NULL DEFAULT 0,
+    claimed_by    VARCHAR(64),
+    claimed_until BIGINT,
+    last_error    TEXT,
+    failed_at     BIGINT,
+    UNIQUE KEY outbox_by_message_id (message_id),
+    KEY outbox_due (failed_at, next_at)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+
+-- target: the name server that acked_* speak of. heartbeat: when ddnsd was last known to run.
+CREATE TABLE IF NOT EXISTS meta (
+    name  VARCHAR(64) NOT NULL PRIMARY KEY,
+    value LONGTEXT    NOT NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
