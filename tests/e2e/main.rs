@@ -11,13 +11,16 @@ mod hosts;
 mod http;
 mod json;
 mod limits;
+mod listen;
 mod lists;
+mod mariadb;
 mod outage;
 mod socket;
 mod sqlite;
 mod start;
 mod update;
 mod upgrade;
+mod versions;
 
 use ddnsd_tests::ctl::Ctl;
 use ddnsd_tests::daemon::Daemon;

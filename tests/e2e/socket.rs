@@ -9,7 +9,9 @@ use std::fs::{Permissions, set_permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A group that every Debian has: `daemon`.
@@ -78,6 +80,10 @@ fn supplementary_members_of_the_admin_group_may_administer_and_others_not() {
         .start();
     as_nobody(&daemon, &["--groups", GROUP.1]).ok();
     as_nobody(&daemon, &["--groups", "2"]).exits(77);
+    // the daemon's primary group is not the admin group any more
+    as_nobody(&daemon, &["--groups", "0"]).exits(77);
+    set_permissions(daemon.setup().socket(), Permissions::from_mode(0o666)).unwrap();
+    as_nobody(&daemon, &["--groups", "0"]).exits(77).says(&["admin group"]).one_sentence();
     daemon.ctl().run(&["status"]).ok();
 }
 
@@ -99,27 +105,107 @@ fn an_admin_group_that_is_not_the_daemons_own_is_refused_by_name() {
         .one_sentence();
 }
 
+/// What a client of this protocol's first major version says first.
+const GREETING: &[u8] = b"DDNA\0\0\0\0\0\0\x01\0\0\x05rogue";
+
+/// A connection that fails instead of waiting for ever.
+fn connect(socket: &Path) -> UnixStream {
+    let stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+/// A frame of the admin protocol: its length and its bytes.
+fn frame(length: u32, bytes: &[u8]) -> Vec<u8> {
+    [GREETING, &length.to_be_bytes(), bytes].concat()
+}
+
 #[test]
 fn clients_that_send_rubbish_too_much_or_nothing_hurt_nobody() {
     let scene = Scene::new();
     let socket = scene.daemon.setup().socket();
-    let connect = || {
-        let stream = UnixStream::connect(&socket).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream
-    };
-    let silent = connect();
+    let silent = connect(&socket);
     let flood = vec![0xff_u8; 8 << 20];
-    for rubbish in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 64], &flood] {
-        let mut stream = connect();
+    for rubbish in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0; 64],
+        &flood,
+        &frame(u32::MAX, b"more than there is"),
+        &frame(8 << 20, &flood),
+        &frame(2, b"{]"),
+        &frame(4, b"null"),
+        &frame(2, b"\xff\xfe"),
+    ] {
+        let mut stream = connect(&socket);
         let _ = stream.write_all(rubbish);
         let mut answer = Vec::new();
         let end = stream.read_to_end(&mut answer);
         let timed_out = end.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
-        assert!(!timed_out, "{} bytes of rubbish were not dropped", rubbish.len());
+        assert!(!timed_out, "{} bytes of rubbish were not dropped: {answer:?}", rubbish.len());
     }
     scene.ctl().run(&["status"]).ok();
     drop(silent);
     scene.ctl().add_host("alice", "nas", ZONE, &[]);
+}
+
+#[test]
+fn a_thousand_connections_of_rubbish_keep_no_administrator_out() {
+    let scene = Scene::new();
+    let socket = scene.daemon.setup().socket();
+    let kinds: [Vec<u8>; 8] = [
+        vec![],
+        b"DD".to_vec(),
+        GREETING[..9].to_vec(),
+        GREETING.to_vec(),
+        b"POST /update HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+        frame(u32::MAX, b"x"),
+        frame(64, b"half a frame"),
+        frame(17, br#"{"Request":{"a":1"#),
+    ];
+    let hung_up = AtomicUsize::new(0);
+    std::thread::scope(|threads| {
+        // four at a time, each of which leaves its last connection open while it opens the next
+        for rogue in 0..4_usize {
+            let (kinds, socket, hung_up) = (&kinds, &socket, &hung_up);
+            threads.spawn(move || {
+                let mut left_open = None;
+                for round in 0..250 {
+                    let mut stream = connect(socket);
+                    // bytes of no meaning, another length each time
+                    let noise: Vec<u8> = (0..round).map(|i| (i * 131 + rogue * 17) as u8).collect();
+                    let kind = kinds.get((round + rogue) % 9).unwrap_or(&noise);
+                    let _ = stream.write_all(kind);
+                    left_open = Some(stream);
+                    hung_up.fetch_add(1, Ordering::Relaxed);
+                }
+                drop(left_open);
+            });
+        }
+        while hung_up.load(Ordering::Relaxed) < 1000 {
+            scene.ctl().run(&["status"]).ok();
+        }
+    });
+    scene.ctl().run(&["status"]).ok();
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    let said = scene.daemon.said();
+    assert!(!said.contains("panicked"), "the daemon's log: {said}");
+}
+
+#[test]
+fn connections_that_say_nothing_keep_no_administrator_out() {
+    let scene = Scene::new();
+    let socket = scene.daemon.setup().socket();
+    for first in [&b""[..], GREETING, &frame(64, b"half a frame")] {
+        let silent: Vec<_> = (0..100)
+            .map(|_| {
+                let mut stream = connect(&socket);
+                stream.write_all(first).unwrap();
+                stream
+            })
+            .collect();
+        let status = scene.ctl().run(&["status"]);
+        assert_eq!(status.code, Some(0), "beside 100 silent after {first:?}: {status}");
+        drop(silent);
+    }
 }

@@ -58,6 +58,11 @@ impl Daemon {
         self.urls.first().expect("an address it listens on")
     }
 
+    /// All its addresses, in the order that it logged.
+    pub fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
     /// Its first address as `127.0.0.1:34567`.
     pub fn address(&self) -> &str {
         self.url().split("//").nth(1).expect("a host after http://")

@@ -2,6 +2,7 @@
 //! each on free ports in a temporary folder, started and stopped by the test that needs them.
 //! A failure says what was waited for, what was seen instead, and shows the end of the logs.
 
+pub mod authority;
 pub mod ctl;
 pub mod daemon;
 pub mod database;

@@ -1,0 +1,82 @@
+//! Where the daemon listens: every address of its name, with one port, and who is seen to call.
+
+use crate::Scene;
+use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::http::get;
+use ddnsd_tests::named::Named;
+use std::net::{TcpListener, ToSocketAddrs};
+
+/// Whether this machine has IPv6 at all; some containers do not.
+fn has_ipv6(test: &str) -> bool {
+    let has = TcpListener::bind("[::1]:0").is_ok();
+    if !has {
+        eprintln!("{test}: not run, because this machine has no IPv6");
+    }
+    has
+}
+
+#[test]
+fn port_0_of_a_name_is_one_port_on_every_address_of_it() {
+    let mut addresses: Vec<_> = ("localhost", 0).to_socket_addrs().unwrap().collect();
+    addresses.retain(|address| TcpListener::bind(address).is_ok());
+    let mut hosts: Vec<_> = addresses.iter().map(|address| address.ip()).collect();
+    hosts.sort();
+    hosts.dedup();
+    let named = Named::start();
+    let daemon = Daemon::builder(&named).set("daemon.host", "localhost").start();
+    let port: u16 = daemon.url().rsplit(':').next().unwrap().parse().unwrap();
+    assert_eq!(daemon.urls().len(), hosts.len(), "{:?} for {hosts:?}", daemon.urls());
+    for host in hosts {
+        let address = std::net::SocketAddr::new(host, port);
+        assert!(daemon.urls().contains(&format!("http://{address}")), "{:?}", daemon.urls());
+        get(&format!("http://{address}/update")).send().is(401, "badauth\n");
+    }
+}
+
+#[test]
+fn two_colons_serve_both_families_and_an_ipv4_client_is_seen_as_one() {
+    if !has_ipv6("two_colons_serve_both_families_and_an_ipv4_client_is_seen_as_one") {
+        return;
+    }
+    let scene = Scene::with(|setup| {
+        setup
+            .set("daemon.host", "::")
+            .set("daemon.log_requests", true)
+            .set("rate_limit.enabled", true)
+            .set("rate_limit.bad_max_requests", 1)
+    });
+    let port = scene.daemon.url().rsplit(':').next().unwrap();
+    let wrong = |host: &str, from: &str| {
+        let url = format!("http://{host}:{port}/update?hostname=pc.dyn.example");
+        get(&url).user("alice", "wrong").with(&["--interface", from]).send()
+    };
+    wrong("127.0.0.1", "127.0.0.1").is(401, "badauth\n");
+    wrong("127.0.0.1", "127.0.0.1").is(503, "abuse\n");
+    // another IPv4 client is another one, and not of the same IPv6 network ::ffff:0:0/64
+    wrong("127.0.0.1", "127.0.0.2").is(401, "badauth\n");
+    wrong("[::1]", "::1").is(401, "badauth\n");
+    let said = scene.daemon.said();
+    for client in ["client=127.0.0.1", "client=127.0.0.2", "client=::1"] {
+        assert!(said.contains(client), "no {client} in the log: {said}");
+    }
+    assert!(!said.contains("::ffff:"), "an IPv4 client is shown as IPv6: {said}");
+
+    // and the address that is published for it is an A record
+    let url = format!("http://127.0.0.1:{port}/update?hostname=pc.dyn.example");
+    let update = get(&url).user("alice", ddnsd_tests::ctl::PASSWORD);
+    update.with(&["--interface", "127.0.0.3"]).send().is(200, "good 127.0.0.3\n");
+    assert_eq!((scene.a("pc"), scene.aaaa("pc")), (vec!["127.0.0.3".to_owned()], vec![]));
+}
+
+#[test]
+fn debug_on_the_command_line_beats_the_log_level() {
+    let named = Named::start();
+    let quiet = Daemon::builder(&named).set("daemon.log_level", "ERROR");
+    let said = quiet.run(&["--check-config"]).ok().said();
+    assert!(!said.contains("DEBUG"), "{said}");
+    let with_debug = ["sh", "-c", r#"exec "$0" --debug "$@""#];
+    let daemon = quiet.wrapped_in(&with_debug).start();
+    daemon.ctl().run(&["status"]).ok();
+    let said = daemon.said();
+    assert!(said.lines().any(|line| line.contains("DEBUG")), "no line of DEBUG: {said}");
+}

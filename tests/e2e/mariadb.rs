@@ -1,0 +1,329 @@
+//! What is about MariaDB: every way to reach it, every way in which that fails, and its outages. Run
+//! on MariaDB, whatever the other tests are run on.
+
+use crate::{RECOVERY, Scene};
+use ddnsd_tests::authority::Authority;
+use ddnsd_tests::ctl::PASSWORD;
+use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::eventually::{eventually, eventually_equals};
+use ddnsd_tests::http::quick_get;
+use ddnsd_tests::mariadb::{Account, Mariadb};
+use ddnsd_tests::named::{Named, ZONE, free_port, write_private};
+use ddnsd_tests::process::Finished;
+use ddnsd_tests::setup::Setup;
+use nix::sys::signal::Signal;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// `daemon.request_timeout` of the outages, in seconds.
+const REQUEST_TIMEOUT: u64 = 4;
+
+/// Clients, and hosts, under load while the server is away.
+const CLIENTS: usize = 6;
+
+//----- Reaching it -----
+
+/// It starts with this configuration, and what it is told is in the database.
+#[track_caller]
+fn works(setup: Setup) {
+    let daemon = setup.start();
+    daemon.ctl().add_user("alice");
+    let found = daemon.setup().database().sql("SELECT name FROM users;");
+    assert_eq!(found, "alice\n");
+}
+
+/// It does not start, and says why in one sentence without a password.
+#[track_caller]
+fn refuses(setup: &Setup, parts: &[&str]) {
+    let refused: Finished = setup.run(&[]).exits(1).one_sentence().says(parts);
+    assert!(!refused.said().contains("pässword"), "the password is shown: {refused}");
+    setup.run(&["--init-db"]).exits(1).one_sentence();
+}
+
+#[test]
+fn mariadb_is_reached_by_tcp_and_by_its_socket_with_every_spelling_of_the_keys() {
+    let named = Named::start();
+    let server = Mariadb::shared();
+    let fresh = || {
+        let account = server.account();
+        (Daemon::builder(&named).on_mariadb(account.clone()), account)
+    };
+
+    let (tcp, _) = fresh();
+    works(tcp);
+
+    // host and port do not count beside a socket
+    let (by_socket, account) = fresh();
+    let socket = account.socket.to_str().unwrap();
+    works(by_socket.set("database.socket", socket).set("database.port", 1));
+
+    let (aliases, account) = fresh();
+    let aliases = aliases.without("database.user").without("database.name");
+    let aliases = aliases.set("database.username", account.user);
+    works(aliases.set("database.database", account.database));
+
+    let (from_file, account) = fresh();
+    let file = from_file.file("password");
+    write_private(&file, &format!("{}\n", account.password));
+    let from_file = from_file.without("database.password");
+    works(from_file.set("database.password_file", file.to_str().unwrap()));
+
+    let (one_connection, _) = fresh();
+    works(one_connection.set("database.pool_size", 1));
+
+    // the keys of the other backend are accepted and ignored
+    let (ignored, _) = fresh();
+    works(ignored.set("database.path", "/nonexistent-ddnsd/ddnsd.sqlite"));
+}
+
+#[test]
+fn init_db_makes_the_tables_in_mariadb_also_beside_a_running_daemon() {
+    let named = Named::start();
+    let setup = Daemon::builder(&named).on_mariadb(Mariadb::shared().account());
+    setup.run(&["--init-db"]).ok();
+    assert_eq!(setup.database().sql("SELECT count(*) FROM users;"), "0\n");
+    let daemon = setup.start();
+    daemon.ctl().add_user("alice");
+    daemon.setup().run(&["--init-db"]).ok();
+    assert_eq!(daemon.ctl().json(&["user", "list"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_mariadb_that_does_not_let_us_in_is_named_with_the_user_and_without_the_password() {
+    let named = Named::start();
+    let account = Mariadb::shared().account();
+    let with = |account: &Account| Daemon::builder(&named).on_mariadb(account.clone());
+    let server = format!("127.0.0.1:{}", account.port);
+
+    let wrong = Account { password: "wrong pässword".into(), ..account.clone() };
+    refuses(&with(&wrong), &[&server, &account.user]);
+    let nobody = Account { user: "nobody".into(), ..account.clone() };
+    refuses(&with(&nobody), &[&server, "nobody"]);
+    let nowhere = Account { database: "no_such_database".into(), ..account.clone() };
+    refuses(&with(&nowhere), &["no_such_database", &account.user]);
+    let nothing = Account { port: free_port(), ..account.clone() };
+    refuses(&with(&nothing), &[&format!("127.0.0.1:{}", nothing.port)]);
+    refuses(&with(&account).set("database.socket", "/no/such.sock"), &["/no/such.sock"]);
+    refuses(
+        &with(&account).set("database.host", "no-such-host.invalid"),
+        &["no-such-host.invalid"],
+    );
+    works(with(&account));
+}
+
+#[test]
+fn a_mariadb_database_of_another_program_is_refused_and_left_as_it_is() {
+    let named = Named::start();
+    for theirs in [
+        "CREATE TABLE recipes (id BIGINT PRIMARY KEY, text TEXT); INSERT INTO recipes VALUES (1, 'x');",
+        "CREATE TABLE users (uid BIGINT, gecos TEXT); CREATE TABLE hosts (mac TEXT);",
+    ] {
+        let account = Mariadb::shared().account();
+        account.sql(theirs);
+        let before = account.dump();
+        let setup = Daemon::builder(&named).on_mariadb(account.clone());
+        refuses(&setup, &[&account.database]);
+        assert_eq!(account.dump(), before, "the refused database was changed");
+    }
+}
+
+//----- TLS -----
+
+#[test]
+fn tls_to_mariadb_is_what_the_configuration_says() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let proof = ours.sign("localhost");
+    let server = Mariadb::start_with(&[
+        &format!("--ssl-ca={}", ours.certificate().display()),
+        &format!("--ssl-cert={}", proof.certificate.display()),
+        &format!("--ssl-key={}", proof.key.display()),
+    ]);
+    let named = Named::start();
+    let account = server.account();
+    let fresh = |tls: &str, host: &str| {
+        // an account that the server lets in by TLS only shows that it was used
+        server.administer(&format!(
+            "DROP DATABASE {db}; CREATE DATABASE {db}; ALTER USER {user}@'%' REQUIRE SSL;",
+            db = account.database,
+            user = account.user
+        ));
+        let setup = Daemon::builder(&named).on_mariadb(account.clone());
+        setup.set("database.tls", tls).set("database.host", host)
+    };
+    let (right, wrong) = (ours.certificate(), other.certificate());
+    let (right, wrong) = (right.to_str().unwrap(), wrong.to_str().unwrap());
+
+    works(fresh("preferred", "127.0.0.1"));
+    works(fresh("required", "127.0.0.1"));
+    works(fresh("required", "localhost").set("database.tls_ca_file", wrong)); // not verified
+    works(fresh("verify", "localhost").set("database.tls_ca_file", right));
+    refuses(&fresh("disabled", "127.0.0.1"), &[&account.user]);
+    let other_authority = fresh("verify", "localhost").set("database.tls_ca_file", wrong);
+    refuses(&other_authority, &["localhost", "certificate"]);
+    refuses(&fresh("verify", "localhost"), &["localhost", "certificate"]);
+    let other_name = fresh("verify", "127.0.0.1").set("database.tls_ca_file", right);
+    refuses(&other_name, &["127.0.0.1", "certificate"]);
+    let no_file = fresh("verify", "localhost").set("database.tls_ca_file", "/no/such/ca.pem");
+    no_file.run(&[]).exits(78).says(&["/no/such/ca.pem"]);
+}
+
+#[test]
+fn tls_that_mariadb_does_not_speak_is_refused_where_it_was_asked_for() {
+    let named = Named::start();
+    let fresh = |tls: &str| {
+        let setup = Daemon::builder(&named).on_mariadb(Mariadb::shared().account());
+        setup.set("database.tls", tls)
+    };
+    works(fresh("disabled"));
+    works(fresh("preferred"));
+    refuses(&fresh("required"), &["TLS"]);
+    refuses(&fresh("verify"), &["TLS"]);
+}
+
+//----- Outages -----
+
+/// A daemon on a server of its own, and hosts `h0` … of alice.
+fn outage_scene(server: &Mariadb) -> Scene {
+    let scene = Scene::with(|setup| {
+        let setup = setup.on_mariadb(server.account()).set("dns_service.dns_timeout", 1);
+        setup.set("daemon.request_timeout", REQUEST_TIMEOUT.cast_signed())
+    });
+    let labels: Vec<_> = (0..CLIENTS).map(|host| format!("h{host}")).collect();
+    scene.add_hosts(&labels.iter().map(String::as_str).collect::<Vec<_>>());
+    scene
+}
+
+/// Updates one host without a pause until `enough`; answers the address of the last `good`, which was
+/// the last answer of all.
+fn update_until(scene: &Scene, host: usize, phase: &Phase) -> String {
+    let server = scene.daemon.address();
+    for i in 0_usize.. {
+        let address = format!("198.{}.{}.{}", 18 + i / 65_536 % 2, i / 256 % 256, i % 256);
+        let path = format!("/update?hostname=h{host}.{ZONE}&myip={address}");
+        let away = phase.away();
+        let start = Instant::now();
+        let reply = quick_get(server, &path, "alice", PASSWORD).expect("a reply, and no hang-up");
+        let took = start.elapsed();
+        let bound = Duration::from_secs(REQUEST_TIMEOUT + 2);
+        assert!(took < bound, "it took {took:?} to answer {reply}");
+        if reply.body == format!("good {address}\n") {
+            let was_away = away && phase.away();
+            assert!(!was_away, "good without a database: {reply}");
+            if phase.over() {
+                return address;
+            }
+        } else {
+            // a request may meet the end of the outage, too
+            assert_eq!((reply.status, reply.body.as_str()), (503, "911\n"), "{reply}");
+            assert_eq!(reply.retry_after(), 30);
+            phase.refused.store(true, Ordering::Relaxed);
+        }
+    }
+    unreachable!("the outage is over long before")
+}
+
+/// How far the outage is.
+#[derive(Default)]
+struct Phase {
+    away: AtomicBool,
+    over: AtomicBool,
+    refused: AtomicBool,
+}
+
+impl Phase {
+    fn away(&self) -> bool {
+        self.away.load(Ordering::SeqCst)
+    }
+    fn over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+}
+
+/// Clients under load while `away` makes the server go and `back` makes it return.
+fn survives(
+    server: &mut Mariadb,
+    away: impl FnOnce(&mut Mariadb),
+    back: impl FnOnce(&mut Mariadb),
+) {
+    let scene = outage_scene(server);
+    let phase = Phase::default();
+    std::thread::scope(|threads| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|host| {
+                let (scene, phase) = (&scene, &phase);
+                threads.spawn(move || update_until(scene, host, phase))
+            })
+            .collect();
+        eventually(RECOVERY, "a load of published hosts", || {
+            let published = scene.ctl().hosts().iter().filter(|host| host.ipv4.is_some()).count();
+            if published == CLIENTS { Ok(()) } else { Err(format!("{published} hosts")) }
+        });
+        away(server);
+        phase.away.store(true, Ordering::SeqCst);
+        eventually(RECOVERY, "a client to be answered 911", || {
+            let refused = phase.refused.load(Ordering::Relaxed);
+            if refused { Ok(()) } else { Err("none yet".to_owned()) }
+        });
+        administration_says_so(&scene);
+        phase.away.store(false, Ordering::SeqCst);
+        back(server);
+        phase.over.store(true, Ordering::SeqCst);
+        let back_at = Instant::now();
+        for (host, client) in clients.into_iter().enumerate() {
+            let address = client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            assert_eq!(scene.a(&format!("h{host}")).join(" "), address, "the last good of h{host}");
+            let kept = scene.ctl().host(&format!("h{host}.{ZONE}")).ipv4;
+            assert_eq!(kept, Some(address), "the last good of h{host} in the database");
+        }
+        let took = back_at.elapsed();
+        assert!(took < RECOVERY, "it took {took:?} until every client had a good again");
+    });
+    eventually_equals(RECOVERY, "every host to be published", &Vec::<String>::new(), || {
+        let hosts = scene.ctl().hosts().into_iter();
+        hosts.filter(|host| !host.published).map(|host| host.fqdn).collect()
+    });
+    scene.ctl().add_user("bob");
+    let said = scene.daemon.said();
+    assert!(!said.contains("panicked") && !said.contains("pässword"), "the log: {said}");
+}
+
+/// Without its database the daemon still answers its administrators, in a sentence.
+#[track_caller]
+fn administration_says_so(scene: &Scene) {
+    let ctl = scene.ctl();
+    ctl.run(&["user", "list"]).exits(1).says(&["database"]).one_sentence();
+    ctl.run(&["hostname", "list"]).exits(1).says(&["database"]).one_sentence();
+    ctl.add_user_with("carol", "a password").exits(1).says(&["database"]).one_sentence();
+    ctl.run(&["hostname", "delete", "h0", ZONE]).exits(1).says(&["database"]).one_sentence();
+    let status = ctl.json(&["status"]);
+    assert_eq!(status["database_reachable"], false, "{status:#}");
+}
+
+#[test]
+fn a_mariadb_that_is_stopped_and_started_under_load_costs_911_meanwhile_and_nothing_else() {
+    let mut server = Mariadb::start();
+    survives(&mut server, Mariadb::stop, Mariadb::start_again);
+}
+
+#[test]
+fn a_mariadb_that_hangs_under_load_costs_911_meanwhile_and_nothing_else() {
+    let mut server = Mariadb::start();
+    survives(
+        &mut server,
+        |server| server.signal(Signal::SIGSTOP),
+        |server| server.signal(Signal::SIGCONT),
+    );
+}
+
+#[test]
+fn connections_that_mariadb_closed_for_idling_cost_no_update() {
+    let server = Mariadb::start_with(&["--wait-timeout=1"]);
+    let scene = Scene::with(|setup| setup.on_mariadb(server.account()));
+    for last in 1..=3 {
+        std::thread::sleep(Duration::from_millis(2200)); // the idling itself
+        let address = format!("192.0.2.{last}");
+        let update = scene.update(&format!("hostname=pc.dyn.example&myip={address}"));
+        update.is(200, &format!("good {address}\n"));
+        assert_eq!(scene.ctl().hosts().len(), 1);
+    }
+}
