@@ -44,15 +44,17 @@ pub struct HostPage {
     pub limit: u32,
 }
 
+/// The owner is joined from the left, so that no optimizer begins with the users and sorts all hosts.
 macro_rules! details_query {
-    ($filter:literal) => {
+    ($index:literal, $filter:literal) => {
         concat!(
             "SELECT ",
             host_columns!(),
             ", h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at, u.name AS owner, h.created_at,
                h.last_ipv4, h.last_ipv6, h.attempts, h.last_error
-             FROM hosts h JOIN users u ON u.id = h.user_id LEFT JOIN touches t ON t.host_id = h.id
-             WHERE ",
+             FROM hosts h ",
+            $index,
+            " LEFT JOIN users u ON u.id = h.user_id LEFT JOIN touches t ON t.host_id = h.id WHERE ",
             $filter
         )
     };
@@ -60,15 +62,38 @@ macro_rules! details_query {
 
 statements! {
     ONE: Keyed = concat!("SELECT ", host_columns!(), " FROM hosts h WHERE h.fqdn = ?");
-    DETAILS: Keyed = details_query!("h.fqdn = ?");
-    // one text per combination, so that each finds its index
-    PAGE: Keyed = details_query!("h.fqdn > ? ORDER BY h.fqdn LIMIT ?");
-    PAGE_OF_USER: Keyed =
-        details_query!("h.fqdn > ? AND u.name = ? ORDER BY h.fqdn LIMIT ?");
+    DETAILS: Keyed = details_query!("", "h.fqdn = ?");
+    // one text per combination, so that each finds its index; MariaDB would rather sort the rest of a table
+    // than follow an index, and again for every page
+    PAGE: Keyed = details_query!("", "h.fqdn > ? ORDER BY h.fqdn LIMIT ?"),
+        mariadb details_query!(
+            "FORCE INDEX (hosts_by_fqdn)", "h.fqdn > ? ORDER BY h.fqdn LIMIT ?"
+        );
+    PAGE_OF_USER: Keyed = details_query!(
+            "",
+            "h.fqdn > ? AND h.user_id = (SELECT id FROM users WHERE name = ?)
+             ORDER BY h.fqdn LIMIT ?"
+        ),
+        mariadb details_query!(
+            "FORCE INDEX (hosts_by_user)",
+            "h.fqdn > ? AND h.user_id = (SELECT id FROM users WHERE name = ?)
+             ORDER BY h.fqdn LIMIT ?"
+        );
     PAGE_OF_ZONE: Keyed =
-        details_query!("h.fqdn > ? AND h.zone = ? ORDER BY h.fqdn LIMIT ?");
-    PAGE_OF_BOTH: Keyed =
-        details_query!("h.fqdn > ? AND u.name = ? AND h.zone = ? ORDER BY h.fqdn LIMIT ?");
+        details_query!("", "h.fqdn > ? AND h.zone = ? ORDER BY h.fqdn LIMIT ?"),
+        mariadb details_query!(
+            "FORCE INDEX (hosts_by_zone)", "h.fqdn > ? AND h.zone = ? ORDER BY h.fqdn LIMIT ?"
+        );
+    PAGE_OF_BOTH: Keyed = details_query!(
+            "",
+            "h.fqdn > ? AND h.user_id = (SELECT id FROM users WHERE name = ?) AND h.zone = ?
+             ORDER BY h.fqdn LIMIT ?"
+        ),
+        mariadb details_query!(
+            "FORCE INDEX (hosts_by_user)",
+            "h.fqdn > ? AND h.user_id = (SELECT id FROM users WHERE name = ?) AND h.zone = ?
+             ORDER BY h.fqdn LIMIT ?"
+        );
     ADD: Keyed =
         "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, created_at, changed_at)
          SELECT id, ?, ?, ?, ?, ?, ?, ? FROM users WHERE name = ?";

@@ -13,11 +13,15 @@ use crate::model::user::{Account, PasswordHash, User};
 
 statements! {
     ACCOUNT: Keyed = "SELECT id, password_hash FROM users WHERE name = ?";
-    SOME_HASHES: Keyed = "SELECT name, password_hash FROM users ORDER BY id LIMIT ?";
+    SOME_HASHES: Whole = "SELECT name, password_hash FROM users ORDER BY id LIMIT ?";
     PAGE: Keyed =
         "SELECT u.id, u.name, u.email, u.created_at,
                 (SELECT COUNT(*) FROM hosts h WHERE h.user_id = u.id) AS hosts
-         FROM users u WHERE u.name > ? ORDER BY u.name LIMIT ?";
+         FROM users u WHERE u.name > ? ORDER BY u.name LIMIT ?",
+        mariadb
+        "SELECT u.id, u.name, u.email, u.created_at,
+                (SELECT COUNT(*) FROM hosts h WHERE h.user_id = u.id) AS hosts
+         FROM users u FORCE INDEX (users_by_name) WHERE u.name > ? ORDER BY u.name LIMIT ?";
     ADD: Keyed =
         "INSERT INTO users (name, email, password_hash, created_at, changed_at)
          VALUES (?, ?, ?, ?, ?)";

@@ -33,6 +33,10 @@ pub struct Expire {
 struct Watch {
     last: Now,
     gaps: Gaps,
+    /// When the database was last known to answer.
+    answered: Millis,
+    /// Whether it failed since: whoever wanted to update heard `911` then.
+    failing: bool,
 }
 
 /// What a sweep did.
@@ -61,7 +65,8 @@ impl Expire {
             stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let heartbeat = db.meta("heartbeat").await?.and_then(|text| text.parse().ok());
         let down = heartbeat.map_or(0, |last| now.wall.since(Millis(last)));
-        let sweeping = Arc::new(Mutex::new(Watch { last: now, gaps: Gaps::default() }));
+        let watch = Watch { last: now, gaps: Gaps::default(), answered: now.wall, failing: false };
+        let sweeping = Arc::new(Mutex::new(watch));
         let story = Self { db, publisher, turns, clock, sweeping };
         if down < 0 {
             story.set_back(now.wall).await?;
@@ -80,7 +85,10 @@ impl Expire {
     /// # Errors
     /// The database failed.
     pub async fn sweep(&self) -> Result<Swept, Refused> {
-        self.sweep_all().await.map_err(|problem| database(&problem))
+        let mut watch = self.sweeping.lock().await;
+        let swept = self.sweep_all(&mut watch).await;
+        watch.failing |= swept.is_err();
+        swept.map_err(|problem| database(&problem))
     }
 
     /// Between sweeps: writes keepalives, so that a crash loses few, and compares the clocks, so that
@@ -89,12 +97,15 @@ impl Expire {
     /// # Errors
     /// The database failed.
     pub async fn tend(&self) -> Result<(), DbError> {
-        self.db.flush_touches().await?;
+        let flushed = self.db.flush_touches().await;
         // a sweep looks at the clock itself, and may take longer than keepalives should wait
-        match self.sweeping.try_lock() {
-            Ok(mut watch) => self.step(&mut watch).await.map(drop),
-            Err(_) => Ok(()),
-        }
+        let Ok(mut watch) = self.sweeping.try_lock() else { return flushed };
+        let done = match flushed {
+            Ok(()) => self.step(&mut watch).await.map(drop),
+            failed => failed,
+        };
+        watch.failing |= done.is_err();
+        done
     }
 
     /// Notes that ddnsd runs.
@@ -105,10 +116,10 @@ impl Expire {
         self.db.set_meta("heartbeat", at.0.to_string()).await
     }
 
-    async fn sweep_all(&self) -> Result<Swept, DbError> {
-        let mut watch = self.sweeping.lock().await;
-        let now = self.step(&mut watch).await?;
+    async fn sweep_all(&self, watch: &mut Watch) -> Result<Swept, DbError> {
+        let now = self.step(watch).await?;
         self.db.flush_touches().await?;
+        self.forgive_silence(watch, now.wall).await?;
         let mut swept = Swept::default();
         let mut after = (Millis(i64::MIN), HostId(0));
         loop {
@@ -118,7 +129,26 @@ impl Expire {
             self.judge(page, &watch.gaps, now.wall, &mut swept).await?;
         }
         self.heartbeat(now.wall).await?;
+        watch.answered = now.wall;
         Ok(swept)
+    }
+
+    /// Time without a database is held against no host, like time without ddnsd.
+    async fn forgive_silence(&self, watch: &mut Watch, now: Millis) -> Result<(), DbError> {
+        let length = now.since(watch.answered);
+        if watch.failing && length > 0 {
+            let mut gaps = watch.gaps.clone();
+            gaps.add(now, length);
+            self.remember(&gaps).await?;
+            watch.gaps = gaps;
+            tracing::warn!(
+                "the database failed for up to {} s; no host expires for it",
+                length / 1000
+            );
+        }
+        watch.failing = false;
+        watch.answered = now;
+        Ok(())
     }
 
     async fn judge(
