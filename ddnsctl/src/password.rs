@@ -3,6 +3,7 @@
 
 use crate::args::PasswordFlags;
 use crate::exit::Failure;
+use nix::sys::signal::{SigSet, Signal};
 use rand::RngExt;
 use rand::distr::Alphanumeric;
 use std::io::{self, BufRead, IsTerminal};
@@ -55,8 +56,15 @@ fn ask_twice() -> Result<Zeroizing<String>, Failure> {
     }
 }
 
+/// Ctrl-C makes rpassword raise SIGINT while the terminal still hides what is typed; held back, it ends
+/// us once the terminal is as it was.
 fn ask(prompt: &str) -> Result<Zeroizing<String>, Failure> {
+    let interrupt = SigSet::from(Signal::SIGINT);
+    let held = interrupt.thread_block();
     let typed = rpassword::prompt_password(prompt);
+    if held.is_ok() {
+        let _ = interrupt.thread_unblock();
+    }
     typed
         .map(Zeroizing::new)
         .map_err(|error| usage(&format!("cannot ask for the password: {error}")))
