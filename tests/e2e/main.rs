@@ -19,6 +19,7 @@ mod socket;
 mod sqlite;
 mod start;
 mod terminal;
+mod transcripts;
 mod update;
 mod upgrade;
 mod versions;

@@ -13,3 +13,4 @@ pub mod named;
 pub mod process;
 pub mod setup;
 pub mod terminal;
+pub mod transcript;

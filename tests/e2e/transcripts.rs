@@ -1,0 +1,49 @@
+//! Whole `ddnsctl` sessions as reviewed text, in `transcripts/`; the same on both databases. How they
+//! are read and written anew: `tests/src/transcript.rs`.
+
+use crate::{RECOVERY, Scene};
+use ddnsd_tests::eventually::eventually_equals;
+use ddnsd_tests::transcript::{Session, check};
+
+/// Runs a session against a daemon without users and hosts.
+#[track_caller]
+fn session(name: &str) {
+    let Scene { mut daemon, mut named } = Scene::without_hosts(|setup| {
+        setup.set("dns_service.dns_timeout", 1).set("dns_service.cleanup_interval", 3600)
+    });
+    let (url, socket) = (daemon.url().to_owned(), daemon.setup().socket());
+    let ctl = daemon.ctl();
+    let differs = vec![(daemon.setup().database().name(), "DATABASE")];
+    let session = Session { url: &url, socket: &socket, dns_port: named.port(), differs };
+    check(name, &session, |beside| match beside {
+        "the name server goes away" => named.stop(),
+        "the name server comes back" => {
+            named.start_again();
+            eventually_equals(RECOVERY, "all to be published", &true, || {
+                ctl.hosts().iter().all(|host| host.published)
+            });
+        }
+        "the daemon stops" => assert!(daemon.terminate().success()),
+        other => panic!("a transcript does not know how: {other}"),
+    });
+}
+
+#[test]
+fn a_session_with_users() {
+    session("users");
+}
+
+#[test]
+fn a_session_with_hostnames() {
+    session("hostnames");
+}
+
+#[test]
+fn a_session_with_status_and_cleanup() {
+    session("status_and_cleanup");
+}
+
+#[test]
+fn a_session_in_which_everything_fails() {
+    session("failures");
+}
