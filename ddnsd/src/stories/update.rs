@@ -89,7 +89,7 @@ impl Update {
                 Reply::whole(Word::ServerError)
             }
         };
-        self.0.log_in.close(admitted, &reply);
+        let reply = self.0.log_in.close(admitted, reply);
         self.count(&reply);
         reply
     }
