@@ -59,6 +59,29 @@ fn what_is_no_reachable_address_answers_badip_and_changes_nothing() {
 }
 
 #[test]
+fn a_refused_address_is_logged_once_with_the_reason_and_escaped() {
+    let scene = Scene::new();
+    scene.add_hosts(&["nas"]);
+    let lines = |reason: &str| {
+        let said = scene.daemon.said();
+        let lines = said.lines().filter(|line| line.contains(reason)).map(str::to_owned);
+        lines.collect::<Vec<_>>()
+    };
+    scene.update("hostname=pc.dyn.example,nas.dyn.example&myip=224.0.0.1");
+    let refused = lines("224.0.0.1 can never be reached (multicast)");
+    assert_eq!(refused.len(), 1, "one line for both hosts: {refused:?}");
+    for part in ["INFO", "pc.dyn.example", "nas.dyn.example", "client=127.0.0.1"] {
+        assert!(refused[0].contains(part), "no {part} in {refused:?}");
+    }
+    scene.update("hostname=pc.dyn.example&myip=evil%0aINFO%1b[31m");
+    assert_eq!(lines("is not an address").len(), 1, "{}", scene.daemon.said());
+    assert!(!scene.daemon.said().contains('\u{1b}'), "{}", scene.daemon.said());
+    assert!(!scene.daemon.said().lines().any(|line| line.starts_with("INFO")));
+    scene.update("hostname=other.dyn.example&myip=ff02::1").is(200, "nohost\n");
+    assert_eq!(lines("ff02::1").len(), 0, "nobody was told of this address");
+}
+
+#[test]
 fn a_proxys_header_counts_only_from_a_trusted_proxy() {
     let trusting = Scene::with(|setup| {
         setup
