@@ -16,6 +16,8 @@ fn addresses_are_taken_in_every_form_that_clients_write() {
         ("myip=%20192.0.2.6%20,%202001:db8::7", "good 192.0.2.6 2001:db8::7\n"),
         ("myip=&ipv4=192.0.2.7", "good 192.0.2.7\n"),
         ("myip=&myip=192.0.2.8", "good 192.0.2.8\n"),
+        ("myip=,&ipv4=192.0.2.17", "good 192.0.2.17\n"),
+        ("myip=%20,+,&myip=192.0.2.18", "good 192.0.2.18\n"),
         ("myip=192.0.2.9,192.0.2.9", "good 192.0.2.9\n"),
         ("system=dyndns&wildcard=ON&mx=x&backmx=NO&url=x&myip=192.0.2.10", "good 192.0.2.10\n"),
     ] {
