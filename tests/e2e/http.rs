@@ -102,6 +102,22 @@ fn what_is_too_long_or_no_http_is_refused_and_hurts_nobody() {
 }
 
 #[test]
+fn a_head_of_16_kib_may_have_any_number_of_lines() {
+    let scene = Scene::new();
+    let ask = |lines: usize| {
+        let lines = "a:\r\n".repeat(lines);
+        let request =
+            format!("GET /update HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n");
+        let said = raw(scene.daemon.address(), request.as_bytes()).expect("an answer");
+        Reply::parse(&said).expect("a reply")
+    };
+    for fits in [64, 100, 101, 1_000, 4_000] {
+        ask(fits).is(401, "badauth\n");
+    }
+    assert_eq!(ask(4_200).status, 431);
+}
+
+#[test]
 fn a_client_that_says_nothing_is_dropped_after_the_request_time_out() {
     let scene = Scene::with(|setup| {
         setup.set("daemon.request_timeout", 2).set("dns_service.dns_timeout", 1)
