@@ -80,7 +80,9 @@ fn a_client_of_http_1_0_is_answered_and_the_connection_closed() {
         let start = std::time::Instant::now();
         let said = raw(scene.daemon.address(), request.as_bytes()).expect("an answer");
         assert!(start.elapsed().as_secs() < 5, "the connection was kept open after {asks:?}");
-        Reply::parse(&said).expect("a reply").is(200, &format!("{answer} 192.0.2.1\n"));
+        let reply = Reply::parse(&said).expect("a reply");
+        let reply = reply.is(200, &format!("{answer} 192.0.2.1\n"));
+        assert_eq!(reply.header("connection"), Some("close"), "after {asks:?}: {reply}");
     }
 }
 

@@ -231,6 +231,8 @@ type Answer = Result<warp::reply::Response, std::convert::Infallible>;
 /// HTTP/1.0 clients read to the end of the connection, even some that ask to keep it.
 fn closing(answer: Answer) -> Answer {
     answer.map(|mut response| {
+        // else hyper adds "keep-alive" for those that asked
+        *response.version_mut() = http::Version::HTTP_10;
         let close = http::HeaderValue::from_static("close");
         response.headers_mut().insert(http::header::CONNECTION, close);
         response
