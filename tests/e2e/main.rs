@@ -18,6 +18,7 @@ mod outage;
 mod socket;
 mod sqlite;
 mod start;
+mod terminal;
 mod update;
 mod upgrade;
 mod versions;

@@ -2,7 +2,9 @@
 //! standard input. Out: exit code and what it printed, or its JSON read.
 
 use crate::process::{Finished, run};
+use crate::terminal::Terminal;
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,6 +36,15 @@ impl Ctl {
         // what the person who runs the tests has set must not decide
         command.env_remove("DDNSD_SOCKET").env_remove("NO_COLOR");
         run(command.arg("--socket").arg(&self.socket).args(arguments), input)
+    }
+
+    /// Starts a command on a terminal of its own, as a person would.
+    #[track_caller]
+    pub fn on_terminal(&self, arguments: &[&str]) -> Terminal {
+        let program = crate::setup::binary("ddnsctl");
+        let mut words = vec![program.as_os_str(), "--socket".as_ref(), self.socket.as_os_str()];
+        words.extend(arguments.iter().map(AsRef::<OsStr>::as_ref));
+        Terminal::start(&words)
     }
 
     /// Runs a command that must succeed and print JSON.

@@ -12,3 +12,4 @@ pub mod mariadb;
 pub mod named;
 pub mod process;
 pub mod setup;
+pub mod terminal;

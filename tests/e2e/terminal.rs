@@ -1,0 +1,96 @@
+//! Passwords typed on a real terminal: asked for twice, never shown, and nothing is changed unless
+//! both are the same.
+
+use crate::Scene;
+use ddnsd_tests::terminal::Terminal;
+
+const SECRET: &str = "pässword: typed";
+
+/// A daemon without users, and `ddnsctl user add alice` at its first prompt.
+fn asked() -> (Scene, Terminal) {
+    let scene = Scene::without_hosts(|setup| setup);
+    let terminal = scene.ctl().on_terminal(&["user", "add", "alice", "alice@example.org"]);
+    terminal.prompts(": ");
+    (scene, terminal)
+}
+
+/// Nothing was added, and the terminal is as it was.
+#[track_caller]
+fn nothing_happened(scene: &Scene, terminal: &Terminal) {
+    assert!(terminal.echoes(), "the terminal is left without echo: {:?}", terminal.shown());
+    assert_eq!(scene.ctl().json(&["user", "list"]), serde_json::json!([]));
+    assert!(!terminal.shown().contains(SECRET), "{:?}", terminal.shown());
+}
+
+#[test]
+fn a_password_is_asked_for_twice_without_echo_and_counts() {
+    let (scene, mut terminal) = asked();
+    assert!(!terminal.echoes(), "the first password would be shown");
+    terminal.types(&format!("{SECRET}\n"));
+    terminal.prompts("again: ");
+    assert!(!terminal.echoes(), "the second password would be shown");
+    terminal.types(&format!("{SECRET}\n"));
+    let status = terminal.ends();
+    let shown = terminal.shown();
+    assert_eq!(status.code(), Some(0), "{shown:?}");
+    assert!(terminal.echoes(), "the terminal is left without echo");
+    assert!(!shown.contains("typed") && shown.contains("alice"), "what appeared: {shown:?}");
+    let update = scene.daemon.get("/update?hostname=ghost.dyn.example");
+    update.user("alice", SECRET).send().is(200, "nohost\n");
+}
+
+#[test]
+fn passwords_that_differ_change_nothing() {
+    let (scene, mut terminal) = asked();
+    terminal.types(&format!("{SECRET}\n"));
+    terminal.prompts("again: ");
+    terminal.types("something else\n");
+    assert_eq!(terminal.ends().code(), Some(2), "{:?}", terminal.shown());
+    assert!(terminal.shown().contains("differ"), "{:?}", terminal.shown());
+    nothing_happened(&scene, &terminal);
+}
+
+#[test]
+fn ctrl_c_at_either_prompt_changes_nothing_and_leaves_the_echo_on() {
+    let (scene, mut terminal) = asked();
+    terminal.types("\x03");
+    assert!(!terminal.ends().success());
+    nothing_happened(&scene, &terminal);
+
+    let (scene, mut terminal) = asked();
+    terminal.types(&format!("{SECRET}\n"));
+    terminal.prompts("again: ");
+    terminal.types("hal\x03");
+    assert!(!terminal.ends().success());
+    nothing_happened(&scene, &terminal);
+}
+
+#[test]
+fn an_empty_password_and_the_end_of_input_at_the_prompt_change_nothing() {
+    for keys in ["\n", "\x04"] {
+        let (scene, mut terminal) = asked();
+        terminal.types(keys);
+        assert_eq!(terminal.ends().code(), Some(2), "after {keys:?}: {:?}", terminal.shown());
+        nothing_happened(&scene, &terminal);
+    }
+}
+
+#[test]
+fn the_prompt_is_no_data_on_standard_output() {
+    let scene = Scene::without_hosts(|setup| setup);
+    let data = scene.daemon.setup().file("data");
+    let script = r#"exec "$1" --socket "$2" --json user add alice alice@example.org > "$3""#;
+    let program = ddnsd_tests::setup::binary("ddnsctl");
+    let socket = scene.daemon.setup().socket();
+    let mut words = vec!["sh".as_ref(), "-c".as_ref(), script.as_ref(), "sh".as_ref()];
+    words.extend([program.as_os_str(), socket.as_os_str(), data.as_os_str()]);
+    let mut terminal = Terminal::start(&words);
+    for prompt in [": ", "again: "] {
+        terminal.prompts(prompt);
+        terminal.types(&format!("{SECRET}\n"));
+    }
+    assert_eq!(terminal.ends().code(), Some(0), "{:?}", terminal.shown());
+    let added: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&data).unwrap()).unwrap();
+    assert_eq!(added["name"], "alice");
+}
