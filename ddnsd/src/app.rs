@@ -132,7 +132,7 @@ async fn live(config: Config, log: logging::Handle) -> anyhow::Result<End> {
 
 fn reopen(log: &logging::Handle) {
     if let Err(problem) = log.reopen() {
-        warn!("SIGHUP: the log could not be reopened: {problem}");
+        warn!("SIGHUP: the log could not be reopened: {}", logging::with_causes(&problem));
     }
     warn!("SIGHUP: a changed configuration takes effect when ddnsd is started again");
 }

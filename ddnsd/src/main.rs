@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match start(&args, loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("ddnsd: {problem:#}");
+            eprintln!("ddnsd: {}", logging::with_causes(problem.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,6 @@
 //! Every statement there is, explained by both databases over many rows: none on the update path, in a
 //! sweep or in a page of a list goes through a table.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::db::{Db, Reach, Sql, all_statements};
@@ -50,7 +50,7 @@ async fn made(config: &Database) {
 }
 
 /// Fails with each statement that says it is keyed and whose plan has something to object to.
-fn judge(objections: Vec<(&'static Sql, Vec<String>)>) {
+fn judge(objections: &[(&'static Sql, Vec<String>)]) {
     let keyed = objections.iter().filter(|(sql, _)| sql.reach == Reach::Keyed);
     let bad: Vec<_> = keyed
         .filter(|(_, objections)| !objections.is_empty())
@@ -81,7 +81,7 @@ async fn no_keyed_statement_goes_through_a_table_on_sqlite() {
         let bad = steps.filter(|step| step.starts_with("SCAN") || step.contains("TEMP B-TREE"));
         objections.push((sql, bad.collect()));
     }
-    judge(objections);
+    judge(&objections);
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn no_keyed_statement_goes_through_a_table_on_mariadb() {
         objections.push((sql, plan.iter().filter_map(scanned).collect()));
     }
     conn.close().await.unwrap();
-    judge(objections);
+    judge(&objections);
 }
 
 /// What is wrong with a step of MariaDB's plan: it reads a whole table or index, or sorts.

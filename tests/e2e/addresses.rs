@@ -16,6 +16,8 @@ fn addresses_are_taken_in_every_form_that_clients_write() {
         ("myip=%20192.0.2.6%20,%202001:db8::7", "good 192.0.2.6 2001:db8::7\n"),
         ("myip=&ipv4=192.0.2.7", "good 192.0.2.7\n"),
         ("myip=&myip=192.0.2.8", "good 192.0.2.8\n"),
+        ("myip=,&ipv4=192.0.2.17", "good 192.0.2.17\n"),
+        ("myip=%20,+,&myip=192.0.2.18", "good 192.0.2.18\n"),
         ("myip=192.0.2.9,192.0.2.9", "good 192.0.2.9\n"),
         ("system=dyndns&wildcard=ON&mx=x&backmx=NO&url=x&myip=192.0.2.10", "good 192.0.2.10\n"),
     ] {
@@ -56,6 +58,29 @@ fn what_is_no_reachable_address_answers_badip_and_changes_nothing() {
     let json = scene.daemon.get("/update?hostname=pc.dyn.example&myip=no");
     let json = json.user("alice", ddnsd_tests::ctl::PASSWORD).accept_json().send();
     assert_eq!(json.has_status(400).json(), serde_json::json!({"status": "badip"}));
+}
+
+#[test]
+fn a_refused_address_is_logged_once_with_the_reason_and_escaped() {
+    let scene = Scene::new();
+    scene.add_hosts(&["nas"]);
+    let lines = |reason: &str| {
+        let said = scene.daemon.said();
+        let lines = said.lines().filter(|line| line.contains(reason)).map(str::to_owned);
+        lines.collect::<Vec<_>>()
+    };
+    scene.update("hostname=pc.dyn.example,nas.dyn.example&myip=224.0.0.1");
+    let refused = lines("224.0.0.1 can never be reached (multicast)");
+    assert_eq!(refused.len(), 1, "one line for both hosts: {refused:?}");
+    for part in ["INFO", "pc.dyn.example", "nas.dyn.example", "client=127.0.0.1"] {
+        assert!(refused[0].contains(part), "no {part} in {refused:?}");
+    }
+    scene.update("hostname=pc.dyn.example&myip=evil%0aINFO%1b[31m");
+    assert_eq!(lines("is not an address").len(), 1, "{}", scene.daemon.said());
+    assert!(!scene.daemon.said().contains('\u{1b}'), "{}", scene.daemon.said());
+    assert!(!scene.daemon.said().lines().any(|line| line.starts_with("INFO")));
+    scene.update("hostname=other.dyn.example&myip=ff02::1").is(200, "nohost\n");
+    assert_eq!(lines("ff02::1").len(), 0, "nobody was told of this address");
 }
 
 #[test]

@@ -80,7 +80,9 @@ fn a_client_of_http_1_0_is_answered_and_the_connection_closed() {
         let start = std::time::Instant::now();
         let said = raw(scene.daemon.address(), request.as_bytes()).expect("an answer");
         assert!(start.elapsed().as_secs() < 5, "the connection was kept open after {asks:?}");
-        Reply::parse(&said).expect("a reply").is(200, &format!("{answer} 192.0.2.1\n"));
+        let reply = Reply::parse(&said).expect("a reply");
+        let reply = reply.is(200, &format!("{answer} 192.0.2.1\n"));
+        assert_eq!(reply.header("connection"), Some("close"), "after {asks:?}: {reply}");
     }
 }
 
@@ -99,6 +101,22 @@ fn what_is_too_long_or_no_http_is_refused_and_hurts_nobody() {
     assert_eq!(reply.status, 431, "{reply}");
     let _ = raw(scene.daemon.address(), b"\x16\x03\x01\x02\x00nonsense\r\n\r\n");
     scene.update(QUERY).is(200, "good 192.0.2.1\n");
+}
+
+#[test]
+fn a_head_of_16_kib_may_have_any_number_of_lines() {
+    let scene = Scene::new();
+    let ask = |lines: usize| {
+        let lines = "a:\r\n".repeat(lines);
+        let request =
+            format!("GET /update HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n");
+        let said = raw(scene.daemon.address(), request.as_bytes()).expect("an answer");
+        Reply::parse(&said).expect("a reply")
+    };
+    for fits in [64, 100, 101, 1_000, 4_000] {
+        ask(fits).is(401, "badauth\n");
+    }
+    assert_eq!(ask(4_200).status, 431);
 }
 
 #[test]

@@ -67,21 +67,55 @@ fn a_window_frees_itself() {
     );
 }
 
+/// The statuses or bodies of 40 requests that run at once.
+fn forty<T: Send>(ask: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let ask = &ask;
+    std::thread::scope(|threads| {
+        let asked: Vec<_> = (0..40).map(|i| threads.spawn(move || ask(i))).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    })
+}
+
 #[test]
 fn parallel_guesses_are_no_more_than_the_limit_allows() {
     let scene = limited();
     let server = scene.daemon.address();
-    let statuses: Vec<_> = std::thread::scope(|threads| {
-        let guesses: Vec<_> = (0..40)
-            .map(|i| {
-                threads.spawn(move || {
-                    let path = "/update?hostname=pc.dyn.example";
-                    quick_get(server, path, "alice", &format!("guess {i}")).expect("a reply").status
-                })
-            })
-            .collect();
-        guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
+    let statuses = forty(|i| {
+        let path = "/update?hostname=pc.dyn.example";
+        quick_get(server, path, "alice", &format!("guess {i}")).expect("a reply").status
     });
     let count = |status| statuses.iter().filter(|s| **s == status).count();
     assert_eq!((count(401), count(503)), (3, 37), "statuses of 40 guesses: {statuses:?}");
+}
+
+/// Alice's password is known already, and only the bad limit is near.
+fn logged_in() -> Scene {
+    let scene = Scene::with(|setup| {
+        setup.set("rate_limit.enabled", true).set("rate_limit.good_max_requests", 100)
+    });
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    scene
+}
+
+#[test]
+fn parallel_bad_requests_of_who_is_logged_in_are_no_more_than_the_limit_allows() {
+    let scene = logged_in();
+    let server = scene.daemon.address();
+    let words = forty(|i| {
+        let path = format!("/update?hostname=h{i}.dyn.example&myip=192.0.2.1");
+        quick_get(server, &path, "alice", PASSWORD).expect("a reply").body
+    });
+    let count = |word| words.iter().filter(|w| *w == word).count();
+    assert_eq!((count("nohost\n"), count("abuse\n")), (3, 37), "words of 40 requests: {words:?}");
+}
+
+#[test]
+fn forty_routers_behind_one_address_update_at_once() {
+    let scene = logged_in();
+    let server = scene.daemon.address();
+    let words = forty(|_| {
+        let path = "/update?hostname=pc.dyn.example&myip=192.0.2.1";
+        quick_get(server, path, "alice", PASSWORD).expect("a reply").body
+    });
+    assert_eq!(words, vec!["nochg 192.0.2.1\n"; 40]);
 }

@@ -5,6 +5,7 @@ use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::named::{Named, ZONE};
 use ddnsd_tests::process::{Finished, run};
 use ddnsd_tests::setup::binary;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fs::{Permissions, set_permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -12,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A group that every Debian has: `daemon`.
 const GROUP: (&str, &str) = ("daemon", "1");
@@ -208,4 +209,32 @@ fn connections_that_say_nothing_keep_no_administrator_out() {
         assert_eq!(status.code, Some(0), "beside 100 silent after {first:?}: {status}");
         drop(silent);
     }
+}
+
+#[test]
+fn a_thousand_connections_that_say_rubbish_half_or_nothing_keep_nobody_out() {
+    let scene = Scene::new();
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    let socket = scene.daemon.setup().socket();
+    let crowd: Vec<_> = (0..1_000)
+        .map(|number| {
+            let mut stream = UnixStream::connect(&socket).unwrap();
+            let says: &[u8] = match number % 4 {
+                0 => b"GET / HTTP/1.1\r\n\r\n",
+                // the start of a preamble, and no more
+                1 => b"DDNA",
+                2 => b"\xff",
+                _ => b"",
+            };
+            let _ = stream.write_all(says);
+            stream
+        })
+        .collect();
+    let start = Instant::now();
+    scene.ctl().run(&["status"]).ok();
+    assert!(start.elapsed() < Duration::from_secs(8), "status took {:?}", start.elapsed());
+    scene.ctl().add_host("alice", "nas", ZONE, &[]);
+    drop(crowd);
+    scene.ctl().run(&["status"]).ok();
 }

@@ -55,7 +55,9 @@ fn a_busy_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let setup = Daemon::builder(&named).set("daemon.port", i64::from(port));
-    setup.run(&[]).exits(1).says(&[&format!("127.0.0.1:{port}"), "in use"]).one_sentence();
+    let said = setup.run(&[]).exits(1).says(&[&format!("127.0.0.1:{port}"), "in use"]);
+    let said = said.one_sentence();
+    assert_eq!(said.stderr.matches("in use").count(), 1, "the cause is told once: {said}");
     assert!(!setup.socket().exists(), "a start that failed left its socket behind");
 }
 

@@ -3,6 +3,7 @@
 //! time, 10 min without a new call, 4 MiB a frame.
 
 use super::peer::{self, Peer, Policy};
+use super::places::Guest;
 use ddnsd_proto::transport::{Preamble, PreambleError, Status, frames};
 use ddnsd_proto::{AdministrationRequest, AdministrationResponse, PROTOCOL, Protocol};
 use futures::Stream;
@@ -19,7 +20,6 @@ use tarpc::{RequestName, ServerError};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 /// For the peer's credentials and preamble.
@@ -108,18 +108,13 @@ async fn judge(stream: &mut UnixStream, policy: Policy) -> Result<Peer, Unwelcom
     }
 }
 
-/// Takes calls until the peer leaves, sends rubbish or nothing, or `stop`; after `stop` the calls
-/// that are under way are still answered.
-pub(super) async fn converse(
-    stream: UnixStream,
-    peer: Peer,
-    answer: Answer,
-    stop: CancellationToken,
-) {
+/// Takes calls until the peer leaves, sends rubbish or nothing, or is to leave; then the calls that are
+/// under way are still answered.
+pub(super) async fn converse(stream: UnixStream, peer: Peer, answer: Answer, guest: &Guest) {
     let channel = BaseChannel::with_defaults(frames(stream)).max_concurrent_requests(CALLS);
     let mut requests = pin!(channel.requests());
     let mut calls = JoinSet::new();
-    while let Ok(Some(next)) = timeout(IDLE, next(requests.as_mut(), &stop)).await {
+    while let Ok(Some(next)) = timeout(IDLE, next(requests.as_mut(), guest)).await {
         let request: InFlightRequest<AdministrationRequest, _> = match next {
             Ok(request) => request,
             Err(error) => return debug!(uid = peer.uid, %error, "admin socket: connection dropped"),
@@ -131,20 +126,20 @@ pub(super) async fn converse(
     }
 }
 
-/// The next request; `None` when the peer has left, or on `stop` once nothing is left to answer.
-/// Answers are written while this is polled.
+/// The next request; `None` when the peer has left, or when it is to leave and nothing is left to
+/// answer. Answers are written while this is polled.
 async fn next<C: Channel>(
     mut requests: Pin<&mut Requests<C>>,
-    stop: &CancellationToken,
+    guest: &Guest,
 ) -> Option<<Requests<C> as Stream>::Item> {
-    let mut stopped = pin!(stop.cancelled());
+    let mut leave = pin!(guest.leave().cancelled());
     poll_fn(|cx| {
         let next = requests.as_mut().poll_next(cx);
-        let stopping = stop.is_cancelled() || stopped.as_mut().poll(cx).is_ready();
+        let leaving = guest.leave().is_cancelled() || leave.as_mut().poll(cx).is_ready();
+        let busy = requests.channel().in_flight_requests() > 0;
+        guest.is_busy(busy);
         match next {
-            Poll::Pending if stopping && requests.channel().in_flight_requests() == 0 => {
-                Poll::Ready(None)
-            }
+            Poll::Pending if leaving && !busy => Poll::Ready(None),
             next => next,
         }
     })

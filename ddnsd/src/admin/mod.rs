@@ -1,28 +1,26 @@
 //! The entrance for `ddnsctl`. In: connections on the admin socket. Out: calls of stories, at most 32
-//! connections at a time. Nothing that a client does ends more than its own connection.
+//! connections at a time. Nothing that a client does ends more than its own connection, but for one that
+//! nobody uses.
 
 mod connection;
 mod convert;
 mod peer;
+mod places;
 mod service;
 pub mod socket;
 
 use crate::stories::{expire::Expire, hosts::Hosts, status::Status, users::Users};
 use connection::Answer;
 use peer::Policy;
+use places::{Guest, Places};
 use service::Service;
 use socket::Bound;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
-
-/// Connections at a time; the next ones wait in the kernel's backlog.
-const CONNECTIONS: usize = 32;
 
 /// Pause after a failed accept: out of file descriptors, which only time gives back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -48,15 +46,14 @@ pub async fn serve(bound: Bound, admin: Admin, stop: CancellationToken, tasks: T
 }
 
 async fn accept(bound: &Bound, answer: Answer, stop: CancellationToken, tasks: TaskTracker) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    while let Some(next) = stop.run_until_cancelled(next(bound.listener(), &places)).await {
+    let places = Places::new();
+    while let Some(next) = stop.run_until_cancelled(bound.listener().accept()).await {
         match next {
-            Ok((stream, place)) => {
-                let visit = visit(stream, bound.policy(), Arc::clone(&answer), stop.clone());
-                tasks.spawn(async move {
-                    visit.await;
-                    drop(place);
-                });
+            Ok((stream, _)) => {
+                let Some(guest) = stop.run_until_cancelled(places.take(&stop)).await else {
+                    return;
+                };
+                tasks.spawn(visit(stream, bound.policy(), Arc::clone(&answer), guest));
             }
             Err(error) => {
                 warn!(%error, "admin socket: cannot accept a connection, trying again");
@@ -66,19 +63,10 @@ async fn accept(bound: &Bound, answer: Answer, stop: CancellationToken, tasks: T
     }
 }
 
-async fn next(
-    listener: &UnixListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
-}
-
 /// One connection from beginning to end.
-async fn visit(mut stream: UnixStream, policy: Policy, answer: Answer, stop: CancellationToken) {
-    match stop.run_until_cancelled(connection::greet(&mut stream, policy)).await {
-        Some(Ok(peer)) => connection::converse(stream, peer, answer, stop).await,
+async fn visit(mut stream: UnixStream, policy: Policy, answer: Answer, guest: Guest) {
+    match guest.leave().run_until_cancelled(connection::greet(&mut stream, policy)).await {
+        Some(Ok(peer)) => connection::converse(stream, peer, answer, &guest).await,
         Some(Err(error)) => error.log(),
         None => {}
     }

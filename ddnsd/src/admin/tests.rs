@@ -1,5 +1,6 @@
 //! Client and server over a real socket; the stories behind are stand-ins.
 
+use super::places::CONNECTIONS;
 use super::*;
 use connection::Reply;
 use ddnsd_proto::status::StatusView;
@@ -11,7 +12,7 @@ use futures::FutureExt;
 use tarpc::client::Config;
 use tarpc::context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -131,17 +132,64 @@ async fn another_major_version_is_told_ours_and_dropped() {
 }
 
 #[tokio::test]
-async fn more_connections_than_places_wait_for_one() {
+async fn when_all_places_are_taken_who_has_been_idle_longest_makes_room() {
     let daemon = Daemon::simple();
-    let mut places = Vec::new();
-    for _ in 0..CONNECTIONS {
-        places.push(daemon.greeted().await);
+    let mut oldest = daemon.greeted().await;
+    let busy = daemon.client().await;
+    let mut others = Vec::new();
+    for _ in 2..CONNECTIONS {
+        others.push(daemon.greeted().await);
     }
+    // older than the others, but used since
+    busy.status(context::current()).await.unwrap().unwrap();
+    daemon.assert_alive().await;
+    read_to_the_end(&mut oldest).await;
+    busy.status(context::current()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_has_a_call_under_way_keeps_its_place() {
+    let (begun, finish) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let daemon = Daemon::start({
+        let (begun, finish) = (Arc::clone(&begun), Arc::clone(&finish));
+        move |_| {
+            let (begun, finish) = (Arc::clone(&begun), Arc::clone(&finish));
+            async move {
+                begun.add_permits(1);
+                finish.acquire().await.unwrap().forget();
+                Ok(version("1.2.3"))
+            }
+            .boxed()
+        }
+    });
+    let mut calls = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let client = daemon.client().await;
+        calls.push(tokio::spawn(async move { client.status(context::current()).await }));
+    }
+    let _all = begun.acquire_many(u32::try_from(CONNECTIONS).unwrap()).await.unwrap();
     let mut next = daemon.connect().await;
-    let early = timeout(Duration::from_millis(50), Preamble::receive(&mut next)).await;
-    assert!(early.is_err(), "all places are taken");
-    places.pop();
+    let early = timeout(Duration::from_millis(300), Preamble::receive(&mut next)).await;
+    assert!(early.is_err(), "all places are in use");
+    finish.add_permits(CONNECTIONS);
     timeout(SOON, Preamble::receive(&mut next)).await.unwrap().unwrap();
+    for call in calls {
+        call.await.unwrap().unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_connections_that_say_nothing_keep_nobody_out() {
+    let daemon = Daemon::simple();
+    let mut crowd = Vec::new();
+    for number in 0..1_000 {
+        let mut stream = daemon.connect().await;
+        if number % 2 == 0 {
+            stream.write_all(b"dd").await.unwrap();
+        }
+        crowd.push(stream);
+    }
+    timeout(2 * SOON, daemon.assert_alive()).await.unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::open::{Opened, Origin, refuse_newer};
 use crate::config::{DatabaseTls, MariaDb};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlSslMode};
-use sqlx::{ConnectOptions as _, Executor as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -44,10 +44,10 @@ pub(super) async fn open(config: &MariaDb) -> Result<Opened, OpenError> {
     let silent = |_| failed(format!("no answer within {} s", PATIENCE.as_secs()));
     let mut writer = first.map_err(silent)?.map_err(|error| failed(advice(&error, config)))?;
     refuse_foreign(&database, &mut writer).await?;
-    let migrated = timeout(MIGRATING, migrate(&mut writer)).await;
-    let migrated = migrated.map_err(|_| "another daemon is still at it".to_owned());
-    let migrated = migrated.and_then(|done| done.map_err(|error| error.to_string()));
-    migrated.map_err(|reason| OpenError::Migrate { database: database.clone(), reason })?;
+    migrate(&mut writer).await.map_err(|error| OpenError::Migrate {
+        database: database.clone(),
+        reason: error.to_string(),
+    })?;
     let readers = MySqlPoolOptions::new()
         .max_connections(config.pool_size)
         .acquire_timeout(ACQUIRE)
@@ -137,9 +137,27 @@ async fn refuse_foreign(database: &str, conn: &mut MySqlConnection) -> Result<()
     refuse_newer(database, found, &MIGRATIONS)
 }
 
-/// Runs what has not run yet. A migration that broke off is run again: every statement in those files does
-/// nothing where its work is done.
+/// Runs what has not run yet, one daemon at a time. The migrator's own lock does not hold on MariaDB, which
+/// takes its endless patience for none.
 async fn migrate(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
+    let lock = format!(
+        "SELECT GET_LOCK(CONCAT('ddnsd schema ', LEFT(DATABASE(), 40)), {})",
+        MIGRATING.as_secs()
+    );
+    let locked: Option<i64> = sqlx::query_scalar(AssertSqlSafe(lock)).fetch_one(&mut *conn).await?;
+    if locked != Some(1) {
+        let busy = "another daemon is still at it; try again in a moment";
+        return Err(sqlx::Error::Protocol(busy.to_owned()).into());
+    }
+    let done = run_all(conn).await;
+    // this session lives as long as the daemon, and must not keep others from starting
+    conn.execute("DO RELEASE_ALL_LOCKS()").await?;
+    done
+}
+
+/// A migration that broke off is run again: every statement in those files does nothing where its work is
+/// done.
+async fn run_all(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
     match MIGRATIONS.run(&mut *conn).await {
         Err(MigrateError::Dirty(version)) => {
             tracing::warn!(version, "a migration of the database broke off; it is run again");
@@ -147,8 +165,6 @@ async fn migrate(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
                 .bind(version)
                 .execute(&mut *conn)
                 .await?;
-            // the failed run left its lock to this session, which lives as long as the daemon
-            conn.execute("DO RELEASE_ALL_LOCKS()").await?;
             MIGRATIONS.run(conn).await
         }
         done => done,

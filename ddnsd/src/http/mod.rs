@@ -172,14 +172,14 @@ fn checked(
     let asked = if !is_alias(names, "offline") && is_offline() {
         Ok(Asked::TakeDown)
     } else {
-        let (ipv4, ipv6) = (given.value(&names.ipv4), given.value(&names.ipv6));
+        let (ipv4, ipv6) = (given.list(&names.ipv4), given.list(&names.ipv6));
         request::addresses(ipv4, ipv6, origin).map(Asked::Set)
     };
     let request = UpdateRequest {
         client: origin.address(),
         key: ClientKey::from(origin.address()),
         login,
-        hosts: request::hosts(given.value(&names.hostname)),
+        hosts: request::hosts(given.list(&names.hostname)),
         asked,
     };
     (origin, request)

@@ -19,10 +19,19 @@ impl<'a> Parameters<'a> {
         names.iter().find_map(|name| self.named(name))
     }
 
+    /// The comma list by the first of these names that has one. One without items counts as not given.
+    pub(super) fn list(&self, names: &[String]) -> Option<&str> {
+        let has_items = |value: &str| value.split(',').any(|item| !item.trim().is_empty());
+        names.iter().find_map(|name| self.values(name).find(|value| has_items(value)))
+    }
+
     /// The value by this name.
     pub(super) fn named(&self, name: &str) -> Option<&str> {
-        let mut values = self.0.iter().filter(|(given, _)| given == name).map(|(_, value)| value);
-        values.find(|value| !value.trim().is_empty()).map(AsRef::as_ref)
+        self.values(name).find(|value| !value.trim().is_empty())
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(given, _)| given == name).map(|(_, value)| value.as_ref())
     }
 }
 
@@ -41,6 +50,14 @@ mod tests {
         assert_eq!(given.value(&names(&["ip4", "ipv4"])), Some("192.0.2.1"));
         assert_eq!(given.value(&names(&["ip4"])), None);
         assert_eq!(given.value(&[]), None);
+    }
+
+    #[test]
+    fn a_list_without_items_counts_as_not_given() {
+        let given = Parameters::read("myip=,&myip=+,%20,&ipv4=,192.0.2.1&pass=,", b"");
+        assert_eq!(given.list(&names(&["myip", "ipv4"])), Some(",192.0.2.1"));
+        assert_eq!(given.list(&names(&["myip"])), None);
+        assert_eq!(given.value(&names(&["pass"])), Some(","), "only a list has items");
     }
 
     #[test]

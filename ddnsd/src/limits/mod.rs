@@ -126,7 +126,8 @@ impl Limits {
     }
 
     /// Exchanges the place under the bad limit for one under the good limit, once the password was
-    /// right: what waits for DNS holds no bad place.
+    /// right. What waits for DNS holds no bad place: twenty routers behind one address that update
+    /// at once must not lock each other out. So [`Limits::close`] asks for one again if need be.
     ///
     /// # Errors
     /// So many of the client's requests were good, or are in flight. The bad place is given back.
@@ -149,18 +150,22 @@ impl Limits {
     }
 
     /// Counts a request as what it turned out to be and gives its place back.
-    pub fn close(&self, mut slot: Slot, outcome: Counted, now: Now) {
-        let Some(place) = &mut slot.place else { return };
+    ///
+    /// # Errors
+    /// It turned out bad after its password was right, and by then so many were bad, or are in flight
+    /// and may be, that it is one too many: it is to be answered so, and is not counted.
+    pub fn close(&self, mut slot: Slot, outcome: Counted, now: Now) -> Result<(), Abuse> {
+        let Some(place) = &mut slot.place else {
+            return Ok(());
+        };
         let (config, tick) = (self.0.config.load(), self.0.tick(now));
         let Some(mut entry) = self.0.clients.get_mut(&place.bucket) else {
-            return;
+            return Ok(());
         };
-        entry.release(std::mem::replace(&mut place.held, Held::Nothing));
-        match outcome {
-            Counted::Good => entry.good.count(good(&config), tick),
-            Counted::Bad => entry.bad.count(bad(&config), tick),
-            Counted::Nothing => {}
-        }
+        let held = std::mem::replace(&mut place.held, Held::Nothing);
+        let closed = entry.close(held, outcome, &config, tick);
+        drop(entry);
+        closed.inspect_err(|_| self.0.counters.bad_refused.add_one()).map_err(Abuse::from)
     }
 
     /// Forgets clients of whom nothing counts any more, a small part of the map locked at a time.
@@ -223,6 +228,26 @@ impl Shared {
 }
 
 impl Entry {
+    fn close(
+        &mut self,
+        held: Held,
+        outcome: Counted,
+        config: &config::Limits,
+        tick: Tick,
+    ) -> Result<(), Full> {
+        if outcome == Counted::Bad && held != Held::Bad {
+            self.bad.reserve(bad(config), tick).inspect_err(|_| self.release(held))?;
+            self.bad.release();
+        }
+        self.release(held);
+        match outcome {
+            Counted::Good => self.good.count(good(config), tick),
+            Counted::Bad => self.bad.count(bad(config), tick),
+            Counted::Nothing => {}
+        }
+        Ok(())
+    }
+
     fn release(&mut self, held: Held) {
         match held {
             Held::Bad => self.bad.release(),

@@ -38,14 +38,13 @@ fn later(now: Now, seconds: u64) -> Now {
 
 fn fail(limits: &Limits, address: &str, now: Now) {
     let slot = limits.knock(client(address), now).unwrap();
-    limits.close(slot, Counted::Bad, now);
+    limits.close(slot, Counted::Bad, now).unwrap();
 }
 
 fn succeed(limits: &Limits, address: &str, now: Now) -> Result<(), Abuse> {
     let mut slot = limits.knock(client(address), now)?;
     limits.spend(&mut slot, now)?;
-    limits.close(slot, Counted::Good, now);
-    Ok(())
+    limits.close(slot, Counted::Good, now)
 }
 
 #[test]
@@ -120,9 +119,30 @@ fn a_request_may_turn_bad_after_its_password_was_right() {
     for _ in 0..3 {
         let mut slot = limits.knock(client("192.0.2.1"), now).unwrap();
         limits.spend(&mut slot, now).unwrap();
-        limits.close(slot, Counted::Bad, now);
+        limits.close(slot, Counted::Bad, now).unwrap();
     }
     assert!(limits.knock(client("192.0.2.1"), now).is_err());
+}
+
+#[test]
+fn parallel_requests_that_turn_bad_are_no_more_than_the_limit_allows() {
+    let (limits, now) = limits(CONFIG);
+    let guess = limits.knock(client("192.0.2.1"), now).unwrap();
+    let waiting: Vec<_> = (0..5)
+        .map(|_| {
+            let mut slot = limits.knock(client("192.0.2.1"), now).unwrap();
+            limits.spend(&mut slot, now).unwrap();
+            slot
+        })
+        .collect();
+    let closed: Vec<_> =
+        waiting.into_iter().map(|slot| limits.close(slot, Counted::Bad, now).is_ok()).collect();
+    assert_eq!(closed, [true, true, false, false, false], "a guess in flight has the third place");
+    limits.close(guess, Counted::Bad, now).unwrap();
+    assert!(limits.knock(client("192.0.2.1"), now).is_err());
+    for _ in 0..5 {
+        succeed(&limits, "192.0.2.1", later(now, 60)).unwrap();
+    }
 }
 
 #[test]
@@ -182,7 +202,7 @@ fn a_flood_of_addresses_stays_within_the_bound_and_a_purge_gives_the_memory_back
     for number in 0..300_000_u32 {
         let slot = limits.knock(IpAddr::from(number.to_be_bytes()).into(), now);
         if let Ok(slot) = slot {
-            limits.close(slot, Counted::Bad, now);
+            limits.close(slot, Counted::Bad, now).unwrap();
         }
     }
     assert!(limits.tracked() <= MAX_CLIENTS + 1 + 300_000 / 65_536);

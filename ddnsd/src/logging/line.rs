@@ -60,12 +60,7 @@ impl Visit for Parts {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut chain = value.to_string();
-        for cause in std::iter::successors(value.source(), |error| error.source()) {
-            chain.push_str(": ");
-            chain.push_str(&cause.to_string());
-        }
-        self.record_str(field, &chain);
+        self.record_str(field, &super::with_causes(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

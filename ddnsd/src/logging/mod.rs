@@ -46,6 +46,18 @@ pub enum LogError {
     AlreadyUp,
 }
 
+/// An error's sentence with its causes, each once: some sentences tell their cause themselves.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Where lines go now.
 enum Sink {
     Stdout(Stdout),

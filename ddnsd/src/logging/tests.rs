@@ -88,3 +88,15 @@ fn reopening_writes_to_the_file_at_the_path() {
     });
     assert_eq!(messages(&path), ["INFO  second"]);
 }
+
+#[test]
+fn each_cause_of_an_error_is_told_once() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot listen on [::]:53: {0} (stop the program that has the port)")]
+    struct Told(#[source] std::io::Error);
+    let told = Told(std::io::Error::other("address in use"));
+    let once = "cannot listen on [::]:53: address in use (stop the program that has the port)";
+    assert_eq!(with_causes(&told), once);
+    let untold = LogError::Socket { path: "/dev/log".into(), source: std::io::Error::other("why") };
+    assert!(with_causes(&untold).ends_with("else set daemon.log_target): why"));
+}

@@ -30,8 +30,9 @@ use tracing::{debug, warn};
 
 /// A request's head, at most, bytes.
 const HEAD: usize = 16 * 1024;
-/// Header lines, at most.
-const HEADERS: usize = 64;
+/// Header lines, at most: more than a head has room for, so that its size alone decides. The shortest
+/// line is "a:\r\n".
+const HEADERS: usize = HEAD / 4;
 /// Requests at once on one HTTP/2 connection.
 const STREAMS: u32 = 32;
 
@@ -230,6 +231,8 @@ type Answer = Result<warp::reply::Response, std::convert::Infallible>;
 /// HTTP/1.0 clients read to the end of the connection, even some that ask to keep it.
 fn closing(answer: Answer) -> Answer {
     answer.map(|mut response| {
+        // else hyper adds "keep-alive" for those that asked
+        *response.version_mut() = http::Version::HTTP_10;
         let close = http::HeaderValue::from_static("close");
         response.headers_mut().insert(http::header::CONNECTION, close);
         response

@@ -52,7 +52,7 @@ impl LogIn {
             return Err(Reply::whole(Word::Badauth));
         }
         let slot = self.limits.knock(request.key, now).map_err(abuse)?;
-        let mut admitted = self.admit(request, slot, now).await.map_err(Reply::whole)?;
+        let mut admitted = self.admit(request, slot, now).await?;
         self.limits.spend(&mut admitted.slot, now).map_err(abuse)?;
         Ok(admitted)
     }
@@ -68,10 +68,16 @@ impl LogIn {
         Ok(())
     }
 
-    /// Counts the request as what it turned out to be; until then its reservation counts.
-    pub fn close(&self, admitted: LoggedIn, reply: &Reply) {
+    /// Counts the request as what it turned out to be; until then its reservation counts. Out: the
+    /// reply, or `abuse` if it is one bad request too many.
+    pub fn close(&self, admitted: LoggedIn, reply: Reply) -> Reply {
+        self.count(admitted.slot, reply)
+    }
+
+    fn count(&self, slot: Slot, reply: Reply) -> Reply {
         let counts_as = reply.decisive_word().counts_as();
-        self.limits.close(admitted.slot, counts_as, self.clock.now());
+        let closed = self.limits.close(slot, counts_as, self.clock.now());
+        closed.err().map_or(reply, abuse)
     }
 
     /// Forgets clients that did not come for long.
@@ -86,11 +92,14 @@ impl LogIn {
         request: &Arc<UpdateRequest>,
         slot: Slot,
         now: Now,
-    ) -> Result<LoggedIn, Word> {
+    ) -> Result<LoggedIn, Reply> {
         let mut check = Box::pin(self.clone().check(Arc::clone(request), slot, now));
         match futures::poll!(&mut check) {
             Poll::Ready(admitted) => admitted,
-            Poll::Pending => self.tasks.spawn(check).await.unwrap_or(Err(Word::ServerError)),
+            Poll::Pending => {
+                let task = self.tasks.spawn(check);
+                task.await.unwrap_or_else(|_| Err(Reply::whole(Word::ServerError)))
+            }
         }
     }
 
@@ -99,13 +108,10 @@ impl LogIn {
         request: Arc<UpdateRequest>,
         slot: Slot,
         now: Now,
-    ) -> Result<LoggedIn, Word> {
+    ) -> Result<LoggedIn, Reply> {
         match self.verify(&request, now).await {
             Ok(caller) => Ok(LoggedIn { caller, slot }),
-            Err(word) => {
-                self.limits.close(slot, word.counts_as(), self.clock.now());
-                Err(word)
-            }
+            Err(word) => Err(self.count(slot, Reply::whole(word))),
         }
     }
 

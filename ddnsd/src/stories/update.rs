@@ -89,7 +89,7 @@ impl Update {
                 Reply::whole(Word::ServerError)
             }
         };
-        self.0.log_in.close(admitted, &reply);
+        let reply = self.0.log_in.close(admitted, reply);
         self.count(&reply);
         reply
     }
@@ -265,10 +265,15 @@ fn told(host: &Host, old: WantedRecords, result: Result<(), DnsError>) -> Word {
 }
 
 fn bad_addresses(bad: &BadAddress, owned: &Owned, client: IpAddr) -> BTreeMap<HostId, Word> {
-    if matches!(bad, BadAddress::SilentProxy(_)) {
-        warn!(%client, "an address was refused: {bad}; check daemon.proxy_header");
-    } else {
+    let hosts: Vec<_> = owned.values().map(|host| host.fqdn.to_string()).collect();
+    let hosts = hosts.join(",");
+    if hosts.is_empty() {
+        // every host has an error of its own, so nobody is told of the addresses
         debug!(%client, "an address was refused: {bad}");
+    } else if matches!(bad, BadAddress::SilentProxy(_)) {
+        warn!(%client, hosts, "an address was refused: {bad}; check daemon.proxy_header");
+    } else {
+        info!(%client, hosts, "an address was refused: {bad}");
     }
     owned.keys().map(|host| (*host, Word::Badip)).collect()
 }

@@ -1,5 +1,6 @@
 //! Byte offsets of the file in, line and column numbers out.
 
+use super::value::clipped;
 use crate::config::error::{Place, Problem};
 
 /// Where the lines of a text begin.
@@ -20,15 +21,19 @@ impl<'t> Lines<'t> {
     }
 
     /// TOML's own complaint. Only its message is used: its display quotes the line, which may hold a
-    /// password.
+    /// password. A key that stands there twice is named.
     pub(super) fn syntax(&self, error: &toml::de::Error) -> Problem {
         let offset = error.span().map_or(0, |span| span.start);
         let line = self.line(offset);
         let start = self.starts.get(line - 1).copied().unwrap_or(0);
         let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
-        Problem {
-            place: Place { line: Some(line), column: Some(column), key: String::new() },
-            what: format!("not valid TOML: {}", error.message()),
+        let mut what = format!("not valid TOML: {}", error.message());
+        if error.message() == "duplicate key"
+            && let Some(key) = error.span().and_then(|span| self.text.get(span))
+        {
+            what = format!("{what} `{}`", clipped(key));
         }
+        let place = Place { line: Some(line), column: Some(column), key: String::new() };
+        Problem { place, what }
     }
 }

@@ -244,8 +244,9 @@ fn a_syntax_error_is_one_problem_with_line_and_column_and_quotes_nothing() {
             "[database]\npassword = \"s3cret\" x\n",
             "c.toml:2:21: not valid TOML: unexpected key or value, expected newline, `#`",
         ),
-        ("[daemon]\nport = 1\nport = 2", "c.toml:3:1: not valid TOML: duplicate key"),
-        ("[daemon]\n\n[daemon]", "c.toml:3:2: not valid TOML: duplicate key"),
+        ("[daemon]\nport = 1\nport = 2", "c.toml:3:1: not valid TOML: duplicate key `port`"),
+        ("[daemon]\n\n[daemon]", "c.toml:3:2: not valid TOML: duplicate key `daemon`"),
+        ("a.b = 1\na.\"b\" = 2", "c.toml:2:3: not valid TOML: duplicate key `\"b\"`"),
         (
             "ü = \"é\" 5",
             "c.toml:1:9: not valid TOML: unexpected key or value, expected newline, `#`",

@@ -1,0 +1,228 @@
+//! The database exit against a real MariaDB: what other clients of a server can do to it.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use ddnsd::config::{Database, DatabaseTls, MariaDb};
+use ddnsd::db::{Db, NewHost, NewUser, Settle, Want};
+use ddnsd::model::host::{Host, Seen};
+use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
+use ddnsd::model::record::{Wanted, WantedRecords};
+use ddnsd::model::secret::Secret;
+use ddnsd::model::time::Millis;
+use ddnsd::model::user::PasswordHash;
+use ddnsd_tests::mariadb::{Account, Mariadb};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// Longer than anything here takes, on a busy machine.
+const LONG: Duration = Duration::from_secs(30);
+
+fn configured(account: &Account) -> Database {
+    Database::Mariadb(MariaDb {
+        host: "127.0.0.1".to_owned(),
+        port: account.port,
+        socket: None,
+        user: account.user.clone(),
+        password: Secret::new(account.password.clone()),
+        name: account.database.clone(),
+        tls: DatabaseTls::Preferred,
+        tls_ca_file: None,
+        pool_size: 2,
+    })
+}
+
+async fn opened(account: &Account) -> Db {
+    Db::open(&configured(account), Arc::default()).await.unwrap()
+}
+
+/// An administrator of the server, in the account's database.
+async fn administrator(account: &Account) -> MySqlConnection {
+    let options = MySqlConnectOptions::new().socket(&account.socket).username("root");
+    options.database(&account.database).connect().await.unwrap()
+}
+
+async fn say(conn: &mut MySqlConnection, text: &str) {
+    sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(conn).await.unwrap();
+}
+
+async fn number(conn: &mut MySqlConnection, text: &str) -> i64 {
+    let row = sqlx::query(AssertSqlSafe(text.to_owned())).fetch_one(conn).await.unwrap();
+    row.get(0)
+}
+
+/// Alice with the hosts a and b.
+async fn with_hosts(db: &Db) -> [Arc<Host>; 2] {
+    let user = UserName::parse("alice").unwrap();
+    let email = Email::parse("alice@example.org").unwrap();
+    let hash = PasswordHash("x".into());
+    db.add_user(NewUser { name: user.clone(), email, hash, at: Millis(1) }).await.unwrap();
+    let mut hosts = Vec::new();
+    for name in ["a", "b"] {
+        let (label, zone) = (Label::parse(name).unwrap(), Zone::parse("dyn.example").unwrap());
+        let fqdn = Fqdn::parse(&format!("{name}.dyn.example")).unwrap();
+        let new = NewHost {
+            user: user.clone(),
+            label,
+            zone,
+            fqdn: fqdn.clone(),
+            dns_ttl: None,
+            expiry_ttl: None,
+            at: Millis(1),
+        };
+        assert!(db.add_host(new).await.unwrap());
+        hosts.push(db.host(&fqdn).await.unwrap().unwrap());
+    }
+    hosts.try_into().unwrap()
+}
+
+/// Both hosts at 192.0.2.1, in one transaction that writes a first.
+fn both(hosts: &[Arc<Host>; 2]) -> Vec<Want> {
+    let records = WantedRecords {
+        v4: Wanted::Present("192.0.2.1".parse().unwrap()),
+        ..WantedRecords::default()
+    };
+    let want = |host: &Arc<Host>| Want {
+        host: Arc::clone(host),
+        records,
+        seen: Seen { v4: Some(Millis(2)), v6: None },
+        check_at: None,
+        at: Millis(2),
+    };
+    hosts.iter().map(want).collect()
+}
+
+/// Waits until a transaction of ours waits for a row, another one than `before`; says which.
+async fn waiting_for_a_row(
+    look: &mut MySqlConnection,
+    account: &Account,
+    before: Option<String>,
+) -> Option<String> {
+    let waiting = format!(
+        "SELECT MAX(CAST(t.trx_id AS CHAR)) FROM information_schema.innodb_trx t
+         JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id
+         WHERE t.trx_state = 'LOCK WAIT' AND p.user = '{}'",
+        account.user
+    );
+    let wait = async {
+        loop {
+            let row = sqlx::query(AssertSqlSafe(waiting.clone())).fetch_one(&mut *look).await;
+            let found: Option<String> = row.unwrap().get(0);
+            if found.is_some() && found != before {
+                return found;
+            }
+            // the table is a copy that is made anew only when nobody read it for 100 ms
+            sleep(Duration::from_millis(150)).await;
+        }
+    };
+    timeout(LONG, wait).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_batch_that_loses_a_deadlock_is_written_all_the_same() {
+    let account = Mariadb::shared().account();
+    let db = opened(&account).await;
+    let hosts = with_hosts(&db).await;
+    let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
+    // who has changed more rows is not the victim
+    say(&mut other, "CREATE TABLE heavy (n BIGINT) ENGINE = InnoDB").await;
+    say(&mut other, "BEGIN; INSERT INTO heavy SELECT seq FROM seq_1_to_1000").await;
+    say(&mut other, "UPDATE hosts SET attempts = attempts + 5 WHERE fqdn = 'b.dyn.example'").await;
+    let wanted = tokio::spawn({
+        let (db, wants) = (db.clone(), both(&hosts));
+        async move { db.want(wants).await }
+    });
+    waiting_for_a_row(&mut look, &account, None).await;
+    say(&mut other, "UPDATE hosts SET attempts = attempts + 5 WHERE fqdn = 'a.dyn.example'").await;
+    say(&mut other, "COMMIT").await;
+    let wanted = timeout(LONG, wanted).await.unwrap().unwrap().unwrap();
+    assert!(wanted.iter().all(Option::is_some), "{wanted:?}");
+    let stored = "SELECT COUNT(*) FROM hosts WHERE ipv4 = '192.0.2.1' AND version = 2";
+    assert_eq!(number(&mut look, stored).await, 2);
+}
+
+#[tokio::test]
+async fn a_batch_that_waits_too_long_for_a_row_is_tried_again() {
+    let account = Mariadb::shared().account();
+    let db = opened(&account).await;
+    let hosts = with_hosts(&db).await;
+    let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
+    say(&mut other, "BEGIN; UPDATE hosts SET attempts = 7 WHERE fqdn = 'b.dyn.example'").await;
+    let wanted = tokio::spawn({
+        let (db, wants) = (db.clone(), both(&hosts));
+        async move { db.want(wants).await }
+    });
+    let first = waiting_for_a_row(&mut look, &account, None).await;
+    waiting_for_a_row(&mut look, &account, first).await;
+    say(&mut other, "COMMIT").await;
+    let wanted = timeout(LONG, wanted).await.unwrap().unwrap().unwrap();
+    assert!(wanted.iter().all(Option::is_some), "{wanted:?}");
+}
+
+#[tokio::test]
+async fn connections_that_the_server_closed_are_made_again() {
+    let account = Mariadb::shared().account();
+    let db = opened(&account).await;
+    let hosts = with_hosts(&db).await;
+    let mut look = administrator(&account).await;
+    say(&mut look, &format!("KILL USER {}", account.user)).await;
+    assert!(db.want(both(&hosts)).await.unwrap().iter().all(Option::is_some));
+    say(&mut look, &format!("KILL USER {}", account.user)).await;
+    assert_eq!(db.counts().await.unwrap().unpublished, 2);
+}
+
+#[tokio::test]
+async fn a_row_that_changed_meanwhile_is_not_overwritten_and_asserted_once_more() {
+    let account = Mariadb::shared().account();
+    let db = opened(&account).await;
+    let [a, b] = with_hosts(&db).await;
+    let mine = db.want(both(&[Arc::clone(&a), b])).await.unwrap().remove(0).unwrap();
+    // another daemon: wants something else, publishes and settles it
+    let theirs = opened(&account).await;
+    let seen = theirs.host(&a.fqdn).await.unwrap().unwrap();
+    let records = WantedRecords { v4: Wanted::Absent, ..WantedRecords::default() };
+    let at = Millis(3);
+    let want = Want { host: seen, records, seen: Seen::default(), check_at: None, at };
+    let other = theirs.want(vec![want]).await.unwrap().remove(0).unwrap();
+    theirs.settle(Settle::Acknowledged { host: other, ttl: 60, at }).await.unwrap();
+    assert_eq!(theirs.host(&a.fqdn).await.unwrap().unwrap().unpublished_since, None);
+    // ours came after it to DNS
+    let settled = db.settle(Settle::Acknowledged { host: mine, ttl: 60, at: Millis(4) }).await;
+    assert!(settled.unwrap().is_none());
+    let now = db.host(&a.fqdn).await.unwrap().unwrap();
+    assert_eq!((now.wanted, now.unpublished_since), (records, Some(Millis(4))));
+}
+
+#[tokio::test]
+async fn a_migration_that_broke_off_is_run_again() {
+    let account = Mariadb::shared().account();
+    opened(&account).await.close().await;
+    let mut look = administrator(&account).await;
+    say(&mut look, "DROP TABLE meta, outbox").await;
+    say(&mut look, "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 1").await;
+    let db = opened(&account).await;
+    db.set_meta("target", "x".to_owned()).await.unwrap();
+    // it holds nothing that keeps the next daemon from starting
+    assert_eq!(opened(&account).await.meta("target").await.unwrap().as_deref(), Some("x"));
+}
+
+#[tokio::test]
+async fn daemons_that_start_together_on_an_empty_database_all_open_it() {
+    let account = Mariadb::shared().account();
+    let opening = (0..4).map(|_| opened(&account));
+    for db in futures::future::join_all(opening).await {
+        assert_eq!(db.counts().await.unwrap().hosts, 0);
+    }
+}
+
+#[tokio::test]
+async fn the_tables_of_another_program_are_left_alone() {
+    let account = Mariadb::shared().account();
+    let mut look = administrator(&account).await;
+    say(&mut look, "CREATE TABLE users (password TEXT)").await;
+    let refused = Db::open(&configured(&account), Arc::default()).await.err().unwrap().to_string();
+    assert!(refused.contains("belongs to another program"), "{refused}");
+    let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()";
+    assert_eq!(number(&mut look, tables).await, 1);
+}
