@@ -1,14 +1,16 @@
 //! A database that an earlier version made is brought up to date and loses nothing. In:
-//! `tests/fixtures/schema/sqlite-NNNN.sql`, the dump of a database that the program of that schema
+//! `tests/fixtures/schema/BACKEND-NNNN.sql`, the dump of a database that the program of that schema
 //! version made itself, and beside it what its `ddnsctl` showed. `DDNSD_BLESS=1` makes the pair of
 //! the newest schema version if there is none; an older one can never be made again.
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::ctl::{Ctl, PASSWORD};
 use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::database::Backend;
 use ddnsd_tests::eventually::eventually_equals;
+use ddnsd_tests::mariadb::Mariadb;
 use ddnsd_tests::named::{Named, ZONE};
-use ddnsd_tests::setup::source;
+use ddnsd_tests::setup::{Setup, source};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -20,17 +22,32 @@ const OTHER: &str = "other.example";
 /// every record is sent once more.
 const OF_PUBLISHING: [&str; 4] = ["state", "pending_since", "attempts", "last_error"];
 
-fn fixture(version: u64, extension: &str) -> PathBuf {
-    source(&format!("tests/fixtures/schema/sqlite-{version:04}.{extension}"))
+fn folder(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Sqlite => "sqlite",
+        Backend::Mariadb => "mariadb",
+    }
+}
+
+fn fixture(backend: Backend, version: u64, extension: &str) -> PathBuf {
+    let name = format!("{}-{version:04}.{extension}", folder(backend));
+    source("tests/fixtures/schema").join(name)
 }
 
 /// The schema versions there are, oldest first.
-fn versions() -> Vec<u64> {
-    let files = fs::read_dir(source("migrations/sqlite")).unwrap();
+fn versions(backend: Backend) -> Vec<u64> {
+    let files = fs::read_dir(source("migrations").join(folder(backend))).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     let mut versions: Vec<_> = names.map(|name| name[..4].parse().unwrap()).collect();
     versions.sort_unstable();
     versions
+}
+
+fn setup(backend: Backend, named: &Named) -> Setup {
+    match backend {
+        Backend::Sqlite => Daemon::builder(named).on_sqlite(),
+        Backend::Mariadb => Daemon::builder(named).on_mariadb(Mariadb::shared().account()),
+    }
 }
 
 fn name_server() -> Named {
@@ -75,40 +92,69 @@ fn fill(scene: &mut Scene) {
 }
 
 /// Makes the sample of this program's schema version.
-fn make_sample(version: u64) {
+fn make_sample(backend: Backend, version: u64) {
     let named = name_server();
-    let daemon = Daemon::builder(&named).on_sqlite().set("dns_service.dns_timeout", 1).start();
+    let daemon = setup(backend, &named).set("dns_service.dns_timeout", 1).start();
     let mut scene = Scene { daemon, named };
     fill(&mut scene);
     let shown = format!("{:#}\n", shown(&scene.ctl()));
     assert!(scene.daemon.terminate().success());
-    fs::write(fixture(version, "json"), shown).unwrap();
-    fs::write(fixture(version, "sql"), scene.daemon.setup().database().dump()).unwrap();
+    fs::write(fixture(backend, version, "json"), shown).unwrap();
+    let dump = scene.daemon.setup().database().dump();
+    fs::write(fixture(backend, version, "sql"), dump).unwrap();
+}
+
+#[track_caller]
+fn every_version_has_a_sample(backend: Backend) {
+    let newest = versions(backend).pop().expect("a migration");
+    if std::env::var_os("DDNSD_BLESS").is_some() && !fixture(backend, newest, "sql").exists() {
+        make_sample(backend, newest);
+    }
+    for version in versions(backend) {
+        for extension in ["sql", "json"] {
+            let file = fixture(backend, version, extension);
+            assert!(file.exists(), "no {}; make it with DDNSD_BLESS=1", file.display());
+        }
+    }
+}
+
+#[track_caller]
+fn every_version_is_brought_up_to_date(backend: Backend) {
+    for version in versions(backend) {
+        let named = name_server();
+        let setup = setup(backend, &named);
+        let dump = fs::read_to_string(fixture(backend, version, "sql")).unwrap();
+        setup.database().sql(&dump);
+        let daemon = setup.start();
+        let before = fs::read_to_string(fixture(backend, version, "json")).unwrap();
+        keeps(&daemon.ctl(), &serde_json::from_str(&before).unwrap());
+        works(&mut Scene { daemon, named });
+    }
 }
 
 #[test]
 fn every_schema_version_has_a_sample_of_sqlite() {
-    let newest = versions().pop().expect("a migration");
-    if std::env::var_os("DDNSD_BLESS").is_some() && !fixture(newest, "sql").exists() {
-        make_sample(newest);
-    }
-    for version in versions() {
-        let missing = !fixture(version, "sql").exists() || !fixture(version, "json").exists();
-        assert!(!missing, "no sample of schema {version}; make it with DDNSD_BLESS=1");
-    }
+    every_version_has_a_sample(Backend::Sqlite);
+}
+
+#[test]
+fn every_schema_version_has_a_sample_of_mariadb() {
+    every_version_has_a_sample(Backend::Mariadb);
 }
 
 #[test]
 fn a_sqlite_database_of_every_schema_version_is_brought_up_to_date_and_loses_nothing() {
-    for version in versions() {
-        let named = name_server();
-        let setup = Daemon::builder(&named).on_sqlite();
-        setup.database().sql(&fs::read_to_string(fixture(version, "sql")).unwrap());
-        let daemon = setup.start();
-        let before = fs::read_to_string(fixture(version, "json")).unwrap();
-        keeps(&daemon.ctl(), &serde_json::from_str(&before).unwrap());
-        works(&mut Scene { daemon, named });
-    }
+    every_version_is_brought_up_to_date(Backend::Sqlite);
+}
+
+#[test]
+fn a_mariadb_database_of_every_schema_version_is_brought_up_to_date_and_loses_nothing() {
+    every_version_is_brought_up_to_date(Backend::Mariadb);
+}
+
+#[test]
+fn both_databases_have_the_same_schema_versions() {
+    assert_eq!(versions(Backend::Sqlite), versions(Backend::Mariadb));
 }
 
 /// All that was shown before is shown now; a later version may show more.
