@@ -45,8 +45,6 @@ fn a_hundred_thousand_hosts_are_listed_whole_and_in_order() {
     assert!(names.is_sorted(), "hosts are listed by name");
     assert_eq!((names[0], names[HOSTS]), ("h00000.dyn.example", "pc.dyn.example"));
 
-    let table = scene.ctl().run(&["hostname", "list"]).ok();
-    assert_eq!(table.stdout.lines().count(), HOSTS + 2, "a heading and a line per host");
     let users = scene.ctl().json(&["user", "list"]);
     assert_eq!(users.as_array().unwrap().len(), USERS + 1);
     let some = scene.ctl().json(&["hostname", "list", "--user", "u0007"]);
