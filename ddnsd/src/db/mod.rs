@@ -12,6 +12,8 @@ mod open;
 mod publishing;
 mod rows;
 mod touches;
+mod transfer;
+mod ttls;
 mod users;
 mod writer;
 
@@ -19,6 +21,8 @@ pub use error::{DbError, OpenError};
 pub use expiring::{Due, LookAgain};
 pub use hosts::{HostPage, NewHost};
 pub use publishing::{Settle, Unpublished, Want};
+pub use transfer::{Conflict, Existing, Import, Imported};
+pub use ttls::SetTtls;
 pub use users::NewUser;
 
 use crate::counters::DatabaseCounters;

@@ -88,6 +88,32 @@ impl Db {
         self.0.writer.run(user).await
     }
 
+    /// Stores another password's hash; `false` if there is no such user.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn set_hash(
+        &self,
+        name: UserName,
+        hash: PasswordHash,
+        at: Millis,
+    ) -> Result<bool, DbError> {
+        self.0.writer.run(SetHash { name, hash, at }).await
+    }
+
+    /// Stores another mail address; `false` if there is no such user.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn set_email(
+        &self,
+        name: UserName,
+        email: Email,
+        at: Millis,
+    ) -> Result<bool, DbError> {
+        self.0.writer.run(SetEmail { name, email, at }).await
+    }
+
     /// Deletes a user; `false` if there is none of that name.
     ///
     /// # Errors
@@ -117,6 +143,57 @@ impl Work for NewUser {
 
     fn remember(&self, (): &(), caches: &Caches) {
         caches.accounts.forget(&self.name);
+    }
+}
+
+struct SetHash {
+    name: UserName,
+    hash: PasswordHash,
+    at: Millis,
+}
+
+impl Work for SetHash {
+    type Output = bool;
+    const DURABLE: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<bool, DbError> {
+        let done = sqlx::query(
+            "UPDATE users SET password_hash = ?, changed_at = ?, version = version + 1
+             WHERE name = ?",
+        )
+        .bind(&*self.hash.0)
+        .bind(self.at.0)
+        .bind(self.name.as_str())
+        .execute(conn)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    fn remember(&self, _: &bool, caches: &Caches) {
+        caches.accounts.forget(&self.name);
+    }
+}
+
+struct SetEmail {
+    name: UserName,
+    email: Email,
+    at: Millis,
+}
+
+impl Work for SetEmail {
+    type Output = bool;
+    const DURABLE: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<bool, DbError> {
+        let done = sqlx::query(
+            "UPDATE users SET email = ?, changed_at = ?, version = version + 1 WHERE name = ?",
+        )
+        .bind(self.email.as_str())
+        .bind(self.at.0)
+        .bind(self.name.as_str())
+        .execute(conn)
+        .await?;
+        Ok(done.rows_affected() > 0)
     }
 }
 

@@ -25,14 +25,25 @@ pub fn decide(asked: Asked, host: &Host, defaults: &Defaults) -> Verdict {
         },
         Asked::TakeDown => down(host.wanted, true, true),
     };
-    // without a record the TTL is nowhere to be seen
-    let ttl_holds =
-        wanted.addresses().is_empty() || host.acked.ttl == Some(dns_ttl(host, defaults));
+    let ttl_holds = ttl_holds(wanted, host, dns_ttl(host, defaults));
     if wanted == host.wanted && host.unpublished_since.is_none() && ttl_holds {
         Verdict::Keep
     } else {
         Verdict::Change(wanted)
     }
+}
+
+/// Whether other TTLs of a host must go to DNS: it has a record, and DNS is not known to hold the TTL.
+pub fn must_publish_ttl(new: Option<u32>, host: &Host, defaults: &Defaults) -> bool {
+    let ttl = new.unwrap_or(defaults.dns_ttl);
+    new != host.dns_ttl
+        && !host.wanted.addresses().is_empty()
+        && (host.unpublished_since.is_some() || !ttl_holds(host.wanted, host, ttl))
+}
+
+/// Without a record the TTL is nowhere to be seen.
+fn ttl_holds(wanted: WantedRecords, host: &Host, ttl: u32) -> bool {
+    wanted.addresses().is_empty() || host.acked.ttl == Some(ttl)
 }
 
 /// The records without those families; what was never set stays untouched.
