@@ -109,7 +109,7 @@ pub(crate) enum Shell {
 /// `user …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum User {
-    /// List all users
+    /// List all users with their mail addresses and how many hosts they own
     List,
     /// Add a user; asks for the password twice on a terminal
     #[command(after_help = "Examples:
@@ -147,6 +147,9 @@ pub(crate) enum User {
         email: String,
     },
     /// Delete a user who owns no hosts any more
+    #[command(after_help = "Example:
+  ddnsctl hostname list --user alice
+  ddnsctl user delete alice")]
     Delete {
         /// The user's name
         name: String,
@@ -169,6 +172,15 @@ pub(crate) struct PasswordFlags {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Hostname {
     /// List hosts with their addresses, last updates and state
+    #[command(
+        after_help = "States: never updated; published: DNS holds the addresses; pending: DNS does not hold them yet;
+absent: the records were taken down.
+
+Examples:
+  ddnsctl hostname list
+  ddnsctl hostname list --user alice --zone dyn.example.org
+  ddnsctl --json hostname list | jq -r '.[] | select(.state == \"pending\") | .fqdn'"
+    )]
     List {
         /// Only this user's hosts
         #[arg(long, value_name = "NAME")]
@@ -178,6 +190,8 @@ pub(crate) enum Hostname {
         zone: Option<String>,
     },
     /// Show everything about one host
+    #[command(after_help = "Example:
+  ddnsctl hostname show pc dyn.example.org")]
     Show(Host),
     /// Add a host; its records appear with its first update
     #[command(after_help = "Examples:
@@ -220,6 +234,9 @@ Examples:
         expiry_ttl: Option<Ttl>,
     },
     /// Take a host's records down and delete it; if DNS refuses, nothing is deleted
+    #[command(after_help = "Examples:
+  ddnsctl hostname delete pc dyn.example.org
+  ddnsctl hostname delete @ alice.example.org --force")]
     Delete {
         /// The host.
         #[command(flatten)]

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod admin;
+mod administration;
 mod config;
 mod crash;
 mod credentials;
@@ -14,6 +15,7 @@ mod limits;
 mod outage;
 mod socket;
 mod start;
+mod transfer;
 mod update;
 
 use ddnsd_tests::ctl::Ctl;

@@ -277,7 +277,7 @@ mod tests {
     fn a_line_that_is_too_long_or_no_text_is_a_fault_of_its_own() {
         let fits = "x".repeat(MAX_LINE);
         let file =
-            [fits.as_bytes(), b"\n", fits.as_bytes(), b"y", &[b'z'; 999_999], b"\n\xff\nb\n"];
+            [fits.as_bytes(), b"\n", fits.as_bytes(), b"y", &vec![b'z'; 999_999], b"\n\xff\nb\n"];
         let lines = read(&file.concat());
         let faults: Vec<_> = lines.iter().map(|(_, _, fault)| fault.as_deref()).collect();
         let (long, binary) = ("it is longer than 65536 bytes", "it is not UTF-8 text");

@@ -280,6 +280,21 @@ mod tests {
     }
 
     #[test]
+    fn a_ttl_that_is_not_given_stays_and_one_without_seconds_is_the_default() {
+        let new = |seconds| Some(proto::NewTtl { seconds });
+        let host = ModifyHost { dns_ttl: new(None), ..ModifyHost::default() };
+        assert_eq!(
+            (modify(host.clone()).dns_ttl, modify(host).expiry_ttl),
+            (NewTtl::Set(None), NewTtl::Keep)
+        );
+        let host = ModifyHost { expiry_ttl: new(Some(0)), ..ModifyHost::default() };
+        assert_eq!(modify(host).expiry_ttl, NewTtl::Set(Some(0)));
+        let late = modified(Modified::NotYetPublished("down".to_owned()));
+        assert_eq!((late.changed, late.not_yet_published.as_deref()), (true, Some("down")));
+        assert_eq!(modified(Modified::Nothing), proto::Modified::default());
+    }
+
+    #[test]
     fn a_full_page_names_its_next_and_a_short_one_ends_the_list() {
         let rows = || ["a", "b"].into_iter().map(str::to_owned);
         assert_eq!(page(rows(), 2, |row| row).next.as_deref(), Some("b"));
@@ -298,6 +313,14 @@ mod tests {
             user: "\u{10ffff}".repeat(64),
             last_error: Some(cut("\u{1}".repeat(9999))),
             ..HostView::default()
+        };
+        let rows = vec![longest; MAX_PAGE as usize];
+        assert!(serde_json::to_vec(&Page { rows, next: None }).unwrap().len() < MAX_FRAME);
+        let longest = transfer::UserRecord {
+            name: "\u{10ffff}".repeat(64),
+            email: "\"".repeat(254),
+            password_hash: Confidential("\u{1}".repeat(512)),
+            created_at: i64::MIN,
         };
         let rows = vec![longest; MAX_PAGE as usize];
         assert!(serde_json::to_vec(&Page { rows, next: None }).unwrap().len() < MAX_FRAME);

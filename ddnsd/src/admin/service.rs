@@ -155,7 +155,7 @@ impl Administration for Service {
         let existing = convert::existing(&import);
         self.run(move |admin| async move { admin.transfer.begin(existing) })
             .await
-            .map(|token| ImportToken { token: token.to_string() })
+            .map(|token| ImportToken { token })
     }
 
     async fn import_stage(self, _: Context, lines: StageLines) -> Result<Done, Refusal> {

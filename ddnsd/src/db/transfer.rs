@@ -6,7 +6,7 @@ use super::error::DbError;
 use super::rows::RecordRow;
 use super::writer::{Conn, Work};
 use crate::model::host::ImportedHost;
-use crate::model::name::UserName;
+use crate::model::name::{Fqdn, UserName};
 use crate::model::time::Millis;
 use crate::model::user::{ImportedUser, UserRecord};
 use std::collections::HashSet;
@@ -54,14 +54,14 @@ pub struct Imported {
 }
 
 /// Why a line cannot be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conflict {
     /// The user is there already.
-    UserExists,
+    UserExists(UserName),
     /// The host is there already.
-    HostExists,
+    HostExists(Fqdn),
     /// The host's user is neither in the file nor in the database.
-    NoSuchUser,
+    NoSuchUser(Fqdn, UserName),
 }
 
 impl Db {
@@ -98,25 +98,30 @@ impl Work for Arc<Import> {
 
     async fn run(&self, conn: &mut Conn) -> Result<Imported, DbError> {
         let mut imported = Imported::default();
+        let skip = self.existing == Existing::Skip;
         for (line, user) in &self.users {
             match insert_user(user, self.at, conn).await {
                 Ok(()) => imported.users += 1,
-                Err(DbError::Exists) if self.existing == Existing::Skip => {
-                    imported.existing_users += 1;
+                Err(DbError::Exists) if skip => imported.existing_users += 1,
+                Err(DbError::Exists) => {
+                    imported.conflicts.push((*line, Conflict::UserExists(user.name.clone())));
                 }
-                Err(DbError::Exists) => imported.conflicts.push((*line, Conflict::UserExists)),
                 Err(other) => return Err(other),
             }
         }
         for (line, host) in &self.hosts {
+            let fqdn = || host.fqdn.clone();
             match insert_host(host, self.at, conn).await {
                 Ok(true) => imported.hosts += 1,
                 Ok(false) if self.faulty_users.contains(&host.user) => {}
-                Ok(false) => imported.conflicts.push((*line, Conflict::NoSuchUser)),
-                Err(DbError::Exists) if self.existing == Existing::Skip => {
-                    imported.existing_hosts += 1;
+                Ok(false) => {
+                    let conflict = Conflict::NoSuchUser(fqdn(), host.user.clone());
+                    imported.conflicts.push((*line, conflict));
                 }
-                Err(DbError::Exists) => imported.conflicts.push((*line, Conflict::HostExists)),
+                Err(DbError::Exists) if skip => imported.existing_hosts += 1,
+                Err(DbError::Exists) => {
+                    imported.conflicts.push((*line, Conflict::HostExists(fqdn())));
+                }
                 Err(other) => return Err(other),
             }
         }

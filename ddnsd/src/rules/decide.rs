@@ -175,6 +175,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_new_ttl_goes_to_dns_unless_it_is_there_or_nowhere_to_be_seen() {
+        let mut host = published("192.0.2.1");
+        host.dns_ttl = Some(60);
+        for (new, goes) in [(Some(60), false), (None, false), (Some(61), true)] {
+            assert_eq!(must_publish_ttl(new, &host, &DEFAULTS), goes, "{new:?}");
+        }
+        host.unpublished_since = Some(Millis(1));
+        assert!(must_publish_ttl(None, &host, &DEFAULTS));
+        host.wanted.v4 = Wanted::Absent;
+        assert!(!must_publish_ttl(Some(61), &host, &DEFAULTS));
+    }
+
+    #[test]
     fn taking_down_removes_what_was_set_and_touches_nothing_else() {
         let records = changed(Asked::TakeDown, &published("192.0.2.1"));
         assert_eq!((records.v4, records.v6), (Wanted::Absent, Wanted::Untouched));

@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 const STAGES: usize = 2;
 /// An import that hears nothing for this long is forgotten.
 const ABANDONED: Duration = Duration::from_mins(10);
-/// For a newer import, one that heard nothing for this long makes room.
-const IDLE: Duration = Duration::from_mins(1);
-/// Bytes of an exported hash; none that can be verified is as long.
-const LONGEST_HASH: usize = 1024;
+/// For a newer import, one that heard nothing for this long makes room: its client was likely killed.
+const IDLE: Duration = Duration::from_secs(10);
+/// Bytes of an exported hash; none that can be verified is as long, and a page of them must fit a frame.
+const LONGEST_HASH: usize = 512;
 
 /// The handles these stories use; clones share the imports that are under way.
 #[derive(Clone)]
@@ -127,11 +127,10 @@ impl Transfer {
             std::mem::replace(&mut *stage, Stage::new(Existing::Refuse))
         };
         let (import, mut problems) = stage.into_import(self.clock.now().wall);
-        let import = Arc::new(import);
-        let done = self.db.import(Arc::clone(&import)).await;
+        let done = self.db.import(Arc::new(import)).await;
         let done = done.map_err(|problem| database(&problem))?;
         for (line, conflict) in &done.conflicts {
-            problems.add(*line, sentence(*conflict, *line, &import));
+            problems.add(*line, sentence(conflict));
         }
         let imported = report(&done, problems);
         if imported.problems_total == 0 {
@@ -165,20 +164,14 @@ fn unknown() -> Refused {
     Refused::new(Kind::NotFound, message)
 }
 
-fn sentence(conflict: Conflict, line: u64, import: &db::Import) -> String {
+fn sentence(conflict: &Conflict) -> String {
     let skip = "--skip-existing leaves it alone";
-    let user = import.users.iter().find(|(at, _)| *at == line).map(|(_, user)| &user.name);
-    let host = import.hosts.iter().find(|(at, _)| *at == line).map(|(_, host)| host);
-    match (conflict, user, host) {
-        (Conflict::UserExists, Some(name), _) => format!("user {name} exists already ({skip})"),
-        (Conflict::HostExists, _, Some(host)) => {
-            format!("hostname {} exists already ({skip})", host.fqdn)
+    match conflict {
+        Conflict::UserExists(name) => format!("user {name} exists already ({skip})"),
+        Conflict::HostExists(fqdn) => format!("hostname {fqdn} exists already ({skip})"),
+        Conflict::NoSuchUser(fqdn, user) => {
+            format!("hostname {fqdn} belongs to user {user}, who is neither in the file nor known")
         }
-        (Conflict::NoSuchUser, _, Some(host)) => format!(
-            "hostname {} belongs to user {}, who is neither in the file nor known",
-            host.fqdn, host.user
-        ),
-        _ => "it cannot be stored".to_owned(),
     }
 }
 

@@ -122,14 +122,11 @@ fn mail_address(text: &str) -> Result<Email, Refused> {
 }
 
 fn check(password: &Secret) -> Result<(), Refused> {
-    match password.expose().len() {
-        1..=LONGEST_PASSWORD => Ok(()),
-        _ => {
-            let message =
-                format!("a password has 1 to {LONGEST_PASSWORD} bytes; choose another one");
-            Err(Refused::new(Kind::Invalid, message))
-        }
+    if (1..=LONGEST_PASSWORD).contains(&password.expose().len()) {
+        return Ok(());
     }
+    let message = format!("a password has 1 to {LONGEST_PASSWORD} bytes; choose another one");
+    Err(Refused::new(Kind::Invalid, message))
 }
 
 /// What came of changing a user's row: `false` if there is none.
