@@ -3,6 +3,7 @@
 
 mod addresses;
 mod admin;
+mod administration;
 mod config;
 mod crash;
 mod credentials;
@@ -19,6 +20,7 @@ mod socket;
 mod sqlite;
 mod start;
 mod terminal;
+mod transfer;
 mod update;
 mod upgrade;
 mod versions;
