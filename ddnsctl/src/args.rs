@@ -1,7 +1,7 @@
 //! The command line. Everything that can be refused without the daemon is refused here, with exit
 //! code 2.
 
-use clap::{ArgGroup, Args as ClapArgs, ColorChoice, Parser, Subcommand};
+use clap::{ArgGroup, Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// RFC 2181, 8: the largest TTL.
@@ -55,12 +55,61 @@ pub(crate) enum Command {
     Cleanup,
     /// Show how the daemon does: version, database, zones, queues and counters
     Status,
+    /// Print all users with their password hashes, and all hosts, as JSON lines
+    #[command(
+        after_help = "Users come first, then hosts. Who has the file can guess passwords: keep it to yourself.
+
+Examples:
+  (umask 077; ddnsctl export > backup.jsonl)
+  ddnsctl export | ssh new-server ddnsctl import -"
+    )]
+    Export,
+    /// Store the users and hosts of an export, all or nothing
+    #[command(
+        after_help = "If a line cannot be stored, every problem is named with its line, nothing is stored, and the
+exit code is 1. Hosts with addresses are published by themselves.
+
+A user's line needs user, email and password_hash (Argon2), a host's line hostname, zone and user:
+  {\"user\":\"alice\",\"email\":\"alice@example.org\",\"password_hash\":\"$argon2id$...\"}
+  {\"hostname\":\"pc\",\"zone\":\"dyn.example.org\",\"user\":\"alice\",\"ipv4\":\"192.0.2.1\"}
+
+Examples:
+  ddnsctl import backup.jsonl
+  ddnsctl import - --skip-existing < backup.jsonl"
+    )]
+    Import {
+        /// The file, or - for standard input
+        file: PathBuf,
+        /// Leave users and hosts alone that are there already, instead of refusing the file
+        #[arg(long)]
+        skip_existing: bool,
+    },
+    /// Print a script that completes ddnsctl's words in a shell
+    #[command(after_help = "Examples:
+  ddnsctl completions bash > /usr/share/bash-completion/completions/ddnsctl
+  ddnsctl completions zsh > /usr/local/share/zsh/site-functions/_ddnsctl
+  ddnsctl completions fish > ~/.config/fish/completions/ddnsctl.fish")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Shells that can be completed in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Shell {
+    /// GNU Bash.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// fish.
+    Fish,
 }
 
 /// `user …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum User {
-    /// List all users
+    /// List all users with their mail addresses and how many hosts they own
     List,
     /// Add a user; asks for the password twice on a terminal
     #[command(after_help = "Examples:
@@ -76,7 +125,31 @@ pub(crate) enum User {
         #[command(flatten)]
         password: PasswordFlags,
     },
+    /// Give a user another password; the old one ends at once
+    #[command(after_help = "Examples:
+  ddnsctl user passwd alice
+  ddnsctl user passwd alice --generate
+  ddnsctl user passwd alice --password-stdin < password.txt")]
+    Passwd {
+        /// The user's name
+        name: String,
+        /// Where the password comes from.
+        #[command(flatten)]
+        password: PasswordFlags,
+    },
+    /// Give a user another mail address
+    #[command(after_help = "Example:
+  ddnsctl user email alice alice@example.net")]
+    Email {
+        /// The user's name
+        name: String,
+        /// Where mail about the user's hosts goes from now on
+        email: String,
+    },
     /// Delete a user who owns no hosts any more
+    #[command(after_help = "Example:
+  ddnsctl hostname list --user alice
+  ddnsctl user delete alice")]
     Delete {
         /// The user's name
         name: String,
@@ -99,6 +172,15 @@ pub(crate) struct PasswordFlags {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Hostname {
     /// List hosts with their addresses, last updates and state
+    #[command(
+        after_help = "States: never updated; published: DNS holds the addresses; pending: DNS does not hold them yet;
+absent: the records were taken down.
+
+Examples:
+  ddnsctl hostname list
+  ddnsctl hostname list --user alice --zone dyn.example.org
+  ddnsctl --json hostname list | jq -r '.[] | select(.state == \"pending\") | .fqdn'"
+    )]
     List {
         /// Only this user's hosts
         #[arg(long, value_name = "NAME")]
@@ -108,6 +190,8 @@ pub(crate) enum Hostname {
         zone: Option<String>,
     },
     /// Show everything about one host
+    #[command(after_help = "Example:
+  ddnsctl hostname show pc dyn.example.org")]
     Show(Host),
     /// Add a host; its records appear with its first update
     #[command(after_help = "Examples:
@@ -127,7 +211,32 @@ pub(crate) enum Hostname {
         #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=MAX_TTL))]
         expiry_ttl: Option<u32>,
     },
+    /// Give a host other TTLs; a new TTL of its records is published at once
+    #[command(
+        group = ArgGroup::new("ttls").required(true).multiple(true),
+        after_help = "If the name server does not take the new TTL, the exit code is 0 all the same: it is published by
+itself as soon as that is possible.
+
+Examples:
+  ddnsctl hostname modify pc dyn.example.org --dns-ttl 30
+  ddnsctl hostname modify pc dyn.example.org --dns-ttl default --expiry-ttl 0"
+    )]
+    Modify {
+        /// The host.
+        #[command(flatten)]
+        host: Host,
+        /// TTL of its records in seconds, or `default` for the daemon's default
+        #[arg(long, value_name = "SECONDS", value_parser = ttl, group = "ttls")]
+        dns_ttl: Option<Ttl>,
+        /// Seconds without an update until its records are taken down, 0 for never, or `default` for
+        /// the daemon's default
+        #[arg(long, value_name = "SECONDS", value_parser = ttl, group = "ttls")]
+        expiry_ttl: Option<Ttl>,
+    },
     /// Take a host's records down and delete it; if DNS refuses, nothing is deleted
+    #[command(after_help = "Examples:
+  ddnsctl hostname delete pc dyn.example.org
+  ddnsctl hostname delete @ alice.example.org --force")]
     Delete {
         /// The host.
         #[command(flatten)]
@@ -147,6 +256,23 @@ pub(crate) struct Host {
     pub(crate) zone: String,
 }
 
+/// A TTL as `hostname modify` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ttl {
+    /// The daemon's.
+    Default,
+    /// Its own.
+    Seconds(u32),
+}
+
+fn ttl(text: &str) -> Result<Ttl, String> {
+    if text == "default" {
+        return Ok(Ttl::Default);
+    }
+    let seconds = text.parse().ok().filter(|seconds| i64::from(*seconds) <= MAX_TTL);
+    seconds.map(Ttl::Seconds).ok_or_else(|| format!("it is 0 to {MAX_TTL}, or `default`"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +289,18 @@ mod tests {
         for (ttl, fits) in [("0", true), ("2147483647", true), ("2147483648", false), ("x", false)]
         {
             assert_eq!(Args::try_parse_from(add.iter().chain([&ttl])).is_ok(), fits, "{ttl}");
+        }
+        let modify = ["ddnsctl", "hostname", "modify", "pc", "example.org"];
+        assert!(Args::try_parse_from(modify).is_err());
+        for (words, fit) in [
+            (["--dns-ttl", "0"].as_slice(), true),
+            (&["--expiry-ttl", "default"], true),
+            (&["--dns-ttl", "default", "--expiry-ttl", "2147483647"], true),
+            (&["--dns-ttl", "2147483648"], false),
+            (&["--expiry-ttl", "-1"], false),
+            (&["--dns-ttl", "soon"], false),
+        ] {
+            assert_eq!(Args::try_parse_from(modify.iter().chain(words)).is_ok(), fit, "{words:?}");
         }
         let add = ["ddnsctl", "user", "add", "alice", "a@example.org", "--generate"];
         assert!(Args::try_parse_from(add).is_ok());

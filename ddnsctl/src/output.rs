@@ -111,9 +111,15 @@ pub(crate) fn local(millis: i64, zone: &TimeZone) -> String {
         .unwrap_or_default()
 }
 
-/// A point in time by RFC 3339, in UTC.
+/// A point in time by RFC 3339, in UTC, always with milliseconds.
 pub(crate) fn utc(millis: i64) -> String {
-    Timestamp::from_millisecond(millis).map(|point| point.to_string()).unwrap_or_default()
+    Timestamp::from_millisecond(millis).map(|point| format!("{point:.3}")).unwrap_or_default()
+}
+
+/// JSON of one value in one line.
+pub(crate) fn json_line(value: &impl Serialize) -> String {
+    // as above
+    serde_json::to_string(value).unwrap_or_default() + "\n"
 }
 
 #[cfg(test)]
@@ -158,6 +164,8 @@ mod tests {
     fn times_are_local_in_tables_and_utc_in_json() {
         let millis = 1_795_428_000_123;
         assert_eq!(utc(millis), "2026-11-23T10:00:00.123Z");
+        assert_eq!(utc(millis - 123), "2026-11-23T10:00:00.000Z");
+        assert_eq!(utc(1), "1970-01-01T00:00:00.001Z");
         let zone = TimeZone::fixed(jiff::tz::offset(1));
         assert_eq!(local(millis, &zone), "2026-11-23 11:00:00");
         assert_eq!(local(i64::MAX, &zone), "");

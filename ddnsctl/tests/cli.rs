@@ -5,7 +5,7 @@
     reason = "a test's helpers may panic; clippy excuses test functions only"
 )]
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 
@@ -84,7 +84,24 @@ fn told_by_a_daemon(preamble: &'static [u8], code: i32, text: &str) {
 #[test]
 fn a_daemon_of_another_major_version_is_refused_naming_both() {
     let later = b"DDNA\0\0\0\0\0\x00\x09\x00\x02\x059.2.1";
-    told_by_a_daemon(later, 1, "speaks protocol 1.0, but ddnsd 9.2.1 speaks 9.2");
+    told_by_a_daemon(later, 1, "speaks protocol 1.1, but ddnsd 9.2.1 speaks 9.2");
+}
+
+#[test]
+fn a_daemon_of_an_older_minor_version_that_hangs_up_may_not_know_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let daemon = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"DDNA\0\0\0\0\0\x00\x01\x00\x00\x050.0.9").unwrap();
+        // the client's preamble and a part of its call, which cannot be read
+        stream.read_exact(&mut [0; 40]).unwrap();
+    });
+    let output = ddnsctl(&["--socket", path.to_str().unwrap(), "export"], "");
+    let said = assert_says(&output, 69, "ddnsd 0.0.9 speaks 1.0, and may not know this command");
+    assert!(said.contains("install the same version of both"), "{said}");
+    daemon.join().unwrap();
 }
 
 #[test]

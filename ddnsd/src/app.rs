@@ -18,6 +18,7 @@ use crate::stories::login::LogIn;
 use crate::stories::publishing::Publisher;
 use crate::stories::republish::Republish;
 use crate::stories::status::{Counters, Status};
+use crate::stories::transfer::Transfer;
 use crate::stories::turns::Turns;
 use crate::stories::update::{self, Update};
 use crate::stories::users::Users;
@@ -59,6 +60,7 @@ struct Stories {
     update: Update,
     users: Users,
     hosts: Hosts,
+    transfer: Transfer,
     expire: Expire,
     republish: Republish,
     status: Status,
@@ -214,6 +216,7 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
             counters: counters.clone(),
         },
         users: Users { db: db.clone(), passwords, clock },
+        transfer: Transfer::new(db.clone(), clock),
         hosts: Hosts { db, publisher, turns, clock },
         log_in,
     })
@@ -227,7 +230,7 @@ fn serve(
     life: &Lifecycle,
 ) -> anyhow::Result<()> {
     let stop = || life.stop.clone();
-    let Stories { update, users, hosts, expire, republish, status, log_in } = stories;
+    let Stories { update, users, hosts, transfer, expire, republish, status, log_in } = stories;
     let (sweep_every, forget_every) = (config.dns.cleanup_interval, config.limits.cleanup_interval);
     let db = bound.db;
     let running = stop();
@@ -238,7 +241,8 @@ fn serve(
     life.service("the republisher", upkeep::republish(republish, stop()));
     life.service("the sweep", upkeep::sweep(expire.clone(), sweep_every, stop()));
     life.service("the limits", upkeep::forget_idle(log_in, forget_every, stop()));
-    let admin = Admin { users, hosts, status, expire };
+    life.service("imports", upkeep::forget_imports(transfer.clone(), stop()));
+    let admin = Admin { users, hosts, status, expire, transfer };
     life.service("the admin socket", admin::serve(bound.socket, admin, stop(), life.work.clone()));
     let settings = Settings { endpoints: Arc::clone(&config.endpoints), http: config.http.clone() };
     let front = Front::new(update, clock, Arc::new(ArcSwap::from_pointee(settings)));

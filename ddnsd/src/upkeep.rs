@@ -4,6 +4,7 @@
 use crate::stories::expire::Expire;
 use crate::stories::login::LogIn;
 use crate::stories::republish::Republish;
+use crate::stories::transfer::Transfer;
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,8 @@ use tracing::{info, warn};
 const TEND: Duration = Duration::from_secs(2);
 /// A name server that is back gets its records after this and the back-off of 15 s, at most.
 const REPUBLISH: Duration = Duration::from_secs(5);
+/// An abandoned import keeps its memory for this much longer, at most.
+const IMPORTS: Duration = Duration::from_mins(1);
 
 /// Writes keepalives and watches the clock.
 pub async fn tend(story: Expire, stop: CancellationToken) {
@@ -59,6 +62,14 @@ pub async fn forget_idle(story: LogIn, period: Duration, stop: CancellationToken
         if let Err(panic) = forgotten {
             warn!("idle clients are still counted: {panic}");
         }
+    }
+}
+
+/// Forgets imports that nobody goes on with.
+pub async fn forget_imports(story: Transfer, stop: CancellationToken) {
+    let mut every = interval(IMPORTS);
+    while tick(&mut every, &stop).await {
+        story.forget_abandoned();
     }
 }
 

@@ -29,6 +29,38 @@ pub struct FindHost {
     pub zone: String,
 }
 
+/// Another TTL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NewTtl {
+    /// Seconds; `None` goes back to the default.
+    pub seconds: Option<u32>,
+}
+
+/// Other TTLs for a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ModifyHost {
+    /// Name within the zone, `@` for the zone's own name.
+    pub hostname: String,
+    /// Zone.
+    pub zone: String,
+    /// TTL of its records; `None` leaves it as it is.
+    pub dns_ttl: Option<NewTtl>,
+    /// Time to expire; `None` leaves it as it is.
+    pub expiry_ttl: Option<NewTtl>,
+}
+
+/// What became of new TTLs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Modified {
+    /// Whether they differ from what the host had.
+    pub changed: bool,
+    /// Why DNS does not have them yet, if it should; the daemon tries again by itself.
+    pub not_yet_published: Option<String>,
+}
+
 /// A host to delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -6,15 +6,17 @@
 pub mod error;
 pub mod host;
 pub mod status;
+pub mod transfer;
 pub mod transport;
 pub mod user;
 
 use error::Refusal;
-use host::{AddHost, DeleteHost, Deleted, FindHost, HostView, ListHosts};
+use host::{AddHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost};
 use serde::{Deserialize, Serialize};
 use status::{StatusView, SweptView};
 use std::fmt;
-use user::{AddUser, DeleteUser, ListUsers, UserView};
+use transfer::{BeginImport, ImportToken, Imported, StageLines, UserRecord};
+use user::{AddUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView};
 
 /// Version of the RPC. Ends with different majors do not talk; the minor tells what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub struct Protocol {
 }
 
 /// What this build speaks.
-pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 0 };
+pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 1 };
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,4 +76,23 @@ pub trait Administration {
     async fn cleanup() -> Result<SweptView, Refusal>;
     /// How the daemon does.
     async fn status() -> Result<StatusView, Refusal>;
+
+    // since 1.1
+
+    /// Gives a user another password; the old one ends at once.
+    async fn user_passwd(user: SetPassword) -> Result<Done, Refusal>;
+    /// Gives a user another mail address.
+    async fn user_email(user: SetEmail) -> Result<Done, Refusal>;
+    /// Gives a host other TTLs, and publishes a new TTL of its records.
+    async fn host_modify(host: ModifyHost) -> Result<Modified, Refusal>;
+    /// A page of users by name, with their password hashes.
+    async fn user_export(query: ListUsers) -> Result<Page<UserRecord>, Refusal>;
+    /// Begins an import; nothing is stored before it is committed.
+    async fn import_begin(import: BeginImport) -> Result<ImportToken, Refusal>;
+    /// Hands over some lines of an import.
+    async fn import_stage(lines: StageLines) -> Result<Done, Refusal>;
+    /// Stores all lines that were handed over, or none of them.
+    async fn import_commit(import: ImportToken) -> Result<Imported, Refusal>;
+    /// Forgets an import that will not be committed.
+    async fn import_abandon(import: ImportToken) -> Result<Done, Refusal>;
 }

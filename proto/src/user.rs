@@ -38,6 +38,26 @@ pub struct AddUser {
     pub password: Password,
 }
 
+/// Another password for a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SetPassword {
+    /// The user's name.
+    pub name: String,
+    /// The password in the clear; the daemon keeps its hash only.
+    pub password: Password,
+}
+
+/// Another mail address for a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SetEmail {
+    /// The user's name.
+    pub name: String,
+    /// Where mail goes from now on.
+    pub email: String,
+}
+
 /// A user to delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

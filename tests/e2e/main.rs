@@ -3,6 +3,7 @@
 
 mod addresses;
 mod admin;
+mod administration;
 mod config;
 mod crash;
 mod credentials;
@@ -20,6 +21,7 @@ mod sqlite;
 mod start;
 mod terminal;
 mod transcripts;
+mod transfer;
 mod update;
 mod upgrade;
 mod versions;

@@ -83,10 +83,11 @@ pub const DDNSCTL: Table = &[
 
 /// The RPC: views below, the service above.
 pub const PROTO: Table = &[
-    ("lib", &["user", "host", "status", "error", "transport"]),
+    ("lib", &["user", "host", "status", "transfer", "error", "transport"]),
     ("user", &[]),
     ("host", &[]),
     ("status", &[]),
+    ("transfer", &[]),
     ("error", &[]),
     ("transport", &[]),
 ];

@@ -1,12 +1,14 @@
 //! `ddnsctl hostname …`
 
 use super::{Session, every, print};
-use crate::args::{Host, Hostname};
+use crate::args::{Host, Hostname, Ttl};
 use crate::client::{PATIENT, SOON};
 use crate::exit::{Failure, say};
 use crate::output::{Format, json, local, maybe, pairs, table, utc};
 use ddnsd_proto::MAX_PAGE;
-use ddnsd_proto::host::{AddHost, DeleteHost, FindHost, HostState, HostView, ListHosts};
+use ddnsd_proto::host::{
+    AddHost, DeleteHost, FindHost, HostState, HostView, ListHosts, ModifyHost, NewTtl,
+};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -18,6 +20,10 @@ pub(super) async fn run(session: &Session, command: Hostname) -> Result<(), Fail
         Hostname::Show(host) => show(session, host).await,
         Hostname::Add { user, host: Host { hostname, zone }, dns_ttl, expiry_ttl } => {
             add(session, AddHost { user, hostname, zone, dns_ttl, expiry_ttl }).await
+        }
+        Hostname::Modify { host: Host { hostname, zone }, dns_ttl, expiry_ttl } => {
+            let (dns_ttl, expiry_ttl) = (dns_ttl.map(new_ttl), expiry_ttl.map(new_ttl));
+            modify(session, ModifyHost { hostname, zone, dns_ttl, expiry_ttl }).await
         }
         Hostname::Delete { host: Host { hostname, zone }, force } => {
             delete(session, DeleteHost { hostname, zone, force }).await
@@ -61,6 +67,38 @@ async fn add(session: &Session, host: AddHost) -> Result<(), Failure> {
     }
 }
 
+async fn modify(session: &Session, host: ModifyHost) -> Result<(), Failure> {
+    let new = host.clone();
+    let client = session.client().await?;
+    let modified = client.call(PATIENT, async |rpc, ctx| rpc.host_modify(ctx, new).await).await?;
+    let ModifyHost { hostname, zone, .. } = &host;
+    let not_yet_published = modified.not_yet_published.as_deref();
+    if let Format::Table(_) = session.format {
+        say(&if modified.changed {
+            format!("modified {hostname} in {zone}")
+        } else {
+            format!("nothing to do: {hostname} in {zone} has these TTLs already")
+        });
+    }
+    if let Some(why) = not_yet_published {
+        say(&format!("not yet published: {why}; it is published by itself later"));
+    }
+    match session.format {
+        Format::Json => {
+            let changed = modified.changed;
+            print(&json(&Modified { hostname, zone, changed, not_yet_published }))
+        }
+        Format::Table(_) => Ok(()),
+    }
+}
+
+fn new_ttl(ttl: Ttl) -> NewTtl {
+    match ttl {
+        Ttl::Default => NewTtl { seconds: None },
+        Ttl::Seconds(seconds) => NewTtl { seconds: Some(seconds) },
+    }
+}
+
 async fn delete(session: &Session, host: DeleteHost) -> Result<(), Failure> {
     let gone = host.clone();
     let client = session.client().await?;
@@ -86,6 +124,14 @@ struct Added<'a> {
     hostname: &'a str,
     zone: &'a str,
     user: &'a str,
+}
+
+#[derive(Serialize)]
+struct Modified<'a> {
+    hostname: &'a str,
+    zone: &'a str,
+    changed: bool,
+    not_yet_published: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -299,7 +345,7 @@ created        2026-11-23 10:00:00
         assert_eq!(value["state"], "published");
         assert_eq!(value["ipv4"], "192.0.2.1");
         assert_eq!(value["ipv6"], serde_json::Value::Null);
-        assert_eq!(value["ipv4_updated_at"], "2026-11-23T10:00:00Z");
+        assert_eq!(value["ipv4_updated_at"], "2026-11-23T10:00:00.000Z");
         assert_eq!(value["dns_ttl_is_default"], true);
         assert_eq!(listed(&[], &Format::Json), "[]\n");
     }

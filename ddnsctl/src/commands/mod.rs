@@ -1,7 +1,9 @@
 //! What each command does: asks the daemon, prints its answer.
 
+mod completions;
 mod daemon;
 mod hostname;
+mod transfer;
 mod user;
 
 use crate::args::{Args, Command};
@@ -37,6 +39,11 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Hostname(command) => hostname::run(&session, command).await,
         Command::Cleanup => daemon::cleanup(&session).await,
         Command::Status => daemon::status(&session).await,
+        Command::Export => transfer::export(&session).await,
+        Command::Import { file, skip_existing } => {
+            transfer::import(&session, &file, skip_existing).await
+        }
+        Command::Completions { shell } => completions::run(shell),
     }
 }
 

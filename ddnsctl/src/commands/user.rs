@@ -7,7 +7,9 @@ use crate::exit::{Failure, say};
 use crate::output::{Format, json, local, table, utc};
 use crate::password;
 use ddnsd_proto::MAX_PAGE;
-use ddnsd_proto::user::{AddUser, DeleteUser, ListUsers, Password, UserView};
+use ddnsd_proto::user::{
+    AddUser, DeleteUser, ListUsers, Password, SetEmail, SetPassword, UserView,
+};
 use serde::Serialize;
 
 /// Carries a command out.
@@ -15,6 +17,8 @@ pub(super) async fn run(session: &Session, command: User) -> Result<(), Failure>
     match command {
         User::List => list(session).await,
         User::Add { name, email, password } => add(session, name, email, &password).await,
+        User::Passwd { name, password } => passwd(session, name, &password).await,
+        User::Email { name, email } => set_email(session, name, email).await,
         User::Delete { name } => delete(session, name).await,
     }
 }
@@ -49,6 +53,35 @@ async fn add(
     }
 }
 
+async fn passwd(session: &Session, name: String, flags: &PasswordFlags) -> Result<(), Failure> {
+    let new = password::obtain(flags)?;
+    let client = session.client().await?;
+    let password = Password::new(new.text.to_string());
+    let user = SetPassword { name: name.clone(), password };
+    client.call(SOON, async |rpc, ctx| rpc.user_passwd(ctx, user).await).await?;
+    let password = new.generated.then_some(new.text.as_str());
+    match session.format {
+        Format::Json => print(&json(&Changed { name: &name, email: None, password })),
+        Format::Table(_) => {
+            say(&format!("changed the password of user {name}"));
+            password.map_or(Ok(()), |password| print(&format!("{password}\n")))
+        }
+    }
+}
+
+async fn set_email(session: &Session, name: String, email: String) -> Result<(), Failure> {
+    let client = session.client().await?;
+    let user = SetEmail { name: name.clone(), email: email.clone() };
+    client.call(SOON, async |rpc, ctx| rpc.user_email(ctx, user).await).await?;
+    match session.format {
+        Format::Json => print(&json(&Changed { name: &name, email: Some(&email), password: None })),
+        Format::Table(_) => {
+            say(&format!("changed the mail address of user {name} to {email}"));
+            Ok(())
+        }
+    }
+}
+
 async fn delete(session: &Session, name: String) -> Result<(), Failure> {
     let user = DeleteUser { name: name.clone() };
     let client = session.client().await?;
@@ -68,6 +101,15 @@ async fn delete(session: &Session, name: String) -> Result<(), Failure> {
 struct Added<'a> {
     name: &'a str,
     email: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Changed<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<&'a str>,
 }
@@ -133,7 +175,7 @@ mod tests {
     "name": "alice",
     "email": "alice@example.org",
     "hostnames": 2,
-    "created_at": "2026-11-23T10:00:00Z"
+    "created_at": "2026-11-23T10:00:00.000Z"
   }
 ]
 "#

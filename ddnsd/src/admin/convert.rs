@@ -4,14 +4,17 @@
 use super::connection::VERSION;
 use crate::config::Defaults;
 use crate::model::host::HostDetails;
-use crate::model::user::User;
+use crate::model::user::{User, UserRecord};
 use crate::stories::error::{Kind, Refused};
 use crate::stories::expire::Swept;
+use crate::stories::hosts::modify::{Modified, Modify, NewTtl};
 use crate::stories::hosts::{HostFilter, NewHost};
 use crate::stories::status::{Snapshot, ZoneState};
+use crate::stories::transfer::{Existing, Imported, StagedLine};
 use ddnsd_proto::error::{Refusal, RefusalKind};
-use ddnsd_proto::host::{AddHost, HostState, HostView, ListHosts};
+use ddnsd_proto::host::{self as proto, AddHost, HostState, HostView, ListHosts, ModifyHost};
 use ddnsd_proto::status::{Failed, Named, StatusView, SweptView, ZoneView};
+use ddnsd_proto::transfer::{self, BeginImport, Confidential};
 use ddnsd_proto::user::UserView;
 use ddnsd_proto::{MAX_PAGE, Page};
 
@@ -58,6 +61,57 @@ pub(super) fn new_host(host: AddHost) -> NewHost {
 pub(super) fn host_filter(query: ListHosts) -> HostFilter {
     let ListHosts { user, zone, after, limit: asked } = query;
     HostFilter { user, zone, after, limit: limit(asked) }
+}
+
+/// What a client asked to modify.
+pub(super) fn modify(host: ModifyHost) -> Modify {
+    let new = |ttl: Option<proto::NewTtl>| ttl.map_or(NewTtl::Keep, |ttl| NewTtl::Set(ttl.seconds));
+    let ModifyHost { hostname: label, zone, dns_ttl, expiry_ttl } = host;
+    Modify { label, zone, dns_ttl: new(dns_ttl), expiry_ttl: new(expiry_ttl) }
+}
+
+/// What became of it.
+pub(super) fn modified(modified: Modified) -> proto::Modified {
+    let changed = modified != Modified::Nothing;
+    let not_yet_published = match modified {
+        Modified::NotYetPublished(why) => Some(cut(why)),
+        Modified::Nothing | Modified::Done => None,
+    };
+    proto::Modified { changed, not_yet_published }
+}
+
+/// A user for an export.
+pub(super) fn record(user: &UserRecord) -> transfer::UserRecord {
+    transfer::UserRecord {
+        name: user.name.as_str().to_owned(),
+        email: user.email.as_str().to_owned(),
+        password_hash: Confidential(user.hash.0.to_string()),
+        created_at: user.created_at.0,
+    }
+}
+
+/// What an import does with what is there already.
+pub(super) fn existing(import: &BeginImport) -> Existing {
+    if import.skip_existing { Existing::Skip } else { Existing::Refuse }
+}
+
+/// A line of an import.
+pub(super) fn line(line: transfer::Line) -> StagedLine {
+    let transfer::Line { number, text, fault } = line;
+    StagedLine { number, text: text.0, fault }
+}
+
+/// What an import did.
+pub(super) fn imported(imported: Imported) -> transfer::Imported {
+    let problem = |(line, problem)| transfer::Problem { line, problem: cut(problem) };
+    transfer::Imported {
+        users: imported.users,
+        hosts: imported.hosts,
+        existing_users: imported.existing_users,
+        existing_hosts: imported.existing_hosts,
+        problems: imported.problems.into_iter().map(problem).collect(),
+        problems_total: imported.problems_total,
+    }
 }
 
 /// Why a story refused.
@@ -226,6 +280,21 @@ mod tests {
     }
 
     #[test]
+    fn a_ttl_that_is_not_given_stays_and_one_without_seconds_is_the_default() {
+        let new = |seconds| Some(proto::NewTtl { seconds });
+        let host = ModifyHost { dns_ttl: new(None), ..ModifyHost::default() };
+        assert_eq!(
+            (modify(host.clone()).dns_ttl, modify(host).expiry_ttl),
+            (NewTtl::Set(None), NewTtl::Keep)
+        );
+        let host = ModifyHost { expiry_ttl: new(Some(0)), ..ModifyHost::default() };
+        assert_eq!(modify(host).expiry_ttl, NewTtl::Set(Some(0)));
+        let late = modified(Modified::NotYetPublished("down".to_owned()));
+        assert_eq!((late.changed, late.not_yet_published.as_deref()), (true, Some("down")));
+        assert_eq!(modified(Modified::Nothing), proto::Modified::default());
+    }
+
+    #[test]
     fn a_full_page_names_its_next_and_a_short_one_ends_the_list() {
         let rows = || ["a", "b"].into_iter().map(str::to_owned);
         assert_eq!(page(rows(), 2, |row| row).next.as_deref(), Some("b"));
@@ -244,6 +313,14 @@ mod tests {
             user: "\u{10ffff}".repeat(64),
             last_error: Some(cut("\u{1}".repeat(9999))),
             ..HostView::default()
+        };
+        let rows = vec![longest; MAX_PAGE as usize];
+        assert!(serde_json::to_vec(&Page { rows, next: None }).unwrap().len() < MAX_FRAME);
+        let longest = transfer::UserRecord {
+            name: "\u{10ffff}".repeat(64),
+            email: "\"".repeat(254),
+            password_hash: Confidential("\u{1}".repeat(512)),
+            created_at: i64::MIN,
         };
         let rows = vec![longest; MAX_PAGE as usize];
         assert!(serde_json::to_vec(&Page { rows, next: None }).unwrap().len() < MAX_FRAME);

@@ -9,7 +9,11 @@ mod places;
 mod service;
 pub mod socket;
 
-use crate::stories::{expire::Expire, hosts::Hosts, status::Status, users::Users};
+use crate::stories::expire::Expire;
+use crate::stories::hosts::Hosts;
+use crate::stories::status::Status;
+use crate::stories::transfer::Transfer;
+use crate::stories::users::Users;
 use connection::Answer;
 use peer::Policy;
 use places::{Guest, Places};
@@ -36,6 +40,8 @@ pub struct Admin {
     pub status: Status,
     /// The sweep.
     pub expire: Expire,
+    /// Export and import.
+    pub transfer: Transfer,
 }
 
 /// Serves the socket until `stop`, then removes it. Connections and calls run in `tasks`: a

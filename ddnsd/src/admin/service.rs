@@ -7,9 +7,12 @@ use super::{Admin, convert};
 use crate::model::secret::Secret;
 use crate::stories::error::Refused;
 use ddnsd_proto::error::{Refusal, RefusalKind};
-use ddnsd_proto::host::{AddHost, DeleteHost, Deleted, FindHost, HostView, ListHosts};
+use ddnsd_proto::host::{
+    AddHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost,
+};
 use ddnsd_proto::status::{StatusView, SweptView};
-use ddnsd_proto::user::{AddUser, DeleteUser, ListUsers, UserView};
+use ddnsd_proto::transfer::{BeginImport, ImportToken, Imported, StageLines, UserRecord};
+use ddnsd_proto::user::{AddUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView};
 use ddnsd_proto::{Administration, Done, Page};
 use futures::FutureExt;
 use std::sync::Arc;
@@ -117,6 +120,65 @@ impl Administration for Service {
         self.run(|admin| async move { Ok(admin.status.snapshot().await) })
             .await
             .map(convert::status)
+    }
+
+    async fn user_passwd(self, _: Context, user: SetPassword) -> Result<Done, Refusal> {
+        let password = Secret::new(user.password.into_text());
+        self.run(|admin| async move { admin.users.passwd(&user.name, password).await })
+            .await
+            .map(|()| Done {})
+    }
+
+    async fn user_email(self, _: Context, user: SetEmail) -> Result<Done, Refusal> {
+        self.run(|admin| async move { admin.users.email(&user.name, &user.email).await })
+            .await
+            .map(|()| Done {})
+    }
+
+    async fn host_modify(self, _: Context, host: ModifyHost) -> Result<Modified, Refusal> {
+        let modify = convert::modify(host);
+        self.run(|admin| async move { admin.hosts.modify(modify).await })
+            .await
+            .map(convert::modified)
+    }
+
+    async fn user_export(self, _: Context, query: ListUsers) -> Result<Page<UserRecord>, Refusal> {
+        let limit = convert::limit(query.limit);
+        self.run(
+            move |admin| async move { admin.transfer.users(query.after.as_deref(), limit).await },
+        )
+        .await
+        .map(|users| convert::page(users.iter().map(convert::record), limit, |user| &user.name))
+    }
+
+    async fn import_begin(self, _: Context, import: BeginImport) -> Result<ImportToken, Refusal> {
+        let existing = convert::existing(&import);
+        self.run(move |admin| async move { admin.transfer.begin(existing) })
+            .await
+            .map(|token| ImportToken { token })
+    }
+
+    async fn import_stage(self, _: Context, lines: StageLines) -> Result<Done, Refusal> {
+        let StageLines { token, lines } = lines;
+        let lines = lines.into_iter().map(convert::line).collect();
+        self.run(move |admin| async move { admin.transfer.stage(&token, lines) })
+            .await
+            .map(|()| Done {})
+    }
+
+    async fn import_commit(self, _: Context, import: ImportToken) -> Result<Imported, Refusal> {
+        self.run(|admin| async move { admin.transfer.commit(&import.token).await })
+            .await
+            .map(convert::imported)
+    }
+
+    async fn import_abandon(self, _: Context, import: ImportToken) -> Result<Done, Refusal> {
+        self.run(|admin| async move {
+            admin.transfer.abandon(&import.token);
+            Ok(())
+        })
+        .await
+        .map(|()| Done {})
     }
 }
 

@@ -16,6 +16,8 @@ mod rows;
 mod sql;
 mod sqlite;
 mod touches;
+mod transfer;
+mod ttls;
 mod users;
 mod writer;
 
@@ -24,6 +26,8 @@ pub use expiring::{Due, LookAgain};
 pub use hosts::{HostPage, NewHost};
 pub use publishing::{Settle, Unpublished, Want};
 pub use sql::{Reach, Sql};
+pub use transfer::{Conflict, Existing, Import, Imported};
+pub use ttls::SetTtls;
 pub use users::NewUser;
 
 use crate::counters::DatabaseCounters;
@@ -49,10 +53,17 @@ statements! {
 
 /// Every statement there is, for the test that has both databases explain them.
 pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
-    [ALL, users::ALL, hosts::ALL, publishing::ALL, expiring::ALL, touches::ALL]
-        .into_iter()
-        .flatten()
-        .copied()
+    let files = [
+        ALL,
+        users::ALL,
+        hosts::ALL,
+        ttls::ALL,
+        publishing::ALL,
+        expiring::ALL,
+        touches::ALL,
+        transfer::ALL,
+    ];
+    files.into_iter().flatten().copied()
 }
 
 /// A handle on the open database; clones share it.

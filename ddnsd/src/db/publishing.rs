@@ -178,7 +178,7 @@ pub(super) fn fqdn(row: i64, text: &str) -> Result<Fqdn, DbError> {
     })
 }
 
-fn remember_host(host: Option<&Arc<Host>>, fallback: &Fqdn, caches: &Caches) {
+pub(super) fn remember_host(host: Option<&Arc<Host>>, fallback: &Fqdn, caches: &Caches) {
     match host {
         Some(host) => caches.hosts.wrote(&host.fqdn, Arc::clone(host)),
         None => caches.hosts.forget(fallback),

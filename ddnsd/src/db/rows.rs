@@ -8,7 +8,7 @@ use crate::model::host::{Acked, Host, HostDetails, HostId, Seen};
 use crate::model::name::{Email, Fqdn, Label, UserName, Zone};
 use crate::model::record::{Wanted, WantedRecords};
 use crate::model::time::Millis;
-use crate::model::user::{Account, PasswordHash, User, UserId};
+use crate::model::user::{Account, PasswordHash, User, UserId, UserRecord};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -187,6 +187,27 @@ impl UserRow {
             name: row.parsed("name", "not a user name", UserName::parse(&self.name))?,
             email: row.parsed("email", "not a mail address", Email::parse(&self.email))?,
             hosts: u32::try_from(self.hosts).unwrap_or(u32::MAX),
+            created_at: Millis(self.created_at),
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct RecordRow {
+    id: i64,
+    name: String,
+    email: String,
+    password_hash: String,
+    created_at: i64,
+}
+
+impl RecordRow {
+    pub(super) fn record(self) -> Result<UserRecord, DbError> {
+        let row = RowOf { table: "users", row: self.id };
+        Ok(UserRecord {
+            name: row.parsed("name", "not a user name", UserName::parse(&self.name))?,
+            email: row.parsed("email", "not a mail address", Email::parse(&self.email))?,
+            hash: PasswordHash(self.password_hash.into_boxed_str()),
             created_at: Millis(self.created_at),
         })
     }

@@ -25,6 +25,10 @@ statements! {
     ADD: Keyed =
         "INSERT INTO users (name, email, password_hash, created_at, changed_at)
          VALUES (?, ?, ?, ?, ?)";
+    SET_HASH: Keyed =
+        "UPDATE users SET password_hash = ?, changed_at = ?, version = version + 1 WHERE name = ?";
+    SET_EMAIL: Keyed =
+        "UPDATE users SET email = ?, changed_at = ?, version = version + 1 WHERE name = ?";
     DELETE: Keyed = "DELETE FROM users WHERE name = ?";
 }
 
@@ -86,6 +90,32 @@ impl Db {
         self.0.writer.run(user).await
     }
 
+    /// Stores another password's hash; `false` if there is no such user.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn set_hash(
+        &self,
+        name: UserName,
+        hash: PasswordHash,
+        at: Millis,
+    ) -> Result<bool, DbError> {
+        self.0.writer.run(SetHash { name, hash, at }).await
+    }
+
+    /// Stores another mail address; `false` if there is no such user.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn set_email(
+        &self,
+        name: UserName,
+        email: Email,
+        at: Millis,
+    ) -> Result<bool, DbError> {
+        self.0.writer.run(SetEmail { name, email, at }).await
+    }
+
     /// Deletes a user; `false` if there is none of that name.
     ///
     /// # Errors
@@ -107,6 +137,42 @@ impl Work for NewUser {
 
     fn remember(&self, (): &(), caches: &Caches) {
         caches.accounts.forget(&self.name);
+    }
+}
+
+struct SetHash {
+    name: UserName,
+    hash: PasswordHash,
+    at: Millis,
+}
+
+impl Work for SetHash {
+    type Output = bool;
+    const DURABLE: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<bool, DbError> {
+        let args = args![&*self.hash.0, self.at.0, self.name.as_str()];
+        Ok(conn.run(&SET_HASH, args).await? > 0)
+    }
+
+    fn remember(&self, _: &bool, caches: &Caches) {
+        caches.accounts.forget(&self.name);
+    }
+}
+
+struct SetEmail {
+    name: UserName,
+    email: Email,
+    at: Millis,
+}
+
+impl Work for SetEmail {
+    type Output = bool;
+    const DURABLE: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<bool, DbError> {
+        let args = args![self.email.as_str(), self.at.0, self.name.as_str()];
+        Ok(conn.run(&SET_EMAIL, args).await? > 0)
     }
 }
 

@@ -3,7 +3,8 @@
 //! One task owns the writing connection and takes whatever queued while the last commit was under way,
 //! so a burst of changes costs one fsync. A job's own failure (a name taken, a row referenced) is its
 //! own; a failed commit is everybody's in it. A job is one statement that changes something, or
-//! several of which none can fail on its own: the database undoes a failed statement by itself.
+//! several of which none can fail on its own: the database undoes a failed statement by itself. A job of
+//! many statements that stand or fall together has a transaction of its own ([`Work::ALONE`]).
 //!
 //! A batch that lost a race on a server (deadlock) runs again. A connection that failed is thrown away, and
 //! the next batch makes a new one; what was not committed is a failure for all in it.
@@ -31,9 +32,17 @@ pub(super) trait Work: Send + Sync + 'static {
     /// Whether it must survive a power cut once it is answered. What is not durable is only done
     /// again.
     const DURABLE: bool;
+    /// Whether it has a transaction of its own: its failure, or [`Self::undo`], undoes it whole.
+    const ALONE: bool = false;
 
     /// Runs the statements. May run again, if the transaction had to be repeated.
     fn run(&self, conn: &mut Conn) -> impl Future<Output = Result<Self::Output, DbError>> + Send;
+
+    /// Of a job that is alone: whether to undo it all the same, now that it has run. The caller hears the
+    /// output either way.
+    fn undo(&self, _output: &Self::Output) -> bool {
+        false
+    }
 
     /// Brings the caches up to what was committed, before anybody hears of it.
     fn remember(&self, _output: &Self::Output, _caches: &Caches) {}
@@ -96,6 +105,8 @@ impl Writer {
 /// A job whose type is forgotten.
 trait Queued: Send {
     fn is_durable(&self) -> bool;
+    fn is_alone(&self) -> bool;
+    fn is_undone(&self) -> bool;
     fn run<'a>(&'a mut self, conn: &'a mut Conn) -> BoxFuture<'a, Result<(), DbError>>;
     fn finish(self: Box<Self>, committed: Result<(), DbError>, caches: &Caches);
 }
@@ -111,11 +122,19 @@ impl<W: Work> Queued for Pending<W> {
         W::DURABLE
     }
 
+    fn is_alone(&self) -> bool {
+        W::ALONE
+    }
+
+    fn is_undone(&self) -> bool {
+        W::ALONE && matches!(&self.output, Some(Ok(output)) if self.work.undo(output))
+    }
+
     fn run<'a>(&'a mut self, conn: &'a mut Conn) -> BoxFuture<'a, Result<(), DbError>> {
         Box::pin(async move {
             let output = self.work.run(conn).await;
             let fatal = match &output {
-                Err(error) if !error.is_jobs_own() => Err(error.clone()),
+                Err(error) if W::ALONE || !error.is_jobs_own() => Err(error.clone()),
                 _ => Ok(()),
             };
             self.output = Some(output);
@@ -124,12 +143,15 @@ impl<W: Work> Queued for Pending<W> {
     }
 
     fn finish(self: Box<Self>, committed: Result<(), DbError>, caches: &Caches) {
+        let undone = self.is_undone();
         let output = match (committed, self.output) {
             (Ok(()), Some(output)) => output,
             (Ok(()), None) => Err(DbError::Closed),
             (Err(error), _) => Err(error),
         };
-        if let Ok(output) = &output {
+        if let Ok(output) = &output
+            && !undone
+        {
             self.work.remember(output, caches);
         }
         // a caller that went away needs no answer
@@ -158,6 +180,12 @@ impl Task {
             let mut next = Some(first);
             while let Some(message) = next {
                 match message {
+                    Message::Job(job) if job.is_alone() => {
+                        // after what came before it
+                        self.commit_together(&mut batch).await;
+                        batch.push(job);
+                        self.commit_together(&mut batch).await;
+                    }
                     Message::Job(job) => batch.push(job),
                     Message::Stop(done) => stop = Some(done),
                 }
@@ -276,8 +304,9 @@ enum Failed {
 }
 
 async fn run_all(conn: &mut Conn, batch: &mut [Box<dyn Queued>]) -> Result<(), DbError> {
-    for job in batch {
+    for job in batch.iter_mut() {
         job.run(conn).await?;
     }
-    conn.commit().await
+    let undo = batch.iter().any(|job| job.is_undone());
+    if undo { conn.roll_back().await } else { conn.commit().await }
 }

@@ -5,6 +5,7 @@ use super::name::{Fqdn, Label, UserName, Zone};
 use super::record::WantedRecords;
 use super::time::Millis;
 use super::user::UserId;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// What hosts have that set none of their own.
@@ -96,4 +97,35 @@ pub struct HostDetails {
     pub attempts: u32,
     /// Why publishing failed last, if it did.
     pub last_error: Option<String>,
+}
+
+/// A host of an import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedHost {
+    /// Its owner.
+    pub user: UserName,
+    /// Name within the zone.
+    pub label: Label,
+    /// Zone.
+    pub zone: Zone,
+    /// Whole name, unique.
+    pub fqdn: Fqdn,
+    /// Seconds, or the default.
+    pub dns_ttl: Option<u32>,
+    /// Seconds, or the default.
+    pub expiry_ttl: Option<u32>,
+    /// The A record that DNS should hold.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The AAAA record that DNS should hold.
+    pub ipv6: Option<Ipv6Addr>,
+    /// The address it had before its A record was taken down.
+    pub last_ipv4: Option<Ipv4Addr>,
+    /// The address it had before its AAAA record was taken down.
+    pub last_ipv6: Option<Ipv6Addr>,
+    /// When IPv4 was last updated; `None` is now, for a host with an address.
+    pub ipv4_updated_at: Option<Millis>,
+    /// When IPv6 was last updated; `None` is now, for a host with an address.
+    pub ipv6_updated_at: Option<Millis>,
+    /// When it was added; `None` is now.
+    pub created_at: Option<Millis>,
 }

@@ -38,3 +38,29 @@ impl std::fmt::Debug for PasswordHash {
         f.write_str("***")
     }
 }
+
+/// A user with all that is needed to make them again.
+#[derive(Clone, Debug)]
+pub struct UserRecord {
+    /// The name they log in with.
+    pub name: UserName,
+    /// Where their mail goes.
+    pub email: Email,
+    /// Their password's hash.
+    pub hash: PasswordHash,
+    /// When they were added.
+    pub created_at: Millis,
+}
+
+/// A user of an import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportedUser {
+    /// The name they log in with.
+    pub name: UserName,
+    /// Where their mail goes.
+    pub email: Email,
+    /// Their password's hash.
+    pub hash: PasswordHash,
+    /// When they were added; `None` is now.
+    pub created_at: Option<Millis>,
+}

@@ -92,9 +92,11 @@ impl Cost {
 
 /// Why a stored string cannot be used. Says nothing of the string itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unusable {
+pub enum Unusable {
+    /// Another algorithm, or no PHC string at all.
     #[error("it is not an Argon2 PHC string with salt and hash")]
     NotArgon2,
+    /// Beyond our bounds.
     #[error("it asks for more than 1 GiB of memory, 255 lanes, or 8 GiB written in all passes")]
     TooCostly,
 }

@@ -16,6 +16,7 @@ use crate::model::secret::Secret;
 use crate::model::time::Now;
 use crate::model::user::{Account, PasswordHash, UserId};
 use flights::{Flights, Ticket};
+pub use hash::Unusable as UnusableHash;
 use hash::{Memory, Stored};
 use known::{Digest, Known, ProcessKey};
 use pool::{Lane, Pool, QueueFull};
@@ -112,6 +113,14 @@ struct Shared {
     stand_ins: StandIns,
     pool: Pool,
     counters: Arc<PasswordCounters>,
+}
+
+/// Whether passwords can be verified against a hash: an Argon2 PHC string within our bounds.
+///
+/// # Errors
+/// They cannot; says why, and nothing of the hash.
+pub fn check(hash: &PasswordHash) -> Result<(), UnusableHash> {
+    Stored::parse(hash).map(drop)
 }
 
 impl Passwords {

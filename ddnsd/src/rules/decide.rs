@@ -25,14 +25,25 @@ pub fn decide(asked: Asked, host: &Host, defaults: &Defaults) -> Verdict {
         },
         Asked::TakeDown => down(host.wanted, true, true),
     };
-    // without a record the TTL is nowhere to be seen
-    let ttl_holds =
-        wanted.addresses().is_empty() || host.acked.ttl == Some(dns_ttl(host, defaults));
+    let ttl_holds = ttl_holds(wanted, host, dns_ttl(host, defaults));
     if wanted == host.wanted && host.unpublished_since.is_none() && ttl_holds {
         Verdict::Keep
     } else {
         Verdict::Change(wanted)
     }
+}
+
+/// Whether other TTLs of a host must go to DNS: it has a record, and DNS is not known to hold the TTL.
+pub fn must_publish_ttl(new: Option<u32>, host: &Host, defaults: &Defaults) -> bool {
+    let ttl = new.unwrap_or(defaults.dns_ttl);
+    new != host.dns_ttl
+        && !host.wanted.addresses().is_empty()
+        && (host.unpublished_since.is_some() || !ttl_holds(host.wanted, host, ttl))
+}
+
+/// Without a record the TTL is nowhere to be seen.
+fn ttl_holds(wanted: WantedRecords, host: &Host, ttl: u32) -> bool {
+    wanted.addresses().is_empty() || host.acked.ttl == Some(ttl)
 }
 
 /// The records without those families; what was never set stays untouched.
@@ -161,6 +172,19 @@ pub(super) mod tests {
         assert_eq!(changed(set("192.0.2.1"), &host), host.wanted);
         host.wanted.v4 = Wanted::Absent;
         assert_eq!(decide(Asked::TakeDown, &host, &DEFAULTS), Verdict::Keep);
+    }
+
+    #[test]
+    fn a_new_ttl_goes_to_dns_unless_it_is_there_or_nowhere_to_be_seen() {
+        let mut host = published("192.0.2.1");
+        host.dns_ttl = Some(60);
+        for (new, goes) in [(Some(60), false), (None, false), (Some(61), true)] {
+            assert_eq!(must_publish_ttl(new, &host, &DEFAULTS), goes, "{new:?}");
+        }
+        host.unpublished_since = Some(Millis(1));
+        assert!(must_publish_ttl(None, &host, &DEFAULTS));
+        host.wanted.v4 = Wanted::Absent;
+        assert!(!must_publish_ttl(Some(61), &host, &DEFAULTS));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod expiry;
+pub mod import;
 pub mod limit;
 pub mod outcome;
 pub mod request;

@@ -1,4 +1,6 @@
-//! Hosts: add, list, show, delete.
+//! Hosts: add, list, show, modify, delete.
+
+pub mod modify;
 
 use super::error::{Kind, Refused, database};
 use super::publishing::Publisher;
@@ -12,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a deletion waits for an update of the host that is under way.
+/// How long a change waits for an update of the host that is under way.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The handles these stories use.

@@ -7,6 +7,7 @@ pub mod login;
 pub mod publishing;
 pub mod republish;
 pub mod status;
+pub mod transfer;
 pub mod turns;
 pub mod update;
 pub mod users;

@@ -1,11 +1,11 @@
-//! Users: add, list, delete.
+//! Users: add, list, change, delete.
 
 use super::error::{Kind, Refused, database};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, NewUser};
 use crate::model::name::{Email, NameError, UserName};
 use crate::model::secret::Secret;
-use crate::model::user::User;
+use crate::model::user::{PasswordHash, User};
 use crate::passwords::Passwords;
 
 /// The longest password taken, bytes; a request could not carry a much longer one.
@@ -29,21 +29,13 @@ impl Users {
     /// The name or address is not legal, the name is taken, or the database failed.
     pub async fn add(&self, name: &str, email: &str, password: Secret) -> Result<(), Refused> {
         let name = user_name(name)?;
-        let email = Email::parse(email).map_err(|why| {
-            Refused::new(Kind::Invalid, format!("cannot take the mail address {email:?}: {why}"))
-        })?;
-        if password.expose().is_empty() || password.expose().len() > LONGEST_PASSWORD {
-            let message =
-                format!("a password has 1 to {LONGEST_PASSWORD} bytes; choose another one");
-            return Err(Refused::new(Kind::Invalid, message));
-        }
+        let email = mail_address(email)?;
+        check(&password)?;
         // asked first, so that a name that is taken costs no hash; the insert decides
         if self.db.account(&name).await.map_err(|problem| database(&problem))?.is_some() {
             return Err(taken(&name));
         }
-        let hash = self.passwords.hash(password).await.map_err(|problem| {
-            Refused::new(Kind::Busy, format!("the password could not be hashed: {problem}"))
-        })?;
+        let hash = self.hash(password).await?;
         let user = NewUser { name: name.clone(), email, hash, at: self.clock.now().wall };
         self.db.add_user(user).await.map_err(|problem| match problem {
             DbError::Exists => taken(&name),
@@ -57,6 +49,43 @@ impl Users {
     /// The database failed.
     pub async fn list(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, Refused> {
         self.db.users(after.unwrap_or_default(), limit).await.map_err(|problem| database(&problem))
+    }
+
+    /// Gives a user another password. The old one ends at once, remembered or not: what is remembered
+    /// belongs to a hash.
+    ///
+    /// # Errors
+    /// No such user, a password that cannot be, or the database failed.
+    pub async fn passwd(&self, name: &str, password: Secret) -> Result<(), Refused> {
+        let name = user_name(name)?;
+        check(&password)?;
+        // asked first, so that a mistyped name costs no hash; the update decides
+        if self.db.account(&name).await.map_err(|problem| database(&problem))?.is_none() {
+            return Err(no_such_user(&name));
+        }
+        let hash = self.hash(password).await?;
+        let at = self.clock.now().wall;
+        let done = self.db.set_hash(name.clone(), hash, at).await;
+        changed(&name, done)?;
+        tracing::info!(user = name.as_str(), "password changed by an administrator");
+        Ok(())
+    }
+
+    /// Gives a user another mail address.
+    ///
+    /// # Errors
+    /// No such user, an address that is not legal, or the database failed.
+    pub async fn email(&self, name: &str, email: &str) -> Result<(), Refused> {
+        let name = user_name(name)?;
+        let email = mail_address(email)?;
+        let done = self.db.set_email(name.clone(), email, self.clock.now().wall).await;
+        changed(&name, done)
+    }
+
+    async fn hash(&self, password: Secret) -> Result<PasswordHash, Refused> {
+        self.passwords.hash(password).await.map_err(|problem| {
+            Refused::new(Kind::Busy, format!("the password could not be hashed: {problem}"))
+        })
     }
 
     /// Deletes a user who owns no host.
@@ -84,6 +113,29 @@ pub(super) fn user_name(text: &str) -> Result<UserName, Refused> {
     UserName::parse(text).map_err(|why: NameError| {
         Refused::new(Kind::Invalid, format!("cannot take the user name {text:?}: {why}"))
     })
+}
+
+fn mail_address(text: &str) -> Result<Email, Refused> {
+    Email::parse(text).map_err(|why| {
+        Refused::new(Kind::Invalid, format!("cannot take the mail address {text:?}: {why}"))
+    })
+}
+
+fn check(password: &Secret) -> Result<(), Refused> {
+    if (1..=LONGEST_PASSWORD).contains(&password.expose().len()) {
+        return Ok(());
+    }
+    let message = format!("a password has 1 to {LONGEST_PASSWORD} bytes; choose another one");
+    Err(Refused::new(Kind::Invalid, message))
+}
+
+/// What came of changing a user's row: `false` if there is none.
+fn changed(name: &UserName, done: Result<bool, DbError>) -> Result<(), Refused> {
+    match done {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(no_such_user(name)),
+        Err(problem) => Err(database(&problem)),
+    }
 }
 
 /// The refusal for a user who is not there.

@@ -1,0 +1,282 @@
+//! Reads the lines of an import. In: a line of JSON. Out: a user or a host of checked names, addresses and
+//! times, or what is wrong with it. Whether a hash can be used, and who exists, is for others to say.
+
+use crate::model::host::ImportedHost;
+use crate::model::name::{Email, Fqdn, Label, NameError, UserName, Zone};
+use crate::model::time::Millis;
+use crate::model::user::{ImportedUser, PasswordHash};
+use serde::Deserialize;
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// RFC 2181, 8: the largest TTL.
+const MAX_TTL: i64 = 0x7fff_ffff;
+
+/// What a line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A user.
+    User(ImportedUser),
+    /// A host.
+    Host(Box<ImportedHost>),
+}
+
+/// A line as it is written. What is not there is `null` or left out. It has no Debug: it holds hashes.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Written {
+    user: Option<String>,
+    email: Option<String>,
+    password_hash: Option<String>,
+    created: Option<String>,
+    hostname: Option<String>,
+    zone: Option<String>,
+    dns_ttl: Option<i64>,
+    expiry_ttl: Option<i64>,
+    ipv4: Option<String>,
+    ipv6: Option<String>,
+    ipv4_updated: Option<String>,
+    ipv6_updated: Option<String>,
+    last_ipv4: Option<String>,
+    last_ipv6: Option<String>,
+}
+
+/// Reads a line.
+///
+/// # Errors
+/// Says what is wrong with it: no JSON object, an unknown or missing key, or a value that cannot be.
+pub fn entry(line: &str) -> Result<Entry, String> {
+    let written: Written = serde_json::from_str(line).map_err(|error| not_read(&error))?;
+    if written.hostname.is_some() || written.zone.is_some() {
+        written.host().map(|host| Entry::Host(Box::new(host)))
+    } else {
+        written.user().map(Entry::User)
+    }
+}
+
+/// The user that a faulty line is about, as far as that can be told.
+pub fn meant_user(line: &str) -> Option<UserName> {
+    let value: serde_json::Value = serde_json::from_str(line).ok()?;
+    let is_host = value.get("hostname").is_some() || value.get("zone").is_some();
+    let name = value.get("user").filter(|_| !is_host)?;
+    UserName::parse(name.as_str()?).ok()
+}
+
+impl Written {
+    fn user(self) -> Result<ImportedUser, String> {
+        let of_hosts = [
+            ("dns_ttl", self.dns_ttl.is_some()),
+            ("expiry_ttl", self.expiry_ttl.is_some()),
+            ("ipv4", self.ipv4.is_some()),
+            ("ipv6", self.ipv6.is_some()),
+            ("ipv4_updated", self.ipv4_updated.is_some()),
+            ("ipv6_updated", self.ipv6_updated.is_some()),
+            ("last_ipv4", self.last_ipv4.is_some()),
+            ("last_ipv6", self.last_ipv6.is_some()),
+        ];
+        if let Some((key, _)) = of_hosts.iter().find(|(_, given)| *given) {
+            return Err(format!("{key} belongs to a host, but hostname and zone are missing"));
+        }
+        let name = needed("user", self.user)?;
+        let email = needed("email", self.email)?;
+        let hash = needed("password_hash", self.password_hash)?;
+        Ok(ImportedUser {
+            name: user_name(&name)?,
+            email: Email::parse(&email).map_err(|why| cannot("email", &email, &why))?,
+            hash: PasswordHash(hash.into_boxed_str()),
+            created_at: time("created", self.created.as_deref())?,
+        })
+    }
+
+    fn host(self) -> Result<ImportedHost, String> {
+        for (key, given) in
+            [("email", self.email.is_some()), ("password_hash", self.password_hash.is_some())]
+        {
+            if given {
+                return Err(format!("{key} belongs to a user, but this line is a host's"));
+            }
+        }
+        let hostname = needed("hostname", self.hostname)?;
+        let zone = needed("zone", self.zone)?;
+        let user = user_name(&needed("user", self.user)?)?;
+        let (label, zone, fqdn) = names(&hostname, &zone)?;
+        let (v4, v6) = (self.ipv4.as_deref(), self.ipv6.as_deref());
+        let (last4, last6) = (self.last_ipv4.as_deref(), self.last_ipv6.as_deref());
+        Ok(ImportedHost {
+            user,
+            label,
+            zone,
+            fqdn,
+            dns_ttl: ttl("dns_ttl", self.dns_ttl)?,
+            expiry_ttl: ttl("expiry_ttl", self.expiry_ttl)?,
+            ipv4: address("ipv4", "an IPv4 address", v4)?,
+            ipv6: address("ipv6", "an IPv6 address", v6)?,
+            last_ipv4: address("last_ipv4", "an IPv4 address", last4)?,
+            last_ipv6: address("last_ipv6", "an IPv6 address", last6)?,
+            ipv4_updated_at: time("ipv4_updated", self.ipv4_updated.as_deref())?,
+            ipv6_updated_at: time("ipv6_updated", self.ipv6_updated.as_deref())?,
+            created_at: time("created", self.created.as_deref())?,
+        })
+    }
+}
+
+/// The parser's words, without its line number: it sees one line only.
+fn not_read(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let end = format!(" at line {} column {}", error.line(), error.column());
+    let what = text.strip_suffix(&end).unwrap_or(&text);
+    if error.is_data() {
+        format!("{what} (column {})", error.column())
+    } else {
+        format!("it is not a JSON object: {what} (column {})", error.column())
+    }
+}
+
+fn needed(key: &str, value: Option<String>) -> Result<String, String> {
+    value.ok_or_else(|| format!("{key} is missing"))
+}
+
+fn cannot(key: &str, value: &str, why: &dyn Display) -> String {
+    format!("cannot take {key} {value:?}: {why}")
+}
+
+fn user_name(text: &str) -> Result<UserName, String> {
+    UserName::parse(text).map_err(|why| cannot("user", text, &why))
+}
+
+fn names(hostname: &str, zone: &str) -> Result<(Label, Zone, Fqdn), String> {
+    let checked = Zone::parse(zone).map_err(|why| cannot("zone", zone, &why))?;
+    let refused = |why: NameError| cannot("hostname", hostname, &why);
+    let label = Label::parse(hostname).map_err(refused)?;
+    let fqdn = label.in_zone(&checked).map_err(refused)?;
+    Ok((label, checked, fqdn))
+}
+
+fn ttl(key: &str, seconds: Option<i64>) -> Result<Option<u32>, String> {
+    let refused = |seconds| format!("{key} is 0 to {MAX_TTL} seconds, not {seconds}");
+    let in_range = |seconds: i64| {
+        let fits = (0..=MAX_TTL).contains(&seconds);
+        u32::try_from(seconds).ok().filter(|_| fits).ok_or_else(|| refused(seconds))
+    };
+    seconds.map(in_range).transpose()
+}
+
+fn address<A: FromStr>(key: &str, what: &str, text: Option<&str>) -> Result<Option<A>, String> {
+    let parse =
+        |text: &str| text.parse().map_err(|_| cannot(key, text, &format_args!("it is not {what}")));
+    text.map(parse).transpose()
+}
+
+fn time(key: &str, text: Option<&str>) -> Result<Option<Millis>, String> {
+    let parse = |text: &str| {
+        let at = text.parse::<jiff::Timestamp>().map_err(|_| {
+            cannot(key, text, &"it is not a time like 2026-11-23T10:00:00.000Z (RFC 3339)")
+        });
+        at.map(|at| Millis(at.as_millisecond()))
+    };
+    text.map(parse).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(line: &str) -> ImportedHost {
+        match entry(line) {
+            Ok(Entry::Host(host)) => *host,
+            other => panic!("not a host: {other:?}"),
+        }
+    }
+
+    fn problem(line: &str) -> String {
+        entry(line).expect_err(line)
+    }
+
+    #[test]
+    fn a_user_needs_name_mail_and_hash_and_no_more() {
+        let line = r#"{"user":"alice","email":"a@example.org","password_hash":"$argon2id$x"}"#;
+        let Ok(Entry::User(user)) = entry(line) else { panic!("not a user") };
+        assert_eq!((user.name.as_str(), user.email.as_str()), ("alice", "a@example.org"));
+        assert_eq!((&*user.hash.0, user.created_at), ("$argon2id$x", None));
+        assert!(!format!("{user:?}").contains("argon2"));
+    }
+
+    #[test]
+    fn a_host_needs_name_zone_and_user_and_no_more() {
+        let host = host(r#"{"hostname":"Büro","zone":"example.org.","user":"alice","ipv4":null}"#);
+        assert_eq!(host.fqdn.as_str(), "xn--bro-hoa.example.org");
+        assert_eq!((host.dns_ttl, host.ipv4, host.created_at), (None, None, None));
+    }
+
+    #[test]
+    fn everything_of_a_host_is_read() {
+        let host = host(
+            r#"{"hostname":"@","zone":"example.org","user":"alice","dns_ttl":0,"expiry_ttl":2147483647,
+               "ipv4":"192.0.2.1","ipv6":null,"ipv4_updated":"2026-11-23T10:00:00.123Z",
+               "ipv6_updated":"2026-11-23T12:00:00+02:00","last_ipv4":"192.0.2.1",
+               "last_ipv6":"2001:db8::1","created":"1970-01-01T00:00:00Z"}"#,
+        );
+        assert_eq!((host.dns_ttl, host.expiry_ttl), (Some(0), Some(2_147_483_647)));
+        assert_eq!(host.ipv4.map(|address| address.to_string()).as_deref(), Some("192.0.2.1"));
+        assert_eq!(
+            host.last_ipv6.map(|address| address.to_string()).as_deref(),
+            Some("2001:db8::1")
+        );
+        assert_eq!(host.ipv4_updated_at, Some(Millis(1_795_428_000_123)));
+        assert_eq!(host.ipv6_updated_at, Some(Millis(1_795_428_000_000)));
+        assert_eq!(host.created_at, Some(Millis(0)));
+    }
+
+    #[test]
+    fn a_faulty_line_may_still_tell_its_user() {
+        let name = |line| meant_user(line).map(|name| name.as_str().to_owned());
+        assert_eq!(name(r#"{"user":"a","email":7}"#).as_deref(), Some("a"));
+        assert_eq!(name(r#"{"user":"a","zone":"x"}"#), None);
+        assert_eq!(name("nonsense"), None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (line, words) in [
+            ("nonsense", "it is not a JSON object: expected ident (column 2)"),
+            ("{", "it is not a JSON object"),
+            ("{} {}", "it is not a JSON object: trailing characters (column 4)"),
+            ("[1]", "(column "),
+            ("{}", "user is missing"),
+            (r#"{"user":"a","colour":"red"}"#, "unknown field `colour`"),
+            (r#"{"user":"a","user":"b"}"#, "duplicate field `user`"),
+            (r#"{"user":"a","email":"a@example.org"}"#, "password_hash is missing"),
+            (r#"{"user":"a:b","email":"a@example.org","password_hash":"x"}"#, "user \"a:b\""),
+            (r#"{"user":"a","email":"nobody","password_hash":"x"}"#, "email \"nobody\""),
+            (r#"{"user":"a","ipv4":"192.0.2.1"}"#, "ipv4 belongs to a host"),
+            (r#"{"hostname":"pc","user":"a"}"#, "zone is missing"),
+            (r#"{"zone":"example.org","user":"a"}"#, "hostname is missing"),
+            (r#"{"hostname":"pc","zone":"example.org"}"#, "user is missing"),
+            (
+                r#"{"hostname":"pc","zone":"example.org","user":"a","email":"x"}"#,
+                "belongs to a user",
+            ),
+            (r#"{"hostname":"a_b","zone":"example.org","user":"a"}"#, "hostname \"a_b\""),
+            (r#"{"hostname":"pc","zone":"a b","user":"a"}"#, "zone \"a b\""),
+            (r#"{"hostname":"@","zone":"org","user":"a"}"#, "single label"),
+        ] {
+            let said = problem(line);
+            assert!(said.contains(words), "{line}: {said}");
+        }
+        for (key, value, words) in [
+            ("dns_ttl", "-1", "dns_ttl is 0 to 2147483647 seconds, not -1"),
+            ("expiry_ttl", "2147483648", "not 2147483648"),
+            ("dns_ttl", "1.5", "column"),
+            ("dns_ttl", "\"60\"", "column"),
+            ("ipv4", "\"2001:db8::1\"", "it is not an IPv4 address"),
+            ("last_ipv6", "\"192.0.2.1\"", "it is not an IPv6 address"),
+            ("created", "\"yesterday\"", "RFC 3339"),
+            ("ipv4_updated", "\"2026-11-23 10:00\"", "RFC 3339"),
+        ] {
+            let line =
+                format!(r#"{{"hostname":"pc","zone":"example.org","user":"a","{key}":{value}}}"#);
+            let said = problem(&line);
+            assert!(said.contains(words), "{line}: {said}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Other TTLs for a host. In: what was typed. Out: whether anything changed, and why DNS does not have it
+//! yet, if it should.
+
+use super::{Hosts, is_meant, names, no_such_host, ttl};
+use crate::db::SetTtls;
+use crate::dns::Lane;
+use crate::model::host::Host;
+use crate::rules::decide;
+use crate::stories::error::{Kind, Refused, database};
+use std::sync::Arc;
+
+/// What to do with a TTL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NewTtl {
+    /// Leave it as it is.
+    #[default]
+    Keep,
+    /// Set it to these seconds; `None` goes back to the default.
+    Set(Option<u32>),
+}
+
+impl NewTtl {
+    fn or(self, old: Option<u32>) -> Option<u32> {
+        match self {
+            NewTtl::Keep => old,
+            NewTtl::Set(new) => new,
+        }
+    }
+
+    fn checked(self, option: &str) -> Result<Self, Refused> {
+        match self {
+            NewTtl::Keep => Ok(self),
+            NewTtl::Set(seconds) => ttl(option, seconds).map(NewTtl::Set),
+        }
+    }
+}
+
+/// Other TTLs of a host, as typed.
+#[derive(Clone, Debug)]
+pub struct Modify {
+    /// Name within the zone, or `@`.
+    pub label: String,
+    /// Zone.
+    pub zone: String,
+    /// TTL of its records.
+    pub dns_ttl: NewTtl,
+    /// Time to expire.
+    pub expiry_ttl: NewTtl,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Modified {
+    /// It had these TTLs already.
+    Nothing,
+    /// They are stored, and DNS has what it should.
+    Done,
+    /// They are stored; DNS did not take them yet, for this reason. The republisher goes on.
+    NotYetPublished(String),
+}
+
+impl Hosts {
+    /// Stores other TTLs of a host. A new TTL of its records is published at once; a new time to expire
+    /// counts from the next sweep on.
+    ///
+    /// # Errors
+    /// No such host, a TTL out of range, or the database failed; nothing is stored then.
+    pub async fn modify(&self, modify: Modify) -> Result<Modified, Refused> {
+        let (label, zone, fqdn) = names(&modify.label, &modify.zone)?;
+        let dns_ttl = modify.dns_ttl.checked("--dns-ttl")?;
+        let expiry_ttl = modify.expiry_ttl.checked("--expiry-ttl")?;
+        let (_turn, host) = self.under_turn(&fqdn).await?;
+        if !is_meant(&host, &label, &zone) {
+            return Err(no_such_host(&fqdn));
+        }
+        let (dns_ttl, expiry_ttl) = (dns_ttl.or(host.dns_ttl), expiry_ttl.or(host.expiry_ttl));
+        if (dns_ttl, expiry_ttl) == (host.dns_ttl, host.expiry_ttl) {
+            return Ok(Modified::Nothing);
+        }
+        let publish = decide::must_publish_ttl(dns_ttl, &host, &self.defaults());
+        let host = self.store(&host, dns_ttl, expiry_ttl, publish).await?;
+        tracing::info!(host = %fqdn, ?dns_ttl, ?expiry_ttl, "TTLs modified");
+        if !publish {
+            return Ok(Modified::Done);
+        }
+        Ok(match self.publisher.publish(host, Lane::Fresh).await {
+            Ok(()) => Modified::Done,
+            Err(problem) => Modified::NotYetPublished(problem.to_string()),
+        })
+    }
+
+    async fn store(
+        &self,
+        host: &Arc<Host>,
+        dns_ttl: Option<u32>,
+        expiry_ttl: Option<u32>,
+        publish: bool,
+    ) -> Result<Arc<Host>, Refused> {
+        let look = expiry_ttl != host.expiry_ttl && !host.wanted.addresses().is_empty();
+        let at = self.clock.now().wall;
+        let ttls = SetTtls { host: Arc::clone(host), dns_ttl, expiry_ttl, publish, look, at };
+        let stored = self.db.set_ttls(ttls).await.map_err(|problem| database(&problem))?;
+        stored.ok_or_else(|| {
+            Refused::new(Kind::Busy, format!("{} has just changed; try again", host.fqdn))
+        })
+    }
+}

@@ -1,0 +1,233 @@
+//! One import on its way: lines are read, checked against each other and kept. In: lines. Out: what the
+//! database must try, and the problems found so far.
+
+use crate::db::{Existing, Import};
+use crate::model::host::ImportedHost;
+use crate::model::name::{Fqdn, UserName};
+use crate::model::time::Millis;
+use crate::model::user::ImportedUser;
+use crate::passwords;
+use crate::rules::import::{Entry, entry, meant_user};
+use crate::stories::error::{Kind, Refused};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+
+/// Lines of an import, at most.
+const MOST_LINES: usize = 1_000_000;
+/// Bytes of all its lines, at most: what is kept of them takes about as much.
+const MOST_BYTES: usize = 512 << 20;
+/// Bytes of a line, at most.
+const LONGEST_LINE: usize = 64 << 10;
+/// Problems that are shown; the rest is counted.
+const SHOWN: usize = 20;
+
+/// A line as it was in the file.
+pub struct StagedLine {
+    /// Its number, from 1.
+    pub number: u64,
+    /// The line. It may hold a password hash.
+    pub text: String,
+    /// Why there is no text.
+    pub fault: Option<String>,
+}
+
+impl fmt::Debug for StagedLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: ***", self.number)
+    }
+}
+
+/// What was staged so far.
+pub(super) struct Stage {
+    existing: Existing,
+    users: Vec<(u64, ImportedUser)>,
+    hosts: Vec<(u64, ImportedHost)>,
+    /// The line of each name, to find those that are in the file twice.
+    users_at: HashMap<UserName, u64>,
+    hosts_at: HashMap<Fqdn, u64>,
+    faulty_users: HashSet<UserName>,
+    problems: Problems,
+    lines: usize,
+    bytes: usize,
+}
+
+impl Stage {
+    pub(super) fn new(existing: Existing) -> Self {
+        Self {
+            existing,
+            users: Vec::new(),
+            hosts: Vec::new(),
+            users_at: HashMap::new(),
+            hosts_at: HashMap::new(),
+            faulty_users: HashSet::new(),
+            problems: Problems::default(),
+            lines: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Takes lines.
+    ///
+    /// # Errors
+    /// There are too many now.
+    pub(super) fn take(&mut self, lines: Vec<StagedLine>) -> Result<(), Refused> {
+        for line in lines {
+            self.lines += 1;
+            self.bytes = self.bytes.saturating_add(line.text.len());
+            if self.lines > MOST_LINES || self.bytes > MOST_BYTES {
+                let message = format!(
+                    "an import is at most {MOST_LINES} lines and {} MiB long; nothing is stored, divide the file",
+                    MOST_BYTES >> 20
+                );
+                return Err(Refused::new(Kind::Invalid, message));
+            }
+            let number = line.number;
+            if let Err(problem) = self.keep(line) {
+                self.problems.add(number, problem);
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, line: StagedLine) -> Result<(), String> {
+        let StagedLine { number, text, fault } = line;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        if text.len() > LONGEST_LINE {
+            return Err(format!("it is longer than {LONGEST_LINE} bytes"));
+        }
+        let entry = entry(&text).inspect_err(|_| self.faulty_users.extend(meant_user(&text)))?;
+        match entry {
+            Entry::User(user) => {
+                if let Some(before) = self.users_at.get(&user.name) {
+                    return Err(format!("user {} is in line {before} already", user.name));
+                }
+                self.users_at.insert(user.name.clone(), number);
+                if let Err(why) = passwords::check(&user.hash) {
+                    self.faulty_users.insert(user.name.clone());
+                    return Err(format!("cannot take the password_hash of {}: {why}", user.name));
+                }
+                self.users.push((number, user));
+            }
+            Entry::Host(host) => {
+                if let Some(before) = self.hosts_at.get(&host.fqdn) {
+                    return Err(format!("hostname {} is in line {before} already", host.fqdn));
+                }
+                self.hosts_at.insert(host.fqdn.clone(), number);
+                self.hosts.push((number, *host));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the database must try, and the problems so far. With problems it only looks for more.
+    pub(super) fn into_import(self, at: Millis) -> (Import, Problems) {
+        let import = Import {
+            users: self.users,
+            hosts: self.hosts,
+            faulty_users: self.faulty_users,
+            existing: self.existing,
+            store: self.problems.count == 0,
+            at,
+        };
+        (import, self.problems)
+    }
+}
+
+/// The first problems by line, and how many there are.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    first: BTreeMap<u64, String>,
+    count: u64,
+}
+
+impl Problems {
+    /// A line has one problem at most.
+    pub(super) fn add(&mut self, line: u64, problem: String) {
+        self.count += 1;
+        self.first.insert(line, problem);
+        if self.first.len() > SHOWN {
+            self.first.pop_last();
+        }
+    }
+
+    pub(super) fn into_first(self) -> (Vec<(u64, String)>, u64) {
+        (self.first.into_iter().collect(), self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "$argon2i$v=19$m=1024,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$jZhab/11I2+caaKeWdIG1g";
+
+    fn line(number: u64, text: &str) -> StagedLine {
+        StagedLine { number, text: text.replace("HASH", HASH), fault: None }
+    }
+
+    fn problems(lines: &[&str]) -> Vec<(u64, String)> {
+        let mut stage = Stage::new(Existing::Refuse);
+        let lines = (1..).zip(lines).map(|(number, text)| line(number, text)).collect();
+        stage.take(lines).unwrap();
+        let (import, problems) = stage.into_import(Millis(0));
+        let (first, count) = problems.into_first();
+        assert_eq!((count == 0, first.len() as u64), (import.store, count.min(20)));
+        first
+    }
+
+    #[test]
+    fn users_and_hosts_are_kept() {
+        let user = r#"{"user":"a","email":"a@example.org","password_hash":"HASH"}"#;
+        let host = r#"{"hostname":"pc","zone":"example.org","user":"a"}"#;
+        assert_eq!(problems(&[user, host]), []);
+    }
+
+    #[test]
+    fn what_is_in_the_file_twice_is_said_with_both_lines() {
+        let user = r#"{"user":"a","email":"a@example.org","password_hash":"HASH"}"#;
+        let (host, same) = (
+            r#"{"hostname":"a.b","zone":"example.org","user":"a"}"#,
+            r#"{"hostname":"A","zone":"b.example.org.","user":"a"}"#,
+        );
+        let found = problems(&[user, user, host, same]);
+        assert_eq!(found[0], (2, "user a is in line 1 already".to_owned()));
+        assert_eq!(found[1], (4, "hostname a.b.example.org is in line 3 already".to_owned()));
+    }
+
+    #[test]
+    fn a_hash_that_could_never_be_verified_is_refused_without_showing_it() {
+        let hash = "$2b$12$abcdefghijklmnopqrstuv";
+        let user = format!(r#"{{"user":"a","email":"a@example.org","password_hash":"{hash}"}}"#);
+        let found = problems(&[&user]);
+        assert!(found[0].1.contains("Argon2") && !found[0].1.contains("$2b$"), "{found:?}");
+    }
+
+    #[test]
+    fn the_first_twenty_problems_are_kept_and_all_are_counted() {
+        let mut found = Problems::default();
+        for number in (1..=30).rev() {
+            found.add(number, String::new());
+        }
+        let (first, count) = found.into_first();
+        assert_eq!((first.first().unwrap().0, first.last().unwrap().0, count), (1, 20, 30));
+    }
+
+    #[test]
+    fn an_import_has_bounds() {
+        let mut stage = Stage::new(Existing::Refuse);
+        stage.bytes = MOST_BYTES;
+        assert!(stage.take(vec![line(1, "{}")]).is_err());
+        let mut stage = Stage::new(Existing::Refuse);
+        stage.lines = MOST_LINES;
+        assert!(stage.take(vec![line(1, "{}")]).is_err());
+        let long = format!("{{\"user\":\"{}\"}}", "x".repeat(LONGEST_LINE));
+        assert!(problems(&[&long])[0].1.contains("longer than 65536 bytes"));
+    }
+
+    #[test]
+    fn a_staged_line_is_not_printed() {
+        assert_eq!(format!("{:?}", line(7, "HASH")), "line 7: ***");
+    }
+}

@@ -1,0 +1,230 @@
+//! What administrators change later: passwords, mail addresses, TTLs.
+
+use crate::{RECOVERY, Scene};
+use ddnsd_tests::ctl::{Ctl, PASSWORD};
+use ddnsd_tests::eventually::eventually_equals;
+use ddnsd_tests::named::ZONE;
+use serde_json::json;
+use std::process::Command;
+
+const PC: &str = "pc.dyn.example";
+
+/// An update with a password of the test's own.
+#[track_caller]
+fn update_with(scene: &Scene, password: &str) -> String {
+    let path = "/update?hostname=pc.dyn.example&myip=192.0.2.1";
+    scene.daemon.get(path).user("alice", password).send().body
+}
+
+#[track_caller]
+fn modify(ctl: &Ctl, options: &[&str]) -> ddnsd_tests::process::Finished {
+    ctl.run(&[&["hostname", "modify", "pc", ZONE], options].concat())
+}
+
+#[test]
+fn a_new_password_ends_the_old_one_at_once_even_if_it_is_remembered() {
+    let scene = Scene::new();
+    assert_eq!(update_with(&scene, PASSWORD), "good 192.0.2.1\n");
+    assert_eq!(update_with(&scene, PASSWORD), "nochg 192.0.2.1\n", "remembered by now");
+    assert_eq!(update_with(&scene, "the new one"), "badauth\n");
+    let passwd = ["user", "passwd", "alice", "--password-stdin"];
+    let changed = scene.ctl().run_with_input(&passwd, "the new one\n").ok();
+    assert_eq!(
+        (changed.stdout.as_str(), changed.stderr.as_str()),
+        ("", "changed the password of user alice\n")
+    );
+    assert_eq!(update_with(&scene, PASSWORD), "badauth\n");
+    assert_eq!(update_with(&scene, "the new one"), "nochg 192.0.2.1\n");
+}
+
+#[test]
+fn a_generated_password_is_printed_and_logs_in() {
+    let scene = Scene::new();
+    let made = scene.ctl().run(&["user", "passwd", "alice", "--generate"]).ok();
+    let password = made.stdout.trim_end();
+    assert_eq!(password.len(), 20, "{made}");
+    assert_eq!(update_with(&scene, password), "good 192.0.2.1\n");
+    let made = scene.ctl().json(&["user", "passwd", "alice", "--generate"]);
+    assert_eq!(made["name"], "alice");
+    assert_eq!(update_with(&scene, made["password"].as_str().unwrap()), "nochg 192.0.2.1\n");
+    assert!(!scene.daemon.said().contains(password), "a password in the log");
+}
+
+#[test]
+fn a_password_that_cannot_be_changes_nothing() {
+    let scene = Scene::new();
+    let ctl = scene.ctl();
+    let passwd = |name, input: &str| {
+        ctl.run_with_input(&["user", "passwd", name, "--password-stdin"], input)
+    };
+    passwd("ghost", "a password\n").exits(1).says(&["no user ghost", "user list"]).one_sentence();
+    passwd("a:b", "a password\n").exits(1).says(&["a:b"]).one_sentence();
+    passwd("alice", "").exits(2).says(&["empty"]).one_sentence();
+    passwd("alice", &"x".repeat(1025)).exits(2).says(&["1024"]).one_sentence();
+    ctl.run(&["user", "passwd", "alice"]).exits(2).says(&["--password-stdin"]).one_sentence();
+    assert_eq!(update_with(&scene, PASSWORD), "good 192.0.2.1\n");
+}
+
+#[test]
+fn a_mail_address_is_changed() {
+    let scene = Scene::new();
+    let ctl = scene.ctl();
+    ctl.run(&["user", "email", "alice", "new@example.net"]).ok().says(&["new@example.net"]);
+    assert_eq!(ctl.json(&["user", "list"])[0]["email"], "new@example.net");
+    let changed = ctl.json(&["user", "email", "alice", "newer@example.net"]);
+    assert_eq!(changed, json!({"name": "alice", "email": "newer@example.net"}));
+    ctl.run(&["user", "email", "alice", "nobody"]).exits(1).says(&["nobody"]).one_sentence();
+    let ghost = ctl.run(&["user", "email", "ghost", "g@example.org"]);
+    ghost.exits(1).says(&["no user ghost"]).one_sentence();
+    assert_eq!(ctl.json(&["user", "list"])[0]["email"], "newer@example.net");
+    assert_eq!(update_with(&scene, PASSWORD), "good 192.0.2.1\n");
+}
+
+#[test]
+fn a_new_dns_ttl_is_published_at_once() {
+    let scene = Scene::new();
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1,2001:db8::1").has_status(200);
+    let modified = modify(&scene.ctl(), &["--dns-ttl", "30"]).ok();
+    assert_eq!(modified.said(), "modified pc in dyn.example\n");
+    assert_eq!(scene.named.lookup(PC, "A"), [(30, "192.0.2.1".to_owned())]);
+    assert_eq!(scene.named.lookup(PC, "AAAA"), [(30, "2001:db8::1".to_owned())]);
+    let shown = scene.ctl().json(&["hostname", "show", "pc", ZONE]);
+    assert_eq!((&shown["dns_ttl"], &shown["dns_ttl_is_default"]), (&json!(30), &json!(false)));
+    assert_eq!(shown["state"], "published");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1,2001:db8::1").has_status(200);
+
+    let back = scene.ctl().json(&["hostname", "modify", "pc", ZONE, "--dns-ttl", "default"]);
+    let expected =
+        json!({"hostname": "pc", "zone": ZONE, "changed": true, "not_yet_published": null});
+    assert_eq!(back, expected);
+    assert_eq!(scene.named.lookup(PC, "A"), [(60, "192.0.2.1".to_owned())]);
+    let shown = scene.ctl().json(&["hostname", "show", "pc", ZONE]);
+    assert_eq!((&shown["dns_ttl"], &shown["dns_ttl_is_default"]), (&json!(60), &json!(true)));
+}
+
+#[test]
+fn what_dns_need_not_hear_of_sends_nothing() {
+    let scene = Scene::new();
+    let ctl = scene.ctl();
+    // no records yet
+    let before = scene.named.update_messages();
+    modify(&ctl, &["--dns-ttl", "30"]).ok();
+    assert_eq!(scene.named.update_messages(), before);
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert_eq!(scene.named.lookup(PC, "A"), [(30, "192.0.2.1".to_owned())]);
+    let before = scene.named.update_messages();
+    modify(&ctl, &["--dns-ttl", "30"]).ok().says(&["nothing to do", "already"]);
+    modify(&ctl, &["--dns-ttl", "30", "--expiry-ttl", "default"]).ok().says(&["nothing to do"]);
+    modify(&ctl, &["--expiry-ttl", "86400"]).ok().says(&["modified"]);
+    scene.update("hostname=pc.dyn.example&offline=YES").is(200, "good\n");
+    let taken_down = scene.named.update_messages();
+    assert_eq!(taken_down - before, 1, "the take-down only");
+    // no records any more
+    modify(&ctl, &["--dns-ttl", "31"]).ok();
+    assert_eq!(scene.named.update_messages(), taken_down);
+    // 60 is the default, written out
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
+    modify(&ctl, &["--dns-ttl", "default"]).ok();
+    let published = scene.named.update_messages();
+    modify(&ctl, &["--dns-ttl", "60"]).ok().says(&["modified"]);
+    assert_eq!(scene.named.update_messages(), published);
+}
+
+#[test]
+fn a_dead_name_server_gets_the_new_ttl_when_it_is_back() {
+    let mut scene = Scene::with(|setup| setup.set("dns_service.dns_timeout", 1));
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    scene.named.stop();
+    let modified = modify(&scene.ctl(), &["--dns-ttl", "30"]).ok();
+    assert_eq!(modified.stdout, "", "{modified}");
+    let modified =
+        modified.says(&["modified pc", "not yet published: ", "name server", "by itself"]);
+    assert_eq!(modified.stderr.lines().count(), 2, "{modified}");
+    let as_json = scene.ctl().json(&["hostname", "modify", "pc", ZONE, "--dns-ttl", "31"]);
+    assert!(as_json["not_yet_published"].as_str().unwrap().contains("name server"), "{as_json}");
+    assert!(!scene.ctl().host(PC).published);
+    scene.named.start_again();
+    eventually_equals(
+        RECOVERY,
+        "the new TTL in DNS",
+        &[(31, "192.0.2.1".to_owned())].into(),
+        || scene.named.lookup(PC, "A"),
+    );
+}
+
+#[test]
+fn a_new_time_to_expire_counts_from_the_next_sweep_on() {
+    let scene = Scene::with(|setup| setup.set("dns_service.cleanup_interval", 3600));
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    scene.ctl().run(&["cleanup"]).ok().says(&["0 expired"]);
+    modify(&scene.ctl(), &["--expiry-ttl", "1"]).ok();
+    assert_eq!(scene.a("pc"), ["192.0.2.1"], "a sweep takes it down, not the change");
+    eventually_equals(RECOVERY, "a sweep to take it down", &true, || {
+        scene.ctl().run(&["cleanup"]).ok().said().contains("1 expired")
+    });
+    assert_eq!(scene.a("pc"), [""; 0]);
+}
+
+#[test]
+fn a_modification_that_cannot_be_is_refused() {
+    let scene = Scene::new();
+    let ctl = scene.ctl();
+    modify(&ctl, &[]).exits(2).says(&["--dns-ttl", "--expiry-ttl", "--help"]);
+    modify(&ctl, &["--dns-ttl", "soon"]).exits(2).says(&["soon", "default"]);
+    modify(&ctl, &["--dns-ttl", "2147483648"]).exits(2).says(&["2147483647"]);
+    let ghost = ["hostname", "modify", "ghost", ZONE, "--dns-ttl", "1"];
+    ctl.run(&ghost).exits(1).says(&["no hostname ghost", "hostname list"]).one_sentence();
+    let no_name = ["hostname", "modify", "a_b", ZONE, "--dns-ttl", "1"];
+    ctl.run(&no_name).exits(1).says(&["a_b"]).one_sentence();
+    ctl.add_host("alice", "a.b", ZONE, &[]);
+    let not_meant = ["hostname", "modify", "a", "b.dyn.example", "--dns-ttl", "1"];
+    ctl.run(&not_meant).exits(1).says(&["no hostname"]).one_sentence();
+}
+
+#[test]
+fn every_command_has_help_with_a_sentence_of_its_own() {
+    let nothing = ddnsd_tests::setup::Setup::empty();
+    let ctl = Ctl::new(&nothing.socket());
+    for words in [
+        ["user", "list"].as_slice(),
+        &["user", "add"],
+        &["user", "passwd"],
+        &["user", "email"],
+        &["user", "delete"],
+        &["hostname", "list"],
+        &["hostname", "show"],
+        &["hostname", "add"],
+        &["hostname", "modify"],
+        &["hostname", "delete"],
+        &["cleanup"],
+        &["status"],
+        &["export"],
+        &["import"],
+        &["completions"],
+    ] {
+        let help = ctl.run(&[words, &["--help"]].concat()).ok().says(&["Usage: ddnsctl", "--json"]);
+        let sentence = help.stdout.lines().next().unwrap();
+        assert!(sentence.contains(' ') && help.stderr.is_empty(), "{help}");
+        let wraps = |line: &&str| !line.starts_with("Usage:");
+        let longest = help.stdout.lines().filter(wraps).map(|line| line.chars().count()).max();
+        assert!(longest <= Some(100), "{help}");
+    }
+    ctl.run(&["--help"]).ok().says(&["Exit codes: 0", "69", "77"]);
+}
+
+#[test]
+fn completions_need_no_daemon_and_are_scripts_of_their_shell() {
+    let nothing = ddnsd_tests::setup::Setup::empty();
+    let ctl = Ctl::new(&nothing.socket());
+    let bash = ctl.run(&["completions", "bash"]).ok();
+    assert!(bash.stderr.is_empty(), "{bash}");
+    let mut shell = Command::new(ddnsd_tests::process::program("bash"));
+    let asks = "\nCOMP_WORDS=(ddnsctl hostname mo); COMP_CWORD=2; COMPREPLY=()\n\
+                _ddnsctl ddnsctl mo hostname; echo \"${COMPREPLY[@]}\"\n";
+    let script = bash.stdout + asks;
+    let completed = ddnsd_tests::process::run(shell.args(["--norc", "-s"]), &script).ok();
+    assert_eq!(completed.stdout, "modify\n", "{completed}");
+    ctl.run(&["completions", "zsh"]).ok().says(&["#compdef ddnsctl"]);
+    ctl.run(&["completions", "fish"]).ok().says(&["complete -c ddnsctl"]);
+    ctl.run(&["completions", "csh"]).exits(2).says(&["bash", "zsh", "fish"]);
+}

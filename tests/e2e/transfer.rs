@@ -1,0 +1,327 @@
+//! Users and hosts leave one daemon as JSON lines and enter another, all or nothing.
+
+use crate::{RECOVERY, Scene};
+use ddnsd_tests::ctl::Ctl;
+use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::eventually::{eventually, eventually_equals};
+use ddnsd_tests::named::ZONE;
+use ddnsd_tests::process::{Finished, Running, run};
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Made with argon2-cffi 25.1 from `correct horse`.
+const HASH: &str = "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$L1b1NjppUoj/KIEORq1pof4waLxklM0mqKZzt9nCsKI";
+
+#[track_caller]
+fn export(ctl: &Ctl) -> String {
+    let exported = ctl.run(&["export"]).ok();
+    assert!(exported.stderr.contains("password hashes"), "{exported}");
+    exported.stdout
+}
+
+fn import(ctl: &Ctl, lines: &str) -> Finished {
+    ctl.run_with_input(&["import", "-"], lines)
+}
+
+fn user(name: &str) -> String {
+    json!({"user": name, "email": format!("{name}@example.org"), "password_hash": HASH}).to_string()
+}
+
+fn host(label: &str, user: &str) -> String {
+    json!({"hostname": label, "zone": ZONE, "user": user}).to_string()
+}
+
+fn keys(line: &str) -> Vec<String> {
+    // the order counts, which a map would lose
+    line.split(['{', ','])
+        .filter_map(|part| Some(part.split_once("\":")?.0.trim_start_matches('"').to_owned()))
+        .collect()
+}
+
+/// A scene with a host in every state there is.
+fn furnished() -> Scene {
+    let scene = Scene::new();
+    let ctl = scene.ctl();
+    ctl.add_user("bob");
+    ctl.add_user("Zoë");
+    scene.add_hosts(&["both", "gone", "half", "büro"]);
+    ctl.add_host("bob", "a.b", ZONE, &["--dns-ttl", "0", "--expiry-ttl", "2147483647"]);
+    ctl.add_host("bob", "@", "other.example", &["--expiry-ttl", "0"]);
+    scene
+        .update("hostname=pc.dyn.example,both.dyn.example,gone.dyn.example&myip=192.0.2.1")
+        .has_status(200);
+    scene.update("hostname=both.dyn.example&myip=2001:db8::1").has_status(200);
+    scene.update("hostname=both.dyn.example&myip=2001:db8::1").is(200, "nochg 2001:db8::1\n");
+    scene.update("hostname=gone.dyn.example&offline=YES").is(200, "good\n");
+    scene.update("hostname=half.dyn.example&myip=2001:db8::2").has_status(200);
+    scene
+}
+
+#[test]
+fn an_export_is_users_then_hosts_in_json_lines() {
+    let scene = furnished();
+    let exported = export(&scene.ctl());
+    let lines: Vec<&str> = exported.lines().collect();
+    assert_eq!(lines.len(), 3 + 7, "{exported}");
+    assert_eq!(keys(lines[0]), ["user", "email", "password_hash", "created"]);
+    for line in &lines[3..] {
+        let expected = "hostname zone user dns_ttl expiry_ttl ipv4 ipv6 ipv4_updated ipv6_updated \
+                        last_ipv4 last_ipv6 created";
+        assert_eq!(keys(line).join(" "), expected);
+    }
+    let values: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of_hash = values[0]["password_hash"].as_str().unwrap();
+    assert!(of_hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{of_hash}");
+    let host = |name: &str| values.iter().find(|value| value["hostname"] == name).unwrap();
+    let both = host("both");
+    assert_eq!((&both["dns_ttl"], &both["expiry_ttl"]), (&Value::Null, &Value::Null));
+    assert_eq!((&both["ipv4"], &both["last_ipv6"]), (&json!("192.0.2.1"), &json!("2001:db8::1")));
+    let updated = both["ipv6_updated"].as_str().unwrap();
+    assert_eq!((updated.len(), &updated[19..20], &updated[23..]), (24, ".", "Z"), "{updated}");
+    let gone = host("gone");
+    assert_eq!((&gone["ipv4"], &gone["last_ipv4"]), (&Value::Null, &json!("192.0.2.1")));
+    assert_eq!(host("half")["last_ipv4"], Value::Null);
+    assert_eq!(host("a.b")["expiry_ttl"], 2_147_483_647_u32);
+    assert_eq!(host("xn--bro-hoa")["user"], "alice");
+    assert_eq!(
+        scene.ctl().run(&["--json", "export"]).ok().stdout,
+        exported,
+        "--json changes nothing"
+    );
+}
+
+#[test]
+fn an_export_imported_into_an_empty_daemon_gives_an_equal_export() {
+    let scene = furnished();
+    let exported = export(&scene.ctl());
+    let records = scene.named.addresses(ZONE);
+    let fresh = Daemon::builder(&scene.named).start();
+    let Scene { daemon, named } = scene;
+    drop(daemon);
+    named.nsupdate("update delete pc.dyn.example A\nupdate delete both.dyn.example");
+    let imported = import(&fresh.ctl(), &exported).ok();
+    assert_eq!(
+        (imported.stdout.as_str(), imported.stderr.as_str()),
+        ("", "imported 3 users and 7 hostnames\n")
+    );
+    assert_eq!(export(&fresh.ctl()), exported);
+    // what is wanted is published by itself
+    let sorted = |mut records: Vec<_>| {
+        records.sort();
+        records
+    };
+    let expected = sorted(records);
+    eventually_equals(RECOVERY, "the imported records in DNS", &expected, || {
+        sorted(named.addresses(ZONE))
+    });
+    eventually_equals(RECOVERY, "every host to be published", &true, || {
+        fresh.ctl().hosts().iter().all(|host| host.published)
+    });
+    assert_eq!(export(&fresh.ctl()), exported, "publishing changes nothing of it");
+    fresh.update("alice", "hostname=both.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
+    // an absent family is known to be so; one that was never set is not touched
+    let half = fresh.ctl().json(&["hostname", "show", "half", ZONE]);
+    assert_eq!((&half["ipv4"], &half["state"]), (&Value::Null, &json!("published")));
+    assert_eq!(fresh.ctl().json(&["hostname", "show", "gone", ZONE])["state"], "absent");
+    assert_eq!(
+        fresh.ctl().json(&["hostname", "show", "@", "other.example"])["state"],
+        "never_updated"
+    );
+}
+
+#[test]
+fn lines_made_by_hand_need_little() {
+    let scene = Scene::without_hosts(|setup| setup);
+    let live =
+        json!({"hostname": "PC", "zone": "Dyn.Example.", "user": "carol", "ipv4": "192.0.2.9"});
+    let file = format!("\n{}\r\n\n{live}\n{}", user("carol"), host("nas", "carol"));
+    let path = scene.daemon.setup().file("hand-made.jsonl");
+    std::fs::write(&path, file).unwrap();
+    let done = scene.ctl().json(&["import", path.to_str().unwrap()]);
+    let expected = json!({"users": 1, "hostnames": 2, "existing_users": 0, "existing_hostnames": 0,
+                          "problems": [], "problems_total": 0});
+    assert_eq!(done, expected);
+    eventually_equals(RECOVERY, "the address in DNS", &vec!["192.0.2.9".to_owned()], || {
+        scene.a("pc")
+    });
+    let pc = scene.ctl().json(&["hostname", "show", "pc", ZONE]);
+    assert!(pc["ipv4_updated_at"].is_string(), "an address counts as updated now: {pc}");
+    let update = |host: &str| {
+        let path = format!("/update?hostname={host}.dyn.example&myip=192.0.2.9");
+        scene.daemon.get(&path).user("carol", "correct horse").send().body
+    };
+    assert_eq!(update("nas"), "good 192.0.2.9\n", "a hash of argon2-cffi logs in");
+    eventually_equals(
+        RECOVERY,
+        "the import to be settled",
+        &"nochg 192.0.2.9\n".to_owned(),
+        || update("pc"),
+    );
+}
+
+#[test]
+fn the_selects_of_the_readme_bring_users_and_hosts_over() {
+    let scene = Scene::without_hosts(|setup| setup);
+    let readme = std::fs::read_to_string(ddnsd_tests::setup::source("README.md")).unwrap();
+    let selects = readme.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    let script = format!(
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, username TEXT, email TEXT, password_hash TEXT);
+         CREATE TABLE hostnames (hostname TEXT, zone TEXT, user_id INTEGER, dns_ttl INTEGER,
+                                 expiry_ttl INTEGER, last_ipv4 TEXT, last_ipv6 TEXT);
+         INSERT INTO users VALUES (7, 'al\"ice', 'a@example.org', '{HASH}');
+         INSERT INTO hostnames VALUES ('pc', '{ZONE}', 7, 30, NULL, '192.0.2.1', NULL);
+         {selects}"
+    );
+    let mut sqlite = Command::new(ddnsd_tests::process::program("sqlite3"));
+    let lines = run(sqlite.args(["-bail", "-noheader", ":memory:"]), &script).ok();
+    import(&scene.ctl(), &lines.stdout).ok().says(&["1 users and 1 hostnames"]);
+    let update = || {
+        let path = "/update?hostname=pc.dyn.example&myip=192.0.2.1";
+        scene.daemon.get(path).user("al\"ice", "correct horse").send().body
+    };
+    eventually_equals(RECOVERY, "the host to be settled", &"nochg 192.0.2.1\n".to_owned(), update);
+    assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(30, "192.0.2.1".to_owned())]);
+}
+
+#[test]
+fn every_problem_is_named_with_its_line_and_nothing_is_stored() {
+    let scene = Scene::new();
+    let ctl = scene.ctl();
+    let before = export(&ctl);
+    let lines = [
+        user("carol"),
+        "nonsense".to_owned(),
+        String::new(),
+        r#"{"user":"dave","email":"d@example.org","password_hash":"x","colour":"red"}"#.to_owned(),
+        user("eve").replace(HASH, "$2b$12$secretsecret"),
+        user("carol"),
+        user("alice"),
+        host("nas", "carol"),
+        host("NAS", "carol"),
+        host("a_b", "carol"),
+        host("tv", "nobody"),
+        host("pc", "carol"),
+        host("eves", "eve"),
+        host("daves", "dave"),
+    ];
+    let refused = import(&ctl, &lines.join("\n")).exits(1);
+    let said: Vec<&str> = refused.stderr.lines().collect();
+    let expected = [
+        "line 2: it is not a JSON object",
+        "line 4: unknown field `colour`",
+        "line 5: cannot take the password_hash of eve: it is not an Argon2",
+        "line 6: user carol is in line 1 already",
+        "line 7: user alice exists already (--skip-existing leaves it alone)",
+        "line 9: hostname nas.dyn.example is in line 8 already",
+        "line 10: cannot take hostname \"a_b\"",
+        "line 11: hostname tv.dyn.example belongs to user nobody, who is neither",
+        "line 12: hostname pc.dyn.example exists already",
+        "ddnsctl: nothing was imported",
+    ];
+    assert_eq!(said.len(), expected.len(), "{refused}");
+    for (line, start) in said.iter().zip(expected) {
+        assert!(line.starts_with(start), "{line:?} does not start with {start:?}");
+    }
+    assert!(!refused.said().contains("secret"), "a hash was shown: {refused}");
+    assert_eq!((refused.stdout.as_str(), export(&ctl)), ("", before));
+    let refused = ctl.run_with_input(&["--json", "import", "-"], "{}\n").exits(1);
+    let report: Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!(report["problems"], json!([{"line": 1, "problem": "user is missing"}]));
+    assert!(!scene.daemon.said().contains("secret"), "a hash in the log");
+}
+
+#[test]
+fn twenty_problems_are_shown_and_the_rest_is_counted() {
+    let scene = Scene::new();
+    let refused = import(&scene.ctl(), &"{}\n".repeat(25)).exits(1);
+    assert!(
+        refused.stderr.contains("line 20: user is missing\nand 5 more\nddnsctl: "),
+        "{refused}"
+    );
+    let hosts: String = (0..30).map(|n| host(&format!("h{n}"), "ghost") + "\n").collect();
+    let refused =
+        import(&scene.ctl(), &hosts).exits(1).says(&["line 1: ", "line 20: ", "and 10 more"]);
+    assert_eq!(refused.stderr.lines().count(), 22, "{refused}");
+}
+
+#[test]
+fn existing_ones_are_left_alone_if_asked() {
+    let scene = Scene::new();
+    let ctl = scene.ctl();
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    let lines = [
+        user("alice"),
+        user("carol"),
+        host("pc", "carol"),
+        host("nas", "carol"),
+        host("tv", "alice"),
+    ];
+    let skip = ["import", "-", "--skip-existing"];
+    let imported = ctl.run_with_input(&skip, &lines.join("\n")).ok();
+    assert_eq!(
+        imported.stderr,
+        "imported 1 users and 2 hostnames\n\
+         left alone 1 users and 1 hostnames that exist already\n"
+    );
+    assert_eq!(ctl.host("pc.dyn.example").user, "alice");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
+    let again = ctl.run_with_input(&[&["--json"][..], &skip].concat(), &lines.join("\n")).json();
+    assert_eq!((&again["users"], &again["existing_users"]), (&json!(0), &json!(2)));
+    assert_eq!((&again["hostnames"], &again["existing_hostnames"]), (&json!(0), &json!(3)));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_wrong_usage() {
+    let scene = Scene::new();
+    let ctl = scene.ctl();
+    ctl.run(&["import", "/nonexistent/file"]).exits(2).says(&["/nonexistent/file"]).one_sentence();
+    ctl.run(&["import", "/"]).exits(2).says(&["cannot read /"]).one_sentence();
+    ctl.run(&["import"]).exits(2).says(&["FILE", "--help"]);
+    import(&ctl, "").ok().says(&["imported 0 users and 0 hostnames"]);
+    import(&ctl, &"x".repeat(70_000)).exits(1).says(&["line 1: it is longer than 65536 bytes"]);
+}
+
+#[test]
+fn imports_that_are_broken_off_store_nothing_and_do_not_keep_others_out() {
+    let scene = Scene::new();
+    let start = || {
+        let mut ctl = Command::new(ddnsd_tests::setup::binary("ddnsctl"));
+        ctl.arg("--socket").arg(scene.daemon.setup().socket()).args(["import", "-"]);
+        let mut ctl = Running(ctl.stdin(Stdio::piped()).spawn().unwrap());
+        // more than one chunk, so that the daemon has heard of it
+        let lines = format!("{}\n", user("dave")).repeat(20_000);
+        ctl.0.stdin.as_mut().unwrap().write_all(lines.as_bytes()).unwrap();
+        ctl
+    };
+    let killed = [start(), start()];
+    drop(killed);
+    eventually(RECOVERY, "room for another import", || {
+        let imported = import(&scene.ctl(), &user("carol"));
+        if imported.code == Some(0) { Ok(()) } else { Err(imported.to_string()) }
+    });
+    let users = scene.ctl().json(&["user", "list"]);
+    assert_eq!(users.as_array().unwrap().len(), 2, "{users}");
+}
+
+#[test]
+fn a_hundred_thousand_hosts_are_imported_listed_and_exported() {
+    let scene = Scene::without_hosts(|setup| setup);
+    let mut lines = user("alice") + "\n";
+    for n in 0..100_000 {
+        lines += &format!("{{\"hostname\":\"h{n:06}\",\"zone\":\"{ZONE}\",\"user\":\"alice\"}}\n");
+    }
+    let timed = |what: &str, finished: Finished, start: Instant| {
+        eprintln!("{what}: {:?}", start.elapsed());
+        finished.ok()
+    };
+    let start = Instant::now();
+    timed("import", import(&scene.ctl(), &lines), start).says(&["1 users and 100000 hostnames"]);
+    let start = Instant::now();
+    let list = timed("list", scene.ctl().run(&["hostname", "list"]), start);
+    assert_eq!(list.stdout.lines().count(), 100_001);
+    let start = Instant::now();
+    let exported = timed("export", scene.ctl().run(&["export"]), start);
+    assert_eq!(exported.stdout.lines().count(), 100_001);
+}
