@@ -13,7 +13,6 @@ mod http;
 mod json;
 mod limits;
 mod listen;
-mod lists;
 mod mariadb;
 mod outage;
 mod socket;

@@ -15,14 +15,18 @@ fn session(name: &str) {
     let ctl = daemon.ctl();
     let differs = vec![(daemon.setup().database().name(), "DATABASE")];
     let session = Session { url: &url, socket: &socket, dns_port: named.port(), differs };
+    let all_is_published = || {
+        eventually_equals(RECOVERY, "all to be published", &true, || {
+            ctl.hosts().iter().all(|host| host.published)
+        });
+    };
     check(name, &session, |beside| match beside {
         "the name server goes away" => named.stop(),
         "the name server comes back" => {
             named.start_again();
-            eventually_equals(RECOVERY, "all to be published", &true, || {
-                ctl.hosts().iter().all(|host| host.published)
-            });
+            all_is_published();
         }
+        "all is published" => all_is_published(),
         "the daemon stops" => assert!(daemon.terminate().success()),
         other => panic!("a transcript does not know how: {other}"),
     });
@@ -46,4 +50,19 @@ fn a_session_with_status_and_cleanup() {
 #[test]
 fn a_session_in_which_everything_fails() {
     session("failures");
+}
+
+#[test]
+fn a_session_of_changes() {
+    session("changes");
+}
+
+#[test]
+fn a_session_of_export_and_import() {
+    session("export_and_import");
+}
+
+#[test]
+fn the_help_of_every_command() {
+    session("help");
 }

@@ -15,7 +15,12 @@ use std::process::Command;
 
 /// What every command of a transcript can use.
 const PRELUDE: &str = r#"
-ddnsctl() { command "$DDNSCTL" "$@"; }
+ddnsctl() {
+    case " $* " in
+        *' --help '*) env -u DDNSD_SOCKET "$DDNSCTL" "$@" ;; # it would be shown, and wrap the lines
+        *) "$DDNSCTL" "$@" ;;
+    esac
+}
 update() { curl -q -sS -g --noproxy '*' -u "$1:$PASSWORD" "$URL/update?$2"; }
 records() { dig @127.0.0.1 -p "$DNS_PORT" +norecurse +noall +answer +nocookie "$1" "$2" |
     awk '!/^;/ && NF { print $1, $2, $4, $5 }' | sort; }
