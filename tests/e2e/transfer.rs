@@ -165,7 +165,11 @@ fn lines_made_by_hand_need_little() {
 fn the_selects_of_the_readme_bring_users_and_hosts_over() {
     let scene = Scene::without_hosts(|setup| setup);
     let readme = std::fs::read_to_string(ddnsd_tests::setup::source("README.md")).unwrap();
-    let selects = readme.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    let selects = readme
+        .split("```sql\n")
+        .filter_map(|block| block.split("```").next())
+        .find(|block| block.contains("json_object"))
+        .expect("a block of SELECTs");
     let script = format!(
         "CREATE TABLE users (id INTEGER PRIMARY KEY, username TEXT, email TEXT, password_hash TEXT);
          CREATE TABLE hostnames (hostname TEXT, zone TEXT, user_id INTEGER, dns_ttl INTEGER,
