@@ -1,5 +1,5 @@
-//! Export and import. An import has a transaction of its own: all of it is stored, or none. Every line is
-//! tried, so that every problem is known at the end.
+//! Export and import. An import has a transaction of its own: all of it is stored, or none. Conflicts are
+//! looked for in it too, so that nothing can change in between, and every one of them is known at the end.
 
 use super::Db;
 use super::error::DbError;
@@ -9,8 +9,12 @@ use crate::model::host::ImportedHost;
 use crate::model::name::{Fqdn, UserName};
 use crate::model::time::Millis;
 use crate::model::user::{ImportedUser, UserRecord};
-use std::collections::HashSet;
+use sqlx::AssertSqlSafe;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+/// Rows in one statement: row by row, every other change would wait twice as long.
+const TOGETHER: usize = 200;
 
 /// What to do with users and hosts that are there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,32 +102,11 @@ impl Work for Arc<Import> {
 
     async fn run(&self, conn: &mut Conn) -> Result<Imported, DbError> {
         let mut imported = Imported::default();
-        let skip = self.existing == Existing::Skip;
-        for (line, user) in &self.users {
-            match insert_user(user, self.at, conn).await {
-                Ok(()) => imported.users += 1,
-                Err(DbError::Exists) if skip => imported.existing_users += 1,
-                Err(DbError::Exists) => {
-                    imported.conflicts.push((*line, Conflict::UserExists(user.name.clone())));
-                }
-                Err(other) => return Err(other),
-            }
+        for users in self.users.chunks(TOGETHER) {
+            self.users(users, &mut imported, conn).await?;
         }
-        for (line, host) in &self.hosts {
-            let fqdn = || host.fqdn.clone();
-            match insert_host(host, self.at, conn).await {
-                Ok(true) => imported.hosts += 1,
-                Ok(false) if self.faulty_users.contains(&host.user) => {}
-                Ok(false) => {
-                    let conflict = Conflict::NoSuchUser(fqdn(), host.user.clone());
-                    imported.conflicts.push((*line, conflict));
-                }
-                Err(DbError::Exists) if skip => imported.existing_hosts += 1,
-                Err(DbError::Exists) => {
-                    imported.conflicts.push((*line, Conflict::HostExists(fqdn())));
-                }
-                Err(other) => return Err(other),
-            }
+        for hosts in self.hosts.chunks(TOGETHER) {
+            self.hosts(hosts, &mut imported, conn).await?;
         }
         Ok(imported)
     }
@@ -133,53 +116,160 @@ impl Work for Arc<Import> {
     }
 }
 
-async fn insert_user(user: &ImportedUser, at: Millis, conn: &mut Conn) -> Result<(), DbError> {
-    sqlx::query(
-        "INSERT INTO users (name, email, password_hash, created_at, changed_at)
-         VALUES (?, ?, ?, ?, ?)",
-    )
-    .bind(user.name.as_str())
-    .bind(user.email.as_str())
-    .bind(&*user.hash.0)
-    .bind(user.created_at.unwrap_or(at).0)
-    .bind(at.0)
-    .execute(conn)
-    .await?;
+impl Import {
+    async fn users(
+        &self,
+        users: &[(u64, ImportedUser)],
+        imported: &mut Imported,
+        conn: &mut Conn,
+    ) -> Result<(), DbError> {
+        let there = ids(users.iter().map(|(_, user)| &user.name), conn).await?;
+        let mut new = Vec::with_capacity(users.len());
+        for (line, user) in users {
+            if !there.contains_key(user.name.as_str()) {
+                new.push(user);
+            } else if self.existing == Existing::Skip {
+                imported.existing_users += 1;
+            } else {
+                imported.conflicts.push((*line, Conflict::UserExists(user.name.clone())));
+            }
+        }
+        imported.users += new.len() as u64;
+        insert_users(&new, self.at, conn).await
+    }
+
+    async fn hosts(
+        &self,
+        hosts: &[(u64, ImportedHost)],
+        imported: &mut Imported,
+        conn: &mut Conn,
+    ) -> Result<(), DbError> {
+        let there = there(hosts.iter().map(|(_, host)| &host.fqdn), conn).await?;
+        let owners = ids(hosts.iter().map(|(_, host)| &host.user), conn).await?;
+        let mut new = Vec::with_capacity(hosts.len());
+        for (line, host) in hosts {
+            let (fqdn, user) = (&host.fqdn, &host.user);
+            match owners.get(user.as_str()) {
+                _ if there.contains(fqdn.as_str()) => match self.existing {
+                    Existing::Skip => imported.existing_hosts += 1,
+                    Existing::Refuse => {
+                        imported.conflicts.push((*line, Conflict::HostExists(fqdn.clone())));
+                    }
+                },
+                Some(owner) => new.push((*owner, host)),
+                None if self.faulty_users.contains(user) => {}
+                None => {
+                    let conflict = Conflict::NoSuchUser(fqdn.clone(), user.clone());
+                    imported.conflicts.push((*line, conflict));
+                }
+            }
+        }
+        imported.hosts += new.len() as u64;
+        insert_hosts(&new, self.at, conn).await
+    }
+}
+
+//----- Statements over many rows -----
+
+/// The statement with a list of `count` items at its end.
+fn listed(statement: &str, item: &str, count: usize, end: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!("{statement} {}{end}", vec![item; count].join(", ")))
+}
+
+/// The keys of those users who are there.
+async fn ids(
+    names: impl Iterator<Item = &UserName>,
+    conn: &mut Conn,
+) -> Result<HashMap<String, i64>, DbError> {
+    let names: HashSet<&str> = names.map(UserName::as_str).collect();
+    let sql = listed("SELECT name, id FROM users WHERE name IN (", "?", names.len(), ")");
+    let mut query = sqlx::query_as(sql).persistent(false);
+    for name in names {
+        query = query.bind(name);
+    }
+    let rows: Vec<(String, i64)> = query.fetch_all(conn).await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Those of the hosts that are there.
+async fn there(
+    names: impl ExactSizeIterator<Item = &Fqdn>,
+    conn: &mut Conn,
+) -> Result<HashSet<String>, DbError> {
+    let sql = listed("SELECT fqdn FROM hosts WHERE fqdn IN (", "?", names.len(), ")");
+    let mut query = sqlx::query_scalar(sql).persistent(false);
+    for name in names {
+        query = query.bind(name.as_str());
+    }
+    Ok(query.fetch_all(conn).await?.into_iter().collect())
+}
+
+async fn insert_users(users: &[&ImportedUser], at: Millis, conn: &mut Conn) -> Result<(), DbError> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    let sql = listed(
+        "INSERT INTO users (name, email, password_hash, created_at, changed_at) VALUES",
+        "(?, ?, ?, ?, ?)",
+        users.len(),
+        "",
+    );
+    let mut query = sqlx::query(sql).persistent(false);
+    for user in users {
+        query = query
+            .bind(user.name.as_str())
+            .bind(user.email.as_str())
+            .bind(&*user.hash.0)
+            .bind(user.created_at.unwrap_or(at).0)
+            .bind(at.0);
+    }
+    query.execute(conn).await?;
     Ok(())
 }
 
-/// `false` if its user is not there.
-async fn insert_host(host: &ImportedHost, at: Millis, conn: &mut Conn) -> Result<bool, DbError> {
-    let v4 = Family::of(host.ipv4, host.last_ipv4, host.ipv4_updated_at, at);
-    let v6 = Family::of(host.ipv6, host.last_ipv6, host.ipv6_updated_at, at);
-    let has_record = v4.address.is_some() || v6.address.is_some();
-    let done = sqlx::query(
+async fn insert_hosts(
+    hosts: &[(i64, &ImportedHost)],
+    at: Millis,
+    conn: &mut Conn,
+) -> Result<(), DbError> {
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    let sql = listed(
         "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, state4, ipv4,
              last_ipv4, set4_at, state6, ipv6, last_ipv6, set6_at, unpublished_since, check_at,
-             created_at, changed_at)
-         SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM users WHERE name = ?",
-    )
-    .bind(host.label.as_str())
-    .bind(host.zone.as_str())
-    .bind(host.fqdn.as_str())
-    .bind(host.dns_ttl.map(i64::from))
-    .bind(host.expiry_ttl.map(i64::from))
-    .bind(v4.state)
-    .bind(v4.address)
-    .bind(v4.last)
-    .bind(v4.set_at)
-    .bind(v6.state)
-    .bind(v6.address)
-    .bind(v6.last)
-    .bind(v6.set_at)
-    .bind(has_record.then_some(at.0))
-    .bind(has_record.then_some(0_i64))
-    .bind(host.created_at.unwrap_or(at).0)
-    .bind(at.0)
-    .bind(host.user.as_str())
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() > 0)
+             created_at, changed_at) VALUES",
+        "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        hosts.len(),
+        "",
+    );
+    let mut query = sqlx::query(sql).persistent(false);
+    for (owner, host) in hosts {
+        let v4 = Family::of(host.ipv4, host.last_ipv4, host.ipv4_updated_at, at);
+        let v6 = Family::of(host.ipv6, host.last_ipv6, host.ipv6_updated_at, at);
+        let has_record = v4.address.is_some() || v6.address.is_some();
+        query = query
+            .bind(owner)
+            .bind(host.label.as_str())
+            .bind(host.zone.as_str())
+            .bind(host.fqdn.as_str())
+            .bind(host.dns_ttl.map(i64::from))
+            .bind(host.expiry_ttl.map(i64::from))
+            .bind(v4.state)
+            .bind(v4.address)
+            .bind(v4.last)
+            .bind(v4.set_at)
+            .bind(v6.state)
+            .bind(v6.address)
+            .bind(v6.last)
+            .bind(v6.set_at)
+            .bind(has_record.then_some(at.0))
+            .bind(has_record.then_some(0_i64))
+            .bind(host.created_at.unwrap_or(at).0)
+            .bind(at.0);
+    }
+    query.execute(conn).await?;
+    Ok(())
 }
 
 /// A family's columns.
