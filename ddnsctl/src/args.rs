@@ -90,7 +90,9 @@ Examples:
   ddnsctl completions zsh > /usr/local/share/zsh/site-functions/_ddnsctl
   ddnsctl completions fish > ~/.config/fish/completions/ddnsctl.fish")]
     Completions {
-        /// The shell
+        /// The shell: bash, zsh or fish
+        // its variants' comments would be a help of many lines
+        #[arg(hide_possible_values = true)]
         shell: Shell,
     },
 }

@@ -4,7 +4,9 @@ use crate::Scene;
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::http::get;
 use ddnsd_tests::named::Named;
+use ddnsd_tests::process::run;
 use std::net::{TcpListener, ToSocketAddrs};
+use std::process::Command;
 
 /// Whether this machine has IPv6 at all; some containers do not.
 fn has_ipv6(test: &str) -> bool {
@@ -30,6 +32,33 @@ fn port_0_of_a_name_is_one_port_on_every_address_of_it() {
         let address = std::net::SocketAddr::new(host, port);
         assert!(daemon.urls().contains(&format!("http://{address}")), "{:?}", daemon.urls());
         get(&format!("http://{address}/update")).send().is(401, "badauth\n");
+    }
+}
+
+#[test]
+fn a_name_with_addresses_of_both_families_is_served_on_both_with_one_port() {
+    let test = "a_name_with_addresses_of_both_families_is_served_on_both_with_one_port";
+    if !has_ipv6(test) {
+        return;
+    }
+    let named = Named::start();
+    let setup = Daemon::builder(&named).set("daemon.host", "both.example");
+    // a hosts file of its own, which only a mount namespace of its own can give it
+    let hosts = setup.file("hosts");
+    std::fs::write(&hosts, "127.0.0.1 both.example\n::1 both.example\n").unwrap();
+    let mount = format!("mount --bind {} /etc/hosts && exec \"$0\" \"$@\"", hosts.display());
+    let in_it = ["unshare", "--mount", "sh", "-c", &mount];
+    if run(Command::new(in_it[0]).args(&in_it[1..]).arg("true"), "").code != Some(0) {
+        eprintln!("{test}: not run, because only root can give a process its own /etc/hosts");
+        return;
+    }
+    let daemon = setup.wrapped_in(&in_it).start();
+    let port: u16 = daemon.url().rsplit(':').next().unwrap().parse().unwrap();
+    let mut urls = daemon.urls().to_vec();
+    urls.sort();
+    assert_eq!(urls, [format!("http://127.0.0.1:{port}"), format!("http://[::1]:{port}")]);
+    for url in urls {
+        get(&format!("{url}/update")).send().is(401, "badauth\n");
     }
 }
 

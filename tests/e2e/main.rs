@@ -13,6 +13,7 @@ mod http;
 mod json;
 mod limits;
 mod listen;
+mod lists;
 mod mariadb;
 mod outage;
 mod socket;

@@ -2,6 +2,7 @@
 //! both are the same.
 
 use crate::Scene;
+use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::terminal::Terminal;
 
 const SECRET: &str = "pässword: typed";
@@ -73,6 +74,27 @@ fn an_empty_password_and_the_end_of_input_at_the_prompt_change_nothing() {
         assert_eq!(terminal.ends().code(), Some(2), "after {keys:?}: {:?}", terminal.shown());
         nothing_happened(&scene, &terminal);
     }
+}
+
+#[test]
+fn another_password_is_asked_for_in_the_same_way() {
+    let scene = Scene::new();
+    let knocks = |password| scene.daemon.get("/update").user("alice", password).send().status;
+    let mut interrupted = scene.ctl().on_terminal(&["user", "passwd", "alice"]);
+    interrupted.prompts(": ");
+    interrupted.types("half\x03");
+    assert!(!interrupted.ends().success() && interrupted.echoes());
+    assert_eq!(knocks(PASSWORD), 200, "the old password after Ctrl-C");
+
+    let mut terminal = scene.ctl().on_terminal(&["user", "passwd", "alice"]);
+    for prompt in [": ", "again: "] {
+        terminal.prompts(prompt);
+        assert!(!terminal.echoes(), "at the prompt {prompt}");
+        terminal.types(&format!("{SECRET}\n"));
+    }
+    assert_eq!(terminal.ends().code(), Some(0), "{:?}", terminal.shown());
+    assert!(terminal.echoes() && !terminal.shown().contains(SECRET), "{:?}", terminal.shown());
+    assert_eq!((knocks(PASSWORD), knocks(SECRET)), (401, 200), "the old password and the new one");
 }
 
 #[test]

@@ -2,11 +2,11 @@
 //! or how many rows there were. Dispatch is here and nowhere else, and so is the bound on a server's time.
 
 use super::error::DbError;
-use super::sql::{Arg, Sql};
+use super::sql::{self, Arg, Sql};
 use futures::TryFutureExt;
 use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlRow};
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
-use sqlx::{Connection as _, FromRow};
+use sqlx::{AssertSqlSafe, Connection as _, FromRow};
 use std::time::Duration;
 
 /// For one statement of a MariaDB server, lock waits included. SQLite answers from this machine's disk.
@@ -101,6 +101,57 @@ impl Conn {
             Conn::Mariadb(conn) => {
                 let done = in_time(bound!(sqlx::query(sql.mariadb), args).execute(conn)).await?;
                 Ok(done.rows_affected())
+            }
+        }
+    }
+
+    /// Runs an INSERT of one row's values for several rows at once.
+    pub(super) async fn run_rows(
+        &mut self,
+        sql: &'static Sql,
+        rows: Vec<Vec<Arg>>,
+    ) -> Result<(), DbError> {
+        let (count, args) = (rows.len(), rows.into_iter().flatten());
+        if count == 0 {
+            return Ok(());
+        }
+        // as many rows as come: not a text to keep prepared
+        match self {
+            Conn::Sqlite(conn) => {
+                let text = sql::with_rows(sql.sqlite, count);
+                bound!(sqlx::query(AssertSqlSafe(text)).persistent(false), args)
+                    .execute(conn)
+                    .await?;
+                Ok(())
+            }
+            Conn::Mariadb(conn) => {
+                let text = sql::with_rows(sql.mariadb, count);
+                let query = bound!(sqlx::query(AssertSqlSafe(text)).persistent(false), args);
+                in_time(query.execute(conn).map_ok(drop)).await
+            }
+        }
+    }
+
+    /// Asks a question about one item, `IN (?)`, for several at once.
+    pub(super) async fn all_of<R: Row>(
+        &mut self,
+        sql: &'static Sql,
+        items: Vec<Arg>,
+    ) -> Result<Vec<R>, DbError> {
+        let count = items.len();
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        match self {
+            Conn::Sqlite(conn) => {
+                let text = sql::with_items(sql.sqlite, count);
+                let query = sqlx::query_as(AssertSqlSafe(text)).persistent(false);
+                Ok(bound!(query, items).fetch_all(conn).await?)
+            }
+            Conn::Mariadb(conn) => {
+                let text = sql::with_items(sql.mariadb, count);
+                let query = sqlx::query_as(AssertSqlSafe(text)).persistent(false);
+                in_time(bound!(query, items).fetch_all(conn)).await
             }
         }
     }

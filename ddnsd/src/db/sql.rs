@@ -95,3 +95,32 @@ macro_rules! args {
     ($($value:expr),* $(,)?) => { [$($crate::db::sql::Arg::from($value)),*] };
 }
 pub(super) use args;
+
+/// The text of an INSERT with its last parenthesis, a row of values, as often as there are rows.
+pub(super) fn with_rows(text: &str, count: usize) -> String {
+    let row = text.rfind('(').unwrap_or(text.len());
+    let (statement, row) = text.split_at(row);
+    format!("{statement}{}", vec![row; count].join(", "))
+}
+
+/// The text of a question that ends in `(?)` with as many `?` as there are items.
+pub(super) fn with_items(text: &str, count: usize) -> String {
+    let statement = text.strip_suffix("(?)").unwrap_or(text);
+    format!("{statement}({})", vec!["?"; count].join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_rows_text_grows_to_several() {
+        let insert = "INSERT INTO t (a, b) VALUES (?, ?)";
+        assert_eq!(with_rows(insert, 1), insert);
+        assert_eq!(with_rows(insert, 2), "INSERT INTO t (a, b) VALUES (?, ?), (?, ?)");
+        assert_eq!(
+            with_items("SELECT a FROM t WHERE b IN (?)", 3),
+            "SELECT a FROM t WHERE b IN (?, ?, ?)"
+        );
+    }
+}

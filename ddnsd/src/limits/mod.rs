@@ -1,7 +1,9 @@
-//! How often a client may ask. In: a client, now, how its request ended. Out: a place, or `abuse`
-//! with the time until there is one. State in memory only, bounded whatever the number of addresses.
+//! How often a client may ask. In: a client, now, how its request ended. Out: a place, a wait for those
+//! in flight, or `abuse` with the time until there is a place. State in memory only, bounded whatever the
+//! number of addresses.
 
 mod bucket;
+mod queue;
 
 use crate::config;
 use crate::counters::LimitCounters;
@@ -11,6 +13,7 @@ use crate::rules::limit::{Counted, Full, Limit, Tick, Window};
 use arc_swap::ArcSwap;
 use bucket::Bucket;
 use dashmap::DashMap;
+use queue::{Queue, Waiting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -45,6 +48,18 @@ struct Bounds {
 struct Entry {
     good: Window,
     bad: Window,
+    /// Those that wait for what is in flight under the bad limit.
+    queue: Queue,
+}
+
+/// What a knock brings.
+pub enum Knock {
+    /// A place.
+    Slot(Slot),
+    /// So many are in flight that they may be too many; once one of them has ended, knock again.
+    Wait(Waiting),
+    /// Too many were bad.
+    Abuse(Abuse),
 }
 
 /// A client is over a limit; nothing was counted.
@@ -108,21 +123,27 @@ impl Limits {
         self.0.config.store(Arc::new(config));
     }
 
-    /// Takes a place under the bad limit, before any password work.
-    ///
-    /// # Errors
-    /// So many of the client's requests were bad, or are in flight and may be.
-    pub fn knock(&self, client: ClientKey, now: Now) -> Result<Slot, Abuse> {
+    /// Takes a place under the bad limit, before any password work. Routers behind one address that
+    /// come together wait for each other; guesses do too, and then hear that they were too many.
+    pub fn knock(&self, client: ClientKey, now: Now) -> Knock {
         let config = self.0.config.load();
         if !config.enabled {
-            return Ok(Slot { place: None });
+            return Knock::Slot(Slot { place: None });
         }
         let (limit, tick) = (bad(&config), self.0.tick(now));
-        let bucket = self
-            .0
-            .with_entry(client, |bucket, entry| entry.bad.reserve(limit, tick).map(|()| bucket));
-        let bucket = bucket.inspect_err(|_| self.0.counters.bad_refused.add_one())?;
-        Ok(Slot { place: Some(Place { limits: Arc::clone(&self.0), bucket, held: Held::Bad }) })
+        let knock =
+            self.0.with_entry(client, |bucket, entry| match entry.bad.reserve(limit, tick) {
+                Ok(()) => {
+                    let limits = Arc::clone(&self.0);
+                    Knock::Slot(Slot { place: Some(Place { limits, bucket, held: Held::Bad }) })
+                }
+                Err(full) if full.is_certain => Knock::Abuse(full.into()),
+                Err(full) => entry.queue.join().map_or(Knock::Abuse(full.into()), Knock::Wait),
+            });
+        if let Knock::Abuse(_) = knock {
+            self.0.counters.bad_refused.add_one();
+        }
+        knock
     }
 
     /// Exchanges the place under the bad limit for one under the good limit, once the password was
@@ -239,18 +260,21 @@ impl Entry {
             self.bad.reserve(bad(config), tick).inspect_err(|_| self.release(held))?;
             self.bad.release();
         }
-        self.release(held);
         match outcome {
             Counted::Good => self.good.count(good(config), tick),
             Counted::Bad => self.bad.count(bad(config), tick),
             Counted::Nothing => {}
         }
+        self.release(held);
         Ok(())
     }
 
     fn release(&mut self, held: Held) {
         match held {
-            Held::Bad => self.bad.release(),
+            Held::Bad => {
+                self.bad.release();
+                self.queue.wake();
+            }
             Held::Good => self.good.release(),
             Held::Nothing => {}
         }

@@ -51,6 +51,8 @@ impl Limit {
 pub struct Full {
     /// Until there is room, if everything in flight turns into events.
     pub retry_after: Duration,
+    /// Whether it is reached whatever becomes of what is in flight.
+    pub is_certain: bool,
 }
 
 /// One client's events of one kind: those that count still, and those in flight.
@@ -75,7 +77,10 @@ impl Window {
         }
         let must_leave = taken - limit.max();
         let frees_at = self.events.get(must_leave).copied().unwrap_or(now).plus(limit.window);
-        Err(Full { retry_after: Duration::from_nanos(frees_at.0.saturating_sub(now.0)) })
+        Err(Full {
+            retry_after: Duration::from_nanos(frees_at.0.saturating_sub(now.0)),
+            is_certain: self.events.len() >= limit.max(),
+        })
     }
 
     /// Gives a place back.
@@ -119,7 +124,12 @@ mod tests {
     }
 
     fn full(seconds: u64) -> Result<(), Full> {
-        Err(Full { retry_after: Duration::from_secs(seconds) })
+        Err(Full { retry_after: Duration::from_secs(seconds), is_certain: true })
+    }
+
+    /// Full because of what is in flight.
+    fn maybe_full(seconds: u64) -> Result<(), Full> {
+        Err(Full { retry_after: Duration::from_secs(seconds), is_certain: false })
     }
 
     #[test]
@@ -131,7 +141,7 @@ mod tests {
         assert_eq!(window.reserve(LIMIT, at(30)), full(30));
         assert_eq!(window.reserve(LIMIT, at(59)), full(1));
         assert_eq!(window.reserve(LIMIT, at(60)), Ok(()));
-        assert_eq!(window.reserve(LIMIT, at(60)), full(10));
+        assert_eq!(window.reserve(LIMIT, at(60)), maybe_full(10));
     }
 
     #[test]
@@ -140,7 +150,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(window.reserve(LIMIT, at(0)), Ok(()));
         }
-        assert_eq!(window.reserve(LIMIT, at(0)), full(60));
+        assert_eq!(window.reserve(LIMIT, at(0)), maybe_full(60));
         window.release();
         assert_eq!(window.reserve(LIMIT, at(0)), Ok(()));
         assert!(!window.is_idle(LIMIT, at(1000)));

@@ -3,7 +3,8 @@
 
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
-use crate::limits::{Abuse, Limits, Slot};
+use crate::limits::{Abuse, Knock, Limits, Slot};
+use crate::model::client::ClientKey;
 use crate::model::name::UserName;
 use crate::model::secret::Secret;
 use crate::model::time::Now;
@@ -51,10 +52,22 @@ impl LogIn {
         if matches!(request.login, Login::Missing) {
             return Err(Reply::whole(Word::Badauth));
         }
-        let slot = self.limits.knock(request.key, now).map_err(abuse)?;
+        let slot = self.knock(request.key, now).await.map_err(abuse)?;
         let mut admitted = self.admit(request, slot, now).await?;
         self.limits.spend(&mut admitted.slot, now).map_err(abuse)?;
         Ok(admitted)
+    }
+
+    async fn knock(&self, client: ClientKey, now: Now) -> Result<Slot, Abuse> {
+        let mut now = now;
+        loop {
+            match self.limits.knock(client, now) {
+                Knock::Slot(slot) => return Ok(slot),
+                Knock::Abuse(abuse) => return Err(abuse),
+                Knock::Wait(waiting) => waiting.over().await,
+            }
+            now = self.clock.now();
+        }
     }
 
     /// Looks at some stored hashes, so that from the start an unknown user costs as much time as a known
