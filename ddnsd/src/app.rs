@@ -17,6 +17,7 @@ use crate::stories::hosts::Hosts;
 use crate::stories::login::LogIn;
 use crate::stories::publishing::Publisher;
 use crate::stories::republish::Republish;
+use crate::stories::requests::Requests;
 use crate::stories::status::{Counters, Status};
 use crate::stories::turns::Turns;
 use crate::stories::update::{self, Update};
@@ -61,6 +62,7 @@ struct Stories {
     hosts: Hosts,
     expire: Expire,
     republish: Republish,
+    requests: Requests,
     status: Status,
     log_in: LogIn,
 }
@@ -184,8 +186,10 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
     let republish =
         Republish { db: db.clone(), publisher: publisher.clone(), turns: turns.clone() };
     republish.aim_at(&target, started.wall).await?;
+    let requests = Requests::new(db.clone());
     let log_in = LogIn {
         db: db.clone(),
+        requests: requests.clone(),
         limits,
         passwords: passwords.clone(),
         clock,
@@ -196,6 +200,7 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
         db: db.clone(),
         publisher: publisher.clone(),
         log_in: log_in.clone(),
+        requests: requests.clone(),
         turns: turns.clone(),
         clock,
         counters: Arc::clone(&counters.updates),
@@ -214,7 +219,8 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
             counters: counters.clone(),
         },
         users: Users { db: db.clone(), passwords, clock },
-        hosts: Hosts { db, publisher, turns, clock },
+        hosts: Hosts { db, publisher, requests: requests.clone(), turns, clock },
+        requests,
         log_in,
     })
 }
@@ -227,7 +233,7 @@ fn serve(
     life: &Lifecycle,
 ) -> anyhow::Result<()> {
     let stop = || life.stop.clone();
-    let Stories { update, users, hosts, expire, republish, status, log_in } = stories;
+    let Stories { update, users, hosts, expire, republish, requests, status, log_in } = stories;
     let (sweep_every, forget_every) = (config.dns.cleanup_interval, config.limits.cleanup_interval);
     let db = bound.db;
     let running = stop();
@@ -235,6 +241,7 @@ fn serve(
         running.run_until_cancelled(db.ended()).await;
     });
     life.service("keepalives", upkeep::tend(expire.clone(), stop()));
+    life.service("the last requests", upkeep::write_requests(requests, stop()));
     life.service("the republisher", upkeep::republish(republish, stop()));
     life.service("the sweep", upkeep::sweep(expire.clone(), sweep_every, stop()));
     life.service("the limits", upkeep::forget_idle(log_in, forget_every, stop()));

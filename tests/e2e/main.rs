@@ -10,6 +10,7 @@ mod expiry;
 mod hosts;
 mod http;
 mod json;
+mod last_request;
 mod limits;
 mod outage;
 mod socket;

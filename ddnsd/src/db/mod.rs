@@ -10,6 +10,7 @@ mod expiring;
 mod hosts;
 mod open;
 mod publishing;
+mod requests;
 mod rows;
 mod touches;
 mod users;
@@ -23,6 +24,7 @@ pub use users::NewUser;
 
 use crate::counters::DatabaseCounters;
 use cache::Caches;
+use requests::Requests;
 use sqlx::SqlitePool;
 use std::sync::Arc;
 use touches::Touches;
@@ -37,6 +39,7 @@ struct Inner {
     writer: Writer,
     caches: Arc<Caches>,
     touches: Touches,
+    requests: Requests,
     // held until the last handle is gone: another daemon must not open the file before
     _owner: open::OwnerLock,
 }
@@ -69,6 +72,7 @@ impl Db {
             writer,
             caches,
             touches: Touches::default(),
+            requests: Requests::default(),
             _owner: opened.owner,
         })))
     }
@@ -121,10 +125,13 @@ impl Db {
         (self.0.writer.waiting(), self.0.touches.len())
     }
 
-    /// Flushes touches, ends the writer, closes every connection. Handles that are left fail after.
+    /// Flushes touches and last requests, ends the writer, closes every connection. Handles that are left fail after.
     pub async fn close(&self) {
         if let Err(error) = self.flush_touches().await {
             tracing::warn!("keepalives of the last seconds are not written: {error}");
+        }
+        if let Err(error) = self.flush_requests().await {
+            tracing::warn!("the last requests are not written: {error}");
         }
         self.0.writer.stop().await;
         self.0.readers.close().await;
