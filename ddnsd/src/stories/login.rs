@@ -136,10 +136,11 @@ impl LogIn {
         match self.passwords.verify(attempt, now).await {
             Verdict::Right(caller) => Ok(caller),
             Verdict::Wrong => {
-                let told = Told::because(Word::Badauth, "wrong password");
+                let word = refused(user.as_str(), request.client);
+                let told = Told::because(word, "wrong password");
                 let user_id = account.map(|account| account.id);
                 self.requests.note_refused(request, now, user_id, told).await;
-                Err(refused(user.as_str(), request.client))
+                Err(word)
             }
             Verdict::Busy => Err(Word::ServerError),
         }

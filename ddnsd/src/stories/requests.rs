@@ -9,6 +9,7 @@ use crate::model::user::UserId;
 use crate::rules::outcome::Word;
 use crate::rules::request::UpdateRequest;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tracing::debug;
 
@@ -44,8 +45,14 @@ impl Requests {
         Self { db }
     }
 
-    /// Notes what a host was told; only for the caller's own.
-    pub(super) fn note(&self, request: &UpdateRequest, now: Now, host: HostId, told: &Told) {
+    /// Notes what hosts were told; only for the caller's own.
+    pub(super) fn note(&self, request: &UpdateRequest, now: Now, told: &BTreeMap<HostId, Told>) {
+        for (host, told) in told {
+            self.note_one(request, now, *host, told);
+        }
+    }
+
+    fn note_one(&self, request: &UpdateRequest, now: Now, host: HostId, told: &Told) {
         let last = LastRequest {
             at: now.wall,
             client: request.client,
@@ -71,7 +78,7 @@ impl Requests {
             };
             match self.db.host(name).await {
                 Ok(Some(host)) if Some(host.user) == user => {
-                    self.note(request, now, host.id, &told);
+                    self.note_one(request, now, host.id, &told);
                 }
                 Ok(_) => {}
                 Err(problem) => return debug!("a refused request is not noted: {problem}"),

@@ -117,12 +117,11 @@ impl Update {
             Ok(asked) => self.change(*asked, &owned, now).await,
             Err(bad) => Ok(bad_addresses(bad, &owned, request.client)),
         };
+        let note = |told: &BTreeMap<_, _>| self.0.requests.note(request, now, told);
         let failed = |problem: &DbError| {
-            let told = Told::because(Word::ServerError, problem.to_string());
-            owned.keys().for_each(|host| self.0.requests.note(request, now, *host, &told));
+            note(&all(&owned, &Told::because(Word::ServerError, problem.to_string())));
         };
-        let told = told.inspect_err(failed)?;
-        told.iter().for_each(|(host, told)| self.0.requests.note(request, now, *host, told));
+        let told = told.inspect(note).inspect_err(failed)?;
         let words = asked.iter().zip(named).map(|(host, owned)| match owned {
             Some(owned) => told.get(&owned.id).map_or(Word::Nohost, |told| told.word),
             None if host.name.is_none() => Word::Notfqdn,
@@ -156,10 +155,10 @@ impl Update {
         owned: &Owned,
         now: Now,
     ) -> Result<BTreeMap<HostId, Told>, DbError> {
-        let all: BTreeSet<HostId> = owned.keys().copied().collect();
-        let Ok(turns) = self.0.turns.of(&all, self.0.patience).await else {
+        let ids: BTreeSet<HostId> = owned.keys().copied().collect();
+        let Ok(turns) = self.0.turns.of(&ids, self.0.patience).await else {
             let told = Told::because(Word::ServerError, "too many updates of it at once");
-            return Ok(all.into_iter().map(|host| (host, told.clone())).collect());
+            return Ok(all(owned, &told));
         };
         let mut words = BTreeMap::new();
         let mut changes = Vec::new();
@@ -290,6 +289,10 @@ fn bad_addresses(bad: &BadAddress, owned: &Owned, client: IpAddr) -> BTreeMap<Ho
     } else {
         info!(%client, hosts, "an address was refused: {bad}");
     }
-    let told = Told::because(Word::Badip, bad.to_string());
+    all(owned, &Told::because(Word::Badip, bad.to_string()))
+}
+
+/// Every host is told the same.
+fn all(owned: &Owned, told: &Told) -> BTreeMap<HostId, Told> {
     owned.keys().map(|host| (*host, told.clone())).collect()
 }
