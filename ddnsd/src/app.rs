@@ -17,6 +17,7 @@ use crate::stories::hosts::Hosts;
 use crate::stories::login::LogIn;
 use crate::stories::publishing::Publisher;
 use crate::stories::republish::Republish;
+use crate::stories::requests::Requests;
 use crate::stories::status::{Counters, Status};
 use crate::stories::transfer::Transfer;
 use crate::stories::turns::Turns;
@@ -63,6 +64,7 @@ struct Stories {
     transfer: Transfer,
     expire: Expire,
     republish: Republish,
+    requests: Requests,
     status: Status,
     log_in: LogIn,
 }
@@ -186,8 +188,10 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
     let republish =
         Republish { db: db.clone(), publisher: publisher.clone(), turns: turns.clone() };
     republish.aim_at(&target, started.wall).await?;
+    let requests = Requests::new(db.clone());
     let log_in = LogIn {
         db: db.clone(),
+        requests: requests.clone(),
         limits,
         passwords: passwords.clone(),
         clock,
@@ -198,6 +202,7 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
         db: db.clone(),
         publisher: publisher.clone(),
         log_in: log_in.clone(),
+        requests: requests.clone(),
         turns: turns.clone(),
         clock,
         counters: Arc::clone(&counters.updates),
@@ -217,7 +222,8 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
         },
         users: Users { db: db.clone(), passwords, clock },
         transfer: Transfer::new(db.clone(), clock),
-        hosts: Hosts { db, publisher, turns, clock },
+        hosts: Hosts { db, publisher, requests: requests.clone(), turns, clock },
+        requests,
         log_in,
     })
 }
@@ -230,7 +236,8 @@ fn serve(
     life: &Lifecycle,
 ) -> anyhow::Result<()> {
     let stop = || life.stop.clone();
-    let Stories { update, users, hosts, transfer, expire, republish, status, log_in } = stories;
+    let Stories { update, users, hosts, transfer, expire, republish, requests, status, log_in } =
+        stories;
     let (sweep_every, forget_every) = (config.dns.cleanup_interval, config.limits.cleanup_interval);
     let db = bound.db;
     let running = stop();
@@ -238,6 +245,7 @@ fn serve(
         running.run_until_cancelled(db.ended()).await;
     });
     life.service("keepalives", upkeep::tend(expire.clone(), stop()));
+    life.service("the last requests", upkeep::write_requests(requests, stop()));
     life.service("the republisher", upkeep::republish(republish, stop()));
     life.service("the sweep", upkeep::sweep(expire.clone(), sweep_every, stop()));
     life.service("the limits", upkeep::forget_idle(log_in, forget_every, stop()));

@@ -1,9 +1,10 @@
-//! Timers that call stories: keepalives are written, the clock is watched, what is unpublished is sent
+//! Timers that call stories: keepalives and last requests are written, the clock is watched, what is unpublished is sent
 //! again, hosts expire, idle limits are forgotten. A run that fails is logged; the next one is due.
 
 use crate::stories::expire::Expire;
 use crate::stories::login::LogIn;
 use crate::stories::republish::Republish;
+use crate::stories::requests::Requests;
 use crate::stories::transfer::Transfer;
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -12,6 +13,10 @@ use tracing::{info, warn};
 
 /// Keepalives that a crash may lose are never older than this.
 const TEND: Duration = Duration::from_secs(2);
+/// Last requests that a crash may lose are never older than this.
+const REQUESTS: Duration = Duration::from_mins(1);
+/// Looks within that time at whether they are many.
+const LOOKS: u32 = 12;
 /// A name server that is back gets its records after this and the back-off of 15 s, at most.
 const REPUBLISH: Duration = Duration::from_secs(5);
 /// An abandoned import keeps its memory for this much longer, at most.
@@ -23,6 +28,20 @@ pub async fn tend(story: Expire, stop: CancellationToken) {
     while tick(&mut every, &stop).await {
         if let Err(problem) = story.tend().await {
             warn!("keepalives are not yet written: {problem}");
+        }
+    }
+}
+
+/// Writes the last requests, at their time or when they are many.
+pub async fn write_requests(story: Requests, stop: CancellationToken) {
+    let mut every = interval(REQUESTS / LOOKS);
+    let mut looks = 0;
+    while tick(&mut every, &stop).await {
+        looks = (looks + 1) % LOOKS;
+        if (looks == 0 || story.are_many())
+            && let Err(problem) = story.write().await
+        {
+            warn!("the last requests are not yet written: {problem}");
         }
     }
 }

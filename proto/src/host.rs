@@ -157,6 +157,25 @@ pub struct HostView {
     pub last_error: Option<String>,
     /// When it was added, milliseconds UTC.
     pub created_at: i64,
+    /// The last request that named it, if one was seen; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_request: Option<LastRequestView>,
+}
+
+/// The last request that named a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LastRequestView {
+    /// When it came, milliseconds UTC.
+    pub at: i64,
+    /// The client's address.
+    pub client: String,
+    /// What the client calls itself, as it was sent: escape it before a terminal sees it.
+    pub user_agent: Option<String>,
+    /// The word it was answered with.
+    pub word: String,
+    /// Why, for the words that do not say it all.
+    pub reason: Option<String>,
 }
 
 #[cfg(test)]

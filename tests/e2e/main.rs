@@ -11,6 +11,7 @@ mod expiry;
 mod hosts;
 mod http;
 mod json;
+mod last_request;
 mod limits;
 mod listen;
 mod lists;

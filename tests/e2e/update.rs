@@ -146,3 +146,28 @@ fn other_zones_and_other_tsig_algorithms_are_served_too() {
 fn one(address: &str) -> Vec<String> {
     vec![address.to_owned()]
 }
+
+#[test]
+fn sixty_four_clients_that_update_the_same_four_hosts_all_get_their_turn() {
+    let scene = Scene::new();
+    scene.add_hosts(&["a", "b", "c"]);
+    // the password is known from now on
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.200").is(200, "good 192.0.2.200\n");
+    let server = scene.daemon.address();
+    let hosts = ["a", "b", "c", "pc"].map(|label| format!("{label}.{ZONE}")).join(",");
+    let bodies: Vec<_> = std::thread::scope(|threads| {
+        let hosts = &hosts;
+        let asked: Vec<_> = (1..=64)
+            .map(|i| {
+                let path = format!("/update?hostname={hosts}&myip=192.0.2.{i}");
+                threads.spawn(move || quick_get(server, &path, "alice", PASSWORD).expect("a reply"))
+            })
+            .collect();
+        asked.into_iter().map(|asked| asked.join().unwrap().body).collect()
+    });
+    for (i, body) in bodies.iter().enumerate() {
+        assert_eq!(*body, format!("good 192.0.2.{}\n", i + 1).repeat(4));
+    }
+    let last = scene.a("pc");
+    assert!(["a", "b", "c"].iter().all(|label| scene.a(label) == last), "not all as {last:?}");
+}

@@ -65,7 +65,8 @@ pub const DDNSD: Table = &[
     // model: connections are counted by ClientKey, as limits are
     ("serve", &["model", "config", "counters"]),
     ("http", &["model", "config", "rules", "stories", "serve", "clock"]),
-    ("admin", &["model", "config", "stories", "reload"]),
+    // clock: since when a connection is idle
+    ("admin", &["model", "config", "stories", "reload", "clock"]),
     ("observe", &["config", "stories", "serve", "clock"]),
     ("upkeep", &["config", "stories", "clock"]),
 ];

@@ -7,7 +7,8 @@ use crate::exit::{Failure, say};
 use crate::output::{Format, json, local, maybe, pairs, table, utc};
 use ddnsd_proto::MAX_PAGE;
 use ddnsd_proto::host::{
-    AddHost, DeleteHost, FindHost, HostState, HostView, ListHosts, ModifyHost, NewTtl,
+    AddHost, DeleteHost, FindHost, HostState, HostView, LastRequestView, ListHosts, ModifyHost,
+    NewTtl,
 };
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -166,6 +167,41 @@ struct Row<'a> {
     created_at: String,
 }
 
+/// One host in JSON: that, and the last request or null.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    row: Row<'a>,
+    last_request: Option<LastRequest<'a>>,
+}
+
+#[derive(Serialize)]
+struct LastRequest<'a> {
+    at: String,
+    client: &'a str,
+    user_agent: Option<&'a str>,
+    word: &'a str,
+    reason: Option<&'a str>,
+}
+
+fn last_request(last: &LastRequestView) -> LastRequest<'_> {
+    LastRequest {
+        at: utc(last.at),
+        client: &last.client,
+        user_agent: last.user_agent.as_deref(),
+        word: &last.word,
+        reason: last.reason.as_deref(),
+    }
+}
+
+/// The word, and the reason if there is one.
+fn result(last: &LastRequestView) -> String {
+    match &last.reason {
+        Some(reason) => format!("{} ({reason})", last.word),
+        None => last.word.clone(),
+    }
+}
+
 fn row(host: &HostView) -> Row<'_> {
     Row {
         fqdn: &host.fqdn,
@@ -225,9 +261,13 @@ fn listed(hosts: &[HostView], format: &Format) -> String {
 
 fn shown(host: &HostView, format: &Format) -> String {
     let zone = match format {
-        Format::Json => return json(&row(host)),
+        Format::Json => {
+            let last_request = host.last_request.as_ref().map(last_request);
+            return json(&Shown { row: row(host), last_request });
+        }
         Format::Table(zone) => zone,
     };
+    let last = host.last_request.as_ref();
     pairs(&[
         ("fqdn", host.fqdn.clone()),
         ("readable", host.unicode.clone()),
@@ -247,6 +287,10 @@ fn shown(host: &HostView, format: &Format) -> String {
         ("attempts", host.attempts.to_string()),
         ("last error", maybe(host.last_error.as_deref())),
         ("created", local(host.created_at, zone)),
+        ("last request", when(last.map(|last| last.at), zone)),
+        ("last client", maybe(last.map(|last| &last.client))),
+        ("last user agent", maybe(last.and_then(|last| last.user_agent.as_ref()))),
+        ("last result", maybe(last.map(result))),
     ])
 }
 
@@ -290,6 +334,16 @@ mod tests {
         }
     }
 
+    fn refused() -> LastRequestView {
+        LastRequestView {
+            at: 1_795_428_000_000,
+            client: "198.51.100.7".into(),
+            user_agent: Some("inadyn/2.12\u{9b}31m".into()),
+            word: "badauth".into(),
+            reason: Some("wrong password".into()),
+        }
+    }
+
     #[test]
     fn hosts_are_a_table() {
         let fresh = HostView {
@@ -316,25 +370,54 @@ pc.example.org        bo     -          -                    -     -            
         assert_eq!(
             shown(&published(), &Format::Table(TimeZone::UTC)),
             "\
-fqdn           xn--bro-hoa.dyn.example.org
-readable       büro.dyn.example.org
-hostname       xn--bro-hoa
-zone           dyn.example.org
-user           alice
-state          published
-ipv4           192.0.2.1
-ipv4 last      192.0.2.1
-ipv4 updated   2026-11-23 10:00:00
-ipv6           -
-ipv6 last      -
-ipv6 updated   -
-dns ttl        60 (default)
-expiry ttl     0
-pending since  -
-attempts       0
-last error     -
-created        2026-11-23 10:00:00
+fqdn             xn--bro-hoa.dyn.example.org
+readable         büro.dyn.example.org
+hostname         xn--bro-hoa
+zone             dyn.example.org
+user             alice
+state            published
+ipv4             192.0.2.1
+ipv4 last        192.0.2.1
+ipv4 updated     2026-11-23 10:00:00
+ipv6             -
+ipv6 last        -
+ipv6 updated     -
+dns ttl          60 (default)
+expiry ttl       0
+pending since    -
+attempts         0
+last error       -
+created          2026-11-23 10:00:00
+last request     -
+last client      -
+last user agent  -
+last result      -
 "
+        );
+    }
+
+    #[test]
+    fn the_last_request_is_shown_with_its_result_and_made_harmless_for_terminals() {
+        let host = HostView { last_request: Some(refused()), ..published() };
+        let table = shown(&host, &Format::Table(TimeZone::UTC));
+        let last = "\
+last request     2026-11-23 10:00:00
+last client      198.51.100.7
+last user agent  inadyn/2.12\\u{9b}31m
+last result      badauth (wrong password)
+";
+        assert!(table.ends_with(last), "{table}");
+        let json: serde_json::Value = serde_json::from_str(&shown(&host, &Format::Json)).unwrap();
+        assert_eq!(json["fqdn"], "xn--bro-hoa.dyn.example.org");
+        assert_eq!(
+            json["last_request"],
+            serde_json::json!({
+                "at": "2026-11-23T10:00:00Z",
+                "client": "198.51.100.7",
+                "user_agent": "inadyn/2.12\u{9b}31m",
+                "word": "badauth",
+                "reason": "wrong password",
+            })
         );
     }
 
@@ -345,6 +428,7 @@ created        2026-11-23 10:00:00
         assert_eq!(value["state"], "published");
         assert_eq!(value["ipv4"], "192.0.2.1");
         assert_eq!(value["ipv6"], serde_json::Value::Null);
+        assert_eq!(value.get("last_request"), Some(&serde_json::Value::Null));
         assert_eq!(value["ipv4_updated_at"], "2026-11-23T10:00:00.000Z");
         assert_eq!(value["dns_ttl_is_default"], true);
         assert_eq!(listed(&[], &Format::Json), "[]\n");

@@ -8,11 +8,13 @@ use crate::model::user::{User, UserRecord};
 use crate::stories::error::{Kind, Refused};
 use crate::stories::expire::Swept;
 use crate::stories::hosts::modify::{Modified, Modify, NewTtl};
-use crate::stories::hosts::{HostFilter, NewHost};
+use crate::stories::hosts::{HostFilter, NewHost, Shown};
 use crate::stories::status::{Snapshot, ZoneState};
 use crate::stories::transfer::{Existing, Imported, StagedLine};
 use ddnsd_proto::error::{Refusal, RefusalKind};
-use ddnsd_proto::host::{self as proto, AddHost, HostState, HostView, ListHosts, ModifyHost};
+use ddnsd_proto::host::{
+    self as proto, AddHost, HostState, HostView, LastRequestView, ListHosts, ModifyHost,
+};
 use ddnsd_proto::status::{Failed, Named, StatusView, SweptView, ZoneView};
 use ddnsd_proto::transfer::{self, BeginImport, Confidential};
 use ddnsd_proto::user::UserView;
@@ -163,7 +165,20 @@ pub(super) fn host(details: &HostDetails, defaults: Defaults) -> HostView {
         attempts: details.attempts,
         last_error: details.last_error.clone().map(cut),
         created_at: details.created_at.0,
+        last_request: None,
     }
+}
+
+/// A host with the last request for it.
+pub(super) fn shown(shown: Shown, defaults: Defaults) -> HostView {
+    let last = shown.last_request.map(|last| LastRequestView {
+        at: last.at.0,
+        client: last.client.to_string(),
+        user_agent: last.agent.map(|agent| agent.as_ref().to_owned()),
+        word: last.word.into_owned(),
+        reason: last.reason.map(|reason| cut(reason.into())),
+    });
+    HostView { last_request: last, ..host(&shown.details, defaults) }
 }
 
 fn state(details: &HostDetails) -> HostState {

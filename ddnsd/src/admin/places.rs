@@ -1,12 +1,11 @@
 //! Who is connected, 32 at most. In: a newcomer. Out: a place for it; if all are taken, the guest that
 //! has been idle longest is asked to leave, so that connections nobody uses keep nobody out.
 
+use crate::clock::Clock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-// tokio's own clock, the one its timers go by
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Connections at a time; the next ones wait in the kernel's backlog.
@@ -73,7 +72,7 @@ impl Places {
         let mut guests = self.guests();
         let number = guests.next;
         guests.next += 1;
-        let seat = Seat { idle_since: Some(Instant::now()), leave: leave.clone() };
+        let seat = Seat { idle_since: Some(Clock.now().mono), leave: leave.clone() };
         guests.by_number.insert(number, seat);
         drop(guests);
         Guest { places: self.clone(), number, leave, _place: place }
@@ -86,7 +85,7 @@ impl Places {
             match self.idle_longest() {
                 None => became_idle.await,
                 Some((number, since)) => {
-                    tokio::time::sleep_until(since + GRACE).await;
+                    tokio::time::sleep_until((since + GRACE).into()).await;
                     if self.send_away(number, since) {
                         // it goes at once, and only if it does not is it the next one's turn
                         tokio::time::sleep(GRACE).await;
@@ -131,7 +130,7 @@ impl Guest {
         if busy {
             seat.idle_since = None;
         } else if seat.idle_since.is_none() {
-            seat.idle_since = Some(Instant::now());
+            seat.idle_since = Some(Clock.now().mono);
             drop(guests);
             self.places.0.idle.notify_one();
         }

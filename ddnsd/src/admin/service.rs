@@ -102,7 +102,7 @@ impl Administration for Service {
         let defaults = self.admin.hosts.defaults();
         self.run(|admin| async move { admin.hosts.show(&host.hostname, &host.zone).await })
             .await
-            .map(|details| convert::host(&details, defaults))
+            .map(|shown| convert::shown(shown, defaults))
     }
 
     async fn host_delete(self, _: Context, host: DeleteHost) -> Result<Deleted, Refusal> {

@@ -12,6 +12,7 @@ mod hosts;
 mod mariadb;
 mod open;
 mod publishing;
+mod requests;
 mod rows;
 mod sql;
 mod sqlite;
@@ -33,6 +34,7 @@ pub use users::NewUser;
 use crate::counters::DatabaseCounters;
 use cache::{Caches, Use};
 use driver::{Conn, Pool};
+use requests::Requests;
 use sql::{args, statements};
 use std::sync::Arc;
 use touches::Touches;
@@ -61,6 +63,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         publishing::ALL,
         expiring::ALL,
         touches::ALL,
+        requests::ALL,
         transfer::ALL,
     ];
     files.into_iter().flatten().copied()
@@ -77,6 +80,7 @@ struct Inner {
     touches: Touches,
     // held until the last handle is gone
     _origin: Arc<open::Origin>,
+    requests: Requests,
 }
 
 /// How many of what there is.
@@ -111,6 +115,7 @@ impl Db {
             caches,
             touches: Touches::default(),
             _origin: origin,
+            requests: Requests::default(),
         })))
     }
 
@@ -155,10 +160,13 @@ impl Db {
         (self.0.writer.waiting(), self.0.touches.len())
     }
 
-    /// Flushes touches, ends the writer, closes every connection. Handles that are left fail after.
+    /// Flushes touches and last requests, ends the writer, closes every connection. Handles that are left fail after.
     pub async fn close(&self) {
         if let Err(error) = self.flush_touches().await {
             tracing::warn!("keepalives of the last seconds are not written: {error}");
+        }
+        if let Err(error) = self.flush_requests().await {
+            tracing::warn!("the last requests are not written: {error}");
         }
         self.0.writer.stop().await;
         self.0.readers.close().await;

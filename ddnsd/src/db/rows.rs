@@ -5,6 +5,7 @@ use super::error::DbError;
 use super::publishing::Unpublished;
 use crate::model::address::Addresses;
 use crate::model::host::{Acked, Host, HostDetails, HostId, Seen};
+use crate::model::last_request::LastRequest;
 use crate::model::name::{Email, Fqdn, Label, UserName, Zone};
 use crate::model::record::{Wanted, WantedRecords};
 use crate::model::time::Millis;
@@ -209,6 +210,29 @@ impl RecordRow {
             email: row.parsed("email", "not a mail address", Email::parse(&self.email))?,
             hash: PasswordHash(self.password_hash.into_boxed_str()),
             created_at: Millis(self.created_at),
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct RequestRow {
+    host_id: i64,
+    seen_at: i64,
+    client: String,
+    agent: Option<String>,
+    word: String,
+    reason: Option<String>,
+}
+
+impl RequestRow {
+    pub(super) fn request(self) -> Result<LastRequest, DbError> {
+        let row = RowOf { table: "requests", row: self.host_id };
+        Ok(LastRequest {
+            at: Millis(self.seen_at),
+            client: row.parsed("client", "not an address", self.client.parse())?,
+            agent: self.agent.map(Arc::from),
+            word: self.word.into(),
+            reason: self.reason.map(String::into_boxed_str),
         })
     }
 }

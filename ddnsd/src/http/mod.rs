@@ -175,8 +175,10 @@ fn checked(
         let (ipv4, ipv6) = (given.list(&names.ipv4), given.list(&names.ipv6));
         request::addresses(ipv4, ipv6, origin).map(Asked::Set)
     };
+    let agent = call.headers.get(http::header::USER_AGENT);
     let request = UpdateRequest {
         client: origin.address(),
+        agent: agent.and_then(|agent| request::agent(agent.as_bytes())),
         key: ClientKey::from(origin.address()),
         login,
         hosts: request::hosts(given.list(&names.hostname)),

@@ -5,6 +5,7 @@ pub mod address;
 pub mod change;
 pub mod client;
 pub mod host;
+pub mod last_request;
 pub mod name;
 pub mod record;
 pub mod secret;

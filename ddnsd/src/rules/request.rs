@@ -6,15 +6,21 @@ use crate::model::client::ClientKey;
 use crate::model::name::{Fqdn, UserName};
 use crate::model::secret::Secret;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 /// Hosts in one request, at most (the Dyn Remote Access API's number).
 pub const MOST_HOSTS: usize = 20;
+
+/// Characters that are kept of what a client calls itself.
+pub const AGENT: usize = 200;
 
 /// One checked update request.
 #[derive(Clone, Debug)]
 pub struct UpdateRequest {
     /// The client's address, for the log.
     pub client: IpAddr,
+    /// What the client calls itself, cut to [`AGENT`] characters.
+    pub agent: Option<Arc<str>>,
     /// What its limits are counted by.
     pub key: ClientKey,
     /// Who it says it is.
@@ -104,6 +110,13 @@ impl Origin {
             Origin::Client(address) | Origin::SilentProxy(address) => address,
         }
     }
+}
+
+/// What a client calls itself; what is not UTF-8 becomes U+FFFD.
+pub fn agent(header: &[u8]) -> Option<Arc<str>> {
+    let text = String::from_utf8_lossy(header.trim_ascii());
+    let end = text.char_indices().nth(AGENT).map_or(text.len(), |(end, _)| end);
+    text.get(..end).filter(|text| !text.is_empty()).map(Arc::from)
 }
 
 /// Reads the host list. Empty items are skipped.
@@ -272,6 +285,14 @@ mod tests {
         assert_eq!(hosts(Some(" , ")), Err(NoHosts::None));
         assert_eq!(hosts(Some(&"a.example,".repeat(20))).unwrap().len(), 20);
         assert_eq!(hosts(Some(&"a.example,".repeat(21))), Err(NoHosts::TooMany));
+    }
+
+    #[test]
+    fn what_a_client_calls_itself_is_cut() {
+        assert_eq!(agent(b" inadyn/2.12 ").as_deref(), Some("inadyn/2.12"));
+        assert_eq!(agent(b" "), None);
+        assert_eq!(agent(b"\xff").as_deref(), Some("\u{fffd}"));
+        assert_eq!(agent("ü".repeat(999).as_bytes()).unwrap().chars().count(), AGENT);
     }
 
     #[test]

@@ -30,9 +30,10 @@ use tracing::{debug, warn};
 
 /// A request's head, at most, bytes.
 const HEAD: usize = 16 * 1024;
-/// Header lines, at most: more than a head has room for, so that its size alone decides. The shortest
-/// line is "a:\r\n".
-const HEADERS: usize = HEAD / 4;
+/// Header lines, at most: as many as a head has room for if a line has 64 bytes. hyper makes room for
+/// them all with each request, 2.4 ns a line: for the 4,096 that "a:" would take it doubles the cost of
+/// an update that changes nothing.
+const HEADERS: usize = HEAD / 64;
 /// Requests at once on one HTTP/2 connection.
 const STREAMS: u32 = 32;
 

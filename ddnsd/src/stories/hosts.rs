@@ -4,11 +4,13 @@ pub mod modify;
 
 use super::error::{Kind, Refused, database};
 use super::publishing::Publisher;
+use super::requests::Requests;
 use super::turns::{Turn, Turns};
 use super::users::{no_such_user, user_name};
 use crate::clock::Clock;
 use crate::db::{self, Db, DbError};
 use crate::model::host::{Defaults, Host, HostDetails};
+use crate::model::last_request::LastRequest;
 use crate::model::name::{Fqdn, Label, NameError, Zone};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,6 +26,8 @@ pub struct Hosts {
     pub db: Db,
     /// The way into DNS.
     pub publisher: Publisher,
+    /// The last request for each.
+    pub requests: Requests,
     /// One change per host.
     pub turns: Turns,
     /// The clock.
@@ -56,6 +60,15 @@ pub struct HostFilter {
     pub after: Option<String>,
     /// At most this many.
     pub limit: u32,
+}
+
+/// A host with all that is known of it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The host.
+    pub details: HostDetails,
+    /// The last request that named it; `None` if none was ever seen.
+    pub last_request: Option<LastRequest>,
 }
 
 /// What a deletion left behind.
@@ -120,15 +133,17 @@ impl Hosts {
         self.db.host_page(&page).await.map_err(|problem| database(&problem))
     }
 
-    /// One host.
+    /// One host, with the last request for it.
     ///
     /// # Errors
     /// No such host, or the database failed.
-    pub async fn show(&self, label: &str, zone: &str) -> Result<HostDetails, Refused> {
+    pub async fn show(&self, label: &str, zone: &str) -> Result<Shown, Refused> {
         let (label, zone, fqdn) = names(label, zone)?;
         let details = self.db.host_details(&fqdn).await.map_err(|problem| database(&problem))?;
         let meant = details.filter(|details| is_meant(&details.host, &label, &zone));
-        meant.ok_or_else(|| no_such_host(&fqdn))
+        let details = meant.ok_or_else(|| no_such_host(&fqdn))?;
+        let last_request = self.requests.last(&details.host).await;
+        Ok(Shown { details, last_request: last_request.map_err(|problem| database(&problem))? })
     }
 
     /// Takes the records down, then deletes the host. Refused or cut short, the host stays, and its

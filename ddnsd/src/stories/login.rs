@@ -1,6 +1,7 @@
 //! Who sends a request, and may they come so often? In: a checked request. Out: a caller with a place
 //! under the limits, or the reply that ends it.
 
+use super::requests::{Requests, Told};
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
 use crate::limits::{Abuse, Knock, Limits, Slot};
@@ -29,6 +30,8 @@ pub struct LogIn {
     pub limits: Limits,
     /// Verifies and remembers.
     pub passwords: Passwords,
+    /// What administrators see of refused ones.
+    pub requests: Requests,
     /// The clock.
     pub clock: Clock,
     /// Where a verification runs on when its client is gone.
@@ -54,7 +57,11 @@ impl LogIn {
         }
         let slot = self.knock(request.key, now).await.map_err(abuse)?;
         let mut admitted = self.admit(request, slot, now).await?;
-        self.limits.spend(&mut admitted.slot, now).map_err(abuse)?;
+        if let Err(refused) = self.limits.spend(&mut admitted.slot, now) {
+            let told = Told::because(Word::Abuse, "too many good requests from this address");
+            self.requests.note_refused(request, now, Some(admitted.caller.user()), told).await;
+            return Err(abuse(refused));
+        }
         Ok(admitted)
     }
 
@@ -141,7 +148,13 @@ impl LogIn {
         let attempt = Attempt { user, account: account.as_ref(), password, client: request.key };
         match self.passwords.verify(attempt, now).await {
             Verdict::Right(caller) => Ok(caller),
-            Verdict::Wrong => Err(refused(user.as_str(), request.client)),
+            Verdict::Wrong => {
+                let word = refused(user.as_str(), request.client);
+                let told = Told::because(word, "wrong password");
+                let user_id = account.map(|account| account.id);
+                self.requests.note_refused(request, now, user_id, told).await;
+                Err(word)
+            }
             Verdict::Busy => Err(Word::ServerError),
         }
     }

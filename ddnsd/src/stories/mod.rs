@@ -6,6 +6,7 @@ pub mod hosts;
 pub mod login;
 pub mod publishing;
 pub mod republish;
+pub mod requests;
 pub mod status;
 pub mod transfer;
 pub mod turns;

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Those who may wait for one host's turn, the holder aside. Only clients that know the host's password
-/// get here; with few places a burst of them meets `911` while the scheduler holds the holder back.
-const MOST_WAITING: usize = 32;
+/// Those who may wait for one host's turn, the holder aside: as many as one client may have connections.
+/// Only clients that know the host's password get here, and each waits for `patience` at most. With
+/// fewer places a burst meets `911`, comes back at once and takes the time that the holder needs.
+const MOST_WAITING: usize = 256;
 
 /// Hands out turns; clones share them.
 #[derive(Clone, Default)]

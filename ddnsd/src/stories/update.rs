@@ -3,6 +3,7 @@
 
 use super::login::{LogIn, LoggedIn};
 use super::publishing::Publisher;
+use super::requests::{Requests, Told};
 use super::turns::{Turn, Turns};
 use crate::clock::Clock;
 use crate::counters::UpdateCounters;
@@ -38,6 +39,8 @@ pub struct Parts {
     pub publisher: Publisher,
     /// Who they are.
     pub log_in: LogIn,
+    /// What administrators see.
+    pub requests: Requests,
     /// One change per host.
     pub turns: Turns,
     /// The clock.
@@ -110,12 +113,17 @@ impl Update {
             named.push(self.owned(host, caller).await?);
         }
         let owned: Owned = named.iter().flatten().map(|host| (host.id, Arc::clone(host))).collect();
-        let words = match &request.asked {
-            Ok(asked) => self.change(*asked, owned, now).await?,
-            Err(bad) => bad_addresses(bad, &owned, request.client),
+        let told = match &request.asked {
+            Ok(asked) => self.change(*asked, &owned, now).await,
+            Err(bad) => Ok(bad_addresses(bad, &owned, request.client)),
         };
+        let note = |told: &BTreeMap<_, _>| self.0.requests.note(request, now, told);
+        let failed = |problem: &DbError| {
+            note(&all(&owned, &Told::because(Word::ServerError, problem.to_string())));
+        };
+        let told = told.inspect(note).inspect_err(failed)?;
         let words = asked.iter().zip(named).map(|(host, owned)| match owned {
-            Some(owned) => words.get(&owned.id).copied().unwrap_or(Word::Nohost),
+            Some(owned) => told.get(&owned.id).map_or(Word::Nohost, |told| told.word),
             None if host.name.is_none() => Word::Notfqdn,
             None => Word::Nohost,
         });
@@ -144,12 +152,13 @@ impl Update {
     async fn change(
         &self,
         asked: Asked,
-        owned: Owned,
+        owned: &Owned,
         now: Now,
-    ) -> Result<BTreeMap<HostId, Word>, DbError> {
-        let all: BTreeSet<HostId> = owned.keys().copied().collect();
-        let Ok(turns) = self.0.turns.of(&all, self.0.patience).await else {
-            return Ok(all.into_iter().map(|host| (host, Word::ServerError)).collect());
+    ) -> Result<BTreeMap<HostId, Told>, DbError> {
+        let ids: BTreeSet<HostId> = owned.keys().copied().collect();
+        let Ok(turns) = self.0.turns.of(&ids, self.0.patience).await else {
+            let told = Told::because(Word::ServerError, "too many updates of it at once");
+            return Ok(all(owned, &told));
         };
         let mut words = BTreeMap::new();
         let mut changes = Vec::new();
@@ -167,7 +176,7 @@ impl Update {
             match decide::decide(asked, &host, &self.0.publisher.defaults()) {
                 Verdict::Keep => {
                     self.0.db.touch(host.id, decide::seen(asked, now.wall));
-                    words.insert(host.id, Word::Nochg);
+                    words.insert(host.id, Told::plainly(Word::Nochg));
                 }
                 Verdict::Change(records) => {
                     changes.push((turn, self.want(asked, host, records, now)));
@@ -189,14 +198,15 @@ impl Update {
         Want { host, records, seen: decide::seen(asked, now.wall), check_at, at: now.wall }
     }
 
-    async fn want_and_publish(&self, changes: Vec<(Turn, Want)>) -> Vec<(HostId, Word)> {
+    async fn want_and_publish(&self, changes: Vec<(Turn, Want)>) -> Vec<(HostId, Told)> {
         let (turns, wants): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
         let old: Vec<_> = wants.iter().map(|want| want.host.wanted).collect();
         let hosts = match self.0.db.want(wants).await {
             Ok(hosts) => hosts,
             Err(problem) => {
                 error!("a change could not be stored: {problem}");
-                return turns.iter().map(|turn| (turn.host(), Word::ServerError)).collect();
+                let told = Told::because(Word::ServerError, problem.to_string());
+                return turns.iter().map(|turn| (turn.host(), told.clone())).collect();
             }
         };
         let mut words = Vec::new();
@@ -207,7 +217,7 @@ impl Update {
                     wanted.push(host);
                     kept.push((turn, old));
                 }
-                None => words.push((turn.host(), Word::ServerError)),
+                None => words.push((turn.host(), superseded())),
             }
         }
         // all at once, so that the hosts of a zone travel in one message
@@ -250,21 +260,25 @@ impl Update {
 }
 
 /// The word for a host whose change was sent, and its line in the log.
-fn told(host: &Host, old: WantedRecords, result: Result<(), DnsError>) -> Word {
+fn told(host: &Host, old: WantedRecords, result: Result<(), DnsError>) -> Told {
     let (old, new) = (old.addresses(), host.wanted.addresses());
     match result {
         Ok(()) => {
             info!(host = %host.fqdn, %old, %new, "address changed");
-            Word::Good
+            Told::plainly(Word::Good)
         }
         Err(problem) => {
             warn!(host = %host.fqdn, %old, %new, "address not yet published: {problem}");
-            Word::Dnserr
+            Told::because(Word::Dnserr, problem.to_string())
         }
     }
 }
 
-fn bad_addresses(bad: &BadAddress, owned: &Owned, client: IpAddr) -> BTreeMap<HostId, Word> {
+fn superseded() -> Told {
+    Told::because(Word::ServerError, "it was changed or deleted at the same moment")
+}
+
+fn bad_addresses(bad: &BadAddress, owned: &Owned, client: IpAddr) -> BTreeMap<HostId, Told> {
     let hosts: Vec<_> = owned.values().map(|host| host.fqdn.to_string()).collect();
     let hosts = hosts.join(",");
     if hosts.is_empty() {
@@ -275,5 +289,10 @@ fn bad_addresses(bad: &BadAddress, owned: &Owned, client: IpAddr) -> BTreeMap<Ho
     } else {
         info!(%client, hosts, "an address was refused: {bad}");
     }
-    owned.keys().map(|host| (*host, Word::Badip)).collect()
+    all(owned, &Told::because(Word::Badip, bad.to_string()))
+}
+
+/// Every host is told the same.
+fn all(owned: &Owned, told: &Told) -> BTreeMap<HostId, Told> {
+    owned.keys().map(|host| (*host, told.clone())).collect()
 }

@@ -1,0 +1,132 @@
+//! The last request for each host: kept in memory, laid over what is read, written in batches, so that
+//! a request costs no SQL. What a crash loses of them is only missing from what administrators see.
+
+use super::Db;
+use super::driver::Conn;
+use super::error::DbError;
+use super::rows::RequestRow;
+use super::sql::{args, statements};
+use super::writer::Work;
+use crate::model::host::HostId;
+use crate::model::last_request::LastRequest;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+statements! {
+    ONE: Keyed =
+        "SELECT host_id, seen_at, client, agent, word, reason FROM requests WHERE host_id = ?";
+    // selected from hosts, because a host may have been deleted meanwhile
+    WRITE: Keyed =
+        "INSERT INTO requests (host_id, seen_at, client, agent, word, reason)
+         SELECT id, ?, ?, ?, ?, ? FROM hosts WHERE id = ?
+         ON CONFLICT (host_id) DO UPDATE SET
+             seen_at = excluded.seen_at, client = excluded.client, agent = excluded.agent,
+             word = excluded.word, reason = excluded.reason",
+        mariadb
+        "INSERT INTO requests (host_id, seen_at, client, agent, word, reason)
+         SELECT id, ?, ?, ?, ?, ? FROM hosts WHERE id = ?
+         ON DUPLICATE KEY UPDATE
+             seen_at = VALUES(seen_at), client = VALUES(client), agent = VALUES(agent),
+             word = VALUES(word), reason = VALUES(reason)";
+}
+
+/// Hosts in one job, so that other writes are not held up for long.
+const SLICE: usize = 1_000;
+/// Hosts whose last request is kept in memory; beyond, a host's first is not noted until the next write.
+const MOST: usize = 500_000;
+/// From so many on they should be written soon.
+const MANY: usize = 50_000;
+
+/// What is not yet written, one at most for each host.
+#[derive(Default)]
+pub(super) struct Requests {
+    noted: DashMap<HostId, LastRequest>,
+    count: AtomicUsize,
+}
+
+impl Requests {
+    fn note(&self, host: HostId, request: LastRequest) {
+        match self.noted.entry(host) {
+            Entry::Occupied(mut known) => {
+                known.insert(request);
+            }
+            Entry::Vacant(new) => {
+                if self.count.fetch_add(1, Ordering::Relaxed) < MOST {
+                    new.insert(request);
+                } else {
+                    self.count.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Forgets what was written, unless another one came since.
+    fn written(&self, host: HostId, request: &LastRequest) {
+        if self.noted.remove_if(&host, |_, now| now == request).is_some() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Db {
+    /// Notes the last request for a host.
+    pub fn note_request(&self, host: HostId, request: LastRequest) {
+        self.0.requests.note(host, request);
+    }
+
+    /// Whether so many requests are noted that they should be written soon.
+    pub fn has_many_requests(&self) -> bool {
+        self.0.requests.count.load(Ordering::Relaxed) >= MANY
+    }
+
+    /// Writes what was noted.
+    ///
+    /// # Errors
+    /// The database failed; the rest stays noted.
+    pub async fn flush_requests(&self) -> Result<(), DbError> {
+        let requests = &self.0.requests;
+        let noted: Vec<HostId> = requests.noted.iter().map(|entry| *entry.key()).collect();
+        for hosts in noted.chunks(SLICE) {
+            let current = |host: &HostId| Some((*host, requests.noted.get(host)?.clone()));
+            let slice: Arc<[_]> = hosts.iter().filter_map(current).collect();
+            self.0.writer.run(Flush(Arc::clone(&slice))).await?;
+            for (host, written) in slice.iter() {
+                requests.written(*host, written);
+            }
+        }
+        Ok(())
+    }
+
+    /// The last request for a host; `None` if none was ever seen.
+    ///
+    /// # Errors
+    /// The database failed, or the row does not convert.
+    pub async fn last_request(&self, host: HostId) -> Result<Option<LastRequest>, DbError> {
+        // memory first: a flush in between would otherwise hide it from both
+        if let Some(noted) = self.0.requests.noted.get(&host) {
+            return Ok(Some(noted.clone()));
+        }
+        let row: Option<RequestRow> = self.0.readers.optional(&ONE, args![host.0]).await?;
+        row.map(RequestRow::request).transpose()
+    }
+}
+
+struct Flush(Arc<[(HostId, LastRequest)]>);
+
+impl Work for Flush {
+    type Output = ();
+    const DURABLE: bool = false;
+
+    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
+        for (host, request) in self.0.iter() {
+            let LastRequest { at, client, agent, word, reason } = request;
+            let (agent, reason) =
+                (agent.as_deref().map(str::to_owned), reason.as_deref().map(str::to_owned));
+            let args = args![at.0, client.to_string(), agent, &**word, reason, host.0];
+            conn.run(&WRITE, args).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! Keeps the last request for each host, so that an administrator sees why a router's updates do not
+//! arrive. In: a request, and what each host was told. Out: a note in memory, written now and then.
+
+use crate::db::{Db, DbError};
+use crate::model::host::{Host, HostId};
+use crate::model::last_request::LastRequest;
+use crate::model::time::Now;
+use crate::model::user::UserId;
+use crate::rules::outcome::Word;
+use crate::rules::request::UpdateRequest;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tracing::debug;
+
+/// What a host was told, and why.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) word: Word,
+    /// For the words that do not say it all.
+    pub(super) reason: Option<Box<str>>,
+}
+
+impl Told {
+    /// A word that says it all.
+    pub(super) fn plainly(word: Word) -> Self {
+        Self { word, reason: None }
+    }
+
+    /// A word and its reason.
+    pub(super) fn because(word: Word, reason: impl Into<Box<str>>) -> Self {
+        Self { word, reason: Some(reason.into()) }
+    }
+}
+
+/// The story; clones share the database.
+#[derive(Clone)]
+pub struct Requests {
+    db: Db,
+}
+
+impl Requests {
+    /// Notes into this database.
+    pub fn new(db: Db) -> Self {
+        Self { db }
+    }
+
+    /// Notes what hosts were told; only for the caller's own.
+    pub(super) fn note(&self, request: &UpdateRequest, now: Now, told: &BTreeMap<HostId, Told>) {
+        for (host, told) in told {
+            self.note_one(request, now, *host, told);
+        }
+    }
+
+    fn note_one(&self, request: &UpdateRequest, now: Now, host: HostId, told: &Told) {
+        let last = LastRequest {
+            at: now.wall,
+            client: request.client,
+            agent: request.agent.clone(),
+            word: Cow::Borrowed(told.word.as_str()),
+            reason: told.reason.clone(),
+        };
+        self.db.note_request(host, last);
+    }
+
+    /// Notes a request that was refused before its hosts were looked at, for those of them that this
+    /// user owns. They are looked up whether the user exists or not, so that no answer's time tells.
+    pub(super) async fn note_refused(
+        &self,
+        request: &UpdateRequest,
+        now: Now,
+        user: Option<UserId>,
+        told: Told,
+    ) {
+        for asked in request.hosts.iter().flatten() {
+            let Some(name) = &asked.name else {
+                continue;
+            };
+            match self.db.host(name).await {
+                Ok(Some(host)) if Some(host.user) == user => {
+                    self.note_one(request, now, host.id, &told);
+                }
+                Ok(_) => {}
+                Err(problem) => return debug!("a refused request is not noted: {problem}"),
+            }
+        }
+    }
+
+    /// The last request for a host.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub(super) async fn last(&self, host: &Arc<Host>) -> Result<Option<LastRequest>, DbError> {
+        self.db.last_request(host.id).await
+    }
+
+    /// Whether there is so much to write that it should not wait for its time.
+    pub fn are_many(&self) -> bool {
+        self.db.has_many_requests()
+    }
+
+    /// Writes what was noted.
+    ///
+    /// # Errors
+    /// The database failed; nothing is lost.
+    pub async fn write(&self) -> Result<(), DbError> {
+        self.db.flush_requests().await
+    }
+}
