@@ -412,7 +412,7 @@ last result      badauth (wrong password)
         assert_eq!(
             json["last_request"],
             serde_json::json!({
-                "at": "2026-11-23T10:00:00Z",
+                "at": "2026-11-23T10:00:00.000Z",
                 "client": "198.51.100.7",
                 "user_agent": "inadyn/2.12\u{9b}31m",
                 "word": "badauth",
