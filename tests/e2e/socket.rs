@@ -3,7 +3,7 @@
 use crate::Scene;
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::named::{Named, ZONE};
-use ddnsd_tests::process::{Finished, run};
+use ddnsd_tests::process::{Finished, copy_program, run};
 use ddnsd_tests::setup::binary;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fs::{Permissions, set_permissions};
@@ -36,7 +36,7 @@ fn as_nobody(daemon: &Daemon, groups: &[&str]) -> Finished {
     // the build folder may lie where nobody can reach it
     let copy = daemon.setup().file("ddnsctl");
     if !copy.exists() {
-        std::fs::copy(binary("ddnsctl"), &copy).unwrap();
+        copy_program(&binary("ddnsctl"), &copy);
         set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
     }
     let mut command = Command::new(ddnsd_tests::process::program("setpriv"));

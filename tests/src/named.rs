@@ -2,7 +2,7 @@
 //! the same over a restart. Asked with `dig`, changed behind the daemon's back with `nsupdate`.
 
 use crate::eventually::eventually;
-use crate::process::{Running, program, run};
+use crate::process::{Running, copy_program, program, run};
 use std::fmt::Write as _;
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -183,7 +183,7 @@ impl Named {
             std::fs::write(self.file(&format!("{zone}.zone")), text).unwrap();
         }
         // AppArmor's profile of Debian's named allows it no file below /tmp, but goes by the path
-        std::fs::copy(program("named"), self.file("named")).unwrap();
+        copy_program(&program("named"), &self.file("named"));
     }
 
     fn configure(&self) {

@@ -5,7 +5,7 @@ use crate::eventually::eventually;
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -166,6 +166,13 @@ pub fn program(name: &str) -> PathBuf {
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
         .unwrap_or_else(|| panic!("`{name}` is not installed; tests/run installs what is needed"))
+}
+
+/// Copies a program to where it can be run. Not by our own hand: a process that another test starts
+/// meanwhile would hold the file open for writing, and nobody could run it ("text file busy").
+#[track_caller]
+pub fn copy_program(from: &Path, to: &Path) {
+    run(Command::new("cp").arg(from).arg(to), "").ok();
 }
 
 fn line_of(command: &Command) -> String {

@@ -80,10 +80,15 @@ impl Terminal {
         state.local_flags.contains(LocalFlags::ECHO)
     }
 
-    /// Waits for the program's end.
+    /// Waits for the program's end, and until all that it printed has appeared.
     #[track_caller]
     pub fn ends(&mut self) -> ExitStatus {
-        self.process.wait(SOON, &self.name)
+        let status = self.process.wait(SOON, &self.name);
+        // what is printed now appears after everything that the program printed
+        nix::unistd::write(&self.line, b"\0").unwrap();
+        self.prompts("\0");
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        status
     }
 }
 
