@@ -21,7 +21,7 @@ ddnsctl() {
         *) "$DDNSCTL" "$@" ;;
     esac
 }
-update() { curl -q -sS -g --noproxy '*' -u "$1:$PASSWORD" "$URL/update?$2"; }
+update() { curl -q -sS -g -A router/1.0 --noproxy '*' -u "$1:$PASSWORD" "$URL/update?$2"; }
 records() { dig @127.0.0.1 -p "$DNS_PORT" +norecurse +noall +answer +nocookie "$1" "$2" |
     awk '!/^;/ && NF { print $1, $2, $4, $5 }' | sort; }
 "#;

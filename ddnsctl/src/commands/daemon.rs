@@ -23,8 +23,10 @@ pub(super) async fn cleanup(session: &Session) -> Result<(), Failure> {
     if failed == 0 {
         return Ok(());
     }
+    let hosts =
+        if failed == 1 { "1 expired host".to_owned() } else { format!("{failed} expired hosts") };
     Err(Failure::Unfinished(format!(
-        "the records of {failed} expired hosts could not be taken down (they are tried again by themselves)"
+        "the records of {hosts} could not be taken down (they are tried again by themselves)"
     )))
 }
 

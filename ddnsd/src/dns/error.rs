@@ -59,10 +59,7 @@ pub enum DnsError {
         source: Arc<io::Error>,
     },
     /// An earlier message had no answer, and the server is given time; nothing was sent.
-    #[error(
-        "name server {server} is down for zone `{zone}`, so nothing was sent (the change is kept \
-         and sent when the server answers again)"
-    )]
+    #[error("name server {server} is down for zone `{zone}`, so nothing was sent")]
     Down {
         /// Which server.
         server: SocketAddr,
