@@ -2,6 +2,9 @@
 //! the program gets its section only. `check/` turns the file's text into this or names every problem
 //! with its line; `load.rs` reads the file and those it names; `tsig_key.rs` understands BIND's key files.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
+
 mod check;
 mod dns;
 mod error;

@@ -1,6 +1,9 @@
 //! The HTTP front end: routes, and one update request from bytes to a checked request and back. In: what
 //! hyper read. Out: what it writes. Nothing behind this folder knows HTTP.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
+
 mod client_address;
 mod credentials;
 mod query;

@@ -1,6 +1,9 @@
 //! The nouns: checked types without I/O, clock or chance. Everything else imports these; they import
 //! nothing.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
+
 pub mod address;
 pub mod change;
 pub mod client;

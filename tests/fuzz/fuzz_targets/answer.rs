@@ -1,0 +1,7 @@
+//! What comes back for an update.
+#![no_main]
+
+use ddnsd::dns::fuzzed::answer;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| answer(bytes));
