@@ -206,11 +206,11 @@ Examples:
         #[command(flatten)]
         host: Host,
         /// TTL of its records in seconds, instead of the daemon's default
-        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=MAX_TTL))]
+        #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
         dns_ttl: Option<u32>,
         /// Seconds without an update until its records are taken down, instead of the daemon's
         /// default; 0 for never
-        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=MAX_TTL))]
+        #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
         expiry_ttl: Option<u32>,
     },
     /// Give a host other TTLs; a new TTL of its records is published at once
@@ -228,11 +228,11 @@ Examples:
         #[command(flatten)]
         host: Host,
         /// TTL of its records in seconds, or `default` for the daemon's default
-        #[arg(long, value_name = "SECONDS", value_parser = ttl, group = "ttls")]
+        #[arg(long, value_name = "SECONDS", value_parser = ttl, allow_negative_numbers = true, group = "ttls")]
         dns_ttl: Option<Ttl>,
         /// Seconds without an update until its records are taken down, 0 for never, or `default` for
         /// the daemon's default
-        #[arg(long, value_name = "SECONDS", value_parser = ttl, group = "ttls")]
+        #[arg(long, value_name = "SECONDS", value_parser = ttl, allow_negative_numbers = true, group = "ttls")]
         expiry_ttl: Option<Ttl>,
     },
     /// Take a host's records down and delete it; if DNS refuses, nothing is deleted
@@ -271,8 +271,12 @@ fn ttl(text: &str) -> Result<Ttl, String> {
     if text == "default" {
         return Ok(Ttl::Default);
     }
+    seconds(text).map(Ttl::Seconds).map_err(|why| format!("{why}, or `default`"))
+}
+
+fn seconds(text: &str) -> Result<u32, String> {
     let seconds = text.parse().ok().filter(|seconds| i64::from(*seconds) <= MAX_TTL);
-    seconds.map(Ttl::Seconds).ok_or_else(|| format!("it is 0 to {MAX_TTL}, or `default`"))
+    seconds.ok_or_else(|| format!("it is 0 to {MAX_TTL}"))
 }
 
 #[cfg(test)]

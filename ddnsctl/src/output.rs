@@ -61,7 +61,7 @@ pub(crate) fn maybe(value: Option<impl Display>) -> String {
 
 /// Escapes what would move a terminal's cursor or turn its writing direction.
 pub(crate) fn clean(text: &str) -> String {
-    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns = |c| matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || turns(c) {

@@ -45,10 +45,12 @@ async fn add(
     client.call(SOON, async |rpc, ctx| rpc.user_add(ctx, user).await).await?;
     let password = new.generated.then_some(new.text.as_str());
     match session.format {
-        Format::Json => print(&json(&Added { name: &name, email: &email, password })),
+        Format::Json => {
+            reveal(&name, new.generated, &json(&Added { name: &name, email: &email, password }))
+        }
         Format::Table(_) => {
             say(&format!("added user {name}"));
-            password.map_or(Ok(()), |password| print(&format!("{password}\n")))
+            password.map_or(Ok(()), |password| reveal(&name, true, &format!("{password}\n")))
         }
     }
 }
@@ -61,12 +63,24 @@ async fn passwd(session: &Session, name: String, flags: &PasswordFlags) -> Resul
     client.call(SOON, async |rpc, ctx| rpc.user_passwd(ctx, user).await).await?;
     let password = new.generated.then_some(new.text.as_str());
     match session.format {
-        Format::Json => print(&json(&Changed { name: &name, email: None, password })),
+        Format::Json => {
+            reveal(&name, new.generated, &json(&Changed { name: &name, email: None, password }))
+        }
         Format::Table(_) => {
             say(&format!("changed the password of user {name}"));
-            password.map_or(Ok(()), |password| print(&format!("{password}\n")))
+            password.map_or(Ok(()), |password| reveal(&name, true, &format!("{password}\n")))
         }
     }
+}
+
+/// Prints what may hold a password that nobody else knows: if that fails, it is lost.
+fn reveal(name: &str, is_new: bool, text: &str) -> Result<(), Failure> {
+    print(text).map_err(|failure| match failure {
+        failure if !is_new => failure,
+        failure => Failure::Unfinished(format!(
+            "{failure}, so nobody knows the new password of user {name} (give another one: ddnsctl user passwd {name} --generate)"
+        )),
+    })
 }
 
 async fn set_email(session: &Session, name: String, email: String) -> Result<(), Failure> {

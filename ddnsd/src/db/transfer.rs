@@ -259,7 +259,8 @@ struct Family {
 }
 
 impl Family {
-    /// An address is wanted, and counts as updated now if nobody knows when it was; without one, the last
+    /// An address is wanted, and counts as updated now if nobody knows when it was, or knows of a time that is
+    /// yet to come; without one, the last
     /// address says that it was taken down; without either it was never set.
     fn of<A: ToString + Copy>(
         address: Option<A>,
@@ -269,8 +270,8 @@ impl Family {
     ) -> Self {
         let text = |address: A| address.to_string();
         let (state, set_at) = match (address, last) {
-            (Some(_), _) => (1, Some(updated.unwrap_or(now).0)),
-            (None, Some(_)) => (2, updated.map(|at| at.0)),
+            (Some(_), _) => (1, Some(updated.unwrap_or(now).min(now).0)),
+            (None, Some(_)) => (2, updated.map(|at| at.min(now).0)),
             (None, None) => (0, None),
         };
         Self { state, address: address.map(text), last: address.or(last).map(text), set_at }

@@ -5,8 +5,10 @@ use crate::model::host::ImportedHost;
 use crate::model::name::{Email, Fqdn, Label, NameError, UserName, Zone};
 use crate::model::time::Millis;
 use crate::model::user::{ImportedUser, PasswordHash};
+use crate::rules::request::unreachable;
 use serde::Deserialize;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// RFC 2181, 8: the largest TTL.
@@ -46,6 +48,11 @@ struct Written {
 /// # Errors
 /// Says what is wrong with it: no JSON object, an unknown or missing key, or a value that cannot be.
 pub fn entry(line: &str) -> Result<Entry, String> {
+    // editors of some systems begin a file with a byte order mark
+    let line = line.trim_start_matches('\u{feff}');
+    if !line.trim_start().starts_with('{') {
+        return Err("it is not a JSON object, which begins with {".to_owned());
+    }
     let written: Written = serde_json::from_str(line).map_err(|error| not_read(&error))?;
     if written.hostname.is_some() || written.zone.is_some() {
         written.host().map(|host| Entry::Host(Box::new(host)))
@@ -124,7 +131,8 @@ impl Written {
 fn not_read(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let end = format!(" at line {} column {}", error.line(), error.column());
-    let what = text.strip_suffix(&end).unwrap_or(&text);
+    let what =
+        text.strip_suffix(&end).unwrap_or(&text).replace("expected i64", "expected a number");
     if error.is_data() {
         format!("{what} (column {})", error.column())
     } else {
@@ -161,10 +169,27 @@ fn ttl(key: &str, seconds: Option<i64>) -> Result<Option<u32>, String> {
     seconds.map(in_range).transpose()
 }
 
-fn address<A: FromStr>(key: &str, what: &str, text: Option<&str>) -> Result<Option<A>, String> {
-    let parse =
-        |text: &str| text.parse().map_err(|_| cannot(key, text, &format_args!("it is not {what}")));
+fn address<A>(key: &str, what: &str, text: Option<&str>) -> Result<Option<A>, String>
+where
+    A: FromStr + Copy + Into<IpAddr>,
+{
+    let parse = |text: &str| {
+        let address: A =
+            text.parse().map_err(|_| cannot(key, text, &format_args!("it is not {what}")))?;
+        match unpublishable(address.into()) {
+            Some(why) => Err(cannot(key, text, &format_args!("nobody can reach it ({why})"))),
+            None => Ok(address),
+        }
+    };
     text.map(parse).transpose()
+}
+
+/// Why no host ever had an address. Loopback and link-local ones it may have had as a client's own.
+fn unpublishable(address: IpAddr) -> Option<&'static str> {
+    if address.to_canonical() != address {
+        return Some("an IPv4 address written as IPv6");
+    }
+    unreachable(address).filter(|why| !matches!(*why, "loopback" | "link-local"))
 }
 
 fn time(key: &str, text: Option<&str>) -> Result<Option<Millis>, String> {
@@ -209,6 +234,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_object_or_no_address_of_a_host_is_refused() {
+        assert!(problem(r#"["alice","a@example.org","$argon2id$x"]"#).contains("object"));
+        assert!(
+            entry("\u{feff}{\"hostname\":\"pc\",\"zone\":\"example.org\",\"user\":\"a\"}").is_ok()
+        );
+        for (key, address) in [
+            ("ipv4", "0.0.0.0"),
+            ("ipv4", "224.0.0.1"),
+            ("last_ipv4", "255.255.255.255"),
+            ("ipv6", "::"),
+            ("ipv6", "::ffff:192.0.2.1"),
+        ] {
+            let line = format!(
+                r#"{{"hostname":"pc","zone":"example.org","user":"a","{key}":"{address}"}}"#
+            );
+            assert!(problem(&line).contains("nobody can reach it"), "{line}");
+        }
+    }
+
+    #[test]
     fn everything_of_a_host_is_read() {
         let host = host(
             r#"{"hostname":"@","zone":"example.org","user":"alice","dns_ttl":0,"expiry_ttl":2147483647,
@@ -238,10 +283,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (line, words) in [
-            ("nonsense", "it is not a JSON object: expected ident (column 2)"),
+            ("nonsense", "it is not a JSON object"),
             ("{", "it is not a JSON object"),
             ("{} {}", "it is not a JSON object: trailing characters (column 4)"),
-            ("[1]", "(column "),
+            ("[1]", "it is not a JSON object"),
             ("{}", "user is missing"),
             (r#"{"user":"a","colour":"red"}"#, "unknown field `colour`"),
             (r#"{"user":"a","user":"b"}"#, "duplicate field `user`"),

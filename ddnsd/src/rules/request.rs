@@ -176,7 +176,7 @@ fn add(found: &mut Addresses, address: IpAddr) -> Result<(), BadAddress> {
 }
 
 /// Why no host can be reached at an address; private ones can be, within their network.
-fn unreachable(address: IpAddr) -> Option<&'static str> {
+pub(super) fn unreachable(address: IpAddr) -> Option<&'static str> {
     let link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),

@@ -16,11 +16,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Imports at a time.
-const STAGES: usize = 2;
+const STAGES: usize = 4;
 /// An import that hears nothing for this long is forgotten.
 const ABANDONED: Duration = Duration::from_mins(10);
 /// For a newer import, one that heard nothing for this long makes room: its client was likely killed.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(3);
 /// Bytes of an exported hash; none that can be verified is as long, and a page of them must fit a frame.
 const LONGEST_HASH: usize = 512;
 
