@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
-use ddnsd::db::{Db, NewHost, NewUser, Settle, Want};
+use ddnsd::db::{Db, DbError, NewHost, NewUser, Settle, Want};
 use ddnsd::model::host::{Host, Seen};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
@@ -14,6 +14,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 /// Longer than anything here takes, on a busy machine.
@@ -158,6 +159,75 @@ async fn a_batch_that_waits_too_long_for_a_row_is_tried_again() {
     say(&mut other, "COMMIT").await;
     let wanted = timeout(LONG, wanted).await.unwrap().unwrap().unwrap();
     assert!(wanted.iter().all(Option::is_some), "{wanted:?}");
+}
+
+#[tokio::test]
+async fn a_row_that_another_session_holds_fails_no_other_change() {
+    let account = Mariadb::shared().account();
+    let db = opened(&account).await;
+    let [a, b] = with_hosts(&db).await;
+    let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
+    say(&mut other, "BEGIN; UPDATE hosts SET attempts = 7 WHERE fqdn = 'b.dyn.example'").await;
+    let want = |host: &Arc<Host>| {
+        let (db, mut wants) = (db.clone(), both(&[Arc::clone(host), Arc::clone(host)]));
+        wants.truncate(1);
+        tokio::spawn(async move { db.want(wants).await })
+    };
+    // while the first waits, the others come together
+    let first = want(&b);
+    waiting_for_a_row(&mut look, &account, None).await;
+    let (neighbour, second) = (want(&a), want(&b));
+    let all = timeout(LONG, futures::future::join3(first, neighbour, second)).await.unwrap();
+    assert_eq!(all.0.unwrap().unwrap_err(), DbError::Locked);
+    assert!(all.1.unwrap().unwrap().iter().all(Option::is_some));
+    assert_eq!(all.2.unwrap().unwrap_err(), DbError::Locked);
+}
+
+/// A relay in front of the server. Whoever is connected when a hole opens hears nothing ever again, and no
+/// end of the connection either; who comes later is served.
+struct Relay {
+    port: u16,
+    hole: tokio::sync::watch::Sender<u32>,
+}
+
+impl Relay {
+    async fn before(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let (hole, _) = tokio::sync::watch::channel(0);
+        let relay = Self { port: listener.local_addr().unwrap().port(), hole: hole.clone() };
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut hole = hole.subscribe();
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                    tokio::select! {
+                        // an end that is reached is as good as one that is not
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                        _ = hole.changed() => std::future::pending().await,
+                    }
+                });
+            }
+        });
+        relay
+    }
+}
+
+#[tokio::test]
+async fn connections_that_fell_silent_hold_no_place_for_ever() {
+    let mut account = Mariadb::shared().account();
+    let relay = Relay::before(account.port).await;
+    account.port = relay.port;
+    let db = opened(&account).await;
+    for hole in 1..=2 {
+        let answers = futures::future::join_all((0..4).map(|_| db.counts())).await;
+        assert!(answers.iter().all(Result::is_ok), "before hole {hole}: {answers:?}");
+        relay.hole.send_replace(hole);
+        let fallen = futures::future::join_all((0..2).map(|_| db.counts())).await;
+        assert!(fallen.contains(&Err(DbError::Silent)), "{fallen:?}");
+    }
+    assert!(db.counts().await.is_ok());
+    // the writing connection fell into the hole too, before anything was sent on it
+    db.set_meta("target", "x".to_owned()).await.unwrap();
 }
 
 #[tokio::test]

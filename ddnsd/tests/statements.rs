@@ -42,7 +42,10 @@ fn rows() -> [String; 4] {
 
 /// The statement with a number or a text for each `?`: both read `'1500'` as either.
 fn filled(text: &str) -> String {
-    text.replace("LIMIT ?", "LIMIT 20").replace('?', "'1500'")
+    let items: Vec<_> = (0..200).map(|n| format!("'user{n}.z1.example'")).collect();
+    text.replace("LIMIT ?", "LIMIT 20")
+        .replace("IN (?)", &format!("IN ({})", items.join(", ")))
+        .replace('?', "'1500'")
 }
 
 async fn made(config: &Database) {

@@ -137,7 +137,7 @@ async fn next<C: Channel>(
         let next = requests.as_mut().poll_next(cx);
         let leaving = guest.leave().is_cancelled() || leave.as_mut().poll(cx).is_ready();
         let busy = requests.channel().in_flight_requests() > 0;
-        guest.is_busy(busy);
+        guest.note_busy(busy);
         match next {
             Poll::Pending if leaving && !busy => Poll::Ready(None),
             next => next,

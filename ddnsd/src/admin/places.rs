@@ -122,7 +122,7 @@ impl Guest {
     }
 
     /// Notes whether a call is under way.
-    pub(super) fn is_busy(&self, busy: bool) {
+    pub(super) fn note_busy(&self, busy: bool) {
         let mut guests = self.places.guests();
         let Some(seat) = guests.by_number.get_mut(&self.number) else {
             return;

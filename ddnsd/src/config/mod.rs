@@ -126,7 +126,7 @@ pub enum Database {
         /// Connections for reading.
         pool_size: u32,
     },
-    /// A MariaDB server, which several daemons may share.
+    /// A database on a MariaDB server.
     Mariadb(MariaDb),
 }
 

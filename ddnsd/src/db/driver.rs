@@ -2,9 +2,10 @@
 //! or how many rows there were. Dispatch is here and nowhere else, and so is the bound on a server's time.
 
 use super::error::DbError;
+use super::readers::{After, Readers};
 use super::sql::{self, Arg, Sql};
 use futures::TryFutureExt;
-use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlRow};
+use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection as _, FromRow};
 use std::time::Duration;
@@ -23,10 +24,17 @@ impl<R> Row for R where
 {
 }
 
+/// How a transaction ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Commit,
+    RollBack,
+}
+
 /// Connections for reading.
 pub(super) enum Pool {
     Sqlite(SqlitePool),
-    Mariadb(MySqlPool),
+    Mariadb(Readers),
 }
 
 /// One connection, for writing.
@@ -45,6 +53,28 @@ macro_rules! bound {
     };
 }
 
+/// Puts a question to a server: once more where the connection had died since it was last used.
+macro_rules! asked {
+    ($readers:expr, $conn:ident, $question:expr) => {{
+        let mut lease = $readers.lease().await?;
+        loop {
+            let $conn = lease.conn();
+            match tokio::time::timeout(PATIENCE, $question).await {
+                Ok(Ok(rows)) => {
+                    lease.give_back();
+                    return Ok(rows);
+                }
+                Ok(Err(error)) => {
+                    if let After::GiveUp(error) = lease.after(error).await {
+                        return Err(error);
+                    }
+                }
+                Err(_) => return Err(DbError::Silent),
+            }
+        }
+    }};
+}
+
 impl Pool {
     /// All rows of a question.
     pub(super) async fn all<R: Row>(
@@ -56,8 +86,10 @@ impl Pool {
             Pool::Sqlite(pool) => {
                 Ok(bound!(sqlx::query_as(sql.sqlite), args).fetch_all(pool).await?)
             }
-            Pool::Mariadb(pool) => {
-                in_time(bound!(sqlx::query_as(sql.mariadb), args).fetch_all(pool)).await
+            Pool::Mariadb(readers) => {
+                let args: Vec<_> = args.into_iter().collect();
+                let question = || bound!(sqlx::query_as(sql.mariadb), args.clone());
+                asked!(readers, conn, question().fetch_all(conn))
             }
         }
     }
@@ -72,8 +104,10 @@ impl Pool {
             Pool::Sqlite(pool) => {
                 Ok(bound!(sqlx::query_as(sql.sqlite), args).fetch_optional(pool).await?)
             }
-            Pool::Mariadb(pool) => {
-                in_time(bound!(sqlx::query_as(sql.mariadb), args).fetch_optional(pool)).await
+            Pool::Mariadb(readers) => {
+                let args: Vec<_> = args.into_iter().collect();
+                let question = || bound!(sqlx::query_as(sql.mariadb), args.clone());
+                asked!(readers, conn, question().fetch_optional(conn))
             }
         }
     }
@@ -82,7 +116,7 @@ impl Pool {
     pub(super) async fn close(&self) {
         match self {
             Pool::Sqlite(pool) => pool.close().await,
-            Pool::Mariadb(pool) => pool.close().await,
+            Pool::Mariadb(readers) => readers.close().await,
         }
     }
 }
@@ -105,7 +139,9 @@ impl Conn {
         }
     }
 
-    /// Runs an INSERT of one row's values for several rows at once.
+    /// Runs an INSERT of one row's values for several rows at once. The text stays prepared: closing a
+    /// statement has no answer, and TCP would hold the next one back for 40 ms. So ask with the same number
+    /// of rows again and again.
     pub(super) async fn run_rows(
         &mut self,
         sql: &'static Sql,
@@ -115,42 +151,41 @@ impl Conn {
         if count == 0 {
             return Ok(());
         }
-        // as many rows as come: not a text to keep prepared
         match self {
             Conn::Sqlite(conn) => {
                 let text = sql::with_rows(sql.sqlite, count);
-                bound!(sqlx::query(AssertSqlSafe(text)).persistent(false), args)
-                    .execute(conn)
-                    .await?;
+                bound!(sqlx::query(AssertSqlSafe(text)), args).execute(conn).await?;
                 Ok(())
             }
             Conn::Mariadb(conn) => {
                 let text = sql::with_rows(sql.mariadb, count);
-                let query = bound!(sqlx::query(AssertSqlSafe(text)).persistent(false), args);
+                let query = bound!(sqlx::query(AssertSqlSafe(text)), args);
                 in_time(query.execute(conn).map_ok(drop)).await
             }
         }
     }
 
-    /// Asks a question about one item, `IN (?)`, for several at once.
+    /// Asks a question about one item, `IN (?)`, for several at once, as many as `full` or fewer: always
+    /// with the same text, see [`Self::run_rows`].
     pub(super) async fn all_of<R: Row>(
         &mut self,
         sql: &'static Sql,
-        items: Vec<Arg>,
+        mut items: Vec<Arg>,
+        full: usize,
     ) -> Result<Vec<R>, DbError> {
+        let Some(last) = items.last().cloned() else { return Ok(Vec::new()) };
+        // an item that stands there twice is found once
+        items.resize(full.max(items.len()), last);
         let count = items.len();
-        if count == 0 {
-            return Ok(Vec::new());
-        }
         match self {
             Conn::Sqlite(conn) => {
                 let text = sql::with_items(sql.sqlite, count);
-                let query = sqlx::query_as(AssertSqlSafe(text)).persistent(false);
+                let query = sqlx::query_as(AssertSqlSafe(text));
                 Ok(bound!(query, items).fetch_all(conn).await?)
             }
             Conn::Mariadb(conn) => {
                 let text = sql::with_items(sql.mariadb, count);
-                let query = sqlx::query_as(AssertSqlSafe(text)).persistent(false);
+                let query = sqlx::query_as(AssertSqlSafe(text));
                 in_time(bound!(query, items).fetch_all(conn)).await
             }
         }
@@ -158,18 +193,37 @@ impl Conn {
 
     /// Begins a transaction that may write.
     pub(super) async fn begin(&mut self) -> Result<(), DbError> {
-        // a deferred transaction of SQLite fails at its first write if another connection wrote meanwhile
-        self.command("BEGIN IMMEDIATE", "BEGIN").await
+        match self {
+            // a deferred transaction fails at its first write if another connection wrote meanwhile
+            Conn::Sqlite(conn) => {
+                Ok(sqlx::raw_sql("BEGIN IMMEDIATE").execute(conn).await.map(drop)?)
+            }
+            Conn::Mariadb(conn) => in_time(sqlx::raw_sql("BEGIN").execute(conn).map_ok(drop)).await,
+        }
     }
 
-    /// Makes it last.
-    pub(super) async fn commit(&mut self) -> Result<(), DbError> {
-        self.command("COMMIT", "COMMIT").await
-    }
-
-    /// Undoes it.
-    pub(super) async fn roll_back(&mut self) -> Result<(), DbError> {
-        self.command("ROLLBACK", "ROLLBACK").await
+    /// Makes it last, or undoes it: a large one takes longer than a statement.
+    ///
+    /// # Errors
+    /// [`DbError::Unknown`] if a server that was to commit did not say that it has.
+    pub(super) async fn end(&mut self, end: End, patience: Duration) -> Result<(), DbError> {
+        let text = match end {
+            End::Commit => "COMMIT",
+            End::RollBack => "ROLLBACK",
+        };
+        match self {
+            Conn::Sqlite(conn) => Ok(sqlx::raw_sql(text).execute(conn).await.map(drop)?),
+            Conn::Mariadb(conn) => {
+                let ended = tokio::time::timeout(patience, sqlx::raw_sql(text).execute(conn)).await;
+                match (ended, end) {
+                    (Ok(Ok(_)), _) => Ok(()),
+                    (Ok(Err(error)), _) if error.as_database_error().is_some() => Err(error.into()),
+                    (_, End::Commit) => Err(DbError::Unknown),
+                    (Ok(Err(error)), End::RollBack) => Err(error.into()),
+                    (Err(_), End::RollBack) => Err(DbError::Silent),
+                }
+            }
+        }
     }
 
     /// Whether commits from now on outlive a power cut. A MariaDB server decides that for itself.
@@ -190,18 +244,6 @@ impl Conn {
         match self {
             Conn::Sqlite(conn) => Ok(conn.close().await?),
             Conn::Mariadb(conn) => in_time(conn.close()).await,
-        }
-    }
-
-    /// What cannot be prepared on MariaDB.
-    async fn command(
-        &mut self,
-        sqlite: &'static str,
-        mariadb: &'static str,
-    ) -> Result<(), DbError> {
-        match self {
-            Conn::Sqlite(conn) => Ok(sqlx::raw_sql(sqlite).execute(conn).await.map(drop)?),
-            Conn::Mariadb(conn) => in_time(sqlx::raw_sql(mariadb).execute(conn).map_ok(drop)).await,
         }
     }
 }

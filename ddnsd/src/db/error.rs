@@ -5,7 +5,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use std::path::PathBuf;
 
 /// Why a question or a change failed. Cloneable: a failed commit is everybody's who was in it.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DbError {
     /// A row with this unique name is there already.
     #[error("it exists already")]
@@ -34,6 +34,12 @@ pub enum DbError {
     /// The server did not answer in time, or let nobody in.
     #[error("the database does not answer")]
     Silent,
+    /// The server was told to commit and did not say that it has.
+    #[error("the database did not say whether it was stored; look before you try again")]
+    Unknown,
+    /// Another session holds a row for too long.
+    #[error("another session of the database holds a row that this one needs")]
+    Locked,
     /// It lost a race for a row against another transaction; the same again may succeed.
     #[error("the database failed: {0}")]
     Conflict(String),
@@ -47,8 +53,9 @@ impl From<sqlx::Error> for DbError {
         match error.as_database_error().map(DatabaseError::kind) {
             Some(ErrorKind::UniqueViolation) => DbError::Exists,
             Some(ErrorKind::ForeignKeyViolation) => DbError::Referenced,
-            // deadlock; lock wait timeout; row changed since this transaction's snapshot
-            _ if matches!(mariadb_number(&error), Some(1213 | 1205 | 1020)) => {
+            _ if mariadb_number(&error) == Some(1205) => DbError::Locked,
+            // deadlock; row changed since this transaction's snapshot
+            _ if matches!(mariadb_number(&error), Some(1213 | 1020)) => {
                 DbError::Conflict(reason(&error))
             }
             _ => match error {

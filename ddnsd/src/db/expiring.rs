@@ -3,21 +3,22 @@
 use super::Db;
 use super::driver::Conn;
 use super::error::DbError;
+use super::job::Work;
 use super::publishing::{fqdn, readable};
 use super::rows::SeenRow;
 use super::sql::{args, statements};
-use super::writer::Work;
 use crate::model::host::{HostId, Seen};
 use crate::model::name::Fqdn;
 use crate::model::time::Millis;
 
 statements! {
     DUE: Keyed =
-        "SELECT h.check_at, h.id, h.fqdn, h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at
+        "SELECT h.check_at, h.id, h.fqdn, h.version, h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at
          FROM hosts h LEFT JOIN touches t ON t.host_id = h.id
          WHERE h.check_at <= ? AND h.check_at >= ? AND (h.check_at > ? OR h.id > ?)
          ORDER BY h.check_at, h.id LIMIT ?";
-    LOOK_AGAIN: Keyed = "UPDATE hosts SET check_at = ? WHERE id = ? AND check_at = ?";
+    LOOK_AGAIN: Keyed =
+        "UPDATE hosts SET check_at = ? WHERE id = ? AND check_at = ? AND version = ?";
     LOOK_AT_ALL: Whole = "UPDATE hosts SET check_at = 0 WHERE state4 = 1 OR state6 = 1";
     CHANGES_NO_LATER: Whole =
         "UPDATE hosts SET set4_at = CASE WHEN set4_at > ? THEN ? ELSE set4_at END,
@@ -40,6 +41,8 @@ pub struct Due {
     pub fqdn: Fqdn,
     /// When it was last updated.
     pub seen: Seen,
+    /// As the row had it.
+    pub version: i64,
 }
 
 /// The next look at a host that is alive.
@@ -51,6 +54,8 @@ pub struct LookAgain {
     pub was: Millis,
     /// When it is due next; `None` for never.
     pub at: Option<Millis>,
+    /// Of the row, as read.
+    pub version: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -58,6 +63,7 @@ struct DueRow {
     check_at: i64,
     id: i64,
     fqdn: String,
+    version: i64,
     #[sqlx(flatten)]
     seen: SeenRow,
 }
@@ -82,6 +88,7 @@ impl Db {
                 host,
                 fqdn: fqdn(row.id, &row.fqdn)?,
                 seen: self.0.touches.noted(host).or(row.seen.seen()),
+                version: row.version,
             })
         });
         Ok(due.filter_map(readable).collect())
@@ -120,8 +127,8 @@ impl Work for LookAgainAll {
     const DURABLE: bool = false;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        for LookAgain { host, was, at } in &self.0 {
-            conn.run(&LOOK_AGAIN, args![at.map(|at| at.0), host.0, was.0]).await?;
+        for LookAgain { host, was, at, version } in &self.0 {
+            conn.run(&LOOK_AGAIN, args![at.map(|at| at.0), host.0, was.0, *version]).await?;
         }
         Ok(())
     }

@@ -4,34 +4,36 @@
 use super::driver::{Conn, PATIENCE, Pool};
 use super::error::{DbError, OpenError, reason};
 use super::open::{Opened, Origin, refuse_newer};
+use super::readers::Readers;
 use crate::config::{DatabaseTls, MariaDb};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlSslMode};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/mariadb");
 
-/// For a connection of the pool; what waits for one is answered after it.
-const ACQUIRE: Duration = Duration::from_secs(3);
+/// For a new connection; what waits for one is answered after it.
+const CONNECTING: Duration = Duration::from_secs(3);
 /// For another daemon that migrates.
 const MIGRATING: Duration = Duration::from_mins(5);
 
 /// What each session is set to: no value is ever cut to fit, and nobody waits long for a row.
 const SESSION: &str = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), \
-                       SESSION innodb_lock_wait_timeout = 3";
+                       SESSION innodb_lock_wait_timeout = 1";
 
 /// Where the server is and how to log in.
 pub(super) struct Server {
-    options: Box<MySqlConnectOptions>,
+    options: MySqlConnectOptions,
 }
 
 impl Server {
     /// A new connection, ready for statements.
-    pub(super) async fn connect(&self) -> Result<Conn, DbError> {
-        let made = timeout(ACQUIRE, session(&self.options)).await;
-        Ok(Conn::Mariadb(made.map_err(|_| DbError::Silent)??))
+    pub(super) async fn session(&self) -> Result<MySqlConnection, DbError> {
+        let made = timeout(CONNECTING, session(&self.options)).await;
+        Ok(made.map_err(|_| DbError::Silent)??)
     }
 }
 
@@ -44,16 +46,15 @@ pub(super) async fn open(config: &MariaDb) -> Result<Opened, OpenError> {
     let silent = |_| failed(format!("no answer within {} s", PATIENCE.as_secs()));
     let mut writer = first.map_err(silent)?.map_err(|error| failed(advice(&error, config)))?;
     refuse_foreign(&database, &mut writer).await?;
-    migrate(&mut writer).await.map_err(|error| OpenError::Migrate {
-        database: database.clone(),
-        reason: error.to_string(),
-    })?;
-    let readers = MySqlPoolOptions::new()
-        .max_connections(config.pool_size)
-        .acquire_timeout(ACQUIRE)
-        .after_connect(|conn, _| Box::pin(async { conn.execute(SESSION).await.map(drop) }))
-        .connect_lazy_with(options.clone());
-    let origin = Origin::Server(Server { options: Box::new(options) });
+    // the wait for another daemon that migrates, and as long for a migration of our own
+    let migrated = timeout(MIGRATING * 2, migrate(&mut writer)).await;
+    let migrated = migrated.map_err(|_| "the server does not answer any more".to_owned());
+    let migrated = migrated.and_then(|done| done.map_err(|error| error.to_string()));
+    migrated.map_err(|reason| OpenError::Migrate { database: database.clone(), reason })?;
+    warn_of_company(&database, &mut writer).await;
+    let server = Arc::new(Server { options });
+    let readers = Readers::new(Arc::clone(&server), config.pool_size);
+    let origin = Origin::Server(server);
     Ok(Opened { readers: Pool::Mariadb(readers), writer: Conn::Mariadb(writer), origin })
 }
 
@@ -135,6 +136,16 @@ async fn refuse_foreign(database: &str, conn: &mut MySqlConnection) -> Result<()
         .await
         .map_err(failed)?;
     refuse_newer(database, found, &MIGRATIONS)
+}
+
+/// Says so if another daemon seems to use the database: this version is made for one at a time. Known by a lock
+/// that ends with the session; one that cannot be asked for is no reason not to start.
+async fn warn_of_company(database: &str, conn: &mut MySqlConnection) {
+    let lock = "SELECT GET_LOCK(CONCAT('ddnsd daemon ', LEFT(DATABASE(), 40)), 0)";
+    let locked: Result<Option<i64>, _> = sqlx::query_scalar(lock).fetch_one(conn).await;
+    if let Ok(Some(0)) = locked {
+        tracing::warn!("another ddnsd uses the database {database}; it should be the only one");
+    }
 }
 
 /// Runs what has not run yet, one daemon at a time. The migrator's own lock does not hold on MariaDB, which

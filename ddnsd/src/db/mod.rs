@@ -5,15 +5,19 @@
 //! lock on `PATH.lock`), so a cache answers the update path; a MariaDB server may have other daemons.
 
 mod cache;
+mod doubting;
 mod driver;
 mod error;
 mod expiring;
 mod hosts;
+mod job;
 mod mariadb;
 mod open;
 mod publishing;
+mod readers;
 mod requests;
 mod rows;
+mod session;
 mod sql;
 mod sqlite;
 mod touches;
@@ -35,6 +39,7 @@ use crate::counters::DatabaseCounters;
 use cache::{Caches, Use};
 use driver::{Conn, Pool};
 use requests::Requests;
+use session::Session;
 use sql::{args, statements};
 use std::sync::Arc;
 use touches::Touches;
@@ -61,6 +66,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         hosts::ALL,
         ttls::ALL,
         publishing::ALL,
+        doubting::ALL,
         expiring::ALL,
         touches::ALL,
         requests::ALL,
@@ -107,8 +113,8 @@ impl Db {
         let origin = Arc::new(opened.origin);
         let used = if origin.is_ours_alone() { Use::Full } else { Use::None };
         let caches = Arc::new(Caches::new(used));
-        let writer =
-            Writer::start(opened.writer, Arc::clone(&origin), Arc::clone(&caches), counters);
+        let session = Session::new(Some(opened.writer), Arc::clone(&origin));
+        let writer = Writer::start(session, Arc::clone(&caches), counters);
         Ok(Self(Arc::new(Inner {
             readers: opened.readers,
             writer,
@@ -178,7 +184,7 @@ struct SetMeta {
     value: String,
 }
 
-impl writer::Work for SetMeta {
+impl job::Work for SetMeta {
     type Output = ();
     const DURABLE: bool = true;
 

@@ -8,6 +8,7 @@ use super::sqlite::OwnerLock;
 use super::{mariadb, sqlite};
 use crate::config::Database;
 use sqlx::migrate::Migrator;
+use std::sync::Arc;
 
 /// An open database.
 pub(super) struct Opened {
@@ -25,7 +26,7 @@ pub(super) enum Origin {
         _owner: OwnerLock,
     },
     /// A server that others may use too.
-    Server(Server),
+    Server(Arc<Server>),
 }
 
 impl Origin {

@@ -5,9 +5,9 @@ use super::Db;
 use super::cache::Caches;
 use super::driver::Conn;
 use super::error::DbError;
+use super::job::Work;
 use super::rows::{UnpublishedRow, wanted_columns};
 use super::sql::{args, statements};
-use super::writer::Work;
 use crate::model::host::{Acked, Host, HostId, Seen};
 use crate::model::name::{Fqdn, Zone};
 use crate::model::record::WantedRecords;
@@ -38,13 +38,6 @@ statements! {
     LOST: Keyed =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
          WHERE id = ?";
-    DOUBT: Keyed =
-        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
-         WHERE id = ? AND version = ?";
-    DOUBT_ALL: Whole =
-        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?),
-             acked_ipv4 = NULL, acked_ipv6 = NULL, acked_ttl = NULL, version = version + 1
-         WHERE state4 = 1 OR state6 = 1";
 }
 
 /// A change to be committed as wanted and unpublished.
@@ -114,22 +107,6 @@ impl Db {
     /// The database failed; the row stays unpublished and is published again.
     pub async fn settle(&self, result: Settle) -> Result<Option<Arc<Host>>, DbError> {
         self.0.writer.run(result).await
-    }
-
-    /// Marks a host as unpublished, its wanted records unchanged. `None` if the row had changed.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn doubt(&self, host: Arc<Host>, at: Millis) -> Result<Option<Arc<Host>>, DbError> {
-        self.0.writer.run(Doubt { host, at }).await
-    }
-
-    /// Marks every host that has a record as unpublished: the name server is another one.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn doubt_all(&self, at: Millis) -> Result<(), DbError> {
-        self.0.writer.run(DoubtAll(at)).await
     }
 
     /// A page of unpublished hosts, longest waiting first, after a position.
@@ -287,44 +264,4 @@ async fn failed(
 ) -> Result<Option<Arc<Host>>, DbError> {
     let rows = conn.run(&FAILED, args![error, host.id.0, host.version]).await?;
     Ok((rows > 0).then(|| Arc::clone(host)))
-}
-
-struct Doubt {
-    host: Arc<Host>,
-    at: Millis,
-}
-
-impl Work for Doubt {
-    type Output = Option<Arc<Host>>;
-    const DURABLE: bool = true;
-
-    async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
-        let rows = conn.run(&DOUBT, args![self.at.0, self.host.id.0, self.host.version]).await?;
-        let host = Host {
-            unpublished_since: self.host.unpublished_since.or(Some(self.at)),
-            version: self.host.version + 1,
-            ..Host::clone(&self.host)
-        };
-        Ok((rows > 0).then(|| Arc::new(host)))
-    }
-
-    fn remember(&self, host: &Self::Output, caches: &Caches) {
-        remember_host(host.as_ref(), &self.host.fqdn, caches);
-    }
-}
-
-struct DoubtAll(Millis);
-
-impl Work for DoubtAll {
-    type Output = ();
-    const DURABLE: bool = true;
-
-    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        conn.run(&DOUBT_ALL, args![self.0.0]).await?;
-        Ok(())
-    }
-
-    fn remember(&self, (): &(), caches: &Caches) {
-        caches.hosts.forget_all();
-    }
 }

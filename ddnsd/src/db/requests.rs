@@ -4,9 +4,9 @@
 use super::Db;
 use super::driver::Conn;
 use super::error::DbError;
+use super::job::Work;
 use super::rows::RequestRow;
 use super::sql::{args, statements};
-use super::writer::Work;
 use crate::model::host::HostId;
 use crate::model::last_request::LastRequest;
 use dashmap::DashMap;

@@ -3,8 +3,8 @@
 
 use super::driver::Conn;
 use super::error::DbError;
+use super::job::Work;
 use super::sql::{args, statements};
-use super::writer::Work;
 use super::{Db, rows};
 use crate::model::host::{HostId, Seen};
 use crate::model::time::Millis;

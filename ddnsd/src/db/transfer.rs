@@ -4,9 +4,9 @@
 use super::Db;
 use super::driver::Conn;
 use super::error::DbError;
+use super::job::Work;
 use super::rows::RecordRow;
 use super::sql::{Arg, args, statements};
-use super::writer::Work;
 use crate::model::host::ImportedHost;
 use crate::model::name::{Fqdn, UserName};
 use crate::model::time::Millis;
@@ -148,7 +148,8 @@ impl Import {
             }
         }
         imported.users += new.len() as u64;
-        insert_users(&new, self.at, conn).await
+        let inserted = insert_users(&new, self.at, conn).await;
+        inserted.map_err(raced)
     }
 
     async fn hosts(
@@ -178,7 +179,20 @@ impl Import {
             }
         }
         imported.hosts += new.len() as u64;
-        insert_hosts(&new, self.at, conn).await
+        // nothing reads hosts after this, so none need be stored to be undone
+        if !self.store || !imported.conflicts.is_empty() {
+            return Ok(());
+        }
+        let inserted = insert_hosts(&new, self.at, conn).await;
+        inserted.map_err(raced)
+    }
+}
+
+/// Somebody else stored or deleted in between: the same again finds it.
+fn raced(error: DbError) -> DbError {
+    match error {
+        DbError::Exists | DbError::Referenced => DbError::Conflict(error.to_string()),
+        error => error,
     }
 }
 
@@ -191,7 +205,7 @@ async fn ids(
 ) -> Result<HashMap<String, i64>, DbError> {
     let names: HashSet<&str> = names.map(UserName::as_str).collect();
     let rows: Vec<(String, i64)> =
-        conn.all_of(&USER_KEYS, names.into_iter().map(Arg::from).collect()).await?;
+        conn.all_of(&USER_KEYS, names.into_iter().map(Arg::from).collect(), TOGETHER).await?;
     Ok(rows.into_iter().collect())
 }
 
@@ -201,7 +215,7 @@ async fn there(
     conn: &mut Conn,
 ) -> Result<HashSet<String>, DbError> {
     let names = names.map(|name| Arg::from(name.as_str())).collect();
-    let rows: Vec<(String,)> = conn.all_of(&HOSTS_THERE, names).await?;
+    let rows: Vec<(String,)> = conn.all_of(&HOSTS_THERE, names, TOGETHER).await?;
     Ok(rows.into_iter().map(|(name,)| name).collect())
 }
 

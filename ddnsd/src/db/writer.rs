@@ -6,15 +6,14 @@
 //! several of which none can fail on its own: the database undoes a failed statement by itself. A job of
 //! many statements that stand or fall together has a transaction of its own ([`Work::ALONE`]).
 //!
-//! A batch that lost a race on a server (deadlock) runs again. A connection that failed is thrown away, and
-//! the next batch makes a new one; what was not committed is a failure for all in it.
+//! Where one statement fails in another way (another session holds its row, a value does not fit), each job of
+//! the batch is tried in a transaction of its own, so that one bad job fails no other.
 
 use super::cache::Caches;
-use super::driver::Conn;
 use super::error::DbError;
-use super::open::Origin;
+use super::job::{Pending, Queued, Work};
+use super::session::{Failed, Session};
 use crate::counters::DatabaseCounters;
-use futures::future::BoxFuture;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,31 +21,6 @@ use tokio::sync::{mpsc, oneshot};
 const MOST_WAITING: usize = 16_384;
 /// Jobs in one transaction.
 const MOST_TOGETHER: usize = 512;
-/// How often a batch is tried that loses races.
-const TRIES: u32 = 5;
-
-/// One change to the database.
-pub(super) trait Work: Send + Sync + 'static {
-    /// What the caller hears.
-    type Output: Send + Sync + 'static;
-    /// Whether it must survive a power cut once it is answered. What is not durable is only done
-    /// again.
-    const DURABLE: bool;
-    /// Whether it has a transaction of its own: its failure, or [`Self::undo`], undoes it whole.
-    const ALONE: bool = false;
-
-    /// Runs the statements. May run again, if the transaction had to be repeated.
-    fn run(&self, conn: &mut Conn) -> impl Future<Output = Result<Self::Output, DbError>> + Send;
-
-    /// Of a job that is alone: whether to undo it all the same, now that it has run. The caller hears the
-    /// output either way.
-    fn undo(&self, _output: &Self::Output) -> bool {
-        false
-    }
-
-    /// Brings the caches up to what was committed, before anybody hears of it.
-    fn remember(&self, _output: &Self::Output, _caches: &Caches) {}
-}
 
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
@@ -60,21 +34,19 @@ enum Message {
 impl Writer {
     /// Starts the writing task.
     pub(super) fn start(
-        conn: Conn,
-        origin: Arc<Origin>,
+        session: Session,
         caches: Arc<Caches>,
         counters: Arc<DatabaseCounters>,
     ) -> Self {
         let (queue, jobs) = mpsc::channel(MOST_WAITING);
-        let task = Task { conn: Some(conn), origin, caches, counters, durable: true };
+        let task = Task { session, caches, counters, is_failing: false };
         tokio::spawn(task.run(jobs));
         Self { queue }
     }
 
     /// Queues the job and waits until it is committed.
     pub(super) async fn run<W: Work>(&self, work: W) -> Result<W::Output, DbError> {
-        let (reply, answer) = oneshot::channel();
-        let pending = Pending { work, output: None, reply };
+        let (pending, answer) = Pending::new(work);
         self.queue.try_send(Message::Job(Box::new(pending))).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => DbError::Busy,
             mpsc::error::TrySendError::Closed(_) => DbError::Closed,
@@ -102,71 +74,12 @@ impl Writer {
     }
 }
 
-/// A job whose type is forgotten.
-trait Queued: Send {
-    fn is_durable(&self) -> bool;
-    fn is_alone(&self) -> bool;
-    fn is_undone(&self) -> bool;
-    fn run<'a>(&'a mut self, conn: &'a mut Conn) -> BoxFuture<'a, Result<(), DbError>>;
-    fn finish(self: Box<Self>, committed: Result<(), DbError>, caches: &Caches);
-}
-
-struct Pending<W: Work> {
-    work: W,
-    output: Option<Result<W::Output, DbError>>,
-    reply: oneshot::Sender<Result<W::Output, DbError>>,
-}
-
-impl<W: Work> Queued for Pending<W> {
-    fn is_durable(&self) -> bool {
-        W::DURABLE
-    }
-
-    fn is_alone(&self) -> bool {
-        W::ALONE
-    }
-
-    fn is_undone(&self) -> bool {
-        W::ALONE && matches!(&self.output, Some(Ok(output)) if self.work.undo(output))
-    }
-
-    fn run<'a>(&'a mut self, conn: &'a mut Conn) -> BoxFuture<'a, Result<(), DbError>> {
-        Box::pin(async move {
-            let output = self.work.run(conn).await;
-            let fatal = match &output {
-                Err(error) if W::ALONE || !error.is_jobs_own() => Err(error.clone()),
-                _ => Ok(()),
-            };
-            self.output = Some(output);
-            fatal
-        })
-    }
-
-    fn finish(self: Box<Self>, committed: Result<(), DbError>, caches: &Caches) {
-        let undone = self.is_undone();
-        let output = match (committed, self.output) {
-            (Ok(()), Some(output)) => output,
-            (Ok(()), None) => Err(DbError::Closed),
-            (Err(error), _) => Err(error),
-        };
-        if let Ok(output) = &output
-            && !undone
-        {
-            self.work.remember(output, caches);
-        }
-        // a caller that went away needs no answer
-        let _ = self.reply.send(output);
-    }
-}
-
 struct Task {
-    /// None after it failed.
-    conn: Option<Conn>,
-    origin: Arc<Origin>,
+    session: Session,
     caches: Arc<Caches>,
     counters: Arc<DatabaseCounters>,
-    /// Whether its commits outlive a power cut at the moment.
-    durable: bool,
+    /// The last transaction failed: the next failures are no news.
+    is_failing: bool,
 }
 
 impl Task {
@@ -182,9 +95,8 @@ impl Task {
                 match message {
                     Message::Job(job) if job.is_alone() => {
                         // after what came before it
-                        self.commit_together(&mut batch).await;
-                        batch.push(job);
-                        self.commit_together(&mut batch).await;
+                        self.commit(&mut batch).await;
+                        self.commit_alone(job).await;
                     }
                     Message::Job(job) => batch.push(job),
                     Message::Stop(done) => stop = Some(done),
@@ -192,121 +104,76 @@ impl Task {
                 let more = stop.is_none() && batch.len() < MOST_TOGETHER;
                 next = if more { jobs.try_recv().ok() } else { None };
             }
-            self.commit_together(&mut batch).await;
+            self.commit(&mut batch).await;
         }
         jobs.close();
-        if let Some(conn) = self.conn
-            && let Err(error) = conn.close().await
-        {
-            tracing::warn!("closing the database: {error}");
-        }
+        self.session.close().await;
         if let Some(done) = stop {
             let _ = done.send(());
         }
     }
 
-    async fn commit_together(&mut self, batch: &mut Vec<Box<dyn Queued>>) {
+    /// Commits the jobs together, or if one of them spoils it, each on its own.
+    async fn commit(&mut self, batch: &mut Vec<Box<dyn Queued>>) {
         if batch.is_empty() {
             return;
         }
-        let committed = self.transaction_at_last(batch).await;
-        match &committed {
-            Ok(()) => self.counters.commits.add_one(),
-            Err(error) => {
-                self.counters.failed.add_one();
-                tracing::error!(jobs = batch.len(), "nothing was written: {error}");
+        match self.session.write(batch).await {
+            Err(Failed::Statement(error)) if batch.len() > 1 && error != DbError::Silent => {
+                tracing::debug!(jobs = batch.len(), "each is tried on its own: {error}");
+                for job in batch.drain(..) {
+                    let mut one = [job];
+                    let committed = self.session.write(&mut one).await.map_err(Failed::error);
+                    self.finish(one, &committed);
+                }
+            }
+            committed => {
+                let committed = committed.map_err(Failed::error);
+                self.finish(batch.drain(..), &committed);
             }
         }
-        self.counters.jobs.add(batch.len() as u64);
-        for job in batch.drain(..) {
+    }
+
+    /// A long transaction has a connection of its own where the database can do two things at a time.
+    async fn commit_alone(&mut self, job: Box<dyn Queued>) {
+        let mut one = [job];
+        if !self.session.may_have_company() {
+            let committed = self.session.write(&mut one).await.map_err(Failed::error);
+            return self.finish(one, &committed);
+        }
+        let (mut session, caches) = (self.session.another(), Arc::clone(&self.caches));
+        tokio::spawn(async move {
+            let committed = session.write(&mut one).await.map_err(Failed::error);
+            session.close().await;
+            let [job] = one;
+            job.finish(committed, &caches);
+        });
+    }
+
+    fn finish(
+        &mut self,
+        jobs: impl IntoIterator<Item = Box<dyn Queued>>,
+        committed: &Result<(), DbError>,
+    ) {
+        match committed {
+            Ok(()) => {
+                self.counters.commits.add_one();
+                if std::mem::take(&mut self.is_failing) {
+                    tracing::info!("the database takes changes again");
+                }
+            }
+            Err(error) => {
+                self.counters.failed.add_one();
+                if std::mem::replace(&mut self.is_failing, true) {
+                    tracing::debug!("changes are not written: {error}");
+                } else {
+                    tracing::error!("changes are not written: {error}");
+                }
+            }
+        }
+        for job in jobs {
+            self.counters.jobs.add_one();
             job.finish(committed.clone(), &self.caches);
         }
     }
-
-    /// Tries again what lost a race, or met a connection that had died since it was last used.
-    async fn transaction_at_last(&mut self, batch: &mut [Box<dyn Queued>]) -> Result<(), DbError> {
-        let mut tries = 1;
-        loop {
-            let was_connected = self.conn.is_some();
-            let Err(failed) = self.transaction(batch).await else { return Ok(()) };
-            let again = match &failed {
-                Failed::Begin(_) => was_connected && !self.origin.is_ours_alone(),
-                Failed::Inside(DbError::Conflict(_)) => true,
-                Failed::Inside(_) => false,
-            };
-            let (Failed::Begin(error) | Failed::Inside(error)) = failed;
-            if !again || tries == TRIES {
-                return Err(error);
-            }
-            tries += 1;
-            tracing::debug!(jobs = batch.len(), "written once more: {error}");
-        }
-    }
-
-    async fn transaction(&mut self, batch: &mut [Box<dyn Queued>]) -> Result<(), Failed> {
-        let durable = batch.iter().any(|job| job.is_durable());
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => self.connect().await.map_err(Failed::Begin)?,
-        };
-        if let Err(error) = self.begin(&mut conn, durable).await {
-            self.keep(conn, &error).await;
-            return Err(Failed::Begin(error));
-        }
-        match run_all(&mut conn, batch).await {
-            Ok(()) => {
-                self.conn = Some(conn);
-                Ok(())
-            }
-            Err(error) => {
-                self.keep(conn, &error).await;
-                Err(Failed::Inside(error))
-            }
-        }
-    }
-
-    async fn begin(&mut self, conn: &mut Conn, durable: bool) -> Result<(), DbError> {
-        // takes effect between transactions; NORMAL spares the fsync where the work is only done again
-        if self.durable != durable {
-            conn.set_durable(durable).await?;
-            self.durable = durable;
-        }
-        conn.begin().await
-    }
-
-    async fn connect(&mut self) -> Result<Conn, DbError> {
-        match &*self.origin {
-            Origin::Server(server) => server.connect().await,
-            Origin::File { .. } => Err(DbError::Closed),
-        }
-    }
-
-    /// Undoes what was begun. A file's connection is kept whatever happened; a server's only if it still
-    /// answers and does what it is told.
-    async fn keep(&mut self, mut conn: Conn, error: &DbError) {
-        if matches!((&*self.origin, error), (Origin::Server(_), DbError::Silent)) {
-            return;
-        }
-        let rolled_back = conn.roll_back().await;
-        // an error of SQLite here says that it had rolled back by itself
-        if rolled_back.is_ok() || self.origin.is_ours_alone() {
-            self.conn = Some(conn);
-        }
-    }
-}
-
-/// Where a transaction failed.
-enum Failed {
-    /// Before anything was sent: to connect, to begin.
-    Begin(DbError),
-    /// In a statement, or in the commit.
-    Inside(DbError),
-}
-
-async fn run_all(conn: &mut Conn, batch: &mut [Box<dyn Queued>]) -> Result<(), DbError> {
-    for job in batch.iter_mut() {
-        job.run(conn).await?;
-    }
-    let undo = batch.iter().any(|job| job.is_undone());
-    if undo { conn.roll_back().await } else { conn.commit().await }
 }

@@ -64,7 +64,8 @@ pub fn entry(line: &str) -> Result<Entry, String> {
 /// The user that a faulty line is about, as far as that can be told.
 pub fn meant_user(line: &str) -> Option<UserName> {
     let value: serde_json::Value = serde_json::from_str(line).ok()?;
-    let is_host = value.get("hostname").is_some() || value.get("zone").is_some();
+    let has = |key: &str| value.get(key).is_some_and(|value| !value.is_null());
+    let is_host = has("hostname") || has("zone");
     let name = value.get("user").filter(|_| !is_host)?;
     UserName::parse(name.as_str()?).ok()
 }

@@ -166,10 +166,10 @@ impl Expire {
             };
             match self.fate(&host, due.seen, gaps, now) {
                 Fate::NeverCheck => {
-                    alive.push(LookAgain { host: due.host, was: due.check_at, at: None });
+                    alive.push(look_again(&due, None));
                 }
                 Fate::CheckAt(at) => {
-                    alive.push(LookAgain { host: due.host, was: due.check_at, at: Some(at) });
+                    alive.push(look_again(&due, Some(at)));
                 }
                 Fate::Expire { .. } => silent.push(self.expire(due, gaps, now)),
             }
@@ -278,4 +278,8 @@ impl Expire {
         }
         Ok(())
     }
+}
+
+fn look_again(due: &Due, at: Option<Millis>) -> LookAgain {
+    LookAgain { host: due.host, was: due.check_at, at, version: due.version }
 }

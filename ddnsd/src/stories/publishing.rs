@@ -138,7 +138,7 @@ impl Publisher {
     async fn note(&self, result: Settle) {
         // what is not noted stays unpublished and is published again
         if let Err(error) = self.db.settle(result).await {
-            warn!("a change is published but not noted so: {error}");
+            warn!("what became of a change could not be noted: {error}");
         }
     }
 }

@@ -1,0 +1,81 @@
+//! What DNS is no longer known to hold, its wanted records unchanged: before a deletion, and when the name
+//! server is another one.
+
+use super::Db;
+use super::cache::Caches;
+use super::driver::Conn;
+use super::error::DbError;
+use super::job::Work;
+use super::publishing::remember_host;
+use super::sql::{args, statements};
+use crate::model::host::Host;
+use crate::model::time::Millis;
+use std::sync::Arc;
+
+statements! {
+    DOUBT: Keyed =
+        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
+         WHERE id = ? AND version = ?";
+    DOUBT_ALL: Whole =
+        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?),
+             acked_ipv4 = NULL, acked_ipv6 = NULL, acked_ttl = NULL, version = version + 1
+         WHERE state4 = 1 OR state6 = 1";
+}
+
+impl Db {
+    /// Marks a host as unpublished, its wanted records unchanged. `None` if the row had changed.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn doubt(&self, host: Arc<Host>, at: Millis) -> Result<Option<Arc<Host>>, DbError> {
+        self.0.writer.run(Doubt { host, at }).await
+    }
+
+    /// Marks every host that has a record as unpublished: the name server is another one.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn doubt_all(&self, at: Millis) -> Result<(), DbError> {
+        self.0.writer.run(DoubtAll(at)).await
+    }
+}
+
+struct Doubt {
+    host: Arc<Host>,
+    at: Millis,
+}
+
+impl Work for Doubt {
+    type Output = Option<Arc<Host>>;
+    const DURABLE: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
+        let rows = conn.run(&DOUBT, args![self.at.0, self.host.id.0, self.host.version]).await?;
+        let host = Host {
+            unpublished_since: self.host.unpublished_since.or(Some(self.at)),
+            version: self.host.version + 1,
+            ..Host::clone(&self.host)
+        };
+        Ok((rows > 0).then(|| Arc::new(host)))
+    }
+
+    fn remember(&self, host: &Self::Output, caches: &Caches) {
+        remember_host(host.as_ref(), &self.host.fqdn, caches);
+    }
+}
+
+struct DoubtAll(Millis);
+
+impl Work for DoubtAll {
+    type Output = ();
+    const DURABLE: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
+        conn.run(&DOUBT_ALL, args![self.0.0]).await?;
+        Ok(())
+    }
+
+    fn remember(&self, (): &(), caches: &Caches) {
+        caches.hosts.forget_all();
+    }
+}
