@@ -18,6 +18,7 @@ mod lists;
 mod mariadb;
 mod outage;
 mod rehash;
+mod request_log;
 mod socket;
 mod sqlite;
 mod start;
