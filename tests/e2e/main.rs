@@ -8,6 +8,7 @@ mod config;
 mod crash;
 mod credentials;
 mod expiry;
+mod fail2ban;
 mod hosts;
 mod http;
 mod json;
