@@ -5,6 +5,7 @@ mod addresses;
 mod admin;
 mod administration;
 mod config;
+mod contract;
 mod crash;
 mod credentials;
 mod expiry;
