@@ -16,6 +16,7 @@ use crate::stories::expire::Expire;
 use crate::stories::hosts::Hosts;
 use crate::stories::login::LogIn;
 use crate::stories::publishing::Publisher;
+use crate::stories::rehash::Rehash;
 use crate::stories::republish::Republish;
 use crate::stories::requests::Requests;
 use crate::stories::status::{Counters, Status};
@@ -191,6 +192,7 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
     let requests = Requests::new(db.clone());
     let log_in = LogIn {
         db: db.clone(),
+        rehash: Rehash::new(db.clone(), passwords.clone(), clock, life.work.clone()),
         requests: requests.clone(),
         limits,
         passwords: passwords.clone(),

@@ -166,14 +166,43 @@ pub fn raw(server: impl ToSocketAddrs, bytes: &[u8]) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
+/// A request written line by line, and closed with its answer: a request line without the version, as
+/// `GET /update?hostname=pc.dyn.example`, further header lines, and a body, which is announced if there
+/// is one.
+pub fn lines(request: &str, headers: &[&str], body: &str) -> String {
+    let mut text = format!("{request} HTTP/1.1\r\nHost: ddns.example\r\nConnection: close\r\n");
+    for header in headers {
+        text.push_str(header);
+        text.push_str("\r\n");
+    }
+    if !body.is_empty() {
+        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    text + "\r\n" + body
+}
+
+/// The header line of Basic credentials.
+pub fn basic(user: &str, password: &str) -> String {
+    let pair = format!("{user}:{password}");
+    format!("Authorization: Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+}
+
+/// The reply to bytes that are sent as they are; see [`raw`].
+///
+/// # Panics
+/// When there is none.
+#[track_caller]
+pub fn ask(server: &str, bytes: impl AsRef<[u8]>) -> Reply {
+    let bytes = bytes.as_ref();
+    let sent = || String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
+    let said = raw(server, bytes).unwrap_or_else(|error| panic!("{error} after {:?}", sent()));
+    Reply::parse(&said).unwrap_or_else(|| panic!("no reply to {:?}: {said:?}", sent()))
+}
+
 /// A GET with Basic credentials without starting a program: for many at once. `None` if the
 /// connection broke before a whole reply was there.
 pub fn quick_get(server: &str, path: &str, user: &str, password: &str) -> Option<Reply> {
-    let credentials =
-        base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {server}\r\nAuthorization: Basic {credentials}\r\nConnection: close\r\n\r\n"
-    );
+    let request = lines(&format!("GET {path}"), &[&basic(user, password)], "");
     let reply = Reply::parse(&raw(server, request.as_bytes()).ok()?)?;
     let whole = reply.header("content-length")?.parse() == Ok(reply.body.len());
     whole.then_some(reply)

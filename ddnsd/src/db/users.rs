@@ -27,6 +27,9 @@ statements! {
          VALUES (?, ?, ?, ?, ?)";
     SET_HASH: Keyed =
         "UPDATE users SET password_hash = ?, changed_at = ?, version = version + 1 WHERE name = ?";
+    REPLACE_HASH: Keyed =
+        "UPDATE users SET password_hash = ?, changed_at = ?, version = version + 1
+         WHERE name = ? AND password_hash = ?";
     SET_EMAIL: Keyed =
         "UPDATE users SET email = ?, changed_at = ?, version = version + 1 WHERE name = ?";
     DELETE: Keyed = "DELETE FROM users WHERE name = ?";
@@ -103,6 +106,20 @@ impl Db {
         self.0.writer.run(SetHash { name, hash, at }).await
     }
 
+    /// Stores another hash of the same password, if `old` is still what is stored; `false` if not.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn replace_hash(
+        &self,
+        name: UserName,
+        old: &PasswordHash,
+        hash: PasswordHash,
+        at: Millis,
+    ) -> Result<bool, DbError> {
+        self.0.writer.run(ReplaceHash { old: old.clone(), new: SetHash { name, hash, at } }).await
+    }
+
     /// Stores another mail address; `false` if there is no such user.
     ///
     /// # Errors
@@ -157,6 +174,27 @@ impl Work for SetHash {
 
     fn remember(&self, _: &bool, caches: &Caches) {
         caches.accounts.forget(&self.name);
+    }
+}
+
+struct ReplaceHash {
+    old: PasswordHash,
+    new: SetHash,
+}
+
+impl Work for ReplaceHash {
+    type Output = bool;
+    // lost in a power cut, it is done again at the next login
+    const DURABLE: bool = false;
+
+    async fn run(&self, conn: &mut Conn) -> Result<bool, DbError> {
+        let SetHash { name, hash, at } = &self.new;
+        let args = args![&*hash.0, at.0, name.as_str(), &*self.old.0];
+        Ok(conn.run(&REPLACE_HASH, args).await? > 0)
+    }
+
+    fn remember(&self, _: &bool, caches: &Caches) {
+        caches.accounts.forget(&self.new.name);
     }
 }
 

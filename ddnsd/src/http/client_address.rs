@@ -22,8 +22,9 @@ pub(super) fn origin(
     let mut last_good = None;
     // several lines are one list (RFC 9110, 5.3)
     for line in headers.get_all(name).iter().rev() {
-        let text = line.to_str().unwrap_or("?");
-        for element in elements(text).into_iter().rev() {
+        // what a stranger put to the left must not spoil what the proxy wrote to the right
+        let text = String::from_utf8_lossy(line.as_bytes());
+        for element in parts(&text, b',') {
             let address = if name.as_str() == "forwarded" {
                 forwarded_for(element).and_then(address)
             } else {
@@ -39,27 +40,27 @@ pub(super) fn origin(
     last_good.map_or(Origin::SilentProxy(peer), Origin::Client)
 }
 
-/// The list's elements; a comma within quotes does not part them (RFC 7239, 4).
-fn elements(line: &str) -> Vec<&str> {
-    let mut quoted = false;
-    let mut escaped = false;
-    line.split(|c: char| {
-        let parts = c == ',' && !quoted;
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ => {}
+/// The parts between separators that no quotes hold (RFC 7239, 4), from the right: a quote that a stranger
+/// opened to the left, and never closed, holds nothing of what the proxy wrote to the right.
+fn parts(text: &str, separator: u8) -> Vec<&str> {
+    let (mut parts, mut end, mut quoted) = (Vec::new(), text.len(), false);
+    for (at, byte) in text.bytes().enumerate().rev() {
+        if byte == b'"' {
+            let before = text.bytes().take(at).rev();
+            let is_escaped = before.take_while(|byte| *byte == b'\\').count() % 2 == 1;
+            quoted ^= !is_escaped;
+        } else if byte == separator && !quoted {
+            parts.extend(text.get(at + 1..end));
+            end = at;
         }
-        parts
-    })
-    .map(str::trim)
-    .collect()
+    }
+    parts.extend(text.get(..end));
+    parts.into_iter().map(str::trim).collect()
 }
 
 /// The `for=` of one element of `Forwarded` (RFC 7239, 5.2), unquoted.
 fn forwarded_for(element: &str) -> Option<&str> {
-    element.split(';').find_map(|pair| {
+    parts(element, b';').into_iter().find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         let value = value.trim();
         let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
@@ -81,12 +82,13 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
-    fn seen(peer: &str, header: &'static str, lines: &[&'static str]) -> Origin {
+    fn seen(peer: &str, header: &'static str, lines: &[&str]) -> Origin {
         let name = HeaderName::from_static(header);
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(name.clone(), line.parse().unwrap());
+            headers.append(name.clone(), HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         origin(peer.parse().unwrap(), &headers, Some(&name), &trusted)
@@ -116,6 +118,7 @@ mod tests {
     fn junk_ends_the_walk_at_the_last_good_address() {
         let x = "x-forwarded-for";
         assert_eq!(seen("10.0.0.1", x, &["192.0.2.1, junk, 10.0.0.2"]), client("10.0.0.2"));
+        assert_eq!(seen("10.0.0.1", x, &["ä, 192.0.2.1"]), client("192.0.2.1"));
         let silent = Origin::SilentProxy("10.0.0.1".parse().unwrap());
         assert_eq!(seen("10.0.0.1", x, &["192.0.2.1, unknown"]), silent);
         assert_eq!(seen("10.0.0.1", x, &[]), silent);
@@ -129,6 +132,12 @@ mod tests {
         assert_eq!(seen("10.0.0.1", f, &[line]), client("2001:db8::7"));
         assert_eq!(seen("10.0.0.1", f, &["for=192.0.2.1;host=\"a,b\""]), client("192.0.2.1"));
         assert_eq!(seen("10.0.0.1", f, &["for=::1"]), client("::1"));
+        // what a stranger may choose is within the proxy's quotes
+        let line = r#"host="x;for=6.6.6.6, for=\"6.6.6.6\"";for=192.0.2.1"#;
+        assert_eq!(seen("10.0.0.1", f, &[line]), client("192.0.2.1"));
+        for line in [r#"for=", for=192.0.2.1"#, r#"x="\", for=192.0.2.1"#] {
+            assert_eq!(seen("10.0.0.1", f, &[line]), client("192.0.2.1"), "{line}");
+        }
         let silent = Origin::SilentProxy("10.0.0.1".parse().unwrap());
         assert_eq!(seen("10.0.0.1", f, &["for=_hidden"]), silent);
         assert_eq!(seen("10.0.0.1", f, &["proto=https"]), silent);

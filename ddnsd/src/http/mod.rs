@@ -8,12 +8,13 @@ mod client_address;
 mod credentials;
 mod query;
 mod reply;
+mod request_log;
 
 use crate::clock::Clock;
 use crate::config::{self, Endpoint, Params};
 use crate::model::client::ClientKey;
 use crate::rules::outcome::{Reply, Word};
-use crate::rules::request::{self, Asked, Login, Origin, UpdateRequest};
+use crate::rules::request::{self, Asked, Origin, UpdateRequest};
 use crate::serve::{Peer, Service};
 use crate::stories::update::Update;
 use arc_swap::ArcSwap;
@@ -22,9 +23,9 @@ use futures::{Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use query::Parameters;
 use reply::Form;
+use request_log::Line;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tower::util::BoxCloneSyncService;
 use warp::Filter;
 use warp::filters::path::FullPath;
@@ -94,57 +95,72 @@ impl Front {
         body: impl Stream<Item = Result<B, warp::Error>>,
     ) -> Response {
         let settings = self.0.settings.load_full();
-        let form = Form::accepted(&call.headers);
-        self.route(&settings, call, body, form).await
+        match asked(&settings, &call, body).await {
+            Ok((names, form)) => self.update(&settings, names, call, &form).await,
+            Err(refused) => {
+                if settings.http.log_requests {
+                    request_log::refused(origin(&settings, &call), &call, refused.status());
+                }
+                refused
+            }
+        }
     }
 
-    async fn route<B: Buf>(
+    async fn update(
         &self,
         settings: &Settings,
+        names: &Params,
         call: Call,
-        body: impl Stream<Item = Result<B, warp::Error>>,
-        form: Form,
+        form: &[u8],
     ) -> Response {
-        let limit = settings.http.request_timeout;
-        let Some(endpoint) = endpoint(&settings.endpoints, call.path.as_str()) else {
-            return reply::sentence(StatusCode::NOT_FOUND, "there is nothing here\n");
-        };
-        if call.query.len() > QUERY {
-            return reply::sentence(StatusCode::URI_TOO_LONG, "the query is over 8 KiB\n");
-        }
-        let body = match call.method {
-            Method::GET => Bytes::new(),
-            Method::POST => match timeout(limit, form_body(&call.headers, body)).await {
-                Ok(Ok(body)) => body,
-                Ok(Err(response)) => return response,
-                Err(_) => {
-                    let text = "the form did not come in time\n";
-                    return reply::sentence(StatusCode::REQUEST_TIMEOUT, text);
-                }
-            },
-            _ => return reply::method_not_allowed(),
-        };
-        let parameters = Parameters::read(&call.query, &body);
-        let (origin, request) = checked(settings, &endpoint.params, &call, &parameters);
+        let parameters = Parameters::read(&call.query, form);
+        let (origin, request) = checked(settings, names, &call, &parameters);
         let is_local =
             matches!(request.asked, Ok(Asked::Set(addresses)) if addresses.is_loopback());
         let log = settings.http.log_requests.then(|| Line::of(&call, &request));
         let start = self.0.clock.now().mono;
         // over its time an update goes on, but nobody is kept waiting for it
-        let answer = timeout(limit, self.0.update.run(request)).await;
+        let answer = timeout_at(call.peer.deadline, self.0.update.run(request)).await;
         let answer = answer.unwrap_or(Reply::whole(Word::ServerError));
         // only the connection gives a loopback address: given ones are refused
         if is_local && answer.decisive_word() == Word::Good {
             let client = origin.address();
             tracing::warn!(%client, "the address of this machine itself was published; behind a proxy set daemon.proxy_header and trusted_proxies");
         }
-        let response = reply::response(&answer, form);
+        let response = reply::response(&answer, Form::accepted(&call.headers));
         if let Some(line) = log {
             let took = self.0.clock.now().mono.saturating_duration_since(start);
             line.log(origin, &answer, response.status(), took);
         }
         response
     }
+}
+
+/// The parameters' names and the form of what asks for an update; else what it hears.
+async fn asked<'a, B: Buf>(
+    settings: &'a Settings,
+    call: &Call,
+    body: impl Stream<Item = Result<B, warp::Error>>,
+) -> Result<(&'a Params, Bytes), Response> {
+    let Some(endpoint) = endpoint(&settings.endpoints, call.path.as_str()) else {
+        return Err(reply::sentence(StatusCode::NOT_FOUND, "there is nothing here\n"));
+    };
+    if call.query.len() > QUERY {
+        return Err(reply::sentence(StatusCode::URI_TOO_LONG, "the query is over 8 KiB\n"));
+    }
+    let form = match call.method {
+        Method::GET => Bytes::new(),
+        Method::POST => form_body(call, body).await?,
+        _ => return Err(reply::method_not_allowed()),
+    };
+    Ok((&endpoint.params, form))
+}
+
+/// Whose request it is.
+fn origin(settings: &Settings, call: &Call) -> Origin {
+    let config::Http { proxy_header, trusted_proxies, .. } = &settings.http;
+    let peer = call.peer.address;
+    client_address::origin(peer, &call.headers, proxy_header.as_ref(), trusted_proxies)
 }
 
 /// The endpoint of a path; repeated slashes and one at the end do not count.
@@ -162,12 +178,7 @@ fn checked(
     call: &Call,
     given: &Parameters<'_>,
 ) -> (Origin, UpdateRequest) {
-    let origin = client_address::origin(
-        call.peer.address,
-        &call.headers,
-        settings.http.proxy_header.as_ref(),
-        &settings.http.trusted_proxies,
-    );
+    let origin = origin(settings, call);
     let header = call.headers.get(http::header::AUTHORIZATION).map(HeaderValue::as_bytes);
     let login =
         credentials::login(header, given.value(&names.username), given.value(&names.password));
@@ -197,14 +208,19 @@ fn is_alias(names: &Params, name: &str) -> bool {
     all.into_iter().flatten().any(|alias| alias == name)
 }
 
-/// Reads a form body, bounded.
+/// Reads a form body, bounded in time and size.
 async fn form_body<B: Buf>(
-    headers: &HeaderMap,
+    call: &Call,
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Bytes, Response> {
     let mut body = std::pin::pin!(body);
     let mut read = BytesMut::new();
-    while let Some(part) = body.next().await {
+    loop {
+        let Ok(part) = timeout_at(call.peer.deadline, body.next()).await else {
+            let text = "the form did not come in time\n";
+            return Err(reply::sentence(StatusCode::REQUEST_TIMEOUT, text));
+        };
+        let Some(part) = part else { break };
         let Ok(mut part) = part else {
             return Err(reply::sentence(StatusCode::BAD_REQUEST, "the body broke off\n"));
         };
@@ -214,7 +230,7 @@ async fn form_body<B: Buf>(
         }
         read.extend_from_slice(&part.copy_to_bytes(part.remaining()));
     }
-    if read.is_empty() || is_form(headers) {
+    if read.is_empty() || is_form(&call.headers) {
         return Ok(read.freeze());
     }
     let text = "send parameters as application/x-www-form-urlencoded\n";
@@ -225,47 +241,4 @@ fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next());
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
-}
-
-/// What the request log says of a request: parsed fields only, never the query or a credential.
-struct Line {
-    method: Method,
-    path: String,
-    user: String,
-    hosts: String,
-    addresses: String,
-}
-
-impl Line {
-    fn of(call: &Call, request: &UpdateRequest) -> Self {
-        let user = match &request.login {
-            Login::Given { user, .. } => user.to_string(),
-            Login::Unreadable { name } => name.clone(),
-            Login::Missing => String::new(),
-        };
-        let hosts = request.hosts.as_deref().unwrap_or_default();
-        let hosts: Vec<_> = hosts.iter().map(|host| host.sent.as_str()).collect();
-        let addresses = match &request.asked {
-            Ok(Asked::Set(addresses)) => addresses.to_string(),
-            Ok(Asked::TakeDown) => "offline".into(),
-            Err(bad) => bad.to_string(),
-        };
-        let path = call.path.as_str().to_owned();
-        Self { method: call.method.clone(), path, user, hosts: hosts.join(","), addresses }
-    }
-
-    fn log(&self, origin: Origin, answer: &Reply, status: StatusCode, took: Duration) {
-        tracing::info!(
-            client = %origin.address(),
-            method = %self.method,
-            path = ?self.path,
-            user = ?self.user,
-            hosts = ?self.hosts,
-            addresses = ?self.addresses,
-            word = answer.summary().as_str(),
-            status = status.as_u16(),
-            ms = %format_args!("{:.1}", took.as_secs_f64() * 1000.0),
-            "request"
-        );
-    }
 }

@@ -107,6 +107,18 @@ impl Known {
             Finding::Wrong => self.wrong.of(&guess).insert(guess, now.mono),
         }
     }
+
+    /// What is right under one digest is right under another: the same password, hashed anew.
+    pub(super) fn carry_over(&self, from: Digest, to: Digest, now: Now) {
+        if self.right.of(&from).use_once(&from, self.ttl, now.mono) {
+            self.right.of(&to).insert(to, now.mono);
+        }
+    }
+
+    /// It is not known to be right any more.
+    pub(super) fn forget(&self, digest: Digest) {
+        self.right.of(&digest).forget(&digest);
+    }
 }
 
 /// A bounded set in parts, so that threads seldom wait for each other.
@@ -142,6 +154,7 @@ struct Entry<K> {
     key: K,
     last_use: Instant,
     used: bool,
+    forgotten: bool,
 }
 
 impl<K: Copy + Eq + Hash> Recent<K> {
@@ -153,7 +166,7 @@ impl<K: Copy + Eq + Hash> Recent<K> {
     fn use_once(&mut self, key: &K, ttl: Duration, now: Instant) -> bool {
         let entry = self.places.get(key).and_then(|place| self.ring.get_mut(*place));
         let Some(entry) = entry else { return false };
-        if now.saturating_duration_since(entry.last_use) >= ttl {
+        if entry.forgotten || now.saturating_duration_since(entry.last_use) >= ttl {
             return false;
         }
         entry.last_use = now.max(entry.last_use);
@@ -162,7 +175,7 @@ impl<K: Copy + Eq + Hash> Recent<K> {
     }
 
     fn insert(&mut self, key: K, now: Instant) {
-        let new = Entry { key, last_use: now, used: false };
+        let new = Entry { key, last_use: now, used: false, forgotten: false };
         let known = self.places.get(&key).copied();
         let place = if known.is_none() && self.ring.len() < self.max {
             self.ring.len()
@@ -174,6 +187,15 @@ impl<K: Copy + Eq + Hash> Recent<K> {
             None => self.ring.push(new),
         }
         self.places.insert(key, place);
+    }
+
+    /// Leaves the place to the next that needs one.
+    fn forget(&mut self, key: &K) {
+        let entry = self.places.get(key).and_then(|place| self.ring.get_mut(*place));
+        if let Some(entry) = entry {
+            entry.forgotten = true;
+            entry.used = false;
+        }
     }
 
     /// Frees a place. Ends within one round, which takes every entry's second chance away.
@@ -272,6 +294,21 @@ mod tests {
             known.remember([1; 16], client, finding, now);
             assert_eq!(known.recall([1; 16], client, now), None);
         }
+    }
+
+    #[test]
+    fn a_verdict_carries_over_to_a_new_hash_only_while_it_is_known() {
+        let (known, now, client) = (known(), now(), client("192.0.2.1"));
+        let [old, new] = ["h", "new"].map(|hash| digest(&known, "alice", Some(hash), "p"));
+        known.carry_over(old, new, now);
+        assert_eq!(known.recall(new, client, now), None);
+        known.remember(old, client, RIGHT, now);
+        known.carry_over(old, new, now);
+        assert_eq!(known.recall(new, client, now), Some(RIGHT));
+        known.forget(new);
+        assert_eq!(known.recall(new, client, now), None);
+        known.carry_over(old, new, now);
+        assert_eq!(known.recall(new, client, now), Some(RIGHT), "it can be learnt again");
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Caller {
     }
 
     /// The stored hash was made with other parameters than ours: make it anew with
-    /// [`Passwords::hash`]. Said when the password was hashed, not when it was remembered.
+    /// [`Passwords::remake`]. Said when the password was hashed, not when it was remembered.
     pub fn rehash_due(&self) -> bool {
         self.rehash_due
     }
@@ -192,6 +192,31 @@ impl Passwords {
         let queued = self.0.pool.submit(Lane::Administration, hash::OURS.kib(), work);
         queued.map_err(|_| PasswordError::Busy)?;
         result.await.map_err(|_| PasswordError::Busy)?
+    }
+
+    /// Makes a new hash of a password that was verified against `stored`. What is known of it is known
+    /// under the new hash too, at once; should that one never be stored, nobody can ask for it.
+    ///
+    /// # Errors
+    /// The queue is full, or Argon2 refuses the password.
+    pub async fn remake(
+        &self,
+        user: &UserName,
+        stored: &PasswordHash,
+        password: &Secret,
+        now: Now,
+    ) -> Result<PasswordHash, PasswordError> {
+        let hash = self.hash(password.clone()).await?;
+        let known = &self.0.known;
+        let under = |hash| known.digest(user, Some(hash), password);
+        known.carry_over(under(stored), under(&hash), now);
+        Ok(hash)
+    }
+
+    /// Forgets that a password is right, so that the next login is hashed.
+    pub fn forget(&self, user: &UserName, stored: &PasswordHash, password: &Secret) {
+        let known = &self.0.known;
+        known.forget(known.digest(user, Some(stored), password));
     }
 }
 

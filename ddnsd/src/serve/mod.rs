@@ -3,12 +3,15 @@
 //!
 //! The HTTP version comes from ALPN and is never sniffed, because sniffing waits without a bound.
 
+mod client;
 pub mod listen;
 mod permits;
 
+pub use client::Peer;
 pub use permits::Permits;
 
 use crate::config;
+use client::Client;
 use futures::FutureExt;
 use futures::future::Map;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,7 +20,7 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -44,13 +47,6 @@ pub type Service = BoxCloneSyncService<
     std::convert::Infallible,
 >;
 
-/// Who is on the other end; every request carries it as an extension.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer {
-    /// The address; IPv4-mapped ones as IPv4.
-    pub address: IpAddr,
-}
-
 /// Everything a listener needs besides itself.
 #[derive(Clone)]
 pub struct Server {
@@ -58,7 +54,7 @@ pub struct Server {
     pub service: Service,
     /// TLS, or plain text.
     pub tls: Option<TlsAcceptor>,
-    /// For the head of a request, a TLS handshake, and idling.
+    /// For a whole request, from the accept on, and for idling.
     pub timeout: Duration,
     /// Connections in all and per client.
     pub permits: Permits,
@@ -105,7 +101,7 @@ impl Server {
     }
 
     async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
-        let peer = Peer { address: peer.ip().to_canonical() };
+        let peer = Arc::new(Client::new(peer.ip().to_canonical(), self.timeout));
         // an error here means the connection is gone already
         let _ = stream.set_nodelay(true);
         // bounds writing: a client that reads nothing would hold its place for ever
@@ -113,21 +109,21 @@ impl Server {
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, patience);
         let served = async {
             match &self.tls {
-                None => self.http1(stream, peer).await,
-                Some(acceptor) => self.tls(acceptor, stream, peer).await,
+                None => self.http1(stream, &peer).await,
+                Some(acceptor) => self.tls(acceptor, stream, &peer).await,
             }
         };
         tokio::select! {
             () = served => {}
+            () = peer.silent() => debug!(client = %peer.address, "no request in time"),
             () = self.cut.cancelled() => {}
         }
     }
 
-    async fn tls(&self, acceptor: &TlsAcceptor, stream: TcpStream, peer: Peer) {
-        let stream = match tokio::time::timeout(self.timeout, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return debug!(client = %peer.address, "TLS: {error}"),
-            Err(_) => return debug!(client = %peer.address, "TLS: no handshake in time"),
+    async fn tls(&self, acceptor: &TlsAcceptor, stream: TcpStream, peer: &Arc<Client>) {
+        let stream = match acceptor.accept(stream).await {
+            Ok(stream) => stream,
+            Err(error) => return debug!(client = %peer.address, "TLS: {error}"),
         };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             self.http2(stream, peer).await;
@@ -136,7 +132,7 @@ impl Server {
         }
     }
 
-    async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+    async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: &Arc<Client>) {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             // also bounds how long a kept connection may idle
@@ -160,7 +156,7 @@ impl Server {
     async fn http2(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: Peer,
+        peer: &Arc<Client>,
     ) {
         let busy = permits::Busy::default();
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -188,8 +184,8 @@ impl Server {
     }
 
     /// The service, told who asks.
-    fn answering(&self, peer: Peer) -> TowerToHyperService<Told> {
-        TowerToHyperService::new(Told { service: self.service.clone(), peer })
+    fn answering(&self, peer: &Arc<Client>) -> TowerToHyperService<Told> {
+        TowerToHyperService::new(Told { service: self.service.clone(), peer: Arc::clone(peer) })
     }
 }
 
@@ -197,7 +193,7 @@ impl Server {
 #[derive(Clone)]
 struct Told {
     service: Service,
-    peer: Peer,
+    peer: Arc<Client>,
 }
 
 impl tower::Service<http::Request<hyper::body::Incoming>> for Told {
@@ -216,7 +212,7 @@ impl tower::Service<http::Request<hyper::body::Incoming>> for Told {
     }
 
     fn call(&mut self, mut request: http::Request<hyper::body::Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.peer.asks());
         // "CONNECT host:port" and "GET host" have no path, on which warp panics
         if request.uri().path_and_query().is_none() {
             *request.uri_mut() = http::Uri::from_static("/");

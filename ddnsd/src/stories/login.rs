@@ -1,6 +1,7 @@
 //! Who sends a request, and may they come so often? In: a checked request. Out: a caller with a place
 //! under the limits, or the reply that ends it.
 
+use super::rehash::{Due, Rehash};
 use super::requests::{Requests, Told};
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
@@ -15,6 +16,7 @@ use crate::rules::request::{Login, UpdateRequest};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
+use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
@@ -30,6 +32,8 @@ pub struct LogIn {
     pub limits: Limits,
     /// Verifies and remembers.
     pub passwords: Passwords,
+    /// Remakes imported hashes.
+    pub rehash: Rehash,
     /// What administrators see of refused ones.
     pub requests: Requests,
     /// The clock.
@@ -43,6 +47,8 @@ pub struct LoggedIn {
     /// Who it is.
     pub caller: Caller,
     slot: Slot,
+    /// With the end of the request, and of this, an imported hash is remade.
+    _rehash: Option<DropGuard>,
 }
 
 impl LogIn {
@@ -130,12 +136,16 @@ impl LogIn {
         now: Now,
     ) -> Result<LoggedIn, Reply> {
         match self.verify(&request, now).await {
-            Ok(caller) => Ok(LoggedIn { caller, slot }),
+            Ok((caller, rehash)) => Ok(LoggedIn { caller, slot, _rehash: rehash }),
             Err(word) => Err(self.count(slot, Reply::whole(word))),
         }
     }
 
-    async fn verify(&self, request: &UpdateRequest, now: Now) -> Result<Caller, Word> {
+    async fn verify(
+        &self,
+        request: &UpdateRequest,
+        now: Now,
+    ) -> Result<(Caller, Option<DropGuard>), Word> {
         let (user, password): (&UserName, &Secret) = match &request.login {
             Login::Given { user, password } => (user, password),
             Login::Unreadable { name } => return Err(refused(name, request.client)),
@@ -147,7 +157,14 @@ impl LogIn {
         })?;
         let attempt = Attempt { user, account: account.as_ref(), password, client: request.key };
         match self.passwords.verify(attempt, now).await {
-            Verdict::Right(caller) => Ok(caller),
+            Verdict::Right(caller) => {
+                let due = account.filter(|_| caller.rehash_due()).map(|account| Due {
+                    user: user.clone(),
+                    account,
+                    password: password.clone(),
+                });
+                Ok((caller, due.and_then(|due| self.rehash.after_request(due))))
+            }
             Verdict::Wrong => {
                 let word = refused(user.as_str(), request.client);
                 let told = Told::because(word, "wrong password");

@@ -5,6 +5,7 @@ pub mod expire;
 pub mod hosts;
 pub mod login;
 pub mod publishing;
+pub mod rehash;
 pub mod republish;
 pub mod requests;
 pub mod status;

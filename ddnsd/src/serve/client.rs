@@ -1,0 +1,52 @@
+//! One end of a connection and its time. In: when it connected, and each head of a request. Out: until when
+//! the request must be answered: one time-out for the handshake, the head, the body and the work.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Who is on the other end, and how long they wait; every request carries it as an extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The address; IPv4-mapped ones as IPv4.
+    pub address: IpAddr,
+    /// When the request must be answered.
+    pub deadline: Instant,
+}
+
+/// Who is on the other end of a connection, and since when.
+pub(super) struct Client {
+    pub(super) address: IpAddr,
+    timeout: Duration,
+    /// When the first request must be answered: its time began with the connection.
+    first: Instant,
+    has_asked: AtomicBool,
+}
+
+impl Client {
+    /// Someone who has just connected.
+    pub(super) fn new(address: IpAddr, timeout: Duration) -> Self {
+        Self {
+            address,
+            timeout,
+            first: Instant::now() + timeout,
+            has_asked: AtomicBool::new(false),
+        }
+    }
+
+    /// The head of a request has come.
+    pub(super) fn asks(&self) -> Peer {
+        let is_first = !self.has_asked.swap(true, Ordering::Relaxed);
+        let deadline = if is_first { self.first } else { Instant::now() + self.timeout };
+        Peer { address: self.address, deadline }
+    }
+
+    /// Returns when it should have asked and has not.
+    pub(super) async fn silent(&self) {
+        tokio::time::sleep_until(self.first).await;
+        if self.has_asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Methods, paths, versions, sizes and framing, as bytes.
+
+use super::JSON;
+use crate::Scene;
+use ddnsd_tests::ctl::PASSWORD;
+use ddnsd_tests::http::{Reply, ask, basic, lines, raw};
+
+const QUERY: &str = "hostname=pc.dyn.example&myip=192.0.2.1";
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
+
+#[test]
+fn only_get_and_post_update() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    for method in ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "get", "GETX"]
+    {
+        for path in ["/update", "/update/", "//update"] {
+            let request = lines(&format!("{method} {path}?{QUERY}"), &[&alice], "");
+            let reply = ask(scene.daemon.address(), &request).has_status(405);
+            assert_eq!(reply.header("allow"), Some("GET, POST"), "{request}: {reply}");
+            assert_eq!(reply.body.is_empty(), method == "HEAD", "{request}: {reply}");
+        }
+        ask(scene.daemon.address(), lines(&format!("{method} /x"), &[], "")).has_status(404);
+    }
+    assert_eq!(scene.a("pc"), Vec::<String>::new(), "no other method updates");
+}
+
+#[test]
+fn slashes_are_forgiven_and_nothing_else() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    let status = |target: &str| {
+        ask(scene.daemon.address(), lines(&format!("GET {target}"), &[&alice], "")).status
+    };
+    for path in ["/update", "/update/", "//update", "///update", "/update//", "//update///"] {
+        assert_eq!(status(&format!("{path}?{QUERY}")), 200, "{path}");
+    }
+    // a proxy's form of the request line (RFC 9112, 3.2.2)
+    assert_eq!(status(&format!("http://ddns.example/update?{QUERY}")), 200);
+    for path in [
+        "/",
+        "//",
+        "/Update",
+        "/updat",
+        "/updates",
+        "/update/x",
+        "/x/update",
+        "/%75pdate",
+        "/update%2F",
+        "/./update",
+        "/x/../update",
+        "/nic/update",
+        "/update;x",
+    ] {
+        assert_eq!(status(&format!("{path}?{QUERY}")), 404, "{path}");
+    }
+}
+
+#[test]
+fn every_reply_is_announced_and_plain_whatever_the_client_can_do() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    let offers = ["Accept-Encoding: gzip, deflate, br, zstd", "TE: trailers, chunked"];
+    for (request, version) in [
+        ("GET /update?hostname=pc.dyn.example", "1.1"),
+        ("GET /update?hostname=pc.dyn.example", "1.0"),
+        ("GET /nowhere", "1.1"),
+        ("PUT /update", "1.1"),
+        ("HEAD /update", "1.0"),
+    ] {
+        for extra in [vec![], offers.to_vec(), vec![JSON]] {
+            let headers = [&[alice.as_str()], &extra[..]].concat();
+            let bytes =
+                lines(request, &headers, "").replace("HTTP/1.1", &format!("HTTP/{version}"));
+            let reply = ask(scene.daemon.address(), &bytes);
+            let status = reply.status;
+            let reply = reply.has_status(status);
+            for absent in ["transfer-encoding", "content-encoding", "trailer", "upgrade"] {
+                assert_eq!(reply.header(absent), None, "{bytes}: {reply}");
+            }
+            assert_eq!(reply.header("connection"), Some("close"), "{bytes}: {reply}");
+        }
+    }
+}
+
+#[test]
+fn requests_of_one_connection_are_answered_one_after_the_other() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    let kept = |query: &str| {
+        lines(&format!("GET /update?{query}"), &[&alice], "").replace("Connection: close\r\n", "")
+    };
+    let form = lines("POST /update", &[&alice, FORM], QUERY).replace("Connection: close\r\n", "");
+    let last = lines(&format!("GET /update?{QUERY}"), &[&alice], "");
+    let all = [kept(QUERY), kept("hostname=x"), form, last].concat();
+    let said = raw(scene.daemon.address(), all.as_bytes()).unwrap();
+    let bodies: Vec<_> =
+        said.split("HTTP/1.1 200 OK").filter_map(|one| one.split_once("\r\n\r\n")).collect();
+    let bodies: Vec<_> = bodies.into_iter().map(|(_, body)| body).collect();
+    let nochg = "nochg 192.0.2.1\n";
+    assert_eq!(bodies, ["good 192.0.2.1\n", "notfqdn\n", nochg, nochg], "{said}");
+}
+
+#[test]
+fn http_1_0_is_answered_and_closed() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    let mut answer = "good";
+    for extra in [
+        "",
+        "Host: ddns.example\r\n",
+        "Connection: keep-alive\r\n",
+        "Connection: Keep-Alive\r\nKeep-Alive: 300\r\n",
+    ] {
+        let head = format!("GET /update?{QUERY} HTTP/1.0\r\n{alice}\r\n{extra}\r\n");
+        // read to the end: it hangs if the connection is kept
+        let reply = ask(scene.daemon.address(), head).is(200, &format!("{answer} 192.0.2.1\n"));
+        assert_eq!(reply.header("connection"), Some("close"), "{reply}");
+        answer = "nochg";
+    }
+    let form = format!(
+        "POST /update HTTP/1.0\r\n{alice}\r\n{FORM}\r\nContent-Length: {}\r\n\r\n{QUERY}",
+        QUERY.len()
+    );
+    ask(scene.daemon.address(), form).is(200, "nochg 192.0.2.1\n");
+}
+
+#[test]
+fn forms_are_bounded_and_of_one_type() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    let padded = |length: usize| format!("{QUERY}&url={}", "x".repeat(length - QUERY.len() - 5));
+    for (kind, form, status) in [
+        (FORM, QUERY, 200),
+        ("content-type:APPLICATION/x-www-form-URLENCODED ; charset=UTF-8", QUERY, 200),
+        (FORM, &padded(16 * 1024), 200),
+        (FORM, &padded(16 * 1024 + 1), 413),
+        ("Content-Type: application/json", "{}", 415),
+        ("Content-Type: multipart/form-data; boundary=x", "--x--", 415),
+        ("Content-Type: text/plain", QUERY, 415),
+        ("X-No-Type: 1", QUERY, 415),
+        // nothing is of no type
+        ("Content-Type: application/json", "", 200),
+        ("Content-Length: 0", "", 200),
+    ] {
+        let request = lines(&format!("POST /update?{QUERY}"), &[&alice, kind], form);
+        let reply = ask(scene.daemon.address(), &request);
+        assert_eq!(reply.status, status, "{kind}, {} bytes: {reply}", form.len());
+    }
+    // the body in pieces is as good, and a GET's is not looked at
+    let chunked = lines("POST /update", &[&alice, FORM, "Transfer-Encoding: chunked"], "");
+    let (one, two) = QUERY.split_at(9);
+    let chunked =
+        format!("{chunked}{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n", one.len(), two.len());
+    ask(scene.daemon.address(), chunked).is(200, "nochg 192.0.2.1\n");
+    let with_body = lines(&format!("GET /update?{QUERY}"), &[&alice], "hostname=x");
+    ask(scene.daemon.address(), with_body).is(200, "nochg 192.0.2.1\n");
+}
+
+#[test]
+fn queries_and_heads_are_bounded() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    let query = |length: usize| format!("{QUERY}&url={}", "x".repeat(length - QUERY.len() - 5));
+    scene.hears(&query(8192), &[]).is(200, "good 192.0.2.1\n");
+    scene.hears(&query(8193), &[]).has_status(414);
+    // a path alone is no query
+    let path = format!("GET /{}", "x".repeat(9000));
+    ask(scene.daemon.address(), lines(&path, &[], "")).has_status(404);
+    let head = |length: usize| {
+        let bare = lines(&format!("GET /update?{QUERY}"), &[&alice, "X-Pad: "], "").len();
+        let pad = format!("X-Pad: {}", "x".repeat(length - bare));
+        lines(&format!("GET /update?{QUERY}"), &[&alice, &pad], "")
+    };
+    ask(scene.daemon.address(), head(15 * 1024)).is(200, "nochg 192.0.2.1\n");
+    for length in [17 * 1024, 64 * 1024] {
+        let reply = raw(scene.daemon.address(), head(length).as_bytes());
+        // it may close before all was written, which the kernel then reports instead
+        let reply = reply.ok().and_then(|said| Reply::parse(&said));
+        assert_eq!(reply.map_or(431, |reply| reply.status), 431, "a head of {length} bytes");
+    }
+}
+
+#[test]
+fn what_is_no_http_is_refused_and_hurts_nobody() {
+    let scene = Scene::new();
+    for rubbish in [
+        "\x16\x03\x01\x02\x00nonsense\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET /update HTTP/9.9\r\n\r\n",
+        "GET /update HTTP/1.1\r\nno colon\r\n\r\n",
+        "GET /update HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        "POST /update HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+        "POST /update HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "\r\n\r\n\r\n\0\0\0",
+    ] {
+        let said = raw(scene.daemon.address(), rubbish.as_bytes()).unwrap_or_default();
+        let status = Reply::parse(&said).map_or(400, |reply| reply.status);
+        assert!([400, 431, 505].contains(&status), "{rubbish:?}: {said}");
+    }
+    scene.hears(QUERY, &[]).is(200, "good 192.0.2.1\n");
+    assert!(!scene.daemon.said().contains("panicked"), "{}", scene.daemon.said());
+}

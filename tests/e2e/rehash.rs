@@ -1,0 +1,84 @@
+//! Imported password hashes become ours at their owner's next good login.
+
+use crate::Scene;
+use ddnsd_tests::eventually::{eventually, eventually_equals};
+use ddnsd_tests::named::ZONE;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Made with argon2-cffi 25.1, its defaults, from [`WORD`].
+const HASH: &str = "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$L1b1NjppUoj/KIEORq1pof4waLxklM0mqKZzt9nCsKI";
+const WORD: &str = "correct horse";
+const OURS: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
+const LONG: Duration = Duration::from_secs(20);
+
+/// Bob was imported with [`HASH`], and owns `his.dyn.example`.
+fn imported() -> Scene {
+    let scene = Scene::new();
+    let lines = [
+        json!({"user": "bob", "email": "bob@example.org", "password_hash": HASH}),
+        json!({"hostname": "his", "zone": ZONE, "user": "bob"}),
+    ];
+    let lines = lines.map(|line| format!("{line}\n")).concat();
+    scene.ctl().run_with_input(&["import", "-"], &lines).ok();
+    scene
+}
+
+fn ask(scene: &Scene, password: &str) -> String {
+    let request = scene.daemon.get("/update?hostname=his.dyn.example&myip=192.0.2.1");
+    request.user("bob", password).send().body
+}
+
+fn stored(scene: &Scene) -> String {
+    let exported = scene.ctl().run(&["export"]).ok().stdout;
+    let lines = exported.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let bob = lines.into_iter().find(|line| line["user"] == "bob" && line["email"].is_string());
+    bob.expect("bob is exported")["password_hash"].as_str().unwrap().to_owned()
+}
+
+fn remade(scene: &Scene) -> String {
+    eventually(LONG, "bob's hash to be ours", || {
+        let hash = stored(scene);
+        if hash.starts_with(OURS) { Ok(hash) } else { Err(hash) }
+    })
+}
+
+fn hashed(scene: &Scene) -> u64 {
+    let status = scene.ctl().json(&["status"]);
+    status["counters"]["passwords.hashed"]
+        .as_u64()
+        .unwrap_or_else(|| panic!("no count in {status}"))
+}
+
+#[test]
+fn an_imported_hash_is_remade_after_a_good_login_and_the_password_still_works() {
+    let mut scene = imported();
+    assert_eq!(ask(&scene, "wrong"), "badauth\n");
+    assert_eq!(stored(&scene), HASH, "a wrong password remakes nothing");
+    assert_eq!(ask(&scene, WORD), "good 192.0.2.1\n");
+    let hash = remade(&scene);
+    let before = hashed(&scene);
+    assert_eq!(ask(&scene, WORD), "nochg 192.0.2.1\n");
+    assert_eq!(hashed(&scene), before, "the verdict was carried over to the new hash");
+    scene.daemon.restart();
+    assert_eq!(ask(&scene, WORD), "nochg 192.0.2.1\n");
+    assert_eq!(ask(&scene, "wrong"), "badauth\n");
+    assert_eq!(stored(&scene), hash, "ours is not remade");
+}
+
+#[test]
+fn logins_at_once_remake_it_once() {
+    let scene = imported();
+    let before = hashed(&scene);
+    std::thread::scope(|threads| {
+        for _ in 0..10 {
+            threads.spawn(|| ask(&scene, WORD));
+        }
+    });
+    let hash = remade(&scene);
+    // one for the ten logins, one for the hash
+    assert_eq!((hashed(&scene) - before, stored(&scene)), (2, hash), "runs of Argon2");
+    eventually_equals(LONG, "one line about it", &1, || {
+        scene.daemon.said().matches("an imported password hash was remade").count()
+    });
+}
