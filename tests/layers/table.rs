@@ -62,8 +62,8 @@ pub const DDNSD: Table = &[
             "counters",
         ],
     ),
-    // model: connections are counted by ClientKey, as limits are
-    ("serve", &["model", "config", "counters"]),
+    // model: connections are counted by ClientKey, as limits are; clock: deadlines
+    ("serve", &["model", "config", "counters", "clock"]),
     ("http", &["model", "config", "rules", "stories", "serve", "clock"]),
     // clock: since when a connection is idle
     ("admin", &["model", "config", "stories", "reload", "clock"]),

@@ -1,6 +1,7 @@
 //! One end of a connection and its time. In: when it connected, and each head of a request. Out: until when
 //! the request must be answered: one time-out for the handshake, the head, the body and the work.
 
+use crate::clock::Clock;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,18 +28,13 @@ pub(super) struct Client {
 impl Client {
     /// Someone who has just connected.
     pub(super) fn new(address: IpAddr, timeout: Duration) -> Self {
-        Self {
-            address,
-            timeout,
-            first: Instant::now() + timeout,
-            has_asked: AtomicBool::new(false),
-        }
+        Self { address, timeout, first: now() + timeout, has_asked: AtomicBool::new(false) }
     }
 
     /// The head of a request has come.
     pub(super) fn asks(&self) -> Peer {
         let is_first = !self.has_asked.swap(true, Ordering::Relaxed);
-        let deadline = if is_first { self.first } else { Instant::now() + self.timeout };
+        let deadline = if is_first { self.first } else { now() + self.timeout };
         Peer { address: self.address, deadline }
     }
 
@@ -49,4 +45,8 @@ impl Client {
             std::future::pending::<()>().await;
         }
     }
+}
+
+fn now() -> Instant {
+    Instant::from_std(Clock.now().mono)
 }
