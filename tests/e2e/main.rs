@@ -4,6 +4,7 @@
 mod addresses;
 mod admin;
 mod administration;
+mod clients;
 mod config;
 mod contract;
 mod crash;
