@@ -22,6 +22,7 @@ mod mariadb;
 mod outage;
 mod rehash;
 mod request_log;
+mod routers;
 mod socket;
 mod sqlite;
 mod start;
