@@ -25,7 +25,7 @@ impl Scene {
 }
 
 /// A table of parameters as an endpoint has it: name of the parameter, and the names it accepts.
-fn endpoint(path: &str, params: &[(&str, &[&str])]) -> toml::Table {
+pub(crate) fn endpoint(path: &str, params: &[(&str, &[&str])]) -> toml::Table {
     let names = |names: &[&str]| names.iter().map(|name| toml::Value::from(*name)).collect();
     let params = params.iter().map(|(name, accepted)| {
         let accepted: Vec<toml::Value> = names(accepted);

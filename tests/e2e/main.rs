@@ -4,6 +4,7 @@
 mod addresses;
 mod admin;
 mod administration;
+mod clients;
 mod config;
 mod contract;
 mod crash;
@@ -21,6 +22,7 @@ mod mariadb;
 mod outage;
 mod rehash;
 mod request_log;
+mod routers;
 mod socket;
 mod sqlite;
 mod start;

@@ -3,6 +3,7 @@
 
 use crate::named::write_private;
 use crate::process::{program, run};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -40,12 +41,13 @@ impl Authority {
         self.file("ca.pem")
     }
 
-    /// Signs a certificate for a server of this DNS name.
+    /// Signs a certificate for a server of this DNS name or address.
     #[track_caller]
     pub fn sign(&self, name: &str) -> Certificate {
+        let kind = if name.parse::<IpAddr>().is_ok() { "IP" } else { "DNS" };
         write_private(
             &self.file("extensions"),
-            &format!("subjectAltName=DNS:{name}\nextendedKeyUsage=serverAuth\n"),
+            &format!("subjectAltName={kind}:{name}\nextendedKeyUsage=serverAuth\n"),
         );
         self.openssl(&format!(
             "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} \

@@ -3,6 +3,7 @@
 //! A failure says what was waited for, what was seen instead, and shows the end of the logs.
 
 pub mod authority;
+pub mod clients;
 pub mod ctl;
 pub mod daemon;
 pub mod database;

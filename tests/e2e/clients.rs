@@ -1,0 +1,302 @@
+//! The clients that people own, against the daemon: over plain HTTP and over TLS with an authority of the
+//! test's own. What each does with an answer is in CLIENTS.md's tables.
+
+use crate::Scene;
+use crate::contract::endpoint;
+use ddnsd_tests::authority::Authority;
+use ddnsd_tests::clients::{Clients, PATH};
+use ddnsd_tests::ctl::Ctl;
+use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::eventually::eventually;
+use ddnsd_tests::named::{Named, ZONE, free_port};
+use ddnsd_tests::process::{Finished, Running};
+use ddnsd_tests::setup::Setup;
+use nix::sys::signal::Signal;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::time::Duration;
+
+const ONE: [&str; 1] = ["pc.dyn.example"];
+const TWO: [&str; 2] = ["pc.dyn.example", "two.dyn.example"];
+const LONG: Duration = Duration::from_secs(30);
+/// Without what must be escaped: routers do not.
+const SIMPLE: &str = "s3cret";
+
+/// A daemon on the path that clients know, which logs requests, with two hosts of carol.
+struct Net {
+    scene: Scene,
+    authority: Option<Authority>,
+}
+
+/// How clients reach the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Http,
+    Tls,
+}
+
+fn configured(setup: Setup, authority: Option<&Authority>) -> Setup {
+    let setup =
+        setup.set_top("endpoints", vec![endpoint(PATH, &[])]).set("daemon.log_requests", true);
+    let Some(authority) = authority else { return setup };
+    let signed = authority.sign("127.0.0.1");
+    setup
+        .set("daemon.ssl", true)
+        .set("daemon.ssl_cert_file", signed.certificate.to_str().unwrap())
+        .set("daemon.ssl_key_file", signed.key.to_str().unwrap())
+}
+
+fn furnish(ctl: &Ctl) {
+    ctl.add_user_with("carol", SIMPLE).ok();
+    ctl.add_host("carol", "pc", ZONE, &[]);
+    ctl.add_host("carol", "two", ZONE, &[]);
+}
+
+impl Net {
+    fn new(by: By) -> Self {
+        Self::with(by, |setup| setup)
+    }
+
+    fn with(by: By, configure: impl FnOnce(Setup) -> Setup) -> Self {
+        let authority = (by == By::Tls).then(Authority::new);
+        let scene = Scene::without_hosts(|setup| configure(configured(setup, authority.as_ref())));
+        furnish(&scene.ctl());
+        Self { scene, authority }
+    }
+
+    fn clients(&self) -> Clients {
+        let ca = self.authority.as_ref().map(Authority::certificate);
+        Clients::of(&self.scene.daemon, ca.as_deref(), "carol", SIMPLE)
+    }
+
+    /// What DNS holds for a host: A and AAAA.
+    fn dns(&self, label: &str) -> (Vec<String>, Vec<String>) {
+        (self.scene.a(label), self.scene.aaaa(label))
+    }
+
+    /// How many requests were answered with this word.
+    fn told(&self, word: &str) -> usize {
+        self.scene.daemon.said().matches(&format!("word=\"{word}\"")).count()
+    }
+}
+
+fn holds(v4: &str, v6: &str) -> (Vec<String>, Vec<String>) {
+    let one = |address: &str| {
+        if address.is_empty() { vec![] } else { vec![address.to_owned()] }
+    };
+    (one(v4), one(v6))
+}
+
+#[test]
+fn ddclient_updates_one_host_or_two_of_either_family_and_then_keeps_still() {
+    for by in [By::Http, By::Tls] {
+        let net = Net::new(by);
+        let clients = net.clients();
+        clients.ddclient(&ONE, "192.0.2.1", "one").ok().says(&["SUCCESS", "pc.dyn.example"]);
+        assert_eq!(net.dns("pc"), holds("192.0.2.1", ""), "{by:?}");
+        clients.ddclient(&TWO, "192.0.2.2", "two").ok().says(&["two.dyn.example"]);
+        clients.ddclient(&TWO, "2001:db8::2", "six").ok().says(&["SUCCESS"]);
+        for label in ["pc", "two"] {
+            assert_eq!(net.dns(label), holds("192.0.2.2", "2001:db8::2"), "{by:?}");
+        }
+        // one request for both hosts; with its cache it does not ask again, without it is told nochg
+        assert_eq!((net.told("good"), net.told("nochg")), (3, 0));
+        clients.ddclient(&TWO, "192.0.2.2", "two").ok();
+        assert_eq!((net.told("good"), net.told("nochg")), (3, 0), "{by:?}");
+        clients.ddclient(&TWO, "192.0.2.2", "fresh").ok().says(&["nochg"]);
+        assert_eq!((net.told("good"), net.told("nochg")), (3, 1), "{by:?}");
+    }
+}
+
+#[test]
+fn ddclient_tells_its_owner_of_what_only_they_can_mend() {
+    let net = Net::new(By::Http);
+    let wrong = net.clients().with_password("wrong").ddclient(&ONE, "192.0.2.1", "wrong");
+    wrong.exits(1).says(&["FAILED", "authorization failed"]);
+    let ghost = net.clients().ddclient(&["ghost.dyn.example"], "192.0.2.1", "ghost");
+    ghost.exits(1).says(&["FAILED", "nohost"]);
+    // of two hosts each gets its own
+    let mixed = net.clients().ddclient(&["pc.dyn.example", "zz.dyn.example"], "192.0.2.1", "mix");
+    mixed.exits(1).says(&["SUCCESS", "pc.dyn.example", "FAILED", "zz.dyn.example"]);
+    assert_eq!(net.dns("pc"), holds("192.0.2.1", ""));
+    net.clients().ddclient(&ONE, "127.0.0.1", "bad").exits(1).says(&["FAILED", "badip"]);
+}
+
+#[test]
+fn inadyn_updates_one_host_or_two_of_either_family_or_both() {
+    for by in [By::Http, By::Tls] {
+        let net = Net::new(by);
+        let clients = net.clients();
+        clients.inadyn(&ONE, &["192.0.2.1"]).ok();
+        assert_eq!((net.dns("pc"), net.told("good")), (holds("192.0.2.1", ""), 1), "{by:?}");
+        clients.inadyn(&TWO, &["2001:db8::2"]).ok();
+        assert_eq!(net.dns("two"), holds("", "2001:db8::2"), "{by:?}");
+        clients.inadyn(&TWO, &["192.0.2.3", "2001:db8::3"]).ok();
+        for label in ["pc", "two"] {
+            assert_eq!(net.dns(label), holds("192.0.2.3", "2001:db8::3"), "{by:?}");
+        }
+        assert_eq!((net.told("good"), net.told("nochg")), (7, 0), "{by:?}");
+        clients.inadyn(&TWO, &["192.0.2.3", "2001:db8::3"]).ok();
+        assert_eq!((net.told("good"), net.told("nochg")), (7, 4), "{by:?}");
+    }
+}
+
+#[test]
+fn inadyn_ends_for_good_with_what_only_its_owner_can_mend() {
+    let net = Net::new(By::Http);
+    net.clients().with_password("wrong").inadyn(&ONE, &["192.0.2.1"]).exits(50);
+    net.clients().inadyn(&["ghost.dyn.example"], &["192.0.2.1"]).exits(48);
+    assert_eq!(net.dns("pc"), holds("", ""));
+}
+
+#[test]
+fn who_does_not_know_the_authority_is_refused_before_a_password_is_sent() {
+    let net = Net::new(By::Tls);
+    let stranger = Authority::new();
+    let ca = stranger.certificate();
+    let fooled = Clients::of(&net.scene.daemon, Some(&ca), "carol", SIMPLE);
+    assert_ne!(fooled.curl("hostname=pc.dyn.example", &[]).code, Some(0));
+    // it takes this for a passing trouble, and says so
+    fooled.inadyn(&ONE, &["192.0.2.1"]).says(&["certificate"]);
+    fooled.ddclient(&ONE, "192.0.2.1", "x").says(&["FAILED"]);
+    assert_eq!(net.told("good") + net.told("badauth"), 0, "{}", net.scene.daemon.said());
+}
+
+/// Whether an inadyn daemon that heard this word asks again when it is told to.
+#[track_caller]
+fn lives_on(net: &Net, word: &str, inadyn: &mut Running, said: &Path) {
+    for time in 1..=2 {
+        eventually(LONG, &format!("request {time} that is told {word}"), || {
+            let heard = std::fs::read_to_string(said).unwrap_or_default();
+            if let Some(status) = inadyn.ended() {
+                panic!("inadyn ended: {status}\n{heard}");
+            }
+            let asked = net.told(word);
+            if asked >= time { Ok(()) } else { Err(format!("{asked}: {heard}")) }
+        });
+        eventually(LONG, "inadyn to wait for the next time", || {
+            let heard = std::fs::read_to_string(said).unwrap_or_default();
+            let waits = heard.to_lowercase().matches("temporary").count();
+            if waits >= time { Ok(()) } else { Err(heard) }
+        });
+        inadyn.signal(Signal::SIGUSR1);
+    }
+    assert!(inadyn.ended().is_none(), "inadyn lives on after {word}");
+}
+
+#[test]
+fn inadyn_lives_on_with_dnserr() {
+    let mut net = Net::new(By::Http);
+    net.scene.named.stop();
+    let clients = net.clients();
+    let (mut inadyn, said) = clients.inadyn_daemon(&ONE, "192.0.2.1");
+    lives_on(&net, "dnserr", &mut inadyn, &said);
+}
+
+#[test]
+fn inadyn_lives_on_with_abuse() {
+    let net = Net::with(By::Http, |setup| {
+        setup.set("rate_limit.enabled", true).set("rate_limit.good_max_requests", 1)
+    });
+    let clients = net.clients();
+    clients.curl("hostname=two.dyn.example&myip=192.0.2.1", &[]).ok();
+    let (mut inadyn, said) = clients.inadyn_daemon(&ONE, "192.0.2.1");
+    lives_on(&net, "abuse", &mut inadyn, &said);
+}
+
+#[test]
+fn inadyn_lives_on_with_911() {
+    let named = Named::start();
+    let port = free_port();
+    let silent = UdpSocket::bind(("127.0.0.1", port)).unwrap();
+    let setup = configured(Daemon::builder(&named), None)
+        .set("dns_service.dns_port", i64::from(port))
+        .set("daemon.request_timeout", 20)
+        .set("dns_service.dns_timeout", 19);
+    let scene = Scene { daemon: setup.start(), named };
+    furnish(&scene.ctl());
+    let net = Net { scene, authority: None };
+    let clients = net.clients();
+    std::thread::scope(|threads| {
+        // its change is held up, and others of that host wait beyond their time
+        threads.spawn(|| clients.curl("hostname=pc.dyn.example&myip=192.0.2.9", &[]));
+        silent.recv(&mut [0; 512]).unwrap();
+        let (mut inadyn, said) = clients.inadyn_daemon(&ONE, "192.0.2.1");
+        lives_on(&net, "911", &mut inadyn, &said);
+    });
+}
+
+/// What a command-line client printed.
+fn printed(finished: Finished) -> String {
+    finished.ok().stdout
+}
+
+#[test]
+fn curl_wget_and_urllib_update_either_family_and_both() {
+    for by in [By::Http, By::Tls] {
+        let net = Net::new(by);
+        let clients = net.clients();
+        let query = |hosts: &str, address: &str| format!("hostname={hosts}&myip={address}");
+        let (one, two) = ("pc.dyn.example", "pc.dyn.example,two.dyn.example");
+        let curl = |query: &str| printed(clients.curl(query, &[]));
+        let wget = |query: &str| printed(clients.wget(query));
+        let urllib = |query: &str| printed(clients.urllib(query)).replacen("200 ", "", 1);
+        let ways: [&dyn Fn(&str) -> String; 3] = [&curl, &wget, &urllib];
+        for (n, ask) in (1..).zip(ways) {
+            let (v4, v6) = (format!("192.0.2.{n}"), format!("2001:db8::{n}"));
+            assert_eq!(ask(&query(one, &v4)), format!("good {v4}\n"), "{by:?} {n}");
+            assert_eq!(ask(&query(one, &v4)), format!("nochg {v4}\n"), "{by:?} {n}");
+            assert_eq!(ask(&query(one, &v6)), format!("good {v6}\n"), "{by:?} {n}");
+            let both = format!("{v4},{v6}");
+            let answer = ask(&query(two, &both));
+            assert_eq!(answer, format!("nochg {v4} {v6}\ngood {v4} {v6}\n"), "{by:?} {n}");
+            assert_eq!(net.dns("two"), holds(&v4, &v6), "{by:?} {n}");
+        }
+        if by == By::Tls {
+            for version in ["--http1.0", "--http1.1", "--http2", "--tls-max=1.2"] {
+                let (version, value) = version.split_once('=').unwrap_or((version, ""));
+                let arguments = [version, value, "-i"];
+                let arguments: Vec<_> = arguments.into_iter().filter(|a| !a.is_empty()).collect();
+                let said = printed(clients.curl(&query(one, "192.0.2.3"), &arguments));
+                let is_2 = version != "--http1.0" && version != "--http1.1";
+                assert_eq!(said.starts_with("HTTP/2 200"), is_2, "{said}");
+                assert!(said.to_lowercase().contains("content-length: 16"), "{said}");
+                assert!(said.ends_with("\r\n\r\nnochg 192.0.2.3\n"), "{said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn curl_wget_and_urllib_say_what_went_wrong() {
+    let net = Net::new(By::Http);
+    let (right, wrong) = (net.clients(), net.clients().with_password("wrong"));
+    let query = "hostname=pc.dyn.example&myip=192.0.2.1";
+    assert_eq!(printed(wrong.curl(query, &[])), "badauth\n");
+    wrong.curl(query, &["-f"]).exits(22);
+    wrong.wget(query).exits(6);
+    // it gives up when the credentials that it sends are refused
+    let gave_up = wrong.urllib(query);
+    assert!(gave_up.said().contains("401"), "{gave_up}");
+    let ghost = "hostname=ghost.dyn.example";
+    assert_eq!(printed(right.curl(ghost, &["-f"])), "nohost\n");
+    assert_eq!(printed(right.wget(ghost)), "nohost\n");
+    assert_eq!(printed(right.urllib(ghost)), "200 nohost\n");
+    assert_eq!(net.dns("pc"), holds("", ""));
+}
+
+#[test]
+fn asking_without_credentials_first_costs_nothing_of_the_limits() {
+    let net = Net::with(By::Http, |setup| setup.without("rate_limit.enabled"));
+    let clients = net.clients();
+    // five good requests a minute, and each asks twice
+    for n in 1..=5 {
+        let query = format!("hostname=pc.dyn.example&myip=192.0.2.{n}");
+        let said = printed(if n % 2 == 0 { clients.wget(&query) } else { clients.urllib(&query) });
+        assert!(said.ends_with(&format!("good 192.0.2.{n}\n")), "{said}");
+    }
+    assert_eq!((net.told("badauth"), net.told("good")), (5, 5));
+    assert!(!net.scene.daemon.said().contains("auth failed"), "{}", net.scene.daemon.said());
+    clients.wget("hostname=pc.dyn.example&myip=192.0.2.9").exits(8);
+    assert_eq!(net.told("abuse"), 1);
+}
