@@ -4,6 +4,7 @@
 mod addresses;
 mod admin;
 mod administration;
+mod behind_proxies;
 mod clients;
 mod config;
 mod contract;
