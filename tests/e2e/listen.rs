@@ -9,7 +9,7 @@ use std::net::{TcpListener, ToSocketAddrs};
 use std::process::Command;
 
 /// Whether this machine has IPv6 at all; some containers do not.
-fn has_ipv6(test: &str) -> bool {
+pub(crate) fn has_ipv6(test: &str) -> bool {
     let has = TcpListener::bind("[::1]:0").is_ok();
     if !has {
         eprintln!("{test}: not run, because this machine has no IPv6");

@@ -4,6 +4,7 @@
 mod addresses;
 mod admin;
 mod administration;
+mod behind_proxies;
 mod clients;
 mod config;
 mod contract;
@@ -23,6 +24,7 @@ mod outage;
 mod rehash;
 mod request_log;
 mod routers;
+mod slow;
 mod socket;
 mod sqlite;
 mod start;

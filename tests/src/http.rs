@@ -3,9 +3,11 @@
 
 use crate::process::{program, run};
 use base64::Engine as _;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, ToSocketAddrs};
+use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::Duration;
 
@@ -158,7 +160,34 @@ impl fmt::Display for Reply {
 /// # Errors
 /// Connecting, writing or reading failed, or 30 s went by.
 pub fn raw(server: impl ToSocketAddrs, bytes: &[u8]) -> io::Result<String> {
-    let mut stream = TcpStream::connect(server)?;
+    said(TcpStream::connect(server)?, bytes)
+}
+
+/// The same from another address of this machine's loopback network.
+///
+/// # Errors
+/// Connecting, writing or reading failed, or 30 s went by.
+pub fn raw_from(source: Ipv4Addr, server: &str, bytes: &[u8]) -> io::Result<String> {
+    said(connect_from(source, server)?, bytes)
+}
+
+/// A connection from another address of this machine's loopback network.
+///
+/// # Errors
+/// Connecting failed.
+///
+/// # Panics
+/// When the server's address is no IPv4 address with a port.
+pub fn connect_from(source: Ipv4Addr, server: &str) -> io::Result<TcpStream> {
+    let server: SocketAddrV4 = server.parse().expect("an IPv4 address with a port");
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket::socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    socket::bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(source, 0)))?;
+    socket::connect(socket.as_raw_fd(), &SockaddrIn::from(server))?;
+    Ok(TcpStream::from(socket))
+}
+
+fn said(mut stream: TcpStream, bytes: &[u8]) -> io::Result<String> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(bytes)?;
     let mut answer = Vec::new();

@@ -12,6 +12,7 @@ pub mod http;
 pub mod mariadb;
 pub mod named;
 pub mod process;
+pub mod proxy;
 pub mod setup;
 pub mod terminal;
 pub mod transcript;

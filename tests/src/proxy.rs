@@ -1,0 +1,128 @@
+//! Reverse proxies as people put them in front: nginx, haproxy, Caddy. In: the daemon's address and the
+//! header that shall name the client. Out: a running proxy on a free port, with a configuration of its own.
+
+use crate::eventually::eventually;
+use crate::named::{free_port, tail};
+use crate::process::{Running, program};
+use std::fs::File;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A program that forwards requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Asks by HTTP/1.0 unless told otherwise; appends to the header's line.
+    Nginx,
+    /// Adds a line of its own below the client's.
+    Haproxy,
+    /// Drops what the client sent.
+    Caddy,
+}
+
+/// A running proxy.
+pub struct Proxy {
+    process: Running,
+    address: String,
+    folder: TempDir,
+}
+
+impl Proxy {
+    /// Starts it on an address of this machine, `127.0.0.1` or `[::1]`.
+    ///
+    /// # Panics
+    /// When it is not installed or does not start.
+    #[track_caller]
+    pub fn start(kind: Kind, listen: &str, upstream: &str, header: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("ddnsd-proxy-").tempdir().unwrap();
+        let address = format!("{listen}:{}", free_port());
+        let config = folder.path().join("config");
+        let mut command = match kind {
+            Kind::Nginx => nginx(&config, &address, upstream, header),
+            Kind::Haproxy => haproxy(&config, &address, upstream, header),
+            Kind::Caddy => caddy(&config, &address, upstream, header),
+        };
+        let said = File::create(folder.path().join("said")).unwrap();
+        command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
+        let process = Running(command.spawn().expect("the proxy starts"));
+        let mut proxy = Self { process, address, folder };
+        eventually(Duration::from_secs(20), &format!("{kind:?} to take connections"), || {
+            let ended = proxy.process.ended().map(|status| status.to_string());
+            TcpStream::connect(&proxy.address)
+                .map(drop)
+                .map_err(|error| format!("{error}; {ended:?}; {}", proxy.said()))
+        });
+        proxy
+    }
+
+    /// As `127.0.0.1:34567`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The end of what it said, for failures.
+    pub fn said(&self) -> String {
+        tail(&self.folder.path().join("said"), 15)
+    }
+}
+
+fn written(config: &Path, text: &str) -> PathBuf {
+    std::fs::write(config, text).unwrap();
+    config.to_owned()
+}
+
+fn nginx(config: &Path, address: &str, upstream: &str, header: &str) -> Command {
+    let value = match header {
+        "X-Real-IP" => "$remote_addr",
+        "Forwarded" => r#""$http_forwarded, for=\"[$remote_addr]\"""#,
+        _ => "$proxy_add_x_forwarded_for",
+    };
+    let folder = config.parent().expect("a folder").display();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|part| format!("{part}_temp_path {folder}/{part};\n"))
+        .concat();
+    let text = format!(
+        "user root; daemon off; worker_processes 1; pid {folder}/pid; error_log stderr;\n\
+         events {{}}\nhttp {{ access_log off;\n{temporary}\
+         server {{ listen {address}; location / {{\n\
+         proxy_pass http://{upstream}; proxy_set_header {header} {value};\n}} }} }}\n"
+    );
+    let mut nginx = Command::new(program("nginx"));
+    nginx.args(["-e", "stderr", "-c"]).arg(written(config, &text));
+    nginx
+}
+
+fn haproxy(config: &Path, address: &str, upstream: &str, header: &str) -> Command {
+    let named = match header {
+        "X-Forwarded-For" => "option forwardfor".to_owned(),
+        "Forwarded" => "http-request add-header Forwarded for=%[src]".to_owned(),
+        header => format!("http-request set-header {header} %[src]"),
+    };
+    let text = format!(
+        "global\n  nbthread 1\ndefaults\n  mode http\n  timeout connect 10s\n  timeout client 30s\n  \
+         timeout server 30s\nfrontend in\n  bind {address}\n  default_backend out\nbackend out\n  \
+         {named}\n  server ddnsd {upstream}\n"
+    );
+    let mut haproxy = Command::new(program("haproxy"));
+    haproxy.args(["-db", "-f"]).arg(written(config, &text));
+    haproxy
+}
+
+fn caddy(config: &Path, address: &str, upstream: &str, header: &str) -> Command {
+    let named = match header {
+        "X-Forwarded-For" => String::new(),
+        "Forwarded" => "header_up Forwarded for={remote_host}".to_owned(),
+        header => format!("header_up {header} {{remote_host}}"),
+    };
+    let text = format!(
+        "{{\n  admin off\n  auto_https off\n}}\nhttp://{address} {{\n  \
+         reverse_proxy {upstream} {{\n    {named}\n  }}\n}}\n"
+    );
+    let mut caddy = Command::new(program("caddy"));
+    let folder = config.parent().expect("a folder");
+    caddy.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
+    caddy.args(["run", "--adapter", "caddyfile", "--config"]).arg(written(config, &text));
+    caddy
+}
