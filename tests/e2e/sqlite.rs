@@ -91,3 +91,20 @@ fn a_sqlite_file_of_another_program_is_refused_and_left_as_it_is() {
         }
     }
 }
+
+#[test]
+fn what_is_no_file_or_no_database_of_ours_is_refused_as_it_is() {
+    let named = Named::start();
+    let setup = Daemon::builder(&named).on_sqlite();
+    let path = setup.sqlite_file();
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
+    setup.run(&[]).exits(1).one_sentence().says(&["ddnsd.sqlite", "no regular file"]);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    setup.run(&[]).exits(1).one_sentence().says(&["ddnsd.sqlite", "no regular file"]);
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::write(&path, "dear diary").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    setup.run(&[]).exits(1).one_sentence();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+}

@@ -101,6 +101,12 @@ pub enum OpenError {
         /// Why.
         source: std::io::Error,
     },
+    /// Something else than a file.
+    #[error("the database {path} is no regular file; set another database.path")]
+    NoFile {
+        /// What is there.
+        path: PathBuf,
+    },
     /// The folder of the file is not there.
     #[error(
         "cannot make the database {path}: there is no folder {folder}; make it, or set another database.path"

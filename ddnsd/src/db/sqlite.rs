@@ -25,7 +25,7 @@ pub(super) struct OwnerLock(#[expect(dead_code, reason = "held, never read")] Fl
 pub(super) async fn open(path: &Path, pool_size: u32) -> Result<Opened, OpenError> {
     // one file has one lock, whatever symbolic links lead to it
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    must_be_ours_alone(path)?;
+    must_be_a_file_of_one_name(path)?;
     let owner = lock(path)?;
     let failed = |error| failure(path, &error);
     let mut look = SqliteConnectOptions::new()
@@ -38,6 +38,7 @@ pub(super) async fn open(path: &Path, pool_size: u32) -> Result<Opened, OpenErro
         refuse_foreign(path, &mut look).await?;
         // a reader that stays would keep the journal from being cleaned up
         look.close().await.map_err(failed)?;
+        close_to_others(path)?;
     }
     look = look.read_only(false).foreign_keys(true).create_if_missing(false);
     let options = look.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
@@ -56,9 +57,10 @@ pub(super) async fn open(path: &Path, pool_size: u32) -> Result<Opened, OpenErro
     Ok(Opened { readers: Pool::Sqlite(readers), writer: Conn::Sqlite(writer), origin })
 }
 
-/// A second name of the same file would have a lock and a journal of its own.
-fn must_be_ours_alone(path: &Path) -> Result<(), OpenError> {
+/// Nothing but a file is a database, and a second name of it would have a lock and a journal of its own.
+fn must_be_a_file_of_one_name(path: &Path) -> Result<(), OpenError> {
     match std::fs::metadata(path) {
+        Ok(other) if !other.is_file() => Err(OpenError::NoFile { path: path.to_owned() }),
         Ok(file) if file.is_file() && file.nlink() > 1 => {
             Err(OpenError::Linked { path: path.to_owned(), links: file.nlink() })
         }
@@ -91,19 +93,31 @@ enum Existed {
 }
 
 /// Makes the file with its mode before SQLite would make it world-readable; it holds password hashes,
-/// and its journals take its mode over. What others may do with one that is there is taken from them.
+/// and its journals take its mode over.
 fn create(path: &Path) -> Result<Existed, OpenError> {
     let failed = |source| OpenError::File { path: path.to_owned(), source };
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(0o600);
     let file = options.open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    let mode = metadata.permissions().mode();
-    if mode & 0o007 != 0 {
-        file.set_permissions(PermissionsExt::from_mode(mode & 0o7770)).map_err(failed)?;
-        tracing::warn!("{}: it was open to everyone, and is no more", path.display());
-    }
     Ok(if metadata.len() == 0 { Existed::No } else { Existed::Yes })
+}
+
+/// Takes from everyone what they could do with a database of ours, and its journals.
+fn close_to_others(path: &Path) -> Result<(), OpenError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let name = PathBuf::from(name);
+        let Ok(metadata) = std::fs::metadata(&name) else { continue };
+        let mode = metadata.permissions().mode();
+        if mode & 0o007 != 0 {
+            let closed = std::fs::set_permissions(&name, PermissionsExt::from_mode(mode & 0o7770));
+            closed.map_err(|source| OpenError::File { path: name.clone(), source })?;
+            tracing::warn!("{}: it was open to everyone, and is no more", name.display());
+        }
+    }
+    Ok(())
 }
 
 /// Looks whose database it is before anything is written, the journal mode included.
