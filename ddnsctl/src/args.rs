@@ -56,8 +56,8 @@ pub(crate) enum Command {
     /// Compare what the name server answers with the database, and repair what differs
     #[command(
         after_help = "Each host that was ever updated is asked for at the name server; its records are published again
-where they differ. Hosts that are pending are left out: they are on their way. Exit code 1 if something
-could not be repaired or compared, and with --check if anything differs.
+where they differ. Hosts that are pending are left out: they are on their way. Exit code 1 if
+something could not be repaired or compared, and with --check if anything differs.
 
 Examples:
   ddnsctl sync --check

@@ -17,6 +17,7 @@ mod listen;
 mod lists;
 mod mariadb;
 mod outage;
+mod servers;
 mod socket;
 mod sqlite;
 mod start;
