@@ -53,6 +53,23 @@ pub(crate) enum Command {
         after_help = "Exit code 1 if records could not be taken down; they are tried again by themselves."
     )]
     Cleanup,
+    /// Compare what the name server answers with the database, and repair what differs
+    #[command(
+        after_help = "Each host that was ever updated is asked for at the name server; its records are published again
+where they differ. Hosts that are pending are left out: they are on their way. Exit code 1 if
+something could not be repaired or compared, and with --check if anything differs.
+
+Examples:
+  ddnsctl sync --check
+  ddnsctl sync dyn.example.org"
+    )]
+    Sync {
+        /// Only this zone's hosts
+        zone: Option<String>,
+        /// Only look, and change nothing
+        #[arg(long)]
+        check: bool,
+    },
     /// Show how the daemon does: version, database, zones, queues and counters
     Status,
     /// Print all users with their password hashes, and all hosts, as JSON lines

@@ -6,6 +6,7 @@
 pub mod error;
 pub mod host;
 pub mod status;
+pub mod sync;
 pub mod transfer;
 pub mod transport;
 pub mod user;
@@ -15,6 +16,7 @@ use host::{AddHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified
 use serde::{Deserialize, Serialize};
 use status::{StatusView, SweptView};
 use std::fmt;
+use sync::{SyncHosts, SyncedPage};
 use transfer::{BeginImport, ImportToken, Imported, StageLines, UserRecord};
 use user::{AddUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView};
 
@@ -28,7 +30,7 @@ pub struct Protocol {
 }
 
 /// What this build speaks.
-pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 1 };
+pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 2 };
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,4 +97,9 @@ pub trait Administration {
     async fn import_commit(import: ImportToken) -> Result<Imported, Refusal>;
     /// Forgets an import that will not be committed.
     async fn import_abandon(import: ImportToken) -> Result<Done, Refusal>;
+
+    // since 1.2
+
+    /// Compares a page of hosts with what the name server answers, and repairs what differs.
+    async fn sync(hosts: SyncHosts) -> Result<SyncedPage, Refusal>;
 }

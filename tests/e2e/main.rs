@@ -24,6 +24,7 @@ mod outage;
 mod rehash;
 mod request_log;
 mod routers;
+mod servers;
 mod slow;
 mod socket;
 mod sqlite;

@@ -14,7 +14,14 @@ fn session(name: &str) {
     let (url, socket) = (daemon.url().to_owned(), daemon.setup().socket());
     let ctl = daemon.ctl();
     let differs = vec![(daemon.setup().database().name(), "DATABASE")];
-    let session = Session { url: &url, socket: &socket, dns_port: named.port(), differs };
+    let session = Session {
+        url: &url,
+        socket: &socket,
+        dns_port: named.port(),
+        dns_key: named.key_file(),
+        differs,
+    };
+    let database = daemon.setup().database().clone();
     let all_is_published = || {
         eventually_equals(RECOVERY, "all to be published", &true, || {
             ctl.hosts().iter().all(|host| host.published)
@@ -27,6 +34,9 @@ fn session(name: &str) {
             all_is_published();
         }
         "all is published" => all_is_published(),
+        "all that is pending counts as published" => {
+            database.sql("UPDATE hosts SET unpublished_since = NULL;");
+        }
         "the daemon stops" => assert!(daemon.terminate().success()),
         other => panic!("a transcript does not know how: {other}"),
     });
@@ -45,6 +55,11 @@ fn a_session_with_hostnames() {
 #[test]
 fn a_session_with_status_and_cleanup() {
     session("status_and_cleanup");
+}
+
+#[test]
+fn a_session_of_comparing_dns_with_the_database() {
+    session("sync");
 }
 
 #[test]

@@ -84,10 +84,11 @@ pub const DDNSCTL: Table = &[
 
 /// The RPC: views below, the service above.
 pub const PROTO: Table = &[
-    ("lib", &["user", "host", "status", "transfer", "error", "transport"]),
+    ("lib", &["user", "host", "status", "sync", "transfer", "error", "transport"]),
     ("user", &[]),
     ("host", &[]),
     ("status", &[]),
+    ("sync", &["status"]),
     ("transfer", &[]),
     ("error", &[]),
     ("transport", &[]),

@@ -5,7 +5,8 @@
 use crate::ctl::Ctl;
 use crate::eventually::eventually;
 use crate::http::{Reply, Request, get};
-use crate::named::{Named, tail};
+use crate::named::tail;
+use crate::primary::Primary;
 use crate::process::Running;
 use crate::setup::Setup;
 use nix::sys::signal::Signal;
@@ -29,7 +30,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// See [`Setup::new`].
-    pub fn builder(named: &Named) -> Setup {
+    pub fn builder(named: &dyn Primary) -> Setup {
         Setup::new(named)
     }
 

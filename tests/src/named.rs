@@ -2,6 +2,7 @@
 //! the same over a restart. Asked with `dig`, changed behind the daemon's back with `nsupdate`.
 
 use crate::eventually::eventually;
+use crate::primary::{OPEN, Primary, Record, dig, make_key, zone_file};
 use crate::process::{Running, copy_program, program, run};
 use std::fmt::Write as _;
 use std::net::{TcpListener, UdpSocket};
@@ -11,21 +12,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// The zone that every server here has.
-pub const ZONE: &str = "dyn.example";
-
-/// One record of an answer.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Record {
-    /// Owner name, without the last dot.
-    pub name: String,
-    /// Seconds.
-    pub ttl: u32,
-    /// `A`, `AAAA`, …
-    pub kind: String,
-    /// As `dig` prints it.
-    pub data: String,
-}
+pub use crate::primary::ZONE;
 
 /// A running name server; killed when dropped.
 pub struct Named {
@@ -173,14 +160,9 @@ impl Named {
     }
 
     fn lay_out(&self) {
-        let key =
-            run(Command::new(program("tsig-keygen")).args(["-a", &self.algorithm, "ddns-key"]), "");
-        write_private(&self.key_file(), &key.ok().stdout);
-        for zone in &self.zones {
-            let text = format!(
-                "$ORIGIN {zone}.\n$TTL 300\n@ SOA ns host 1 3600 900 604800 60\n@ NS ns\nns A 127.0.0.1\n"
-            );
-            std::fs::write(self.file(&format!("{zone}.zone")), text).unwrap();
+        make_key(&self.key_file(), &self.algorithm);
+        for zone in self.zones.iter().map(String::as_str).chain([OPEN]) {
+            std::fs::write(self.file(&format!("{zone}.zone")), zone_file(zone)).unwrap();
         }
         // AppArmor's profile of Debian's named allows it no file below /tmp, but goes by the path
         copy_program(&program("named"), &self.file("named"));
@@ -203,10 +185,16 @@ logging {{ channel f {{ file "{folder}/log"; severity info; print-time yes; }}; 
         for zone in &self.zones {
             writeln!(
                 text,
-                r#"zone "{zone}" {{ type primary; file "{zone}.zone"; update-policy {{ grant ddns-key zonesub ANY; }}; }};"#
+                r#"zone "{zone}" {{ type primary; file "{zone}.zone"; update-policy {{
+                deny ddns-key name denied.{zone}. ANY; grant ddns-key zonesub ANY; }}; }};"#
             )
             .unwrap();
         }
+        writeln!(
+            text,
+            r#"zone "{OPEN}" {{ type primary; file "{OPEN}.zone"; allow-update {{ 127.0.0.1; }}; }};"#
+        )
+        .unwrap();
         std::fs::write(self.file("named.conf"), text).unwrap();
     }
 
@@ -230,32 +218,27 @@ logging {{ channel f {{ file "{folder}/log"; severity info; print-time yes; }}; 
         if up { Ok(()) } else { Err(tail(&self.file("stderr"), 5) + &self.log_tail()) }
     }
 
-    /// Runs dig; an answer with an error code is an empty list, no answer is an error.
     fn ask(&self, question: &[&str]) -> Result<Vec<Record>, String> {
-        let port = self.port.to_string();
-        let dig = run(
-            Command::new(program("dig"))
-                .args(["@127.0.0.1", "-p", &port, "+noall", "+answer", "+nocookie"])
-                .args(question),
-            "",
-        );
-        if dig.code != Some(0) {
-            return Err(dig.to_string());
-        }
-        let mut records: Vec<_> = dig.stdout.lines().filter_map(record).collect();
-        records.sort();
-        Ok(records)
+        dig(self.port, question)
     }
 }
 
-/// Reads `pc.dyn.example.  60  IN  A  192.0.2.1`; comments of dig are no records.
-fn record(line: &str) -> Option<Record> {
-    let mut words = line.split_ascii_whitespace();
-    let name = words.next().filter(|word| !word.starts_with(';'))?;
-    let ttl = words.next()?.parse().ok()?;
-    let kind = words.nth(1)?.to_owned();
-    let data = words.collect::<Vec<_>>().join(" ");
-    Some(Record { name: name.trim_end_matches('.').to_owned(), ttl, kind, data })
+impl Primary for Named {
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.file("ddns.key")
+    }
+
+    fn stop(&mut self) {
+        Named::stop(self);
+    }
+
+    fn start_again(&mut self) {
+        Named::start_again(self);
+    }
 }
 
 /// A port that is free for UDP and TCP. Below the range the kernel hands out by itself: a stopped

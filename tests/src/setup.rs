@@ -4,7 +4,8 @@
 use crate::daemon::Daemon;
 use crate::database::{Backend, Database};
 use crate::mariadb::{Account, Mariadb};
-use crate::named::{Named, write_private};
+use crate::named::write_private;
+use crate::primary::Primary;
 use crate::process::{Finished, run};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ impl Setup {
     ///
     /// # Panics
     /// When no folder can be made.
-    pub fn new(named: &Named) -> Self {
+    pub fn new(named: &dyn Primary) -> Self {
         let setup = Self::empty()
             .set("daemon.host", "127.0.0.1")
             .set("daemon.port", 0)

@@ -4,8 +4,8 @@
 //! difference fails the test, and `DDNSD_BLESS=1` writes the file anew for review.
 //!
 //! Below a command: standard output indented, then standard error after `! `, then the exit code if it
-//! is not 0. The shell knows `ddnsctl` (of this daemon), `update USER QUERY` (a router's request) and
-//! `records NAME TYPE` (what DNS answers).
+//! is not 0. The shell knows `ddnsctl` (of this daemon), `update USER QUERY` (a router's request),
+//! `records NAME TYPE` (what DNS answers) and `nameserver 'CHANGE; …'` (by `nsupdate`, behind our back).
 
 use crate::ctl::PASSWORD;
 use crate::process::{Finished, run};
@@ -24,6 +24,8 @@ ddnsctl() {
 update() { curl -q -sS -g -A router/1.0 --noproxy '*' -u "$1:$PASSWORD" "$URL/update?$2"; }
 records() { dig @127.0.0.1 -p "$DNS_PORT" +norecurse +noall +answer +nocookie "$1" "$2" |
     awk '!/^;/ && NF { print $1, $2, $4, $5 }' | sort; }
+nameserver() { { echo "server 127.0.0.1 $DNS_PORT"; echo "$1" | tr ';' '\n'; echo send; } |
+    nsupdate -k "$DNS_KEY"; }
 "#;
 
 /// Where a session's commands run, and what differs from run to run.
@@ -34,6 +36,8 @@ pub struct Session<'a> {
     pub socket: &'a std::path::Path,
     /// The name server's port.
     pub dns_port: u16,
+    /// The name server's key.
+    pub dns_key: std::path::PathBuf,
     /// Further texts that differ, and what stands for each.
     pub differs: Vec<(String, &'static str)>,
 }
@@ -86,7 +90,7 @@ impl Session<'_> {
         }
         shell.env("TZ", "UTC").env("DDNSD_SOCKET", self.socket).env("PASSWORD", PASSWORD);
         shell.env("DDNSCTL", binary("ddnsctl")).env("URL", self.url);
-        shell.env("DNS_PORT", self.dns_port.to_string());
+        shell.env("DNS_PORT", self.dns_port.to_string()).env("DNS_KEY", &self.dns_key);
         run(&mut shell, "")
     }
 

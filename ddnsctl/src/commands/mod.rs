@@ -3,6 +3,7 @@
 mod completions;
 mod daemon;
 mod hostname;
+mod sync;
 mod transfer;
 mod user;
 
@@ -38,6 +39,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::User(command) => user::run(&session, command).await,
         Command::Hostname(command) => hostname::run(&session, command).await,
         Command::Cleanup => daemon::cleanup(&session).await,
+        Command::Sync { zone, check } => sync::run(&session, zone, check).await,
         Command::Status => daemon::status(&session).await,
         Command::Export => transfer::export(&session).await,
         Command::Import { file, skip_existing } => {

@@ -3,11 +3,13 @@
 
 use super::connection::VERSION;
 use crate::config::Defaults;
+use crate::model::address::Family;
 use crate::model::host::HostDetails;
 use crate::model::user::{User, UserRecord};
 use crate::stories::error::{Kind, Refused};
 use crate::stories::expire::Swept;
 use crate::stories::hosts::modify::{Modified, Modify, NewTtl};
+use crate::stories::hosts::sync::{Compared, Drift, Repair};
 use crate::stories::hosts::{HostFilter, NewHost, Shown};
 use crate::stories::status::{Snapshot, ZoneState};
 use crate::stories::transfer::{Existing, Imported, StagedLine};
@@ -16,6 +18,7 @@ use ddnsd_proto::host::{
     self as proto, AddHost, HostState, HostView, LastRequestView, ListHosts, ModifyHost,
 };
 use ddnsd_proto::status::{Failed, Named, StatusView, SweptView, ZoneView};
+use ddnsd_proto::sync::{DriftView, SyncedPage};
 use ddnsd_proto::transfer::{self, BeginImport, Confidential};
 use ddnsd_proto::user::UserView;
 use ddnsd_proto::{MAX_PAGE, Page};
@@ -28,6 +31,9 @@ const MAX_EXPIRED: usize = 5000;
 
 /// Failures of a sweep, and zones, that are sent.
 const MAX_FAILED: usize = 500;
+
+/// Records at one name that are sent.
+const MAX_RECORDS: usize = 50;
 
 fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
@@ -205,6 +211,39 @@ pub(super) fn swept(swept: Swept) -> SweptView {
     }
 }
 
+/// What came of comparing a page.
+pub(super) fn synced(page: Compared) -> SyncedPage {
+    let failed = |(fqdn, reason)| Failed { fqdn, reason: cut(reason) };
+    SyncedPage {
+        compared: page.compared,
+        pending: page.pending,
+        drift: page.drift.into_iter().map(drift).collect(),
+        failed: page.failed.into_iter().map(failed).collect(),
+        next: page.next,
+    }
+}
+
+fn drift(drift: Drift) -> DriftView {
+    let problem = match &drift.repair {
+        Repair::NotYet(why) => Some(cut(why.clone())),
+        Repair::NotAsked | Repair::Done => None,
+    };
+    DriftView {
+        fqdn: drift.host.fqdn.as_str().to_owned(),
+        unicode: drift.host.fqdn.to_unicode(),
+        record: match drift.family {
+            Family::V4 => "A".to_owned(),
+            Family::V6 => "AAAA".to_owned(),
+        },
+        in_dns: drift.found.records.into_iter().take(MAX_RECORDS).map(cut).collect(),
+        in_dns_ttl: drift.found.ttl,
+        wanted: drift.wanted,
+        wanted_ttl: drift.wanted_ttl,
+        repaired: drift.repair == Repair::Done,
+        problem,
+    }
+}
+
 /// The daemon's state.
 pub(super) fn status(snapshot: Snapshot) -> StatusView {
     let named = |(name, value)| Named { name, value };
@@ -235,6 +274,7 @@ mod tests {
     use crate::model::record::Wanted;
     use crate::model::time::Millis;
     use crate::model::user::UserId;
+    use crate::rules::drift::InDns;
     use ddnsd_proto::transport::MAX_FRAME;
     use std::net::Ipv4Addr;
     use std::sync::Arc;
@@ -345,5 +385,16 @@ mod tests {
         });
         assert_eq!((most.expired_total, most.failed_total), (100_000, 100_000));
         assert!(serde_json::to_vec(&most).unwrap().len() < MAX_FRAME);
+        let longest = Drift {
+            host: details(|_| ()).host,
+            family: Family::V6,
+            found: InDns { records: vec!["x".repeat(40); 4000], ttl: Some(1) },
+            wanted: None,
+            wanted_ttl: 1,
+            repair: Repair::NotYet("\u{1}".repeat(9999)),
+        };
+        let page = synced(Compared { drift: vec![longest; 200], ..Compared::default() });
+        // and names at their longest
+        assert!(serde_json::to_vec(&page).unwrap().len() + 200 * 1300 < MAX_FRAME);
     }
 }

@@ -6,11 +6,13 @@ use super::connection::Answer;
 use super::{Admin, convert};
 use crate::model::secret::Secret;
 use crate::stories::error::Refused;
+use crate::stories::hosts::sync::Ask;
 use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
     AddHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost,
 };
 use ddnsd_proto::status::{StatusView, SweptView};
+use ddnsd_proto::sync::{SyncHosts, SyncedPage};
 use ddnsd_proto::transfer::{BeginImport, ImportToken, Imported, StageLines, UserRecord};
 use ddnsd_proto::user::{AddUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView};
 use ddnsd_proto::{Administration, Done, Page};
@@ -179,6 +181,12 @@ impl Administration for Service {
         })
         .await
         .map(|()| Done {})
+    }
+
+    async fn sync(self, _: Context, hosts: SyncHosts) -> Result<SyncedPage, Refusal> {
+        let SyncHosts { zone, after, repair } = hosts;
+        let ask = Ask { zone, after, repair };
+        self.run(|admin| async move { admin.hosts.sync(ask).await }).await.map(convert::synced)
     }
 }
 

@@ -167,7 +167,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     /// `NOTAUTH/BADSIG (is the secret …?)`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_rcode(self.rcode, f)?;
+        Rcode(self.rcode).fmt(f)?;
         match self.tsig {
             Some(TsigError::BadSig) => f.write_str("/BADSIG")?,
             Some(TsigError::BadKey) => f.write_str("/BADKEY")?,
@@ -197,22 +197,26 @@ fn unsigned_hint(rcode: ResponseCode) -> &'static str {
     }
 }
 
-/// The name as RFCs and other programs write it.
-fn write_rcode(rcode: ResponseCode, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str(match rcode {
-        ResponseCode::NoError => "NOERROR",
-        ResponseCode::FormErr => "FORMERR",
-        ResponseCode::ServFail => "SERVFAIL",
-        ResponseCode::NXDomain => "NXDOMAIN",
-        ResponseCode::NotImp => "NOTIMP",
-        ResponseCode::Refused => "REFUSED",
-        ResponseCode::YXDomain => "YXDOMAIN",
-        ResponseCode::YXRRSet => "YXRRSET",
-        ResponseCode::NXRRSet => "NXRRSET",
-        ResponseCode::NotAuth => "NOTAUTH",
-        ResponseCode::NotZone => "NOTZONE",
-        other => return write!(f, "RCODE {}", u16::from(other)),
-    })
+/// An RCODE by the name that RFCs and other programs give it.
+pub(super) struct Rcode(pub(super) ResponseCode);
+
+impl fmt::Display for Rcode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            ResponseCode::NoError => "NOERROR",
+            ResponseCode::FormErr => "FORMERR",
+            ResponseCode::ServFail => "SERVFAIL",
+            ResponseCode::NXDomain => "NXDOMAIN",
+            ResponseCode::NotImp => "NOTIMP",
+            ResponseCode::Refused => "REFUSED",
+            ResponseCode::YXDomain => "YXDOMAIN",
+            ResponseCode::YXRRSet => "YXRRSET",
+            ResponseCode::NXRRSet => "NXRRSET",
+            ResponseCode::NotAuth => "NOTAUTH",
+            ResponseCode::NotZone => "NOTZONE",
+            other => return write!(f, "RCODE {}", u16::from(other)),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod fuzzed;
 mod answer;
 mod doubt;
 mod error;
+mod lookup;
 mod message;
 mod tcp;
 mod transport;
@@ -15,13 +16,16 @@ mod waiting;
 mod zone_queue;
 
 pub use error::{DnsError, Refusal};
+pub use lookup::{Found, LookupError};
 
 use crate::clock::Clock;
 use crate::config::Rfc2136;
 use crate::counters::DnsCounters;
+use crate::model::address::Family;
 use crate::model::change::RecordChange;
-use crate::model::name::Zone;
+use crate::model::name::{Fqdn, Zone};
 use doubt::Doubt;
+use lookup::Lookup;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -37,6 +41,7 @@ pub struct Dns {
     clock: Clock,
     doubt: Arc<Doubt>,
     zones: Arc<Zones>,
+    lookup: Arc<Lookup>,
 }
 
 /// Which changes go first.
@@ -122,6 +127,7 @@ impl Dns {
     /// A handle; nothing is sent before the first change. Needs tokio's runtime from then on.
     pub fn new(config: Rfc2136, counters: Arc<DnsCounters>, clock: Clock) -> Self {
         Self {
+            lookup: Arc::new(Lookup::new(&config)),
             config: Arc::new(config),
             counters,
             clock,
@@ -199,6 +205,15 @@ impl Dns {
             Queued::Failed(error) => Published::Unknown(error),
             Queued::Closed(change) => self.publish(change, lane).await,
         }
+    }
+
+    /// What the server answers for a name, asked by a plain question. Takes [`Self::timeout`] at most from
+    /// when it is asked; a bounded number is asked at a time.
+    ///
+    /// # Errors
+    /// It does not answer, or not for this name.
+    pub async fn look_up(&self, name: &Fqdn, family: Family) -> Result<Found, LookupError> {
+        self.lookup.ask(name, family).await
     }
 
     /// The zone's queue, with a worker.

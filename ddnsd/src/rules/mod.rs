@@ -1,6 +1,7 @@
 //! What decides: same input, same answer. No clock, chance, I/O or log in here.
 
 pub mod decide;
+pub mod drift;
 pub mod expiry;
 pub mod import;
 pub mod limit;

@@ -1,6 +1,7 @@
 //! Hosts: add, list, show, modify, delete.
 
 pub mod modify;
+pub mod sync;
 
 use super::error::{Kind, Refused, database};
 use super::publishing::Publisher;

@@ -7,9 +7,10 @@
 
 use crate::clock::Clock;
 use crate::db::{Db, Settle};
-use crate::dns::{Dns, DnsError, Lane, Published};
+use crate::dns::{Dns, DnsError, Found, Lane, LookupError, Published};
+use crate::model::address::Family;
 use crate::model::host::{Defaults, Host, HostId};
-use crate::model::name::Zone;
+use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Now;
 use crate::rules::decide;
 use arc_swap::ArcSwap;
@@ -45,6 +46,14 @@ impl Publisher {
     /// Whether the name server does not answer for a zone at the moment.
     pub fn is_down(&self, zone: &Zone) -> bool {
         self.dns.is_down(zone)
+    }
+
+    /// What the name server answers for a name.
+    ///
+    /// # Errors
+    /// It does not answer, or not for this name.
+    pub async fn look_up(&self, name: &Fqdn, family: Family) -> Result<Found, LookupError> {
+        self.dns.look_up(name, family).await
     }
 
     /// Whether publishing this host again is of no use yet.

@@ -1,0 +1,234 @@
+//! `ddnsctl sync`
+
+use super::{Session, print};
+use crate::client::{Client, ClientError, PATIENT};
+use crate::exit::{Failure, say};
+use crate::output::{Format, json, maybe, table};
+use ddnsd_proto::status::Failed;
+use ddnsd_proto::sync::{DriftView, SyncHosts, SyncedPage};
+use serde::Serialize;
+use std::net::IpAddr;
+
+/// Compares DNS with the database; repairs what differs, unless it is only to be looked for.
+pub(super) async fn run(
+    session: &Session,
+    zone: Option<String>,
+    check: bool,
+) -> Result<(), Failure> {
+    let client = session.client().await?;
+    let mut all = SyncedPage::default();
+    let ended = pages(&client, zone, check, &mut all).await;
+    // what was found, and perhaps repaired, before it ended
+    if ended.is_ok() || !all.drift.is_empty() {
+        print(&synced_text(&all, check, &session.format))?;
+    }
+    ended?;
+    if let Format::Table(_) = session.format {
+        say(&summary(&all, check));
+    }
+    verdict(&all, check)
+}
+
+async fn pages(
+    client: &Client,
+    zone: Option<String>,
+    check: bool,
+    all: &mut SyncedPage,
+) -> Result<(), ClientError> {
+    let mut after = None;
+    loop {
+        let hosts = SyncHosts { zone: zone.clone(), after, repair: !check };
+        let page = client.call(PATIENT, async |rpc, ctx| rpc.sync(ctx, hosts).await).await?;
+        all.compared = all.compared.saturating_add(page.compared);
+        all.pending = all.pending.saturating_add(page.pending);
+        all.drift.extend(page.drift);
+        all.failed.extend(page.failed);
+        if page.next.is_none() {
+            return Ok(());
+        }
+        after = page.next;
+    }
+}
+
+/// What is left undone is a failure, and so is what a look has found.
+fn verdict(all: &SyncedPage, check: bool) -> Result<(), Failure> {
+    let unfinished = |what: String| Err(Failure::Unfinished(what));
+    let left = all.drift.iter().filter(|drift| !drift.repaired).count();
+    if check && left > 0 {
+        return unfinished("DNS differs from the database (`ddnsctl sync` repairs it)".to_owned());
+    }
+    if left > 0 {
+        return unfinished(
+            "not all could be repaired (it is tried again by itself; `ddnsctl hostname list` shows what is pending)"
+                .to_owned(),
+        );
+    }
+    if !all.failed.is_empty() {
+        return unfinished(format!("{} could not be compared", hosts(all.failed.len())));
+    }
+    Ok(())
+}
+
+fn hosts(count: usize) -> String {
+    if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") }
+}
+
+//----- Output -----
+
+fn summary(all: &SyncedPage, check: bool) -> String {
+    let mut differing: Vec<_> =
+        all.drift.iter().map(|drift| (&drift.fqdn, drift.repaired)).collect();
+    differing.dedup();
+    let repaired = differing.iter().filter(|(_, repaired)| *repaired).count();
+    let mut parts =
+        vec![format!("{} compared", all.compared), format!("{} differ", differing.len())];
+    for (count, what) in [
+        (if check { 0 } else { repaired }, "repaired"),
+        (usize::try_from(all.pending).unwrap_or(usize::MAX), "pending"),
+        (all.failed.len(), "could not be compared"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    parts.join(", ")
+}
+
+fn synced_text(all: &SyncedPage, check: bool, format: &Format) -> String {
+    if let Format::Json = format {
+        let SyncedPage { compared, pending, drift, failed, .. } = all;
+        let drift = drift.iter().map(|drift| row(drift, check)).collect();
+        return json(&Synced { compared: *compared, pending: *pending, drift, failed });
+    }
+    let drift = all.drift.iter().map(|drift| {
+        [
+            drift.unicode.clone(),
+            drift.record.clone(),
+            drift.in_dns.join(" "),
+            maybe(drift.in_dns_ttl),
+            maybe(drift.wanted),
+            maybe(drift.wanted.map(|_| drift.wanted_ttl)),
+            result(drift, check),
+        ]
+    });
+    let failed = all.failed.iter().map(|Failed { fqdn, reason }| {
+        let none = String::new;
+        [fqdn.clone(), none(), none(), none(), none(), none(), format!("not compared: {reason}")]
+    });
+    let rows: Vec<_> = drift.chain(failed).collect();
+    let header = ["HOSTNAME", "TYPE", "IN-DNS", "TTL", "WANTED", "TTL", "RESULT"];
+    if rows.is_empty() { String::new() } else { table(header, &rows) }
+}
+
+fn result(drift: &DriftView, check: bool) -> String {
+    match &drift.problem {
+        _ if check => "differs".to_owned(),
+        Some(problem) => format!("not yet repaired: {problem}"),
+        None if drift.repaired => "repaired".to_owned(),
+        None => "differs".to_owned(),
+    }
+}
+
+#[derive(Serialize)]
+struct Synced<'a> {
+    compared: u32,
+    pending: u32,
+    drift: Vec<Row<'a>>,
+    failed: &'a [Failed],
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    fqdn: &'a str,
+    unicode: &'a str,
+    record: &'a str,
+    in_dns: &'a [String],
+    in_dns_ttl: Option<u32>,
+    wanted: Option<IpAddr>,
+    wanted_ttl: Option<u32>,
+    repaired: bool,
+    problem: Option<&'a str>,
+}
+
+fn row(drift: &DriftView, check: bool) -> Row<'_> {
+    Row {
+        fqdn: &drift.fqdn,
+        unicode: &drift.unicode,
+        record: &drift.record,
+        in_dns: &drift.in_dns,
+        in_dns_ttl: drift.in_dns_ttl,
+        wanted: drift.wanted,
+        wanted_ttl: drift.wanted.map(|_| drift.wanted_ttl),
+        repaired: drift.repaired && !check,
+        problem: drift.problem.as_deref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::tz::TimeZone;
+
+    const TABLE: Format = Format::Table(TimeZone::UTC);
+
+    fn changed(repaired: bool, problem: Option<&str>) -> DriftView {
+        DriftView {
+            fqdn: "pc.example.org".into(),
+            unicode: "pc.example.org".into(),
+            record: "A".into(),
+            in_dns: vec!["192.0.2.7".into(), "192.0.2.9".into()],
+            in_dns_ttl: Some(300),
+            wanted: Some("192.0.2.1".parse().unwrap()),
+            wanted_ttl: 60,
+            repaired,
+            problem: problem.map(str::to_owned),
+        }
+    }
+
+    fn page(drift: Vec<DriftView>) -> SyncedPage {
+        SyncedPage { compared: 12, drift, ..SyncedPage::default() }
+    }
+
+    #[test]
+    fn drift_is_a_table_and_nothing_is_none() {
+        let left =
+            DriftView { record: "AAAA".into(), wanted: None, ..changed(false, Some("REFUSED")) };
+        assert_eq!(
+            synced_text(&page(vec![changed(true, None), left]), false, &TABLE),
+            "\
+HOSTNAME        TYPE  IN-DNS               TTL  WANTED     TTL  RESULT
+pc.example.org  A     192.0.2.7 192.0.2.9  300  192.0.2.1  60   repaired
+pc.example.org  AAAA  192.0.2.7 192.0.2.9  300  -          -    not yet repaired: REFUSED
+"
+        );
+        assert_eq!(synced_text(&page(Vec::new()), false, &TABLE), "");
+        let json: serde_json::Value =
+            serde_json::from_str(&synced_text(&page(Vec::new()), true, &Format::Json)).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({"compared": 12, "pending": 0, "drift": [], "failed": []})
+        );
+    }
+
+    #[test]
+    fn a_look_fails_on_drift_and_a_repair_only_on_what_is_left() {
+        assert!(verdict(&page(Vec::new()), true).is_ok());
+        assert!(verdict(&page(vec![changed(false, None)]), true).is_err());
+        assert!(verdict(&page(vec![changed(true, None)]), false).is_ok());
+        assert!(verdict(&page(vec![changed(false, Some("down"))]), false).is_err());
+        let failed = vec![Failed::default()];
+        assert!(verdict(&SyncedPage { failed, ..SyncedPage::default() }, false).is_err());
+    }
+
+    #[test]
+    fn a_host_of_two_families_counts_once() {
+        let both = page(vec![changed(true, None), changed(true, None)]);
+        assert_eq!(summary(&both, false), "12 compared, 1 differ, 1 repaired");
+        assert_eq!(summary(&page(Vec::new()), true), "12 compared, 0 differ");
+        let some = SyncedPage { pending: 2, failed: vec![Failed::default()], ..both };
+        assert_eq!(
+            summary(&some, true),
+            "12 compared, 1 differ, 2 pending, 1 could not be compared"
+        );
+    }
+}

@@ -1,0 +1,228 @@
+//! Compares what the name server answers with what it should hold, and repairs what differs: those hosts
+//! become unpublished again and go the way of every change. A page of hosts at a time. What is pending, or
+//! changes meanwhile, is not drift: it is on its way.
+
+use super::{Hosts, PATIENCE, zone_name};
+use crate::db::{DbError, HostPage};
+use crate::dns::{Found, Lane, LookupError};
+use crate::model::address::Family;
+use crate::model::host::Host;
+use crate::rules::decide;
+use crate::rules::drift::{self, InDns};
+use crate::stories::error::{Kind, Refused, database};
+use crate::stories::turns::Turn;
+use futures::future::join_all;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Hosts of a page: with a server that answers late it still ends before a client's patience does.
+const PAGE: u32 = 100;
+/// Hosts asked about at a time; the questions have a bound of their own.
+const TOGETHER: usize = 32;
+
+/// Which hosts to compare, and what to do then.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// Only this zone's.
+    pub zone: Option<String>,
+    /// After this FQDN (A-labels), in byte order.
+    pub after: Option<String>,
+    /// Whether differences are repaired.
+    pub repair: bool,
+}
+
+/// What came of a page.
+#[derive(Clone, Debug, Default)]
+pub struct Compared {
+    /// Hosts whose records were asked for.
+    pub compared: u32,
+    /// Hosts that are on their way to DNS, so that nothing can be said yet.
+    pub pending: u32,
+    /// What differs.
+    pub drift: Vec<Drift>,
+    /// Names that the server does not answer for, each with the reason.
+    pub failed: Vec<(String, String)>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// A difference.
+#[derive(Clone, Debug)]
+pub struct Drift {
+    /// The host.
+    pub host: Arc<Host>,
+    /// Of which record.
+    pub family: Family,
+    /// What stands there.
+    pub found: InDns,
+    /// What should: `None` for no record.
+    pub wanted: Option<IpAddr>,
+    /// The TTL that it should have, seconds.
+    pub wanted_ttl: u32,
+    /// What became of it.
+    pub repair: Repair,
+}
+
+/// What became of a difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// It was only to be found.
+    NotAsked,
+    /// DNS holds now what it should.
+    Done,
+    /// Not yet, for this reason. The republisher goes on.
+    NotYet(String),
+}
+
+/// What one host's comparison says.
+enum Said {
+    Same,
+    Pending,
+    Differs(Vec<Drift>),
+    Failed(String),
+}
+
+impl Hosts {
+    /// Compares one page of hosts, and repairs what differs if that is asked.
+    ///
+    /// # Errors
+    /// A zone name that is not legal, the name server does not answer, or the database failed.
+    pub async fn sync(&self, ask: Ask) -> Result<Compared, Refused> {
+        let page = HostPage {
+            user: None,
+            zone: ask.zone.as_deref().map(zone_name).transpose()?,
+            after: ask.after.unwrap_or_default(),
+            limit: PAGE,
+        };
+        let rows = self.db.host_page(&page).await.map_err(|problem| database(&problem))?;
+        let full = u32::try_from(rows.len()).is_ok_and(|count| count >= PAGE);
+        let mut done = Compared {
+            next: rows.last().filter(|_| full).map(|last| last.host.fqdn.to_string()),
+            ..Compared::default()
+        };
+        let set = rows.into_iter().map(|row| row.host).filter(|host| !host.wanted.is_untouched());
+        let said = stream::iter(set).map(|host| self.compare(host)).buffered(TOGETHER);
+        let said: Vec<_> = said.try_collect().await?;
+        let mut differing = Vec::new();
+        for (host, said) in said {
+            match said {
+                Said::Pending => done.pending += 1,
+                Said::Same => done.compared += 1,
+                Said::Failed(why) => done.failed.push((host.fqdn.to_unicode(), why)),
+                Said::Differs(drift) => differing.push((host, drift)),
+            }
+        }
+        let repaired =
+            differing.into_iter().map(|(host, drift)| self.differs(host, drift, ask.repair));
+        for settled in join_all(repaired).await {
+            match settled.map_err(|problem| database(&problem))? {
+                Some(drift) => {
+                    done.compared += 1;
+                    done.drift.extend(drift);
+                }
+                None => done.pending += 1,
+            }
+        }
+        Ok(done)
+    }
+
+    async fn compare(&self, host: Arc<Host>) -> Result<(Arc<Host>, Said), Refused> {
+        if host.unpublished_since.is_some() {
+            return Ok((host, Said::Pending));
+        }
+        let wanted = [
+            (Family::V4, drift::should_be(host.wanted.v4)),
+            (Family::V6, drift::should_be(host.wanted.v6)),
+        ];
+        let mut differing = Vec::new();
+        for (family, wanted) in wanted {
+            let Some(wanted) = wanted else { continue };
+            let found = match self.publisher.look_up(&host.fqdn, family).await {
+                Ok(found) => in_dns(found),
+                Err(why) if why.is_silence() => return Err(silence(&why)),
+                Err(why) => return Ok((host, Said::Failed(why.to_string()))),
+            };
+            let defaults = self.publisher.defaults();
+            if drift::differs(wanted, &found, &host, &defaults) {
+                let (host, wanted_ttl) = (Arc::clone(&host), decide::dns_ttl(&host, &defaults));
+                let repair = Repair::NotAsked;
+                differing.push(Drift { host, family, found, wanted, wanted_ttl, repair });
+            }
+        }
+        let said = if differing.is_empty() { Said::Same } else { Said::Differs(differing) };
+        Ok((host, said))
+    }
+
+    /// What was found to differ, repaired if that is asked; `None` if the host has changed since it was read,
+    /// so that the answer may be older or newer than the row.
+    async fn differs(
+        &self,
+        host: Arc<Host>,
+        mut drift: Vec<Drift>,
+        repair: bool,
+    ) -> Result<Option<Vec<Drift>>, DbError> {
+        let _turn = match self.turn_for(&host, repair).await {
+            Ok(turn) => turn,
+            Err(Changing) => return Ok(None),
+        };
+        let now = self.db.readable_host(&host.fqdn).await?;
+        let same = |now: &Arc<Host>| {
+            (now.id, now.version, now.unpublished_since) == (host.id, host.version, None)
+        };
+        let Some(now) = now.filter(same) else { return Ok(None) };
+        if !repair {
+            return Ok(Some(drift));
+        }
+        let at = self.clock.now().wall;
+        let Some(doubted) = self.db.doubt(now, at).await? else { return Ok(None) };
+        let repaired = self.repair(doubted).await;
+        for drift in &mut drift {
+            drift.repair = repaired.clone();
+        }
+        Ok(Some(drift))
+    }
+
+    /// Nobody may change the host while it is repaired; looking needs no turn.
+    async fn turn_for(&self, host: &Host, repair: bool) -> Result<Option<Turn>, Changing> {
+        if !repair {
+            return Ok(None);
+        }
+        let turns = self.turns.of(&BTreeSet::from([host.id]), PATIENCE).await;
+        turns.map(|mut turns| turns.pop()).map_err(|_| Changing)
+    }
+
+    async fn repair(&self, host: Arc<Host>) -> Repair {
+        if self.publisher.is_down(&host.zone) {
+            return Repair::NotYet(format!("the name server is down for zone `{}`", host.zone));
+        }
+        let fqdn = host.fqdn.clone();
+        match self.publisher.publish(host, Lane::Background).await {
+            Ok(()) => {
+                tracing::info!(host = %fqdn, "DNS held something else, and is repaired");
+                Repair::Done
+            }
+            Err(why) => {
+                tracing::warn!(host = %fqdn, "DNS holds something else, not yet repaired: {why}");
+                Repair::NotYet(why.to_string())
+            }
+        }
+    }
+}
+
+/// Somebody else is at the host.
+struct Changing;
+
+fn in_dns(found: Found) -> InDns {
+    match found {
+        Found::Addresses { addresses, ttl } => {
+            InDns { records: addresses.iter().map(IpAddr::to_string).collect(), ttl }
+        }
+        Found::Alias(target) => InDns { records: vec![format!("CNAME {target}")], ttl: None },
+    }
+}
+
+fn silence(why: &LookupError) -> Refused {
+    Refused::new(Kind::Dns, format!("nothing can be compared: {why}"))
+}

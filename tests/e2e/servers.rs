@@ -1,0 +1,314 @@
+//! The whole job against each of BIND, Knot and PowerDNS, signed with TSIG, and without a key.
+
+use crate::RECOVERY;
+use ddnsd_tests::ctl::PASSWORD;
+use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::eventually::{eventually, eventually_equals};
+use ddnsd_tests::http::quick_get;
+use ddnsd_tests::knot::Knot;
+use ddnsd_tests::named::{Named, write_private};
+use ddnsd_tests::powerdns::PowerDns;
+use ddnsd_tests::primary::{OPEN, Primary, ZONE};
+use ddnsd_tests::setup::Setup;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Hosts that come at once; as many as a message holds.
+const MANY: usize = 200;
+
+/// Which program a test runs on, and how it says no.
+struct Kind {
+    start: fn() -> Box<dyn Primary>,
+    /// To a key of the right name with another secret.
+    wrong_secret: &'static str,
+    /// To a zone that it does not have.
+    wrong_zone: &'static str,
+    /// To an unsigned update where it wants a key.
+    unsigned: &'static str,
+    /// To a name that the key may not change; `None` where there are no such policies.
+    denied: Option<&'static str>,
+}
+
+const BIND: Kind = Kind {
+    start: || Box::new(Named::start()),
+    wrong_secret: "NOTAUTH/BADSIG",
+    wrong_zone: "NOTAUTH (",
+    unsigned: "REFUSED (",
+    denied: Some("REFUSED ("),
+};
+const KNOT: Kind = Kind {
+    start: || Box::new(Knot::start()),
+    wrong_secret: "NOTAUTH/BADSIG",
+    wrong_zone: "NOTAUTH (",
+    unsigned: "NOTAUTH (",
+    denied: Some("NOTAUTH/BADKEY ("),
+};
+const POWERDNS: Kind = Kind {
+    start: || Box::new(PowerDns::start()),
+    wrong_secret: "REFUSED (",
+    wrong_zone: "NOTAUTH (",
+    unsigned: "REFUSED (",
+    denied: None,
+};
+
+/// Runs each of these functions on each of the three.
+macro_rules! on_every_server {
+    ($($test:ident),* $(,)?) => {
+        mod bind {
+            $(#[test] fn $test() { super::$test(&super::BIND); })*
+        }
+        mod knot {
+            $(#[test] fn $test() { super::$test(&super::KNOT); })*
+        }
+        mod powerdns {
+            $(#[test] fn $test() { super::$test(&super::POWERDNS); })*
+        }
+    };
+}
+
+on_every_server!(
+    records_are_added_changed_expired_restored_and_deleted,
+    two_hundred_hosts_at_once_travel_in_few_messages,
+    a_cname_and_a_forbidden_name_among_many_fail_alone,
+    a_wrong_key_and_a_wrong_zone_are_told_and_change_nothing,
+    without_a_key_updates_go_unsigned_where_that_is_allowed,
+    what_a_dead_server_missed_is_there_when_it_is_back,
+);
+
+/// A server, a daemon that updates it, and alice.
+struct Place {
+    server: Box<dyn Primary>,
+    daemon: Daemon,
+}
+
+impl Place {
+    #[track_caller]
+    fn new(kind: &Kind, configure: impl FnOnce(Setup) -> Setup) -> Self {
+        let server = (kind.start)();
+        let setup = Daemon::builder(&*server)
+            .set("dns_service.cleanup_interval", 3600)
+            // the default: an update that follows another may be answered a second late by Knot
+            .set("dns_service.dns_timeout", 5);
+        let daemon = configure(setup).start();
+        daemon.ctl().add_user("alice");
+        Self { server, daemon }
+    }
+
+    /// Adds hosts of alice, by one import.
+    #[track_caller]
+    fn add_hosts(&self, labels: &[String]) {
+        let mut lines = String::new();
+        for label in labels {
+            let line = serde_json::json!({"hostname": label, "zone": ZONE, "user": "alice"});
+            writeln!(lines, "{line}").unwrap();
+        }
+        self.daemon.ctl().run_with_input(&["import", "-"], &lines).ok();
+    }
+
+    #[track_caller]
+    fn good(&self, query: &str, addresses: &str) {
+        self.daemon.update("alice", query).is(200, &format!("good {addresses}\n"));
+    }
+
+    /// The A and AAAA records of a name.
+    #[track_caller]
+    fn records(&self, name: &str) -> [Vec<(u32, String)>; 2] {
+        ["A", "AAAA"].map(|kind| self.server.lookup(name, kind))
+    }
+
+    /// `ddnsctl status`'s number of this name.
+    #[track_caller]
+    fn counter(&self, name: &str) -> u64 {
+        let status = self.daemon.ctl().json(&["status"]);
+        status["counters"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {status}"))
+    }
+
+    #[track_caller]
+    fn in_step(&self) {
+        self.daemon.ctl().run(&["sync", "--check"]).ok();
+    }
+}
+
+fn one(address: &str) -> Vec<(u32, String)> {
+    vec![(60, address.to_owned())]
+}
+
+fn records_are_added_changed_expired_restored_and_deleted(kind: &Kind) {
+    let place = Place::new(kind, |setup| setup);
+    let ctl = place.daemon.ctl();
+    ctl.add_host("alice", "pc", ZONE, &[]);
+    ctl.add_host("alice", "@", ZONE, &["--dns-ttl", "77"]);
+    ctl.add_host("alice", "brief", ZONE, &["--expiry-ttl", "1"]);
+    let pc = "hostname=pc.dyn.example&myip=";
+
+    place.good(&format!("{pc}192.0.2.1"), "192.0.2.1");
+    assert_eq!(place.records("pc.dyn.example"), [one("192.0.2.1"), vec![]]);
+    place.good(&format!("{pc}192.0.2.2"), "192.0.2.2");
+    place.good(&format!("{pc}2001:db8::1"), "2001:db8::1");
+    assert_eq!(place.records("pc.dyn.example"), [one("192.0.2.2"), one("2001:db8::1")]);
+    place.daemon.update("alice", &format!("{pc}192.0.2.2")).is(200, "nochg 192.0.2.2\n");
+    place.good("hostname=dyn.example&myip=192.0.2.3", "192.0.2.3");
+    assert_eq!(place.records(ZONE), [vec![(77, "192.0.2.3".to_owned())], vec![]]);
+    assert_eq!(place.server.data(ZONE, "NS"), ["ns.dyn.example."], "nothing else is touched");
+
+    place.good("hostname=brief.dyn.example&myip=192.0.2.4,2001:db8::4", "192.0.2.4 2001:db8::4");
+    eventually(Duration::from_secs(15), "the sweep to take the host down", || {
+        let said = ctl.run(&["cleanup"]).said();
+        if said.contains("brief.dyn.example") { Ok(()) } else { Err(said) }
+    });
+    assert_eq!(place.records("brief.dyn.example"), [vec![], vec![]]);
+    place.good("hostname=brief.dyn.example&myip=192.0.2.4", "192.0.2.4");
+    assert_eq!(place.records("brief.dyn.example"), [one("192.0.2.4"), vec![]]);
+
+    ctl.run(&["hostname", "modify", "pc", ZONE, "--dns-ttl", "30"]).ok();
+    assert_eq!(place.server.lookup("pc.dyn.example", "A"), [(30, "192.0.2.2".to_owned())]);
+    place.in_step();
+    ctl.run(&["hostname", "delete", "pc", ZONE]).ok();
+    assert_eq!(place.records("pc.dyn.example"), [vec![], vec![]]);
+    assert_eq!(place.counter("dns.unanswered"), 0);
+}
+
+/// Updates of all hosts at once; the words they got.
+#[track_caller]
+fn all_at_once(place: &Place, labels: &[String], address: &str) -> Vec<String> {
+    let server = place.daemon.address();
+    std::thread::scope(|threads| {
+        let updates: Vec<_> = labels
+            .iter()
+            .map(|label| {
+                let path = format!("/update?hostname={label}.{ZONE}&myip={address}");
+                threads.spawn(move || quick_get(server, &path, "alice", PASSWORD))
+            })
+            .collect();
+        let replies = updates.into_iter().map(|update| update.join().unwrap());
+        replies.map(|reply| reply.expect("a reply").body).collect()
+    })
+}
+
+fn two_hundred_hosts_at_once_travel_in_few_messages(kind: &Kind) {
+    let place = Place::new(kind, |setup| setup);
+    let labels: Vec<_> = (0..MANY).map(|host| format!("h{host}")).collect();
+    place.add_hosts(&labels);
+    // the password is known from then on
+    place.good("hostname=h0.dyn.example&myip=192.0.2.1", "192.0.2.1");
+    let before = place.counter("dns.messages");
+    let words = all_at_once(&place, &labels, "192.0.2.2");
+    assert!(words.iter().all(|word| word == "good 192.0.2.2\n"), "{words:?}");
+    let messages = place.counter("dns.messages") - before;
+    assert!(messages <= MANY as u64 / 2, "{messages} messages for {MANY} hosts");
+    let names: Vec<_> = labels.iter().map(|label| format!("{label}.{ZONE}")).collect();
+    let found = place.server.lookup_all(&names, "A");
+    assert_eq!(found.len(), MANY);
+    assert!(found.iter().all(|record| record.data == "192.0.2.2"), "{found:?}");
+    place.in_step();
+}
+
+fn a_cname_and_a_forbidden_name_among_many_fail_alone(kind: &Kind) {
+    let place = Place::new(kind, |setup| setup);
+    let mut labels: Vec<_> = (0..16).map(|host| format!("h{host}")).collect();
+    labels.insert(5, "alias".to_owned());
+    labels.insert(11, "denied".to_owned());
+    place.add_hosts(&labels);
+    place.server.nsupdate("update add alias.dyn.example. 60 CNAME ns.dyn.example.");
+
+    let names: Vec<_> = labels.iter().map(|label| format!("{label}.{ZONE}")).collect();
+    let reply = place
+        .daemon
+        .update("alice", &format!("hostname={}&myip=192.0.2.1", names.join(",")))
+        .has_status(200);
+    let fails = |label: &str| label == "alias" || label == "denied" && kind.denied.is_some();
+    for (label, word) in labels.iter().zip(reply.body.lines()) {
+        let expected = if fails(label) { "dnserr" } else { "good 192.0.2.1" };
+        assert_eq!(word, expected, "{label}: {reply}");
+        let a = place.server.lookup(&format!("{label}.{ZONE}"), "A");
+        let a: Vec<_> = a.into_iter().filter(|(_, address)| address == "192.0.2.1").collect();
+        assert_eq!(a.is_empty(), fails(label), "{label}");
+    }
+    assert_eq!(place.server.data("alias.dyn.example", "CNAME"), ["ns.dyn.example."]);
+    let said = place.daemon.said();
+    assert!(said.contains("YXRRSET (a CNAME stands at the name"), "{said}");
+    assert!(kind.denied.is_none_or(|code| said.contains(code)), "{said}");
+
+    // and it is published by itself once the alias is gone
+    place.server.nsupdate("update delete alias.dyn.example. CNAME");
+    eventually_equals(RECOVERY, "the record in the place of the alias", &one("192.0.2.1"), || {
+        place.server.lookup("alias.dyn.example", "A")
+    });
+}
+
+fn a_wrong_key_and_a_wrong_zone_are_told_and_change_nothing(kind: &Kind) {
+    let place = Place::new(kind, |setup| {
+        let key = setup.file("wrong.key");
+        let secret = "d3Jvbmcga2V5IHdyb25nIGtleQ==";
+        let text = format!("key ddns-key {{ algorithm hmac-sha256; secret \"{secret}\"; }};\n");
+        write_private(&key, &text);
+        let keys = toml::Table::from_iter([(ZONE.to_owned(), key.to_str().unwrap().into())]);
+        setup.set("dns_service.zone_keys", keys)
+    });
+    let ctl = place.daemon.ctl();
+    ctl.add_host("alice", "pc", ZONE, &[]);
+    ctl.add_host("alice", "pc", "elsewhere.example", &[]);
+    for (name, code) in
+        [("pc.dyn.example", kind.wrong_secret), ("pc.elsewhere.example", kind.wrong_zone)]
+    {
+        let query = format!("hostname={name}&myip=192.0.2.1");
+        place.daemon.update("alice", &query).is(503, "dnserr\n");
+        let shown = ctl.host(name);
+        assert!(!shown.published, "{shown:?}");
+        let said = place.daemon.said();
+        let line = said.lines().find(|line| line.contains(name) && line.contains(code));
+        assert!(line.is_some(), "no line names {name} and {code}: {said}");
+    }
+    assert_eq!(place.records("pc.dyn.example"), [vec![], vec![]]);
+    let zones = ctl.json(&["status"])["zones"].clone();
+    let zones = zones.as_array().unwrap();
+    assert!(zones.iter().all(|zone| zone["down"] == false), "they answer: {zones:?}");
+}
+
+fn without_a_key_updates_go_unsigned_where_that_is_allowed(kind: &Kind) {
+    let place = Place::new(kind, |setup| setup.without("dns_service.ddns_default_key_file"));
+    let ctl = place.daemon.ctl();
+    ctl.add_host("alice", "pc", OPEN, &[]);
+    ctl.add_host("alice", "pc", ZONE, &[]);
+    place.good("hostname=pc.open.example&myip=192.0.2.1", "192.0.2.1");
+    assert_eq!(place.records("pc.open.example"), [one("192.0.2.1"), vec![]]);
+    place.daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
+    assert_eq!(place.records("pc.dyn.example"), [vec![], vec![]]);
+    let said = place.daemon.said();
+    assert!(said.contains(kind.unsigned), "{said}");
+}
+
+fn what_a_dead_server_missed_is_there_when_it_is_back(kind: &Kind) {
+    let mut place = Place::new(kind, |setup| setup);
+    place.add_hosts(&["pc".to_owned(), "nas".to_owned()]);
+    place.good("hostname=pc.dyn.example&myip=192.0.2.1", "192.0.2.1");
+    place.server.stop();
+    for address in ["192.0.2.2", "192.0.2.3"] {
+        let query = format!("hostname=pc.dyn.example,nas.dyn.example&myip={address}");
+        place.daemon.update("alice", &query).is(503, "dnserr\ndnserr\n");
+    }
+    place.server.start_again();
+    for name in ["pc.dyn.example", "nas.dyn.example"] {
+        eventually_equals(RECOVERY, "the latest address", &one("192.0.2.3"), || {
+            place.server.lookup(name, "A")
+        });
+    }
+    eventually_equals(RECOVERY, "all to be published", &true, || {
+        place.daemon.ctl().hosts().iter().all(|host| host.published)
+    });
+    place.in_step();
+}
+
+#[test]
+fn every_tsig_algorithm_signs_and_verifies() {
+    for algorithm in ["hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"] {
+        let named = Named::with(&[ZONE], algorithm);
+        let daemon = Daemon::builder(&named).start();
+        daemon.ctl().add_user("alice");
+        daemon.ctl().add_host("alice", "pc", ZONE, &[]);
+        daemon
+            .update("alice", "hostname=pc.dyn.example&myip=192.0.2.1")
+            .is(200, "good 192.0.2.1\n");
+        assert_eq!(named.data("pc.dyn.example", "A"), ["192.0.2.1"], "{algorithm}");
+    }
+}
