@@ -4,10 +4,13 @@
 mod addresses;
 mod admin;
 mod administration;
+mod clock;
 mod config;
 mod crash;
 mod credentials;
+mod disk;
 mod expiry;
+mod flapping;
 mod hosts;
 mod http;
 mod json;
