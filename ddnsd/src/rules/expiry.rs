@@ -227,7 +227,9 @@ mod tests {
                     0 => hosts.push((wall, 0)),
                     1 => {
                         wall += by;
-                        hosts.iter_mut().for_each(|(_, age)| *age += by);
+                        for (_, age) in &mut hosts {
+                            *age += by;
+                        }
                     }
                     2 => {
                         wall += by;
@@ -236,7 +238,9 @@ mod tests {
                     _ => {
                         wall -= by;
                         gaps.set_back(Millis(wall), by);
-                        hosts.iter_mut().for_each(|(last, _)| *last = (*last).min(wall));
+                        for (last, _) in &mut hosts {
+                            *last = (*last).min(wall);
+                        }
                     }
                 }
                 for (last, age) in &hosts {
