@@ -1,93 +1,73 @@
 //! Killed anywhere: nothing that was promised is lost, and DNS ends equal to the database.
 
 use crate::{RECOVERY, Scene};
-use ddnsd_tests::ctl::PASSWORD;
+use ddnsd_tests::chance::Chance;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
-use ddnsd_tests::http::quick_get;
-use ddnsd_tests::named::ZONE;
+use ddnsd_tests::load::{Counting, in_database, in_dns};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Hosts under load while the daemon is killed.
 const HOSTS: usize = 8;
-
-/// What one client of the load saw.
-struct Seen {
-    fqdn: String,
-    acknowledged: Option<String>,
-    in_flight: String,
-}
+/// How often it is killed.
+const ROUNDS: usize = 30;
+/// How long after a start DNS may differ from the database.
+const EQUAL: Duration = Duration::from_secs(15);
 
 #[test]
-fn kill_9_amid_a_load_keeps_everything_and_dns_ends_equal_to_the_database() {
+fn thirty_kills_amid_a_load_lose_nothing_and_dns_ends_equal_to_the_database() {
+    let mut chance = Chance::seeded();
     let mut scene = Scene::new();
-    let labels: Vec<_> = (0..HOSTS).map(|i| format!("h{i}")).collect();
-    scene.add_hosts(&labels.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut clients: Vec<_> = (0..HOSTS).map(|i| Counting::new(&format!("h{i}"))).collect();
+    scene.add_hosts(&clients.iter().map(Counting::label).collect::<Vec<_>>());
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
-
-    let acknowledged = AtomicUsize::new(0);
-    let server = scene.daemon.address().to_owned();
-    let seen: Vec<Seen> = std::thread::scope(|threads| {
-        let clients: Vec<_> = (0..HOSTS)
-            .map(|host| {
-                let (server, acknowledged) = (&server, &acknowledged);
-                threads.spawn(move || update_until_it_breaks(server, host, acknowledged))
-            })
-            .collect();
-        eventually(Duration::from_secs(30), "a load of 100 acknowledged updates", || {
-            let so_far = acknowledged.load(Ordering::Relaxed);
-            if so_far >= 100 { Ok(()) } else { Err(format!("{so_far}")) }
+    for round in 0..ROUNDS {
+        let moment = chance.millis(0, 400);
+        load_until_killed(&mut scene, &mut clients, moment);
+        assert!(scene.daemon.setup().socket().exists(), "the killed daemon left its socket behind");
+        scene.daemon.start_again();
+        let wanted = in_database(&scene.ctl(), &clients);
+        eventually_equals(EQUAL, "DNS to be equal to the database", &wanted, || {
+            in_dns(&scene.named, &clients)
         });
-        scene.daemon.kill9();
-        clients.into_iter().map(|client| client.join().unwrap()).collect()
-    });
-    assert!(scene.daemon.setup().socket().exists(), "the killed daemon left its socket behind");
-    scene.daemon.start_again();
-
-    eventually_equals(RECOVERY, "every host to be published again", &Vec::<String>::new(), || {
-        let hosts = scene.ctl().hosts().into_iter();
-        hosts.filter(|host| !host.published).map(|host| host.fqdn).collect()
-    });
-    let hosts = scene.ctl().hosts();
-    assert_eq!(hosts.len(), HOSTS + 1, "hosts that survived: {hosts:?}");
-    for host in &hosts {
-        assert_eq!(
-            scene.named.lookup(&host.fqdn, "A"),
-            host.a(),
-            "DNS and database for {}",
-            host.fqdn
-        );
-    }
-    for Seen { fqdn, acknowledged, in_flight } in seen {
-        let now = scene.named.data(&fqdn, "A").into_iter().next();
-        let kept = now == acknowledged || now.as_ref() == Some(&in_flight);
-        assert!(
-            kept,
-            "{fqdn} is {now:?}; good was said for {acknowledged:?}, then {in_flight} was sent"
-        );
-    }
-    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
-}
-
-/// One client: the next address as soon as the last was answered, until the daemon is gone.
-fn update_until_it_breaks(server: &str, host: usize, acknowledged: &AtomicUsize) -> Seen {
-    let fqdn = format!("h{host}.{ZONE}");
-    let mut last = None;
-    for i in 0_usize.. {
-        let address = format!("198.{}.{}.{}", 18 + i / 65_536 % 2, i / 256 % 256, i % 256);
-        let path = format!("/update?hostname={fqdn}&myip={address}");
-        match quick_get(server, &path, "alice", PASSWORD) {
-            None => {
-                return Seen { fqdn, acknowledged: last, in_flight: address };
-            }
-            Some(reply) => {
-                assert_eq!(reply.body, format!("good {address}\n"), "under load: {reply}");
-                last = Some(address);
-                acknowledged.fetch_add(1, Ordering::Relaxed);
-            }
+        for client in &clients {
+            let stands = wanted.get(&client.fqdn()).copied().unwrap_or_default();
+            client
+                .judge(stands)
+                .unwrap_or_else(|wrong| panic!("round {round}, {moment:?}: {wrong}"));
         }
     }
-    unreachable!("the daemon is killed long before")
+    let updates: u32 = clients.iter().map(Counting::updates).sum();
+    assert!(updates > 500, "{updates} updates are no load");
+    eventually_equals(RECOVERY, "every host to be published", &true, || {
+        scene.ctl().hosts().iter().all(|host| host.published)
+    });
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
+    scene.ctl().run(&["sync", "--check"]).ok();
+}
+
+/// Every client updates as fast as it can, until the daemon is killed that long after their first answers.
+#[track_caller]
+fn load_until_killed(scene: &mut Scene, clients: &mut [Counting], moment: Duration) {
+    let server = scene.daemon.address().to_owned();
+    let answered = AtomicUsize::new(0);
+    std::thread::scope(|threads| {
+        for client in clients {
+            let (server, answered) = (&server, &answered);
+            threads.spawn(move || {
+                while let Some(word) = client.update(server) {
+                    assert_eq!(word, "good", "under load: {client:?}");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        eventually(Duration::from_secs(30), "the first answers", || {
+            let so_far = answered.load(Ordering::Relaxed);
+            if so_far >= HOSTS { Ok(()) } else { Err(format!("{so_far}")) }
+        });
+        std::thread::sleep(moment); // the random moment itself
+        scene.daemon.kill9();
+    });
 }
 
 #[test]

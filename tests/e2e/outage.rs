@@ -2,8 +2,11 @@
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::daemon::Daemon;
-use ddnsd_tests::eventually::eventually_equals;
+use ddnsd_tests::eventually::{eventually, eventually_equals};
+use ddnsd_tests::load::{Counting, in_database, in_dns};
 use ddnsd_tests::named::{Named, ZONE, write_private};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 fn impatient() -> Scene {
@@ -118,4 +121,100 @@ fn tcp_alone_serves_as_well() {
         daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.2").status
     });
     assert_eq!(named.data("pc.dyn.example", "A"), ["192.0.2.2"]);
+}
+
+/// Every client sends that many updates, each answered; how often each word came.
+#[track_caller]
+fn updates(scene: &Scene, clients: &mut [Counting], each: usize) -> BTreeMap<String, usize> {
+    let server = scene.daemon.address();
+    std::thread::scope(|threads| {
+        let all: Vec<_> = clients
+            .iter_mut()
+            .map(|client| {
+                threads.spawn(move || {
+                    (0..each).map(|_| client.update(server).expect("a reply")).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let mut words = BTreeMap::new();
+        for word in all.into_iter().flat_map(|one| one.join().unwrap()) {
+            *words.entry(word).or_default() += 1;
+        }
+        words
+    })
+}
+
+#[test]
+fn after_an_outage_with_updates_and_restarts_every_last_wanted_address_is_published() {
+    let mut scene = impatient();
+    let mut clients: Vec<_> = (0..8).map(|i| Counting::new(&format!("h{i}"))).collect();
+    scene.add_hosts(&clients.iter().map(Counting::label).collect::<Vec<_>>());
+    assert_eq!(updates(&scene, &mut clients, 20), [("good".to_owned(), 160)].into());
+
+    scene.named.stop();
+    for restart in 0..3 {
+        let words = updates(&scene, &mut clients, 10);
+        assert_eq!(words, [("dnserr".to_owned(), 80)].into(), "outage, {restart} restarts");
+        if restart == 1 {
+            scene.daemon.kill9();
+            scene.daemon.start_again();
+        } else {
+            scene.daemon.restart();
+        }
+    }
+    scene.named.start_again();
+    eventually(RECOVERY, "every last wanted address in DNS", || {
+        let stands = in_dns(&scene.named, &clients);
+        let judge = |client: &Counting| client.judge_settled(stands[&client.fqdn()]);
+        clients.iter().try_for_each(judge)
+    });
+    assert_eq!(in_dns(&scene.named, &clients), in_database(&scene.ctl(), &clients));
+    let words = updates(&scene, &mut clients, 5);
+    assert_eq!(words, [("good".to_owned(), 40)].into(), "after the outage");
+}
+
+/// Hosts that fell silent long ago.
+const SILENT: usize = 100_000;
+
+/// Rows of alice's hosts whose records are due to be taken down.
+fn silent_hosts() -> String {
+    let mut sql = String::from("BEGIN;\n");
+    let rows: Vec<_> = (0..SILENT)
+        .map(|n| {
+            let fqdn = format!("s{n}.{ZONE}");
+            format!("(1, 's{n}', '{ZONE}', '{fqdn}', 1, '192.0.2.7', 1, 1, 60, 0, 0)")
+        })
+        .collect();
+    for some in rows.chunks(1000) {
+        let columns = "user_id, label, zone, fqdn, state4, ipv4, set4_at, check_at, acked_ttl, \
+                       created_at, changed_at";
+        writeln!(sql, "INSERT INTO hosts ({columns}) VALUES {};", some.join(",\n")).unwrap();
+    }
+    sql + "COMMIT;\n"
+}
+
+#[test]
+fn a_hundred_thousand_expiries_that_wait_do_not_delay_a_fresh_update() {
+    let mut scene = Scene::new();
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert!(scene.daemon.terminate().success());
+    let database = scene.daemon.setup().database().clone();
+    database.sql(&silent_hosts());
+    scene.daemon.start_again();
+    // the sweep begins with the start; the password is known after the first
+    let mut slowest = Duration::ZERO;
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(200, "good 192.0.2.2\n");
+    for n in 3..40 {
+        let start = Instant::now();
+        let address = format!("192.0.2.{n}");
+        let query = format!("hostname=pc.dyn.example&myip={address}");
+        scene.update(&query).is(200, &format!("good {address}\n"));
+        slowest = slowest.max(start.elapsed());
+        assert_eq!(scene.a("pc"), [address]);
+    }
+    let left = database.sql("SELECT COUNT(*) FROM hosts WHERE state4 = 1;");
+    let left: usize = left.trim().parse().unwrap();
+    assert!((2..SILENT).contains(&left), "the sweep is under way: {left} are left");
+    println!("slowest fresh update while {left} expiries wait: {slowest:?}");
+    assert!(slowest < Duration::from_secs(2), "a fresh update took {slowest:?}");
 }

@@ -88,6 +88,14 @@ impl Daemon {
         self.get(&format!("/update?{query}")).user(user, crate::ctl::PASSWORD).send()
     }
 
+    /// Its process, or that of the program it was wrapped in.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> nix::unistd::Pid {
+        self.process.as_ref().expect("a running daemon").pid()
+    }
+
     /// Its control program.
     pub fn ctl(&self) -> Ctl {
         Ctl::new(&self.setup.socket())

@@ -3,6 +3,7 @@
 //! A failure says what was waited for, what was seen instead, and shows the end of the logs.
 
 pub mod authority;
+pub mod chance;
 pub mod clients;
 pub mod ctl;
 pub mod daemon;
@@ -10,6 +11,7 @@ pub mod database;
 pub mod eventually;
 pub mod http;
 pub mod knot;
+pub mod load;
 pub mod mariadb;
 pub mod named;
 pub mod powerdns;

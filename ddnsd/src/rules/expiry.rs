@@ -27,6 +27,18 @@ impl Gaps {
         }
     }
 
+    /// The clock was set back to `now`, by so many milliseconds. Every age by the clock became smaller by as
+    /// much, so gaps may, too, the latest first: else nobody would expire before the clock is where it was.
+    pub fn set_back(&mut self, now: Millis, by: i64) {
+        let mut left = by;
+        for (end, length) in self.0.iter_mut().rev() {
+            let taken = left.clamp(0, (*length).max(0));
+            (*length, left) = (*length - taken, left - taken);
+            *end = (*end).min(now.0);
+        }
+        self.0.retain(|(_, length)| *length > 0);
+    }
+
     /// How much of the time since `last` does not count.
     fn since(&self, last: Millis) -> i64 {
         let after = self.0.iter().filter(|(end, _)| *end > last.0);
@@ -48,7 +60,10 @@ pub enum ClockStep {
         length: i64,
     },
     /// It was set back.
-    Back,
+    Back {
+        /// How far, milliseconds.
+        length: i64,
+    },
 }
 
 /// Compares two readings of the clocks.
@@ -59,7 +74,7 @@ pub fn clock_step(before: Now, now: Now) -> ClockStep {
     if jump > DRIFT {
         ClockStep::Ahead { end: now.wall.plus_millis(-elapsed), length: jump }
     } else if jump < -DRIFT {
-        ClockStep::Back
+        ClockStep::Back { length: -jump }
     } else {
         ClockStep::Steady
     }
@@ -120,6 +135,7 @@ mod tests {
     use super::super::decide::tests::{DEFAULTS, fresh_host};
     use super::*;
     use crate::model::record::Wanted;
+    use proptest::prelude::*;
     use std::time::Instant;
 
     const HOUR: i64 = 3_600_000;
@@ -179,6 +195,62 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_back_takes_back_the_gap_of_its_jump_ahead() {
+        // it jumped two hours ahead at 1 h, and is set back at 3.5 h: wholly, in part, and further
+        let half = HOUR / 2;
+        for (by, left) in [(2 * HOUR, 0), (HOUR, HOUR), (3 * HOUR, 0)] {
+            let mut gaps = Gaps::default();
+            gaps.add(Millis(3 * HOUR), 2 * HOUR);
+            let now = 3 * HOUR + half - by;
+            gaps.set_back(Millis(now), by);
+            assert_eq!(gaps.since(Millis(now.min(HOUR) - 1)), left, "set back by {by}");
+            assert_eq!(gaps.since(Millis(now)), 0, "who is updated from now on has no gap");
+        }
+        let mut gaps = Gaps::default();
+        for n in 1..=3 {
+            gaps.add(Millis(n * HOUR), half);
+        }
+        gaps.set_back(Millis(2 * HOUR), half + 1);
+        assert_eq!(gaps.since(Millis(0)), 2 * half - 1);
+    }
+
+    proptest! {
+        /// Whatever the clock does, a host's age by it, less its gaps, is never more than its true age.
+        #[test]
+        fn no_jump_of_the_clock_makes_a_host_older_than_it_is(
+            steps in proptest::collection::vec((0_u8..4, 0_i64..100), 1..40)
+        ) {
+            let (mut wall, mut gaps) = (1_000_000, Gaps::default());
+            let mut hosts: Vec<(i64, i64)> = Vec::new(); // last update by the clock, true age
+            for (kind, by) in steps {
+                match kind {
+                    0 => hosts.push((wall, 0)),
+                    1 => {
+                        wall += by;
+                        for (_, age) in &mut hosts {
+                            *age += by;
+                        }
+                    }
+                    2 => {
+                        wall += by;
+                        gaps.add(Millis(wall), by);
+                    }
+                    _ => {
+                        wall -= by;
+                        gaps.set_back(Millis(wall), by);
+                        for (last, _) in &mut hosts {
+                            *last = (*last).min(wall);
+                        }
+                    }
+                }
+                for (last, age) in &hosts {
+                    prop_assert!(wall - last - gaps.since(Millis(*last)) <= *age);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn an_update_in_the_future_counts_as_now() {
         let late = fate_at(&host(), seen(9 * HOUR, 9 * HOUR), &Gaps::default(), 0);
         assert_eq!(late, Fate::CheckAt(Millis(HOUR)));
@@ -195,6 +267,7 @@ mod tests {
         assert_eq!(clock_step(start, later(5_000 + 60_000, 5)), ClockStep::Steady);
         let ahead = ClockStep::Ahead { end: Millis(HOUR - 5_000), length: HOUR - 5_000 };
         assert_eq!(clock_step(start, later(HOUR, 5)), ahead);
-        assert_eq!(clock_step(start, later(-HOUR, 5)), ClockStep::Back);
+        let back = ClockStep::Back { length: HOUR + 5_000 };
+        assert_eq!(clock_step(start, later(-HOUR, 5)), back);
     }
 }

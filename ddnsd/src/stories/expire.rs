@@ -70,6 +70,8 @@ impl Expire {
         let story = Self { db, publisher, turns, clock, sweeping };
         if down < 0 {
             story.set_back(now.wall).await?;
+            gaps.set_back(now.wall, -down);
+            story.remember(&gaps).await?;
         } else if down > 0 {
             gaps.add(now.wall, down);
             story.remember(&gaps).await?;
@@ -247,9 +249,14 @@ impl Expire {
                 watch.gaps.add(end, length);
                 self.remember(&watch.gaps).await?;
             }
-            ClockStep::Back => {
-                tracing::warn!("the clock was set back");
+            ClockStep::Back { length } => {
+                tracing::warn!("the clock was set back by {} s", length / 1000);
                 self.set_back(now.wall).await?;
+                // once: if this fails, the whole step is done again
+                let mut gaps = watch.gaps.clone();
+                gaps.set_back(now.wall, length);
+                self.remember(&gaps).await?;
+                watch.gaps = gaps;
             }
         }
         watch.last = now;

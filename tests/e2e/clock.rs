@@ -1,0 +1,110 @@
+//! Clocks that jump while the daemon runs or is off (libfaketime): nobody who is alive expires. The monotonic
+//! clock stays true, as it does when an administrator or NTP sets the wall clock.
+
+use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::eventually::eventually_equals;
+use ddnsd_tests::named::Named;
+use ddnsd_tests::primary::OPEN;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A daemon whose wall clock the test sets. Its updates go unsigned: TSIG would refuse such clocks.
+struct Scene {
+    named: Named,
+    daemon: Daemon,
+    offset: PathBuf,
+}
+
+impl Scene {
+    #[track_caller]
+    fn new() -> Self {
+        let named = Named::start();
+        let setup = Daemon::builder(&named)
+            .without("dns_service.ddns_default_key_file")
+            .set("dns_service.cleanup_interval", 1);
+        let offset = setup.file("clock");
+        std::fs::write(&offset, "+0").unwrap();
+        let file = format!("FAKETIME_TIMESTAMP_FILE={}", offset.display());
+        let library = format!("LD_PRELOAD={}", library());
+        let options = ["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
+        let wrapper = ["env", &library, &file, options[0], options[1]];
+        let daemon = setup.wrapped_in(&wrapper).start();
+        let scene = Self { named, daemon, offset };
+        scene.daemon.ctl().add_user("alice");
+        for (label, ttl) in [("pc", "600"), ("brief", "6")] {
+            scene.daemon.ctl().add_host("alice", label, OPEN, &["--expiry-ttl", ttl]);
+        }
+        scene.update("pc");
+        scene
+    }
+
+    #[track_caller]
+    fn update(&self, label: &str) {
+        let query = format!("hostname={label}.{OPEN}&myip=192.0.2.1");
+        self.daemon.update("alice", &query).has_status(200);
+    }
+
+    /// Sets the wall clock: this far from the true time.
+    #[track_caller]
+    fn set_clock(&self, offset: &str) {
+        // in one step, so that nobody reads half of it
+        let new = self.offset.with_extension("new");
+        std::fs::write(&new, offset).unwrap();
+        std::fs::rename(&new, &self.offset).unwrap();
+    }
+
+    #[track_caller]
+    fn a(&self, label: &str) -> Vec<String> {
+        self.named.data(&format!("{label}.{OPEN}"), "A")
+    }
+
+    /// Nobody alive expires, and who falls silent does.
+    #[track_caller]
+    fn only_the_silent_expire(&self) {
+        self.daemon.ctl().run(&["cleanup"]).ok().says(&["0 expired"]);
+        assert_eq!((self.a("pc"), self.a("brief")), (one(), one()));
+        let gone = (one(), Vec::new());
+        eventually_equals(Duration::from_secs(30), "the silent host to expire", &gone, || {
+            (self.a("pc"), self.a("brief"))
+        });
+    }
+}
+
+fn one() -> Vec<String> {
+    vec!["192.0.2.1".to_owned()]
+}
+
+/// Where Debian's package has it.
+fn library() -> String {
+    let folders = std::fs::read_dir("/usr/lib").unwrap();
+    let files = folders.map(|folder| folder.unwrap().path().join("faketime/libfaketimeMT.so.1"));
+    let found = files.into_iter().find(|file| file.exists());
+    found.expect("libfaketime; tests/run installs the package faketime").display().to_string()
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_and_back_expires_nobody_who_is_alive() {
+    let scene = Scene::new();
+    for offset in ["+2d", "-3d", "+0", "+40d"] {
+        scene.update("brief");
+        scene.set_clock(offset);
+        scene.only_the_silent_expire();
+        assert!(scene.daemon.said().contains("the clock "), "a jump is logged");
+    }
+}
+
+#[test]
+fn a_daemon_that_was_off_for_a_day_expires_nobody_who_was_alive() {
+    let mut scene = Scene::new();
+    for (offset, killed) in [("+1d", false), ("+2d", true), ("-1d", false), ("-2d", true)] {
+        scene.update("brief");
+        if killed {
+            scene.daemon.kill9();
+        } else {
+            assert!(scene.daemon.terminate().success());
+        }
+        scene.set_clock(offset);
+        scene.daemon.start_again();
+        scene.only_the_silent_expire();
+    }
+}

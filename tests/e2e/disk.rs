@@ -1,0 +1,179 @@
+//! A disk that is full, or that fails when data is to be made durable: `911`, no crash, nothing that was
+//! acknowledged is lost, and all is well when it is mended. About the SQLite file; needs root, to mount and
+//! to trace.
+
+use crate::{RECOVERY, Scene};
+use ddnsd_tests::eventually::{eventually, eventually_equals};
+use ddnsd_tests::load::{Counting, in_database, in_dns};
+use ddnsd_tests::process::{Running, program, run};
+use ddnsd_tests::setup::Setup;
+use nix::sys::signal::Signal;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Whether this can be done here; says so if not.
+fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("left out: only root can fill a disk of its own, or trace another process");
+    }
+    root
+}
+
+/// A small file system of its own.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    #[track_caller]
+    fn new(size: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("ddnsd-disk-").tempdir().unwrap();
+        let mut mount = Command::new(program("mount"));
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]);
+        run(mount.arg(folder.path()), "").ok();
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path().join("ballast")
+    }
+
+    /// Until nothing more can be written.
+    fn fill(&self) {
+        let mut dd = Command::new(program("dd"));
+        dd.args(["if=/dev/zero", "bs=4k"]).arg(format!("of={}", self.ballast().display()));
+        run(&mut dd, "").exits(1).says(&["no space left"]);
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.ballast()).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // lazily: the daemon may still have its file open
+        let _ = Command::new(program("umount")).arg("-l").arg(self.path()).status();
+    }
+}
+
+/// Updates that must fail, each, by the daemon's own fault.
+#[track_caller]
+fn fails(scene: &Scene, clients: &mut [Counting]) {
+    for client in clients {
+        assert_eq!(client.update(scene.daemon.address()).as_deref(), Some("911"), "{client:?}");
+    }
+}
+
+/// Updates that succeed, at last.
+#[track_caller]
+fn recovers(scene: &Scene, clients: &mut [Counting]) {
+    for client in clients {
+        eventually(RECOVERY, "updates to be good again", || {
+            let word = client.update(scene.daemon.address());
+            if word.as_deref() == Some("good") { Ok(()) } else { Err(format!("{word:?}")) }
+        });
+    }
+}
+
+/// What DNS and the database hold is one, and nothing acknowledged is gone.
+#[track_caller]
+fn is_whole(scene: &Scene, clients: &[Counting]) {
+    let wanted = in_database(&scene.ctl(), clients);
+    eventually_equals(RECOVERY, "DNS to be equal to the database", &wanted, || {
+        in_dns(&scene.named, clients)
+    });
+    for client in clients {
+        client.judge(wanted[&client.fqdn()]).unwrap_or_else(|wrong| panic!("{wrong}"));
+    }
+}
+
+fn clients(scene: &Scene) -> Vec<Counting> {
+    let clients: Vec<_> = (0..4).map(|i| Counting::new(&format!("h{i}"))).collect();
+    scene.add_hosts(&clients.iter().map(Counting::label).collect::<Vec<_>>());
+    clients
+}
+
+#[test]
+fn a_full_disk_is_911_and_loses_nothing() {
+    if !is_root() {
+        return;
+    }
+    let disk = SmallDisk::new("1m");
+    let file = disk.path().join("ddnsd.sqlite");
+    let mut scene =
+        Scene::with(|setup: Setup| setup.on_sqlite().set("database.path", file.to_str().unwrap()));
+    let mut clients = clients(&scene);
+    recovers(&scene, &mut clients);
+    disk.fill();
+    // the log of the database may have room for a few more
+    eventually(RECOVERY, "the disk to be full", || {
+        let words: Vec<_> =
+            clients.iter_mut().map(|client| client.update(scene.daemon.address())).collect();
+        let full = words.iter().all(|word| word.as_deref() == Some("911"));
+        if full { Ok(()) } else { Err(format!("{words:?}")) }
+    });
+    for _ in 0..5 {
+        fails(&scene, &mut clients);
+    }
+    assert!(scene.daemon.said().contains("full"), "the log says why: {}", scene.daemon.said());
+    scene.ctl().run(&["status"]).ok();
+    disk.empty();
+    recovers(&scene, &mut clients);
+    is_whole(&scene, &clients);
+    disk.fill();
+    scene.daemon.kill9();
+    disk.empty();
+    scene.daemon.start_again();
+    is_whole(&scene, &clients);
+    recovers(&scene, &mut clients);
+    drop(scene); // before its disk
+}
+
+/// Makes every fsync of the daemon fail, until dropped.
+#[track_caller]
+fn failing_fsync(scene: &Scene) -> Running {
+    let pid = scene.daemon.pid().to_string();
+    let mut strace = Command::new(program("strace"));
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-p", &pid]);
+    strace.args(["-e", "inject=fsync,fdatasync:error=EIO"]);
+    let child = strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    Running(child.unwrap())
+}
+
+#[test]
+fn fsync_that_fails_is_911_and_loses_nothing() {
+    if !is_root() {
+        return;
+    }
+    let mut scene = Scene::with(Setup::on_sqlite);
+    let mut clients = clients(&scene);
+    recovers(&scene, &mut clients);
+    for round in 0..3 {
+        let mut strace = failing_fsync(&scene);
+        eventually(RECOVERY, "fsync to fail", || {
+            let word = clients[0].update(scene.daemon.address());
+            if word.as_deref() == Some("911") { Ok(()) } else { Err(format!("{word:?}")) }
+        });
+        for _ in 0..5 {
+            fails(&scene, &mut clients);
+        }
+        if round == 1 {
+            scene.daemon.kill9(); // amid it
+        }
+        // detaches
+        strace.signal(Signal::SIGINT);
+        strace.wait(Duration::from_secs(10), "strace");
+        if round == 1 {
+            scene.daemon.start_again();
+        }
+        recovers(&scene, &mut clients);
+        is_whole(&scene, &clients);
+    }
+    assert!(scene.daemon.said().contains("nothing was written"), "{}", scene.daemon.said());
+}
