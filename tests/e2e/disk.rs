@@ -175,5 +175,5 @@ fn fsync_that_fails_is_911_and_loses_nothing() {
         recovers(&scene, &mut clients);
         is_whole(&scene, &clients);
     }
-    assert!(scene.daemon.said().contains("nothing was written"), "{}", scene.daemon.said());
+    assert!(scene.daemon.said().contains("changes are not written"), "{}", scene.daemon.said());
 }
