@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod host;
+pub mod reload;
 pub mod status;
 pub mod transfer;
 pub mod transport;
@@ -12,6 +13,7 @@ pub mod user;
 
 use error::Refusal;
 use host::{AddHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost};
+use reload::Reloaded;
 use serde::{Deserialize, Serialize};
 use status::{StatusView, SweptView};
 use std::fmt;
@@ -28,7 +30,7 @@ pub struct Protocol {
 }
 
 /// What this build speaks.
-pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 1 };
+pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 2 };
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,4 +97,9 @@ pub trait Administration {
     async fn import_commit(import: ImportToken) -> Result<Imported, Refusal>;
     /// Forgets an import that will not be committed.
     async fn import_abandon(import: ImportToken) -> Result<Done, Refusal>;
+
+    // since 1.2
+
+    /// Reads the configuration again and puts it in force.
+    async fn reload() -> Result<Reloaded, Refusal>;
 }

@@ -3,6 +3,7 @@
 mod completions;
 mod daemon;
 mod hostname;
+mod reload;
 mod transfer;
 mod user;
 
@@ -39,6 +40,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Hostname(command) => hostname::run(&session, command).await,
         Command::Cleanup => daemon::cleanup(&session).await,
         Command::Status => daemon::status(&session).await,
+        Command::Reload => reload::run(&session).await,
         Command::Export => transfer::export(&session).await,
         Command::Import { file, skip_existing } => {
             transfer::import(&session, &file, skip_existing).await

@@ -10,6 +10,7 @@ use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
     AddHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost,
 };
+use ddnsd_proto::reload::Reloaded;
 use ddnsd_proto::status::{StatusView, SweptView};
 use ddnsd_proto::transfer::{BeginImport, ImportToken, Imported, StageLines, UserRecord};
 use ddnsd_proto::user::{AddUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView};
@@ -179,6 +180,10 @@ impl Administration for Service {
         })
         .await
         .map(|()| Done {})
+    }
+
+    async fn reload(self, _: Context) -> Result<Reloaded, Refusal> {
+        self.run(|admin| async move { Ok(admin.reload.run().await) }).await.map(convert::reloaded)
     }
 }
 

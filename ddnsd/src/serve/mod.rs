@@ -9,6 +9,7 @@ mod permits;
 pub use permits::Permits;
 
 use crate::config;
+use arc_swap::ArcSwap;
 use futures::FutureExt;
 use futures::future::Map;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -51,19 +52,45 @@ pub struct Peer {
     pub address: IpAddr,
 }
 
+/// How connections are driven; each keeps what held when it began.
+#[derive(Clone)]
+pub struct Settings {
+    /// TLS, or plain text.
+    tls: Option<TlsAcceptor>,
+    /// For the head of a request, a TLS handshake, and idling.
+    timeout: Duration,
+    /// Whose connections are not counted per client.
+    trusted: Arc<[IpNet]>,
+}
+
+impl Settings {
+    /// As configured.
+    ///
+    /// # Errors
+    /// TLS supports no protocol version.
+    pub fn new(config: &config::Http) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            tls: config.tls.as_ref().map(tls).transpose()?,
+            timeout: config.request_timeout,
+            trusted: Arc::clone(&config.trusted_proxies),
+        })
+    }
+
+    /// How a URL of it begins.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
 /// Everything a listener needs besides itself.
 #[derive(Clone)]
 pub struct Server {
     /// What answers.
     pub service: Service,
-    /// TLS, or plain text.
-    pub tls: Option<TlsAcceptor>,
-    /// For the head of a request, a TLS handshake, and idling.
-    pub timeout: Duration,
+    /// For new connections.
+    pub settings: Arc<ArcSwap<Settings>>,
     /// Connections in all and per client.
     pub permits: Permits,
-    /// Whose connections are not counted per client.
-    pub trusted: Arc<[IpNet]>,
     /// No new connections; what is under way may end.
     pub stop: CancellationToken,
     /// Everything ends.
@@ -87,10 +114,11 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    if let Some(permit) = self.permits.of(place, peer.ip(), &self.trusted) {
+                    let settings = self.settings.load_full();
+                    if let Some(permit) = self.permits.of(place, peer.ip(), &settings.trusted) {
                         let server = self.clone();
                         self.tasks.spawn(async move {
-                            server.connection(stream, peer).await;
+                            server.connection(stream, peer, &settings).await;
                             drop(permit);
                         });
                     }
@@ -104,17 +132,17 @@ impl Server {
         }
     }
 
-    async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, settings: &Settings) {
         let peer = Peer { address: peer.ip().to_canonical() };
         // an error here means the connection is gone already
         let _ = stream.set_nodelay(true);
         // bounds writing: a client that reads nothing would hold its place for ever
-        let patience = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
+        let patience = u32::try_from(settings.timeout.as_millis()).unwrap_or(u32::MAX);
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, patience);
         let served = async {
-            match &self.tls {
-                None => self.http1(stream, peer).await,
-                Some(acceptor) => self.tls(acceptor, stream, peer).await,
+            match &settings.tls {
+                None => self.http1(stream, peer, settings.timeout).await,
+                Some(acceptor) => self.tls(acceptor, stream, peer, settings.timeout).await,
             }
         };
         tokio::select! {
@@ -123,24 +151,29 @@ impl Server {
         }
     }
 
-    async fn tls(&self, acceptor: &TlsAcceptor, stream: TcpStream, peer: Peer) {
-        let stream = match tokio::time::timeout(self.timeout, acceptor.accept(stream)).await {
+    async fn tls(&self, acceptor: &TlsAcceptor, stream: TcpStream, peer: Peer, timeout: Duration) {
+        let stream = match tokio::time::timeout(timeout, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return debug!(client = %peer.address, "TLS: {error}"),
             Err(_) => return debug!(client = %peer.address, "TLS: no handshake in time"),
         };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            self.http2(stream, peer).await;
+            self.http2(stream, peer, timeout).await;
         } else {
-            self.http1(stream, peer).await;
+            self.http1(stream, peer, timeout).await;
         }
     }
 
-    async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+    async fn http1(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        peer: Peer,
+        timeout: Duration,
+    ) {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             // also bounds how long a kept connection may idle
-            .header_read_timeout(self.timeout)
+            .header_read_timeout(timeout)
             .max_buf_size(HEAD)
             .max_headers(HEADERS)
             .serve_connection(TokioIo::new(stream), self.answering(peer));
@@ -161,21 +194,22 @@ impl Server {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: Peer,
+        timeout: Duration,
     ) {
         let busy = permits::Busy::default();
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
-            .keep_alive_interval(self.timeout)
-            .keep_alive_timeout(self.timeout)
+            .keep_alive_interval(timeout)
+            .keep_alive_timeout(timeout)
             .serve_connection(TokioIo::new(stream), busy.around(self.answering(peer)));
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = busy.idle_for(self.timeout) => {
+            () = busy.idle_for(timeout) => {
                 connection.as_mut().graceful_shutdown();
-                tokio::time::timeout(self.timeout, connection).await.unwrap_or(Ok(()))
+                tokio::time::timeout(timeout, connection).await.unwrap_or(Ok(()))
             }
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
@@ -249,7 +283,7 @@ fn is_clients_fault(error: &std::io::Error) -> bool {
 ///
 /// # Errors
 /// The crypto provider supports no protocol version.
-pub fn tls(config: &config::Tls) -> Result<TlsAcceptor, rustls::Error> {
+fn tls(config: &config::Tls) -> Result<TlsAcceptor, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
