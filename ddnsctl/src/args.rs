@@ -72,6 +72,12 @@ Examples:
     },
     /// Show how the daemon does: version, database, zones, queues and counters
     Status,
+    /// Read the daemon's configuration again and put it in force
+    #[command(
+        after_help = "What needs a restart is named, and stays as it was. If anything is wrong, everything that is wrong
+is named, nothing is changed, and the exit code is 1. SIGHUP does the same; the daemon's log says what."
+    )]
+    Reload,
     /// Print all users with their password hashes, and all hosts, as JSON lines
     #[command(
         after_help = "Users come first, then hosts. Who has the file can guess passwords: keep it to yourself.

@@ -1,16 +1,20 @@
 //! The only file that sees everything: open and bind all parts, report ready, serve, drain.
 
+mod reloadable;
+
 use crate::admin::{self, Admin};
+use crate::args::Args;
 use crate::clock::Clock;
-use crate::config::{Config, DnsBackend, Rfc2136};
+use crate::config::{Config, DnsBackend, Email, Rfc2136};
 use crate::db::Db;
 use crate::dns::Dns;
-use crate::http::{Front, Settings};
+use crate::http::Front;
 use crate::lifecycle::{self, End, Lifecycle, Signals};
 use crate::limits::Limits;
 use crate::logging;
 use crate::model::time::Now;
 use crate::passwords::Passwords;
+use crate::reload::Reload;
 use crate::serve::{self, Permits, Server};
 use crate::stories::expire::Expire;
 use crate::stories::hosts::Hosts;
@@ -26,8 +30,8 @@ use crate::stories::update::{self, Update};
 use crate::stories::users::Users;
 use crate::upkeep;
 use anyhow::{Context as _, bail};
-use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use reloadable::{Sections, reload};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -74,14 +78,21 @@ struct Stories {
 ///
 /// # Errors
 /// A part could not be opened or bound, or broke down; the sentence names it.
-pub fn run(config: Config, log: logging::Handle) -> anyhow::Result<()> {
+pub fn run(args: &Args, config: Config, log: logging::Handle) -> anyhow::Result<()> {
     let runtime = runtime()?;
-    let ended = runtime.block_on(live(config, log));
+    let ended = runtime.block_on(live(args, config, log));
     // what still runs was given its time
     runtime.shutdown_background();
     match ended? {
         End::Stopped => Ok(()),
         End::Broke => bail!("a part of the daemon broke down; its log says which"),
+    }
+}
+
+/// What the command line has the last word on.
+pub fn overrule(config: &mut Config, args: &Args) {
+    if args.debug {
+        config.log.level = tracing::Level::DEBUG;
     }
 }
 
@@ -103,7 +114,7 @@ fn runtime() -> anyhow::Result<Runtime> {
     threads.enable_all().build().context("cannot start the runtime")
 }
 
-async fn live(config: Config, log: logging::Handle) -> anyhow::Result<End> {
+async fn live(args: &Args, config: Config, log: logging::Handle) -> anyhow::Result<End> {
     let mut signals = Signals::new().context("cannot wait for signals")?;
     let DnsBackend::Rfc2136(rfc2136) = config.dns.backend.clone() else {
         bail!("dns_service.backend: the built-in name server is not supported by this version");
@@ -112,12 +123,20 @@ async fn live(config: Config, log: logging::Handle) -> anyhow::Result<End> {
     let (clock, counters, life) = (Clock, Counters::default(), Lifecycle::default());
     let bound = bind(&config, &counters).await?;
     let db = bound.db.clone();
-    let ground =
-        Ground { db: db.clone(), clock, started: clock.now(), counters, life: life.clone() };
+    let sections = Sections::new(&config)?;
+    let ground = Ground {
+        db: db.clone(),
+        clock,
+        started: clock.now(),
+        counters,
+        sections: sections.clone(),
+        life: life.clone(),
+    };
     let stories = stories(&config, rfc2136, &ground).await?;
     let expire = stories.expire.clone();
-    lifecycle::on_hangup(&life, move || reopen(&log)).context("cannot wait for SIGHUP")?;
-    serve(&config, bound, stories, clock, &life)?;
+    let reload = reload(args, config, log, &stories, &sections);
+    reload_on_hangup(&reload, &life).context("cannot wait for SIGHUP")?;
+    serve(&sections, bound, stories, reload, &life)?;
     lifecycle::ready(&life);
     info!(version = env!("CARGO_PKG_VERSION"), "ready");
     let end = life.until_stopped(&mut signals).await;
@@ -135,19 +154,25 @@ async fn live(config: Config, log: logging::Handle) -> anyhow::Result<End> {
     Ok(end)
 }
 
-fn reopen(log: &logging::Handle) {
-    if let Err(problem) = log.reopen() {
-        warn!("SIGHUP: the log could not be reopened: {}", logging::with_causes(&problem));
-    }
-    warn!("SIGHUP: a changed configuration takes effect when ddnsd is started again");
+fn reload_on_hangup(reload: &Reload, life: &Lifecycle) -> std::io::Result<()> {
+    let reload = reload.clone();
+    lifecycle::on_hangup(life, move || {
+        let reload = reload.clone();
+        // what came of it is in the log
+        async move { drop(reload.run().await) }
+    })
 }
 
 fn warn_of_what_is_missing(config: &Config) {
-    if config.email.is_some() {
-        warn!("email.enabled: this version sends no mail yet");
-    }
+    warn_of_missing_mail(config.email.as_ref());
     if config.metrics.is_some() {
         warn!("metrics.listen: this version has no metrics yet");
+    }
+}
+
+fn warn_of_missing_mail(email: Option<&Email>) {
+    if email.is_some() {
+        warn!("email.enabled: this version sends no mail yet");
     }
 }
 
@@ -164,13 +189,14 @@ struct Ground {
     clock: Clock,
     started: Now,
     counters: Counters,
+    sections: Sections,
     life: Lifecycle,
 }
 
 fn exits(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Exits> {
-    let Ground { db, clock, started, counters, .. } = ground;
+    let Ground { db, clock, started, counters, sections, .. } = ground;
     let dns = Dns::new(rfc2136, Arc::clone(&counters.dns), *clock);
-    let defaults = Arc::new(ArcSwap::from_pointee(config.defaults));
+    let defaults = Arc::clone(&sections.defaults);
     Ok(Exits {
         publisher: Publisher::new(db.clone(), dns.clone(), *clock, defaults),
         passwords: Passwords::new(config.auth, Arc::clone(&counters.passwords))?,
@@ -181,14 +207,13 @@ fn exits(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<E
 }
 
 async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Stories> {
-    let patience = config.http.request_timeout.saturating_sub(rfc2136.timeout);
-    let target = format!("rfc2136 {}", rfc2136.server);
+    let aim = rfc2136.clone();
     let Exits { dns, publisher, passwords, limits, turns } = exits(config, rfc2136, ground)?;
-    let Ground { db, clock, started, counters, life } = ground;
+    let Ground { db, clock, started, counters, sections, life } = ground;
     let (db, clock) = (db.clone(), *clock);
     let republish =
         Republish { db: db.clone(), publisher: publisher.clone(), turns: turns.clone() };
-    republish.aim_at(&target, started.wall).await?;
+    republish.aim_at(&aim, started.wall).await?;
     let requests = Requests::new(db.clone());
     let log_in = LogIn {
         db: db.clone(),
@@ -209,7 +234,7 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
         clock,
         counters: Arc::clone(&counters.updates),
         tasks: life.work.clone(),
-        patience,
+        patience: Arc::clone(&sections.patience),
     });
     Ok(Stories {
         update,
@@ -231,16 +256,16 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
 }
 
 fn serve(
-    config: &Config,
+    sections: &Sections,
     bound: Bound,
     stories: Stories,
-    clock: Clock,
+    reload: Reload,
     life: &Lifecycle,
 ) -> anyhow::Result<()> {
     let stop = || life.stop.clone();
     let Stories { update, users, hosts, transfer, expire, republish, requests, status, log_in } =
         stories;
-    let (sweep_every, forget_every) = (config.dns.cleanup_interval, config.limits.cleanup_interval);
+    let Sections { sweep_every, forget_every, front, connections, .. } = sections;
     let db = bound.db;
     let running = stop();
     life.service("the database", async move {
@@ -249,15 +274,21 @@ fn serve(
     life.service("keepalives", upkeep::tend(expire.clone(), stop()));
     life.service("the last requests", upkeep::write_requests(requests, stop()));
     life.service("the republisher", upkeep::republish(republish, stop()));
-    life.service("the sweep", upkeep::sweep(expire.clone(), sweep_every, stop()));
-    life.service("the limits", upkeep::forget_idle(log_in, forget_every, stop()));
+    life.service("the sweep", upkeep::sweep(expire.clone(), sweep_every.subscribe(), stop()));
+    life.service("the limits", upkeep::forget_idle(log_in, forget_every.subscribe(), stop()));
     life.service("imports", upkeep::forget_imports(transfer.clone(), stop()));
-    let admin = Admin { users, hosts, status, expire, transfer };
+    let admin = Admin { users, hosts, status, expire, transfer, reload };
     life.service("the admin socket", admin::serve(bound.socket, admin, stop(), life.work.clone()));
-    let settings = Settings { endpoints: Arc::clone(&config.endpoints), http: config.http.clone() };
-    let front = Front::new(update, clock, Arc::new(ArcSwap::from_pointee(settings)));
-    let server = server(config, front.service(), life)?;
-    let scheme = if server.tls.is_some() { "https" } else { "http" };
+    let front = Front::new(update, Clock, Arc::clone(front));
+    let server = Server {
+        service: front.service(),
+        settings: Arc::clone(connections),
+        permits: Permits::new(most_connections()),
+        stop: stop(),
+        cut: life.cut.clone(),
+        tasks: life.work.clone(),
+    };
+    let scheme = connections.load().scheme();
     for listener in bound.listeners {
         info!("listening on {scheme}://{}", listener.local_addr()?);
         life.service("the HTTP front end", server.clone().run(listener));
@@ -265,22 +296,8 @@ fn serve(
     Ok(())
 }
 
-fn server(config: &Config, service: serve::Service, life: &Lifecycle) -> anyhow::Result<Server> {
-    let tls = config.http.tls.as_ref().map(serve::tls).transpose();
-    Ok(Server {
-        service,
-        tls: tls.context("cannot set up TLS")?,
-        timeout: config.http.request_timeout,
-        permits: Permits::new(connections()),
-        trusted: Arc::clone(&config.http.trusted_proxies),
-        stop: life.stop.clone(),
-        cut: life.cut.clone(),
-        tasks: life.work.clone(),
-    })
-}
-
 /// As many as the limit of open files allows, after raising it as far as it goes.
-fn connections() -> usize {
+fn most_connections() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return CONNECTIONS / 8;
     };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Dynamic DNS: takes DynDNS2 updates from routers and publishes them to your name server.
 ///
 /// Runs in the foreground until SIGTERM or SIGINT. Administer it with ddnsctl.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[command(name = "ddnsd", version, after_help = AFTER)]
 pub struct Args {

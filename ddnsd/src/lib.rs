@@ -15,6 +15,7 @@ pub mod limits;
 pub mod logging;
 pub mod model;
 pub mod passwords;
+pub mod reload;
 pub mod rules;
 pub mod serve;
 pub mod stories;

@@ -116,16 +116,33 @@ pub fn ready(life: &Lifecycle) {
     }
 }
 
-/// Does what SIGHUP asks for, each time it comes.
+/// Tells systemd that the configuration is read again.
+pub fn reloading() {
+    // systemd orders it among its own messages by the time
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(_) => notify(&[NotifyState::Reloading]),
+    }
+}
+
+/// Tells systemd that this is done, well or not.
+pub fn reloaded() {
+    notify(&[NotifyState::Ready]);
+}
+
+/// Does what SIGHUP asks for, each time it comes; one that comes meanwhile is done after it.
 ///
 /// # Errors
 /// The signal handler cannot be installed.
-pub fn on_hangup(life: &Lifecycle, mut act: impl FnMut() + Send + 'static) -> std::io::Result<()> {
+pub fn on_hangup<F: Future<Output = ()> + Send + 'static>(
+    life: &Lifecycle,
+    act: impl Fn() -> F + Send + Sync + 'static,
+) -> std::io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let stop = life.stop.clone();
     life.service("the SIGHUP handler", async move {
         while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
-            act();
+            act().await;
         }
     });
     Ok(())

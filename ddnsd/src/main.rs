@@ -36,9 +36,7 @@ fn main() -> ExitCode {
 
 fn start(args: &Args, loaded: config::load::Loaded) -> anyhow::Result<()> {
     let mut config = loaded.config;
-    if args.debug {
-        config.log.level = tracing::Level::DEBUG;
-    }
+    app::overrule(&mut config, args);
     let log = logging::init(&config.log)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -46,5 +44,5 @@ fn start(args: &Args, loaded: config::load::Loaded) -> anyhow::Result<()> {
     if args.init_db {
         return app::init_db(&config);
     }
-    app::run(config, log)
+    app::run(args, config, log)
 }

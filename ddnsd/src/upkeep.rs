@@ -7,6 +7,7 @@ use crate::stories::republish::Republish;
 use crate::stories::requests::Requests;
 use crate::stories::transfer::Transfer;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -61,9 +62,9 @@ pub async fn republish(story: Republish, stop: CancellationToken) {
 }
 
 /// Sweeps for expired hosts, the first time at once.
-pub async fn sweep(story: Expire, period: Duration, stop: CancellationToken) {
-    let mut every = interval(period);
-    while tick(&mut every, &stop).await {
+pub async fn sweep(story: Expire, period: watch::Receiver<Duration>, stop: CancellationToken) {
+    let mut every = Adjustable::new(period);
+    while every.tick(&stop).await {
         let Some(done) = stop.run_until_cancelled(story.sweep()).await else { return };
         if let Err(refused) = done {
             warn!("the sweep did not finish: {refused}");
@@ -72,9 +73,9 @@ pub async fn sweep(story: Expire, period: Duration, stop: CancellationToken) {
 }
 
 /// Forgets clients that did not come for long.
-pub async fn forget_idle(story: LogIn, period: Duration, stop: CancellationToken) {
-    let mut every = interval(period);
-    while tick(&mut every, &stop).await {
+pub async fn forget_idle(story: LogIn, period: watch::Receiver<Duration>, stop: CancellationToken) {
+    let mut every = Adjustable::new(period);
+    while every.tick(&stop).await {
         let story = story.clone();
         // with many clients it takes longer than a thread of the runtime should be held
         let forgotten = tokio::task::spawn_blocking(move || story.forget_idle()).await;
@@ -96,6 +97,37 @@ fn interval(period: Duration) -> Interval {
     let mut every = tokio::time::interval(period);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     every
+}
+
+/// An interval whose period may become another one.
+struct Adjustable {
+    period: watch::Receiver<Duration>,
+    every: Interval,
+}
+
+impl Adjustable {
+    /// The first tick is at once.
+    fn new(mut period: watch::Receiver<Duration>) -> Self {
+        let every = interval(*period.borrow_and_update());
+        Self { period, every }
+    }
+
+    /// Waits for the next tick, one period from a change of it at the latest; `false` once it is time
+    /// to stop.
+    async fn tick(&mut self, stop: &CancellationToken) -> bool {
+        loop {
+            tokio::select! {
+                ticked = tick(&mut self.every, stop) => return ticked,
+                Ok(()) = self.period.changed() => {
+                    let period = *self.period.borrow_and_update();
+                    if period != self.every.period() {
+                        self.every = interval(period);
+                        self.every.reset();
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Waits for the next tick; `false` once it is time to stop.

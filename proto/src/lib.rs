@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod host;
+pub mod reload;
 pub mod status;
 pub mod sync;
 pub mod transfer;
@@ -13,6 +14,7 @@ pub mod user;
 
 use error::Refusal;
 use host::{AddHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost};
+use reload::Reloaded;
 use serde::{Deserialize, Serialize};
 use status::{StatusView, SweptView};
 use std::fmt;
@@ -102,4 +104,6 @@ pub trait Administration {
 
     /// Compares a page of hosts with what the name server answers, and repairs what differs.
     async fn sync(hosts: SyncHosts) -> Result<SyncedPage, Refusal>;
+    /// Reads the configuration again and puts it in force.
+    async fn reload() -> Result<Reloaded, Refusal>;
 }

@@ -35,7 +35,8 @@ pub const DDNSD: Table = &[
     ),
     ("args", &[]),
     ("lifecycle", &[]),
-    ("reload", &["config"]),
+    // lifecycle: systemd is told, whoever asked for it
+    ("reload", &["config", "lifecycle"]),
     ("clock", &["model"]),
     ("counters", &[]),
     ("logging", &["config"]),
@@ -84,12 +85,13 @@ pub const DDNSCTL: Table = &[
 
 /// The RPC: views below, the service above.
 pub const PROTO: Table = &[
-    ("lib", &["user", "host", "status", "sync", "transfer", "error", "transport"]),
+    ("lib", &["user", "host", "status", "sync", "transfer", "reload", "error", "transport"]),
     ("user", &[]),
     ("host", &[]),
     ("status", &[]),
     ("sync", &["status"]),
     ("transfer", &[]),
+    ("reload", &[]),
     ("error", &[]),
     ("transport", &[]),
 ];

@@ -3,6 +3,7 @@
 mod completions;
 mod daemon;
 mod hostname;
+mod reload;
 mod sync;
 mod transfer;
 mod user;
@@ -41,6 +42,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Cleanup => daemon::cleanup(&session).await,
         Command::Sync { zone, check } => sync::run(&session, zone, check).await,
         Command::Status => daemon::status(&session).await,
+        Command::Reload => reload::run(&session).await,
         Command::Export => transfer::export(&session).await,
         Command::Import { file, skip_existing } => {
             transfer::import(&session, &file, skip_existing).await

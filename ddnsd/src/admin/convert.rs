@@ -2,7 +2,7 @@
 //! that no reply ends the connection.
 
 use super::connection::VERSION;
-use crate::config::Defaults;
+use crate::config::{Defaults, Difference, Differences};
 use crate::model::address::Family;
 use crate::model::host::HostDetails;
 use crate::model::user::{User, UserRecord};
@@ -17,6 +17,7 @@ use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
     self as proto, AddHost, HostState, HostView, LastRequestView, ListHosts, ModifyHost,
 };
+use ddnsd_proto::reload::{ChangedKey, Reloaded};
 use ddnsd_proto::status::{Failed, Named, StatusView, SweptView, ZoneView};
 use ddnsd_proto::sync::{DriftView, SyncedPage};
 use ddnsd_proto::transfer::{self, BeginImport, Confidential};
@@ -25,6 +26,9 @@ use ddnsd_proto::{MAX_PAGE, Page};
 
 /// Characters of an error text that are sent.
 const MAX_TEXT: usize = 500;
+
+/// Keys and problems of a configuration that are sent.
+const MAX_KEYS: usize = 500;
 
 /// Names of expired hosts that are sent; 253 octets each at most.
 const MAX_EXPIRED: usize = 5000;
@@ -241,6 +245,28 @@ fn drift(drift: Drift) -> DriftView {
         wanted_ttl: drift.wanted_ttl,
         repaired: drift.repair == Repair::Done,
         problem,
+    }
+}
+
+/// What a reload did, or why it did nothing.
+pub(super) fn reloaded(outcome: Result<Differences, Vec<String>>) -> Reloaded {
+    let key = |Difference { key, values }| {
+        let (old, new) = values.map_or((None, None), |(old, new)| (Some(cut(old)), Some(cut(new))));
+        ChangedKey { key: cut(key), old, new }
+    };
+    let keys = |keys: Vec<Difference>| keys.into_iter().take(MAX_KEYS).map(key).collect();
+    match outcome {
+        Ok(Differences { changed, needs_restart }) => Reloaded {
+            changed_total: changed.len() as u64,
+            changed: keys(changed),
+            needs_restart: keys(needs_restart),
+            ..Reloaded::default()
+        },
+        Err(problems) => Reloaded {
+            problems_total: problems.len() as u64,
+            problems: problems.into_iter().take(MAX_KEYS).map(cut).collect(),
+            ..Reloaded::default()
+        },
     }
 }
 

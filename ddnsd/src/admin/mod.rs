@@ -9,6 +9,7 @@ mod places;
 mod service;
 pub mod socket;
 
+use crate::reload::Reload;
 use crate::stories::expire::Expire;
 use crate::stories::hosts::Hosts;
 use crate::stories::status::Status;
@@ -42,6 +43,8 @@ pub struct Admin {
     pub expire: Expire,
     /// Export and import.
     pub transfer: Transfer,
+    /// The configuration.
+    pub reload: Reload,
 }
 
 /// Serves the socket until `stop`, then removes it. Connections and calls run in `tasks`: a

@@ -11,6 +11,7 @@ use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
     AddHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost,
 };
+use ddnsd_proto::reload::Reloaded;
 use ddnsd_proto::status::{StatusView, SweptView};
 use ddnsd_proto::sync::{SyncHosts, SyncedPage};
 use ddnsd_proto::transfer::{BeginImport, ImportToken, Imported, StageLines, UserRecord};
@@ -187,6 +188,10 @@ impl Administration for Service {
         let SyncHosts { zone, after, repair } = hosts;
         let ask = Ask { zone, after, repair };
         self.run(|admin| async move { admin.hosts.sync(ask).await }).await.map(convert::synced)
+    }
+
+    async fn reload(self, _: Context) -> Result<Reloaded, Refusal> {
+        self.run(|admin| async move { Ok(admin.reload.run().await) }).await.map(convert::reloaded)
     }
 }
 

@@ -52,6 +52,11 @@ impl ConfigError {
         Self { file: file.to_owned(), problems }
     }
 
+    /// The problems as whole sentences, one at least, by line.
+    pub fn sentences(&self) -> Vec<String> {
+        self.problems.iter().map(|each| each.in_file(&self.file)).collect()
+    }
+
     /// The problems, one at least, by line.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -62,8 +67,7 @@ impl std::error::Error for ConfigError {}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<_> = self.problems.iter().map(|each| each.in_file(&self.file)).collect();
-        f.write_str(&lines.join("\n"))
+        f.write_str(&self.sentences().join("\n"))
     }
 }
 

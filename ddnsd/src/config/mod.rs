@@ -6,13 +6,16 @@
 pub mod fuzzed;
 
 mod check;
+mod differences;
 mod dns;
 mod error;
 mod files;
+mod keys;
 pub mod load;
 mod tls;
 pub mod tsig_key;
 
+pub use differences::{Difference, Differences};
 pub use dns::{Builtin, Dns, DnsBackend, DnsTransport, Rfc2136, ZoneKeys};
 pub use error::{ConfigError, Problem};
 pub use tsig_key::{TsigAlgorithm, TsigKey};
@@ -92,7 +95,7 @@ pub struct Log {
 }
 
 /// Where log lines go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTarget {
     /// Standard output.
     Stdout,

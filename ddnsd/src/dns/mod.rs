@@ -9,6 +9,7 @@ mod doubt;
 mod error;
 mod lookup;
 mod message;
+mod target;
 mod tcp;
 mod transport;
 mod tsig;
@@ -24,24 +25,42 @@ use crate::counters::DnsCounters;
 use crate::model::address::Family;
 use crate::model::change::RecordChange;
 use crate::model::name::{Fqdn, Zone};
-use doubt::Doubt;
-use lookup::Lookup;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use arc_swap::ArcSwap;
+use futures::future::Either;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
-use transport::Transport;
-use zone_queue::{NotTaken, ZoneQueue};
+use target::{Queued, Target};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 /// The handle for publishing. Clones share everything.
 #[derive(Clone)]
 pub struct Dns {
-    config: Arc<Rfc2136>,
-    counters: Arc<DnsCounters>,
-    clock: Clock,
-    doubt: Arc<Doubt>,
-    zones: Arc<Zones>,
-    lookup: Arc<Lookup>,
+    target: Arc<ArcSwap<Target>>,
+    /// Closed while the records move to another server: nothing new is sent meanwhile.
+    gate: Arc<RwLock<()>>,
+}
+
+/// Another way to publish, ready to be used. Dropped, all stays as it was.
+#[must_use = "it is used when it is committed"]
+pub struct Prepared {
+    dns: Dns,
+    target: Target,
+    closed: Option<OwnedRwLockWriteGuard<()>>,
+}
+
+impl Prepared {
+    /// Publishes so from now on. What is under way to the server of before counts no more, and is sent
+    /// to the new one.
+    pub fn commit(self) {
+        let Self { dns, target, closed } = self;
+        dns.target.store(Arc::new(target));
+        drop(closed);
+    }
+
+    /// Whether another server gets the records: until it is committed or dropped, nothing is sent.
+    pub fn is_elsewhere(&self) -> bool {
+        self.closed.is_some()
+    }
 }
 
 /// Which changes go first.
@@ -83,57 +102,21 @@ pub struct ZoneHealth {
     pub queued: usize,
 }
 
-/// The zones that are published to at the moment, each with its worker.
-#[derive(Default)]
-struct Zones(Mutex<HashMap<Zone, Arc<ZoneQueue>>>);
-
-impl Zones {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Zone, Arc<ZoneQueue>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes an ended queue out, unless another has its place already.
-    fn forget(&self, zone: &Zone, ended: &Arc<ZoneQueue>) {
-        let mut zones = self.lock();
-        if zones.get(zone).is_some_and(|queue| Arc::ptr_eq(queue, ended)) {
-            zones.remove(zone);
-        }
-    }
-}
-
-/// A worker at work. However it ends, nobody is left waiting for it.
-struct Worker {
-    zone: Zone,
-    queue: Arc<ZoneQueue>,
-    zones: Arc<Zones>,
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.queue.close();
-        self.zones.forget(&self.zone, &self.queue);
-    }
-}
-
-/// A change that was handed to its zone's queue.
-enum Queued {
-    Waits(Zone, oneshot::Receiver<Published>),
-    Failed(DnsError),
-    /// The queue's worker had just ended.
-    Closed(RecordChange),
-}
-
 impl Dns {
     /// A handle; nothing is sent before the first change. Needs tokio's runtime from then on.
     pub fn new(config: Rfc2136, counters: Arc<DnsCounters>, clock: Clock) -> Self {
-        Self {
-            lookup: Arc::new(Lookup::new(&config)),
-            config: Arc::new(config),
-            counters,
-            clock,
-            doubt: Arc::default(),
-            zones: Arc::default(),
-        }
+        let target = Target::new(config, counters, clock);
+        Self { target: Arc::new(ArcSwap::from_pointee(target)), gate: Arc::default() }
+    }
+
+    /// Gets ready to publish by another section, perhaps to another server. What comes meanwhile
+    /// waits, if it is another one, and goes to the right one then.
+    pub async fn prepare(&self, config: Rfc2136) -> Prepared {
+        let target = self.target.load().with(config);
+        let is_elsewhere = self.target.load().server() != target.server();
+        let closed =
+            if is_elsewhere { Some(Arc::clone(&self.gate).write_owned().await) } else { None };
+        Prepared { dns: self.clone(), target, closed }
     }
 
     /// Makes DNS hold what the change says, together with whatever else waits for the zone. Each
@@ -141,25 +124,12 @@ impl Dns {
     /// cuts nothing off: the change is sent all the same.
     /// Changes of one host are sent in the order of these calls, never in one message.
     pub async fn publish(&self, change: RecordChange, lane: Lane) -> Published {
-        let zone = change.zone.clone();
-        let mut change = change;
         loop {
-            let queue = match self.queue(&zone) {
-                Ok(queue) => queue,
-                Err(error) => return Published::Unknown(error),
-            };
-            change = match queue.push(change, lane) {
-                Ok(outcome) => {
-                    let broken_off = |_| Published::Unknown(DnsError::BrokenOff { zone });
-                    return outcome.await.unwrap_or_else(broken_off);
-                }
-                Err(NotTaken::Failed(error)) => return Published::Unknown(error),
-                // its worker ends at this moment
-                Err(NotTaken::Closed(change)) => {
-                    self.zones.forget(&zone, &queue);
-                    change
-                }
-            };
+            let target = self.target().await;
+            let outcome = target.publish(change.clone(), lane).await;
+            if !self.is_past(&target, &outcome) {
+                return outcome;
+            }
         }
     }
 
@@ -169,42 +139,23 @@ impl Dns {
         &self,
         changes: Vec<RecordChange>,
         lane: Lane,
-    ) -> Vec<impl Future<Output = Published> + use<>> {
-        let mut zones: HashMap<Zone, Vec<(usize, RecordChange)>> = HashMap::new();
-        for (place, change) in changes.into_iter().enumerate() {
-            zones.entry(change.zone.clone()).or_default().push((place, change));
-        }
-        let mut queued = BTreeMap::new();
-        for (zone, changes) in zones {
-            let (places, changes): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
-            queued.extend(places.into_iter().zip(self.queue_all(&zone, changes, lane)));
-        }
-        queued.into_values().map(|queued| self.clone().outcome(queued, lane)).collect()
-    }
-
-    fn queue_all(&self, zone: &Zone, changes: Vec<RecordChange>, lane: Lane) -> Vec<Queued> {
-        let queue = match self.queue(zone) {
-            Ok(queue) => queue,
-            Err(error) => return changes.iter().map(|_| Queued::Failed(error.clone())).collect(),
-        };
-        let pushed = queue.push_all(changes, lane).into_iter();
-        let queued = pushed.map(|pushed| match pushed {
-            Ok(outcome) => Queued::Waits(zone.clone(), outcome),
-            Err(NotTaken::Failed(error)) => Queued::Failed(error),
-            Err(NotTaken::Closed(change)) => Queued::Closed(change),
-        });
-        queued.collect()
-    }
-
-    async fn outcome(self, queued: Queued, lane: Lane) -> Published {
-        match queued {
-            Queued::Waits(zone, outcome) => {
-                let broken_off = |_| Published::Unknown(DnsError::BrokenOff { zone });
-                outcome.await.unwrap_or_else(broken_off)
+    ) -> impl Iterator<Item = impl Future<Output = Published> + use<>> + use<> {
+        let again = changes.clone();
+        let queued: Vec<_> = match self.gate.try_read() {
+            Ok(_open) => {
+                let target = self.target.load_full();
+                let queued = target.queue_each(changes, lane).into_iter();
+                queued.map(|queued| Some((Arc::clone(&target), queued))).collect()
             }
-            Queued::Failed(error) => Published::Unknown(error),
-            Queued::Closed(change) => self.publish(change, lane).await,
-        }
+            Err(_closed) => changes.iter().map(|_| None).collect(),
+        };
+        let dns = self.clone();
+        again.into_iter().zip(queued).map(move |(change, queued)| match queued {
+            None => Either::Left(dns.clone().publish_one(change, lane)),
+            Some((target, queued)) => {
+                Either::Right(dns.clone().outcome(target, queued, change, lane))
+            }
+        })
     }
 
     /// What the server answers for a name, asked by a plain question. Takes [`Self::timeout`] at most from
@@ -213,42 +164,51 @@ impl Dns {
     /// # Errors
     /// It does not answer, or not for this name.
     pub async fn look_up(&self, name: &Fqdn, family: Family) -> Result<Found, LookupError> {
-        self.lookup.ask(name, family).await
+        self.target.load_full().look_up(name, family).await
     }
 
-    /// The zone's queue, with a worker.
-    fn queue(&self, zone: &Zone) -> Result<Arc<ZoneQueue>, DnsError> {
-        let mut zones = self.zones.lock();
-        if let Some(queue) = zones.get(zone) {
-            return Ok(Arc::clone(queue));
-        }
-        let transport = Transport::new(zone, &self.config, Arc::clone(&self.counters), self.clock)?;
-        let doubt = Arc::clone(&self.doubt);
-        let queue = Arc::new(ZoneQueue::new(zone.clone(), transport, self.clock, doubt));
-        zones.insert(zone.clone(), Arc::clone(&queue));
-        let worker = Worker {
-            zone: zone.clone(),
-            queue: Arc::clone(&queue),
-            zones: Arc::clone(&self.zones),
-        };
-        tokio::spawn(async move { worker.queue.run().await });
-        Ok(queue)
+    async fn publish_one(self, change: RecordChange, lane: Lane) -> Published {
+        self.publish(change, lane).await
+    }
+
+    async fn outcome(
+        self,
+        target: Arc<Target>,
+        queued: Queued,
+        change: RecordChange,
+        lane: Lane,
+    ) -> Published {
+        let outcome = target.outcome(queued, lane).await;
+        if self.is_past(&target, &outcome) { self.publish(change, lane).await } else { outcome }
+    }
+
+    /// The target in force; waits while it is being changed.
+    async fn target(&self) -> Arc<Target> {
+        let _open = self.gate.read().await;
+        self.target.load_full()
+    }
+
+    /// Whether the outcome says nothing of the target in force: another server acknowledged it, or the
+    /// way it failed is no longer the way it is done.
+    fn is_past(&self, target: &Arc<Target>, outcome: &Published) -> bool {
+        let now = self.target.load();
+        let is_acknowledged = matches!(outcome, Published::Acknowledged { .. });
+        let is_same_server = now.server() == target.server();
+        !(Arc::ptr_eq(&now, target) || is_acknowledged && is_same_server)
     }
 
     /// The zones that were published to in the last minute.
     pub fn zones(&self) -> Vec<ZoneHealth> {
-        let mut zones: Vec<_> = self.zones.lock().values().map(|queue| queue.health()).collect();
-        zones.sort_by(|a, b| a.zone.cmp(&b.zone));
-        zones
+        self.target.load().health()
     }
 
     /// Whether the server does not answer for the zone at the moment.
     pub fn is_down(&self, zone: &Zone) -> bool {
-        self.zones.lock().get(zone).is_some_and(|queue| queue.health().down)
+        self.target.load().is_down(zone)
     }
 
     /// How long one message may take, retries included.
     pub fn timeout(&self) -> Duration {
-        self.config.timeout
+        self.target.load().timeout()
     }
 }

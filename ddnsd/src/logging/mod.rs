@@ -95,6 +95,7 @@ impl Sink {
 #[derive(Clone)]
 pub struct Handle {
     sink: Arc<ArcSwap<Sink>>,
+    target: Arc<ArcSwap<LogTarget>>,
     filter: reload::Handle<Targets, Registry>,
 }
 
@@ -110,17 +111,24 @@ impl Handle {
         }
     }
 
-    /// Opens the target of another configuration; [`Handle::commit`] starts to use it.
+    /// Opens the target of another configuration; [`Handle::commit`] starts to use it. The same target
+    /// is only opened if it is a file: that of syslog comes back by itself.
     ///
     /// # Errors
     /// It cannot be opened; nothing has changed.
     pub fn prepare(&self, log: &Log) -> Result<Prepared, LogError> {
-        Ok(Prepared { sink: Sink::open(&log.target)?, filter: filter(log.level) })
+        let is_file = matches!(log.target, LogTarget::File { .. });
+        let stays = !is_file && **self.target.load() == log.target;
+        let sink = if stays { None } else { Some(Sink::open(&log.target)?) };
+        Ok(Prepared { sink, target: log.target.clone(), filter: filter(log.level) })
     }
 
     /// Logs as prepared from now on.
     pub fn commit(&self, prepared: Prepared) {
-        self.sink.store(Arc::new(prepared.sink));
+        if let Some(sink) = prepared.sink {
+            self.sink.store(Arc::new(sink));
+        }
+        self.target.store(Arc::new(prepared.target));
         // fails only when the subscriber is gone, and then nothing is logged at all
         let _ = self.filter.reload(prepared.filter);
     }
@@ -129,7 +137,9 @@ impl Handle {
 /// A target that is open and not yet in use.
 #[must_use = "it is used when it is committed"]
 pub struct Prepared {
-    sink: Sink,
+    /// `None` to go on with the one there is.
+    sink: Option<Sink>,
+    target: LogTarget,
     filter: Targets,
 }
 
@@ -147,7 +157,8 @@ fn subscriber(log: &Log) -> Result<(impl Subscriber + Send + Sync + use<>, Handl
     let sink = Arc::new(ArcSwap::from_pointee(Sink::open(&log.target)?));
     let (filter, filter_handle) = reload::Layer::new(filter(log.level));
     let subscriber = registry().with(filter).with(Lines(Arc::clone(&sink)));
-    Ok((subscriber, Handle { sink, filter: filter_handle }))
+    let target = Arc::new(ArcSwap::from_pointee(log.target.clone()));
+    Ok((subscriber, Handle { sink, target, filter: filter_handle }))
 }
 
 /// Our crates as configured. Other crates tell operators little below WARN, and at DEBUG they could

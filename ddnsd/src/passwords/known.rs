@@ -9,11 +9,12 @@ use crate::model::name::UserName;
 use crate::model::secret::Secret;
 use crate::model::time::Now;
 use crate::model::user::PasswordHash;
+use arc_swap::ArcSwap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Right ones, at most.
@@ -40,7 +41,7 @@ pub(super) fn keyed(key: &ProcessKey, purpose: &[u8]) -> Hmac<Sha256> {
 /// All remembered verdicts.
 pub(super) struct Known {
     key: Hmac<Sha256>,
-    ttl: Duration,
+    ttl: ArcSwap<Duration>,
     right: Shards<Digest>,
     wrong: Shards<(Digest, ClientKey)>,
 }
@@ -50,10 +51,15 @@ impl Known {
     pub(super) fn new(key: &ProcessKey, ttl: Duration) -> Self {
         Self {
             key: keyed(key, b"known"),
-            ttl,
+            ttl: ArcSwap::from_pointee(ttl),
             right: Shards::new(MAX_RIGHT),
             wrong: Shards::new(MAX_WRONG),
         }
+    }
+
+    /// Another time to keep verdicts, for those of before too.
+    pub(super) fn keep_for(&self, ttl: Duration) {
+        self.ttl.store(Arc::new(ttl));
     }
 
     /// What an attempt is known by.
@@ -85,13 +91,14 @@ impl Known {
 
     /// What is known of it: right whoever sends it, wrong for the client that sent it before.
     pub(super) fn recall(&self, digest: Digest, client: ClientKey, now: Now) -> Option<Finding> {
-        if self.ttl.is_zero() {
+        let ttl = **self.ttl.load();
+        if ttl.is_zero() {
             return None;
         }
         let guess = (digest, client);
-        if self.right.of(&digest).use_once(&digest, self.ttl, now.mono) {
+        if self.right.of(&digest).use_once(&digest, ttl, now.mono) {
             Some(Finding::Right { rehash_due: false })
-        } else if self.wrong.of(&guess).use_once(&guess, self.ttl, now.mono) {
+        } else if self.wrong.of(&guess).use_once(&guess, ttl, now.mono) {
             Some(Finding::Wrong)
         } else {
             None
@@ -102,7 +109,7 @@ impl Known {
     pub(super) fn remember(&self, digest: Digest, client: ClientKey, finding: Finding, now: Now) {
         let guess = (digest, client);
         match finding {
-            _ if self.ttl.is_zero() => {}
+            _ if self.ttl.load().is_zero() => {}
             Finding::Right { .. } => self.right.of(&digest).insert(digest, now.mono),
             Finding::Wrong => self.wrong.of(&guess).insert(guess, now.mono),
         }
@@ -110,7 +117,7 @@ impl Known {
 
     /// What is right under one digest is right under another: the same password, hashed anew.
     pub(super) fn carry_over(&self, from: Digest, to: Digest, now: Now) {
-        if self.right.of(&from).use_once(&from, self.ttl, now.mono) {
+        if self.right.of(&from).use_once(&from, **self.ttl.load(), now.mono) {
             self.right.of(&to).insert(to, now.mono);
         }
     }

@@ -19,9 +19,10 @@ use flights::{Flights, Ticket};
 pub use hash::Unusable as UnusableHash;
 use hash::{Memory, Stored};
 use known::{Digest, Known, ProcessKey};
-use pool::{Lane, Pool, QueueFull};
+use pool::{Lane, Pool, QueueFull, Resize};
 use stand_in::StandIns;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a password could not be hashed, or hashing could not start.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +124,38 @@ pub fn check(hash: &PasswordHash) -> Result<(), UnusableHash> {
     Stored::parse(hash).map(drop)
 }
 
+/// As many threads as configured, at most one a core.
+fn threads(config: config::Auth) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    config.threads.clamp(1, cores)
+}
+
+/// Another section, ready to be used. Dropped, all stays as it was.
+#[must_use = "it is used when it is committed"]
+pub struct Prepared {
+    known: Arc<Known>,
+    cache_ttl: Duration,
+    resize: Resize,
+}
+
+impl Prepared {
+    /// Works by it from now on.
+    pub fn commit(self) {
+        self.known.keep_for(self.cache_ttl);
+        self.resize.commit();
+    }
+}
+
 impl Passwords {
+    /// Gets ready to work by another section.
+    ///
+    /// # Errors
+    /// The system refuses a thread; all stays as it was.
+    pub fn prepare(&self, config: config::Auth) -> Result<Prepared, PasswordError> {
+        let resize = self.0.pool.resize(threads(config)).map_err(PasswordError::Thread)?;
+        Ok(Prepared { known: Arc::clone(&self.0.known), cache_ttl: config.cache_ttl, resize })
+    }
+
     /// Starts the hashing threads: as many as configured, at most one a core.
     ///
     /// # Errors
@@ -132,13 +164,12 @@ impl Passwords {
         config: config::Auth,
         counters: Arc<PasswordCounters>,
     ) -> Result<Self, PasswordError> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let key: ProcessKey = rand::random();
         Ok(Self(Arc::new(Shared {
             known: Arc::new(Known::new(&key, config.cache_ttl)),
             flights: Arc::default(),
             stand_ins: StandIns::new(&key),
-            pool: Pool::start(config.threads.clamp(1, cores)).map_err(PasswordError::Thread)?,
+            pool: Pool::start(threads(config)).map_err(PasswordError::Thread)?,
             counters,
         })))
     }

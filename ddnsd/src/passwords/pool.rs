@@ -45,6 +45,10 @@ struct State {
     administration: VecDeque<Run>,
     logins: VecDeque<Run>,
     large_is_running: bool,
+    /// Threads there are.
+    threads: usize,
+    /// Threads there should be; those beyond end after their run.
+    wanted: usize,
     closed: bool,
 }
 
@@ -58,12 +62,23 @@ impl Pool {
     pub(super) fn start(threads: usize) -> std::io::Result<Self> {
         let queue = Queue { state: Mutex::default(), changed: Condvar::new() };
         let pool = Self(Arc::new(queue));
-        for number in 0..threads {
-            let queue = Arc::clone(&pool.0);
-            let thread = std::thread::Builder::new().name(format!("hash-{number}"));
-            thread.spawn(move || queue.serve())?;
-        }
+        pool.resize(threads)?.commit();
         Ok(pool)
+    }
+
+    /// Gets ready to be of another size: new threads start at once, those that are too many end with the
+    /// commit. No run is lost.
+    pub(super) fn resize(&self, threads: usize) -> std::io::Result<Resize> {
+        let mut state = self.0.lock();
+        // dropped by a failure too
+        let resize = Resize { queue: Arc::clone(&self.0), wanted: threads, before: state.wanted };
+        state.wanted = state.wanted.max(threads);
+        let missing = state.wanted.saturating_sub(state.threads);
+        drop(state);
+        for _ in 0..missing {
+            Queue::start_thread(&self.0)?;
+        }
+        Ok(resize)
     }
 
     /// Queues a run that needs so much memory.
@@ -98,7 +113,38 @@ impl Drop for Pool {
     }
 }
 
+/// Another number of threads, all of them there.
+#[must_use = "dropped, the size stays as it was"]
+pub(super) struct Resize {
+    queue: Arc<Queue>,
+    wanted: usize,
+    before: usize,
+}
+
+impl Resize {
+    /// It is so from now on.
+    pub(super) fn commit(mut self) {
+        self.before = self.wanted;
+    }
+}
+
+impl Drop for Resize {
+    fn drop(&mut self) {
+        self.queue.lock().wanted = self.before;
+        self.queue.changed.notify_all();
+    }
+}
+
 impl Queue {
+    fn start_thread(queue: &Arc<Self>) -> std::io::Result<()> {
+        let mut state = queue.lock();
+        let thread = std::thread::Builder::new().name(format!("hash-{}", state.threads));
+        let served = Arc::clone(queue);
+        thread.spawn(move || served.serve())?;
+        state.threads += 1;
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,10 +166,16 @@ impl Queue {
         }
     }
 
-    /// The next run; `None` when the pool is gone.
+    /// The next run; `None` when the pool is gone, or smaller.
     fn next(&self, memory: &mut Memory) -> Option<Run> {
         let mut state = self.lock();
         while !state.closed {
+            if state.threads > state.wanted {
+                state.threads -= 1;
+                // it may have been woken for a run
+                self.changed.notify_one();
+                return None;
+            }
             if let Some(run) = state.take() {
                 return Some(run);
             }

@@ -19,7 +19,7 @@ pub struct Peer {
 /// Who is on the other end of a connection, and since when.
 pub(super) struct Client {
     pub(super) address: IpAddr,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     /// When the first request must be answered: its time began with the connection.
     first: Instant,
     has_asked: AtomicBool,

@@ -11,6 +11,7 @@ pub use client::Peer;
 pub use permits::Permits;
 
 use crate::config;
+use arc_swap::ArcSwap;
 use client::Client;
 use futures::FutureExt;
 use futures::future::Map;
@@ -47,19 +48,45 @@ pub type Service = BoxCloneSyncService<
     std::convert::Infallible,
 >;
 
+/// How connections are driven; each keeps what held when it began.
+#[derive(Clone)]
+pub struct Settings {
+    /// TLS, or plain text.
+    tls: Option<TlsAcceptor>,
+    /// For a whole request, from the accept on, and for idling.
+    timeout: Duration,
+    /// Whose connections are not counted per client.
+    trusted: Arc<[IpNet]>,
+}
+
+impl Settings {
+    /// As configured.
+    ///
+    /// # Errors
+    /// TLS supports no protocol version.
+    pub fn new(config: &config::Http) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            tls: config.tls.as_ref().map(tls).transpose()?,
+            timeout: config.request_timeout,
+            trusted: Arc::clone(&config.trusted_proxies),
+        })
+    }
+
+    /// How a URL of it begins.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
 /// Everything a listener needs besides itself.
 #[derive(Clone)]
 pub struct Server {
     /// What answers.
     pub service: Service,
-    /// TLS, or plain text.
-    pub tls: Option<TlsAcceptor>,
-    /// For a whole request, from the accept on, and for idling.
-    pub timeout: Duration,
+    /// For new connections.
+    pub settings: Arc<ArcSwap<Settings>>,
     /// Connections in all and per client.
     pub permits: Permits,
-    /// Whose connections are not counted per client.
-    pub trusted: Arc<[IpNet]>,
     /// No new connections; what is under way may end.
     pub stop: CancellationToken,
     /// Everything ends.
@@ -83,10 +110,11 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    if let Some(permit) = self.permits.of(place, peer.ip(), &self.trusted) {
+                    let settings = self.settings.load_full();
+                    if let Some(permit) = self.permits.of(place, peer.ip(), &settings.trusted) {
                         let server = self.clone();
                         self.tasks.spawn(async move {
-                            server.connection(stream, peer).await;
+                            server.connection(stream, peer, &settings).await;
                             drop(permit);
                         });
                     }
@@ -100,15 +128,15 @@ impl Server {
         }
     }
 
-    async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
-        let peer = Arc::new(Client::new(peer.ip().to_canonical(), self.timeout));
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, settings: &Settings) {
+        let peer = Arc::new(Client::new(peer.ip().to_canonical(), settings.timeout));
         // an error here means the connection is gone already
         let _ = stream.set_nodelay(true);
         // bounds writing: a client that reads nothing would hold its place for ever
-        let patience = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
+        let patience = u32::try_from(settings.timeout.as_millis()).unwrap_or(u32::MAX);
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, patience);
         let served = async {
-            match &self.tls {
+            match &settings.tls {
                 None => self.http1(stream, &peer).await,
                 Some(acceptor) => self.tls(acceptor, stream, &peer).await,
             }
@@ -136,7 +164,7 @@ impl Server {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             // also bounds how long a kept connection may idle
-            .header_read_timeout(self.timeout)
+            .header_read_timeout(peer.timeout)
             .max_buf_size(HEAD)
             .max_headers(HEADERS)
             .serve_connection(TokioIo::new(stream), self.answering(peer));
@@ -163,15 +191,15 @@ impl Server {
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
-            .keep_alive_interval(self.timeout)
-            .keep_alive_timeout(self.timeout)
+            .keep_alive_interval(peer.timeout)
+            .keep_alive_timeout(peer.timeout)
             .serve_connection(TokioIo::new(stream), busy.around(self.answering(peer)));
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = busy.idle_for(self.timeout) => {
+            () = busy.idle_for(peer.timeout) => {
                 connection.as_mut().graceful_shutdown();
-                tokio::time::timeout(self.timeout, connection).await.unwrap_or(Ok(()))
+                tokio::time::timeout(peer.timeout, connection).await.unwrap_or(Ok(()))
             }
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
@@ -245,7 +273,7 @@ fn is_clients_fault(error: &std::io::Error) -> bool {
 ///
 /// # Errors
 /// The crypto provider supports no protocol version.
-pub fn tls(config: &config::Tls) -> Result<TlsAcceptor, rustls::Error> {
+fn tls(config: &config::Tls) -> Result<TlsAcceptor, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

@@ -33,6 +33,8 @@ pub struct Expire {
 struct Watch {
     last: Now,
     gaps: Gaps,
+    /// The default that hosts without a TTL of their own were looked at by.
+    default_ttl: Option<u32>,
     /// When the database was last known to answer.
     answered: Millis,
     /// Whether it failed since: whoever wanted to update heard `911` then.
@@ -65,7 +67,13 @@ impl Expire {
             stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let heartbeat = db.meta("heartbeat").await?.and_then(|text| text.parse().ok());
         let down = heartbeat.map_or(0, |last| now.wall.since(Millis(last)));
-        let watch = Watch { last: now, gaps: Gaps::default(), answered: now.wall, failing: false };
+        let watch = Watch {
+            last: now,
+            gaps: Gaps::default(),
+            default_ttl: None,
+            answered: now.wall,
+            failing: false,
+        };
         let sweeping = Arc::new(Mutex::new(watch));
         let story = Self { db, publisher, turns, clock, sweeping };
         if down < 0 {
@@ -76,8 +84,10 @@ impl Expire {
             gaps.add(now.wall, down);
             story.remember(&gaps).await?;
         }
-        story.sweeping.lock().await.gaps = gaps;
-        story.look_again_if_default_changed().await?;
+        let mut watch = story.sweeping.lock().await;
+        watch.gaps = gaps;
+        story.look_again_if_default_changed(&mut watch).await?;
+        drop(watch);
         story.heartbeat(now.wall).await?;
         Ok(story)
     }
@@ -120,6 +130,7 @@ impl Expire {
 
     async fn sweep_all(&self, watch: &mut Watch) -> Result<Swept, DbError> {
         let now = self.step(watch).await?;
+        self.look_again_if_default_changed(watch).await?;
         self.db.flush_touches().await?;
         self.forgive_silence(watch, now.wall).await?;
         let mut swept = Swept::default();
@@ -274,8 +285,12 @@ impl Expire {
     }
 
     /// Hosts without a TTL of their own were to be looked at by the old default.
-    async fn look_again_if_default_changed(&self) -> Result<(), DbError> {
-        let now = self.publisher.defaults().expiry_ttl.to_string();
+    async fn look_again_if_default_changed(&self, watch: &mut Watch) -> Result<(), DbError> {
+        let ttl = self.publisher.defaults().expiry_ttl;
+        if watch.default_ttl == Some(ttl) {
+            return Ok(());
+        }
+        let now = ttl.to_string();
         let before = self.db.meta("default_expiry_ttl").await?;
         if before.as_ref() != Some(&now) {
             if before.is_some() {
@@ -283,6 +298,7 @@ impl Expire {
             }
             self.db.set_meta("default_expiry_ttl", now).await?;
         }
+        watch.default_ttl = Some(ttl);
         Ok(())
     }
 }

@@ -6,8 +6,9 @@
 //! then its row stays unpublished.
 
 use crate::clock::Clock;
+use crate::config::Rfc2136;
 use crate::db::{Db, Settle};
-use crate::dns::{Dns, DnsError, Found, Lane, LookupError, Published};
+use crate::dns::{self, Dns, DnsError, Found, Lane, LookupError, Published};
 use crate::model::address::Family;
 use crate::model::host::{Defaults, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
@@ -41,6 +42,11 @@ impl Publisher {
     /// The defaults in force.
     pub fn defaults(&self) -> Defaults {
         **self.defaults.load()
+    }
+
+    /// Gets ready to publish in another way, perhaps to another server; see [`Dns::prepare`].
+    pub async fn prepare(&self, config: Rfc2136) -> dns::Prepared {
+        self.dns.prepare(config).await
     }
 
     /// Whether the name server does not answer for a zone at the moment.

@@ -3,8 +3,9 @@
 
 use super::publishing::Publisher;
 use super::turns::Turns;
+use crate::config::Rfc2136;
 use crate::db::{Db, DbError, Unpublished};
-use crate::dns::Lane;
+use crate::dns::{self, Lane};
 use crate::model::host::HostId;
 use crate::model::name::Zone;
 use crate::model::time::Millis;
@@ -26,21 +27,36 @@ pub struct Republish {
 }
 
 impl Republish {
+    /// Gets ready to publish in another way. If it is another server, every live record is unpublished
+    /// when this returns, and nothing is sent before the commit: so nothing that the server of before
+    /// acknowledges is taken for published on the new one.
+    ///
+    /// # Errors
+    /// The database failed; all stays as it was.
+    pub async fn prepare(&self, config: &Rfc2136, now: Millis) -> Result<dns::Prepared, DbError> {
+        let prepared = self.publisher.prepare(config.clone()).await;
+        if prepared.is_elsewhere() {
+            self.aim_at(config, now).await?;
+        }
+        Ok(prepared)
+    }
+
     /// Names the server that is published to from now on. Another one than before knows nothing yet, so
     /// every live record becomes unpublished.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn aim_at(&self, target: &str, now: Millis) -> Result<(), DbError> {
+    pub async fn aim_at(&self, config: &Rfc2136, now: Millis) -> Result<(), DbError> {
+        let target = format!("rfc2136 {}", config.server);
         let before = self.db.meta("target").await?;
-        if before.as_deref() == Some(target) {
+        if before.as_ref() == Some(&target) {
             return Ok(());
         }
         if let Some(before) = before {
             tracing::info!(%before, now = %target, "another name server: every record is sent to it");
             self.db.doubt_all(now).await?;
         }
-        self.db.set_meta("target", target.to_owned()).await
+        self.db.set_meta("target", target).await
     }
 
     /// Goes once through all that is unpublished. Returns how many are published now.

@@ -18,6 +18,7 @@ use crate::rules::decide::{self, Verdict};
 use crate::rules::expiry;
 use crate::rules::outcome::{self, Reply, Word};
 use crate::rules::request::{Asked, AskedHost, BadAddress, UpdateRequest};
+use arc_swap::ArcSwap;
 use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -50,7 +51,7 @@ pub struct Parts {
     /// Where a change runs on when its client is gone.
     pub tasks: TaskTracker,
     /// How long to wait for hosts that somebody else is changing.
-    pub patience: Duration,
+    pub patience: Arc<ArcSwap<Duration>>,
 }
 
 /// The hosts a caller may change, by key, each with its place in DNS.
@@ -156,7 +157,8 @@ impl Update {
         now: Now,
     ) -> Result<BTreeMap<HostId, Told>, DbError> {
         let ids: BTreeSet<HostId> = owned.keys().copied().collect();
-        let Ok(turns) = self.0.turns.of(&ids, self.0.patience).await else {
+        let patience = **self.0.patience.load();
+        let Ok(turns) = self.0.turns.of(&ids, patience).await else {
             let told = Told::because(Word::ServerError, "too many updates of it at once");
             return Ok(all(owned, &told));
         };

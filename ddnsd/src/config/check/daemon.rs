@@ -92,6 +92,20 @@ const FACILITIES: &[(&str, u8)] = &[
     ("local7", 23),
 ];
 
+/// A level as the file writes it.
+pub(in crate::config) fn level_name(level: Level) -> &'static str {
+    name_of(LEVELS, &level)
+}
+
+/// A facility as the file writes it.
+pub(in crate::config) fn facility_name(facility: u8) -> &'static str {
+    name_of(FACILITIES, &facility)
+}
+
+fn name_of<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str {
+    choices.iter().find(|(_, choice)| choice == value).map_or("?", |(name, _)| name)
+}
+
 #[derive(Clone, Copy)]
 enum Target {
     Stdout,

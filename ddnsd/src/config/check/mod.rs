@@ -17,6 +17,7 @@ mod value;
 use super::error::{Place, Problem};
 use super::{Admin, Auth, Config, Defaults, Limits};
 use crate::model::name::Zone;
+pub(super) use daemon::{facility_name, level_name};
 use lines::Lines;
 use section::Section;
 use std::net::SocketAddr;

@@ -1,0 +1,196 @@
+//! One server that is published to, as it was configured at the time, with the queue of each zone. In:
+//! changes. Out: what became of them there. Another configuration is another target; the one of before
+//! ends by itself, once what was under way has ended.
+
+use super::doubt::Doubt;
+use super::error::DnsError;
+use super::lookup::{Found, Lookup, LookupError};
+use super::transport::Transport;
+use super::zone_queue::{NotTaken, ZoneQueue};
+use super::{Lane, Published, ZoneHealth};
+use crate::clock::Clock;
+use crate::config::Rfc2136;
+use crate::counters::DnsCounters;
+use crate::model::address::Family;
+use crate::model::change::RecordChange;
+use crate::model::name::{Fqdn, Zone};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A name server, and what waits for it.
+pub(super) struct Target {
+    config: Rfc2136,
+    counters: Arc<DnsCounters>,
+    clock: Clock,
+    doubt: Arc<Doubt>,
+    zones: Arc<Zones>,
+    lookup: Lookup,
+}
+
+/// The zones that are published to at the moment, each with its worker.
+#[derive(Default)]
+struct Zones(Mutex<HashMap<Zone, Arc<ZoneQueue>>>);
+
+impl Zones {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Zone, Arc<ZoneQueue>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an ended queue out, unless another has its place already.
+    fn forget(&self, zone: &Zone, ended: &Arc<ZoneQueue>) {
+        let mut zones = self.lock();
+        if zones.get(zone).is_some_and(|queue| Arc::ptr_eq(queue, ended)) {
+            zones.remove(zone);
+        }
+    }
+}
+
+/// A worker at work. However it ends, nobody is left waiting for it.
+struct Worker {
+    zone: Zone,
+    queue: Arc<ZoneQueue>,
+    zones: Arc<Zones>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.zones.forget(&self.zone, &self.queue);
+    }
+}
+
+/// A change that was handed to its zone's queue.
+pub(super) enum Queued {
+    Waits(Zone, oneshot::Receiver<Published>),
+    Failed(DnsError),
+    /// The queue's worker had just ended.
+    Closed(RecordChange),
+}
+
+impl Target {
+    /// Nothing waits yet.
+    pub(super) fn new(config: Rfc2136, counters: Arc<DnsCounters>, clock: Clock) -> Self {
+        let lookup = Lookup::new(&config);
+        Self { config, counters, clock, doubt: Arc::default(), zones: Arc::default(), lookup }
+    }
+
+    /// A target by another configuration. Hosts stay in doubt: it may be the same server.
+    pub(super) fn with(&self, config: Rfc2136) -> Self {
+        let (counters, doubt) = (Arc::clone(&self.counters), Arc::clone(&self.doubt));
+        let lookup = Lookup::new(&config);
+        Self { config, counters, clock: self.clock, doubt, zones: Arc::default(), lookup }
+    }
+
+    /// Where messages go.
+    pub(super) fn server(&self) -> SocketAddr {
+        self.config.server
+    }
+
+    /// How long one message may take, retries included.
+    pub(super) fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+
+    /// See [`super::Dns::look_up`].
+    pub(super) async fn look_up(&self, name: &Fqdn, family: Family) -> Result<Found, LookupError> {
+        self.lookup.ask(name, family).await
+    }
+
+    /// See [`super::Dns::publish`].
+    pub(super) async fn publish(&self, change: RecordChange, lane: Lane) -> Published {
+        let zone = change.zone.clone();
+        let mut change = change;
+        loop {
+            let queue = match self.queue(&zone) {
+                Ok(queue) => queue,
+                Err(error) => return Published::Unknown(error),
+            };
+            change = match queue.push(change, lane) {
+                Ok(outcome) => {
+                    let broken_off = |_| Published::Unknown(DnsError::BrokenOff { zone });
+                    return outcome.await.unwrap_or_else(broken_off);
+                }
+                Err(NotTaken::Failed(error)) => return Published::Unknown(error),
+                // its worker ends at this moment
+                Err(NotTaken::Closed(change)) => {
+                    self.zones.forget(&zone, &queue);
+                    change
+                }
+            };
+        }
+    }
+
+    /// Queues changes, those of a zone together; in the order given.
+    pub(super) fn queue_each(&self, changes: Vec<RecordChange>, lane: Lane) -> Vec<Queued> {
+        let mut zones: HashMap<Zone, Vec<(usize, RecordChange)>> = HashMap::new();
+        for (place, change) in changes.into_iter().enumerate() {
+            zones.entry(change.zone.clone()).or_default().push((place, change));
+        }
+        let mut queued = BTreeMap::new();
+        for (zone, changes) in zones {
+            let (places, changes): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
+            queued.extend(places.into_iter().zip(self.queue_all(&zone, changes, lane)));
+        }
+        queued.into_values().collect()
+    }
+
+    fn queue_all(&self, zone: &Zone, changes: Vec<RecordChange>, lane: Lane) -> Vec<Queued> {
+        let queue = match self.queue(zone) {
+            Ok(queue) => queue,
+            Err(error) => return changes.iter().map(|_| Queued::Failed(error.clone())).collect(),
+        };
+        let pushed = queue.push_all(changes, lane).into_iter();
+        let queued = pushed.map(|pushed| match pushed {
+            Ok(outcome) => Queued::Waits(zone.clone(), outcome),
+            Err(NotTaken::Failed(error)) => Queued::Failed(error),
+            Err(NotTaken::Closed(change)) => Queued::Closed(change),
+        });
+        queued.collect()
+    }
+
+    /// Waits for what becomes of a queued change.
+    pub(super) async fn outcome(&self, queued: Queued, lane: Lane) -> Published {
+        match queued {
+            Queued::Waits(zone, outcome) => {
+                let broken_off = |_| Published::Unknown(DnsError::BrokenOff { zone });
+                outcome.await.unwrap_or_else(broken_off)
+            }
+            Queued::Failed(error) => Published::Unknown(error),
+            Queued::Closed(change) => self.publish(change, lane).await,
+        }
+    }
+
+    /// The zone's queue, with a worker.
+    fn queue(&self, zone: &Zone) -> Result<Arc<ZoneQueue>, DnsError> {
+        let mut zones = self.zones.lock();
+        if let Some(queue) = zones.get(zone) {
+            return Ok(Arc::clone(queue));
+        }
+        let transport = Transport::new(zone, &self.config, Arc::clone(&self.counters), self.clock)?;
+        let doubt = Arc::clone(&self.doubt);
+        let queue = Arc::new(ZoneQueue::new(zone.clone(), transport, self.clock, doubt));
+        zones.insert(zone.clone(), Arc::clone(&queue));
+        let worker = Worker {
+            zone: zone.clone(),
+            queue: Arc::clone(&queue),
+            zones: Arc::clone(&self.zones),
+        };
+        tokio::spawn(async move { worker.queue.run().await });
+        Ok(queue)
+    }
+
+    /// The zones that were published to in the last minute, by name.
+    pub(super) fn health(&self) -> Vec<ZoneHealth> {
+        let mut zones: Vec<_> = self.zones.lock().values().map(|queue| queue.health()).collect();
+        zones.sort_by(|a, b| a.zone.cmp(&b.zone));
+        zones
+    }
+
+    /// Whether the server does not answer for the zone at the moment.
+    pub(super) fn is_down(&self, zone: &Zone) -> bool {
+        self.zones.lock().get(zone).is_some_and(|queue| queue.health().down)
+    }
+}
