@@ -122,7 +122,6 @@ pub(super) fn reload(
     Reload::new(source, parts, running)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn sentence(problem: impl Error) -> Problem {
     logging::with_causes(&problem)
 }
