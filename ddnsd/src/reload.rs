@@ -168,3 +168,108 @@ fn sentence(difference: &Difference) -> String {
         None => format!("{key}: changed"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex as Record;
+
+    /// A configuration file, and what became of the parts.
+    struct Scene {
+        folder: tempfile::TempDir,
+        log: Arc<Record<Vec<String>>>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            Self { folder: tempfile::tempdir().unwrap(), log: Arc::default() }
+        }
+
+        fn write(&self, text: &str) {
+            let path = self.folder.path().join("config.toml");
+            std::fs::write(path, format!("database.path = \"a\"\n{text}")).unwrap();
+        }
+
+        /// Two parts and a last one; any of them fails on the TTL of its number.
+        fn reload(&self) -> Reload {
+            self.write("");
+            let file = self.folder.path().join("config.toml");
+            let running = load::load(&file).unwrap().config;
+            let note =
+                |log: &Arc<Record<Vec<String>>>, what: String| log.lock().unwrap().push(what);
+            let part = |number: u32| {
+                let log = Arc::clone(&self.log);
+                move |config: &Config| {
+                    if config.defaults.dns_ttl == number || config.defaults.dns_ttl == 9 {
+                        return Err(format!("part {number} cannot"));
+                    }
+                    let (log, ttl) = (Arc::clone(&log), config.defaults.dns_ttl);
+                    Ok(Box::new(move || note(&log, format!("{number}: {ttl}"))) as Commit)
+                }
+            };
+            let (last, prepared) = (part(3), Arc::clone(&self.log));
+            let parts = Parts::none().and(part(1)).and_last(move |config| {
+                note(&prepared, "last is prepared".to_owned());
+                std::future::ready(last(&config))
+            });
+            let always = Arc::clone(&self.log);
+            let source = Source {
+                file,
+                overrule: Box::new(|config| config.defaults.expiry_ttl = 7),
+                always: Box::new(move || note(&always, "always".to_owned())),
+            };
+            Reload::new(source, parts, running)
+        }
+
+        fn noted(&self) -> Vec<String> {
+            std::mem::take(&mut *self.log.lock().unwrap())
+        }
+    }
+
+    fn keys(differences: &[Difference]) -> Vec<&str> {
+        differences.iter().map(|difference| difference.key.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn all_parts_are_committed_and_the_command_line_has_the_last_word() {
+        let scene = Scene::new();
+        let reload = scene.reload();
+        scene.write("defaults.dns_ttl = 30\ndefaults.expiry_ttl = 5\ndaemon.port = 1");
+        let done = reload.run().await.unwrap();
+        assert_eq!(keys(&done.changed), ["defaults.dns_ttl", "defaults.expiry_ttl"]);
+        assert_eq!(keys(&done.needs_restart), ["daemon.port"]);
+        assert_eq!(scene.noted(), ["always", "last is prepared", "1: 30", "3: 30"]);
+        let again = reload.run().await.unwrap();
+        assert_eq!(
+            (keys(&again.changed), keys(&again.needs_restart)),
+            (vec![], vec!["daemon.port"])
+        );
+    }
+
+    #[tokio::test]
+    async fn if_one_part_cannot_nothing_is_committed_and_the_next_good_file_is() {
+        let scene = Scene::new();
+        let reload = scene.reload();
+        scene.write("defaults.dns_ttl = 1");
+        assert_eq!(reload.run().await.unwrap_err(), ["part 1 cannot"]);
+        assert_eq!(scene.noted(), ["always"], "the last is not prepared in vain");
+        scene.write("defaults.dns_ttl = 3");
+        assert_eq!(reload.run().await.unwrap_err(), ["part 3 cannot"]);
+        assert_eq!(scene.noted(), ["always", "last is prepared"]);
+        scene.write("defaults.dns_ttl = 4");
+        assert_eq!(reload.run().await.unwrap().changed.len(), 2);
+        assert_eq!(scene.noted(), ["always", "last is prepared", "1: 4", "3: 4"]);
+    }
+
+    #[tokio::test]
+    async fn every_problem_of_a_bad_file_is_said_and_no_part_is_asked() {
+        let scene = Scene::new();
+        let reload = scene.reload();
+        scene.write("defaults.dns_ttl = -1\nauth.cache_tll = 3");
+        let problems = reload.run().await.unwrap_err();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("config.toml:2: defaults.dns_ttl: must be"), "{problems:?}");
+        assert!(problems[1].contains("did you mean `cache_ttl`?"), "{problems:?}");
+        assert_eq!(scene.noted(), ["always"]);
+    }
+}

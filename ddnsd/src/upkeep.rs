@@ -137,3 +137,25 @@ async fn tick(every: &mut Interval, stop: &CancellationToken) -> bool {
         () = stop.cancelled() => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn another_period_counts_from_its_change() {
+        let period = watch::Sender::new(Duration::from_hours(1));
+        let (mut every, stop) = (Adjustable::new(period.subscribe()), CancellationToken::new());
+        assert!(every.tick(&stop).await, "at once");
+        let start = tokio::time::Instant::now();
+        period.send_replace(Duration::from_millis(50));
+        assert!(every.tick(&stop).await && every.tick(&stop).await);
+        let took = start.elapsed();
+        assert!((100..5_000).contains(&took.as_millis()), "two periods took {took:?}");
+        // without anybody who could change it, it goes on
+        drop(period);
+        assert!(every.tick(&stop).await);
+        stop.cancel();
+        assert!(!every.tick(&stop).await);
+    }
+}

@@ -44,6 +44,11 @@ impl Server {
     }
 
     fn dns(&self, signed: bool, transport: DnsTransport) -> (Dns, Arc<DnsCounters>) {
+        let counters = Arc::new(DnsCounters::default());
+        (Dns::new(self.config(signed, transport), Arc::clone(&counters), Clock), counters)
+    }
+
+    fn config(&self, signed: bool, transport: DnsTransport) -> Rfc2136 {
         let key = signed.then(|| {
             Arc::new(TsigKey {
                 name: "k".into(),
@@ -52,9 +57,7 @@ impl Server {
             })
         });
         let keys = ZoneKeys { default: key, zones: Vec::new() };
-        let config = Rfc2136 { server: self.address, timeout: TIMEOUT, transport, keys };
-        let counters = Arc::new(DnsCounters::default());
-        (Dns::new(config, Arc::clone(&counters), Clock), counters)
+        Rfc2136 { server: self.address, timeout: TIMEOUT, transport, keys }
     }
 
     async fn datagram(&self) -> (Vec<u8>, SocketAddr) {
@@ -89,15 +92,18 @@ fn answer_to(request: &[u8], rcode: u8) -> Vec<u8> {
     answer
 }
 
-async fn publish(dns: &Dns, host: i64) -> Published {
-    let change = RecordChange {
+fn change(host: i64) -> RecordChange {
+    RecordChange {
         host: HostId(host),
         fqdn: Fqdn::parse(&format!("h{host}.example.org")).unwrap(),
         zone: Zone::parse("example.org").unwrap(),
         ttl: 60,
         records: WantedRecords { v4: Wanted::Present(Ipv4Addr::LOCALHOST), v6: Wanted::Absent },
-    };
-    dns.publish(change, Lane::Fresh).await
+    }
+}
+
+async fn publish(dns: &Dns, host: i64) -> Published {
+    dns.publish(change(host), Lane::Fresh).await
 }
 
 fn acknowledged(published: &Published) -> Option<bool> {
@@ -193,6 +199,79 @@ async fn a_server_that_stalls_costs_one_timeout_and_takes_the_zone_down() {
     assert!(matches!(first, Published::Unknown(DnsError::NoAnswer { .. })), "{first:?}");
     assert!(matches!(second, Published::Unknown(DnsError::Down { .. })), "{second:?}");
     assert!(dns.zones()[0].down);
+}
+
+#[tokio::test]
+async fn what_the_server_of_before_acknowledges_does_not_count_for_the_new_one() {
+    let (old, new) = (Server::start().await, Server::start().await);
+    let (dns, _) = old.dns(false, DnsTransport::Auto);
+    let script = async {
+        let (request, from) = old.datagram().await;
+        let prepared = dns.prepare(new.config(false, DnsTransport::Auto)).await;
+        assert!(prepared.is_elsewhere());
+        prepared.commit();
+        old.udp.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
+        let (request, from) = new.datagram().await;
+        new.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();
+    };
+    let (published, ()) = tokio::join!(publish(&dns, 1), script);
+    let Published::Refused(DnsError::Refused { server, .. }) = published else {
+        panic!("{published:?}")
+    };
+    assert_eq!(server, new.address);
+}
+
+#[tokio::test]
+async fn while_the_records_move_nothing_is_sent_and_then_to_the_server_in_force() {
+    let (old, new) = (Server::start().await, Server::start().await);
+    let (dns, _) = old.dns(false, DnsTransport::Auto);
+    for (is_committed, server) in [(false, &old), (true, &new)] {
+        let prepared = dns.prepare(new.config(false, DnsTransport::Auto)).await;
+        let mut one = Box::pin(publish(&dns, 1));
+        assert!(futures::poll!(&mut one).is_pending());
+        let many = dns.publish_all(vec![change(2), change(3)], Lane::Fresh);
+        let mut many = Box::pin(futures::future::join_all(many));
+        assert!(futures::poll!(&mut many).is_pending());
+        assert!(dns.zones().iter().all(|zone| zone.queued == 0), "it waits before any queue");
+        if is_committed {
+            prepared.commit();
+        } else {
+            drop(prepared);
+        }
+        let script = async {
+            loop {
+                let (request, from) = server.datagram().await;
+                server.udp.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
+            }
+        };
+        tokio::select! {
+            (one, many) = async { tokio::join!(one, many) } => {
+                let done = many.iter().chain([&one]).filter_map(acknowledged);
+                assert_eq!(done.count(), 3, "{one:?} {many:?}");
+            }
+            () = script => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_key_for_the_same_server_is_used_at_once_and_what_failed_by_the_old_is_sent_again()
+{
+    let server = Server::start().await;
+    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let script = async {
+        let (request, from) = server.datagram().await;
+        let prepared = dns.prepare(server.config(true, DnsTransport::Auto)).await;
+        assert!(!prepared.is_elsewhere());
+        prepared.commit();
+        server.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();
+        let (signed, _) = server.datagram().await;
+        assert!(signed.len() > request.len(), "it is signed now");
+    };
+    tokio::select! {
+        published = publish(&dns, 1) => panic!("it waits for an answer: {published:?}"),
+        () = script => {}
+    }
 }
 
 #[tokio::test]

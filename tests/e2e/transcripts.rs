@@ -78,6 +78,11 @@ fn a_session_of_export_and_import() {
 }
 
 #[test]
+fn a_session_of_reloads() {
+    session("reload");
+}
+
+#[test]
 fn the_help_of_every_command() {
     session("help");
 }

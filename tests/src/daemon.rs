@@ -51,6 +51,13 @@ impl Daemon {
         &self.setup
     }
 
+    /// Writes another configuration, which counts from a reload or restart on.
+    pub fn reconfigure(&mut self, configure: impl FnOnce(Setup) -> Setup) {
+        let setup = std::mem::replace(&mut self.setup, Setup::empty());
+        self.setup = configure(setup);
+        self.setup.write();
+    }
+
     /// Its first address, as `http://127.0.0.1:34567`.
     ///
     /// # Panics

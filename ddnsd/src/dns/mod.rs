@@ -192,9 +192,11 @@ impl Dns {
     /// way it failed is no longer the way it is done.
     fn is_past(&self, target: &Arc<Target>, outcome: &Published) -> bool {
         let now = self.target.load();
+        if Arc::ptr_eq(&now, target) {
+            return false;
+        }
         let is_acknowledged = matches!(outcome, Published::Acknowledged { .. });
-        let is_same_server = now.server() == target.server();
-        !(Arc::ptr_eq(&now, target) || is_acknowledged && is_same_server)
+        !is_acknowledged || now.server() != target.server()
     }
 
     /// The zones that were published to in the last minute.

@@ -289,6 +289,55 @@ mod tests {
         assert_eq!(wait.recv().unwrap(), 7);
     }
 
+    /// How many runs are under way when this many wait for each other.
+    fn under_way(pool: &Pool, runs: usize) -> (usize, mpsc::Sender<()>) {
+        let (started, seen) = mpsc::channel();
+        let (release, wait) = mpsc::channel::<()>();
+        let wait = Arc::new(Mutex::new(wait));
+        for _ in 0..runs {
+            let (started, wait) = (started.clone(), Arc::clone(&wait));
+            pool.submit(Lane::Login, SMALL, move |_| {
+                // nobody counts any more when it starts late
+                let _ = started.send(());
+                let _ = wait.lock().unwrap().recv();
+            })
+            .unwrap();
+        }
+        let under_way = std::iter::from_fn(|| seen.recv_timeout(Duration::from_millis(300)).ok());
+        (under_way.count(), release)
+    }
+
+    #[test]
+    fn it_grows_and_shrinks_and_loses_no_run() {
+        let (pool, release) = busy_pool();
+        let (done, seen) = mpsc::channel();
+        pool.submit(Lane::Login, SMALL, move |_| done.send(7).unwrap()).unwrap();
+        pool.resize(3).unwrap().commit();
+        assert_eq!(seen.recv(), Ok(7), "a new thread takes what waits");
+        drop(release);
+        let (count, release) = under_way(&pool, 4);
+        assert_eq!(count, 3);
+        pool.resize(2).unwrap().commit();
+        drop(release);
+        while pool.0.lock().threads > 2 {
+            std::thread::yield_now();
+        }
+        assert_eq!(under_way(&pool, 4).0, 2);
+    }
+
+    #[test]
+    fn a_size_that_is_not_committed_is_taken_back() {
+        let pool = Pool::start(1).unwrap();
+        drop(pool.resize(3).unwrap());
+        while pool.0.lock().threads > 1 {
+            std::thread::yield_now();
+        }
+        assert_eq!(under_way(&pool, 2).0, 1);
+        drop(pool.resize(1).unwrap());
+        let state = pool.0.lock();
+        assert_eq!((state.threads, state.wanted), (1, 1));
+    }
+
     #[test]
     fn threads_end_and_waiting_runs_are_dropped_when_the_pool_is() {
         let (pool, release) = busy_pool();

@@ -225,7 +225,7 @@ impl Expire {
         };
         let old = host.wanted.addresses();
         let want = Want { host, records, seen: Seen::default(), check_at, at: now };
-        let wanted = self.db.want(vec![want]).await?.pop().flatten();
+        let wanted = self.publisher.want(vec![want]).await?.pop().flatten();
         let Some(wanted) = wanted else {
             return Ok(None);
         };

@@ -1,5 +1,5 @@
-//! The second and third step of every change: publish what is wanted, settle what became of it. Update,
-//! expiry, deletion and the republisher all go through here; the first step, `want`, is theirs.
+//! The steps of every change: want it, publish what is wanted, settle what became of it. Update, expiry,
+//! deletion and the republisher all go through here.
 //!
 //! Killed anywhere, the row stays unpublished and is sent again. A host of which a message ended without
 //! an answer is acknowledged twice, the second time when the lost message can no longer be applied; until
@@ -7,7 +7,7 @@
 
 use crate::clock::Clock;
 use crate::config::Rfc2136;
-use crate::db::{Db, Settle};
+use crate::db::{Db, DbError, Settle, Want};
 use crate::dns::{self, Dns, DnsError, Found, Lane, LookupError, Published};
 use crate::model::address::Family;
 use crate::model::host::{Defaults, Host, HostId};
@@ -65,6 +65,24 @@ impl Publisher {
     /// Whether publishing this host again is of no use yet.
     pub fn is_waiting(&self, host: HostId) -> bool {
         self.doubtful.get(&host).is_some_and(|until| self.clock.now().mono < *until)
+    }
+
+    /// Commits changes as wanted and unpublished, as [`Db::want`]. The caller holds the hosts' turns. A row
+    /// that changed all the same, because every record moves to another name server, is wanted once more.
+    ///
+    /// # Errors
+    /// The database failed; what was not wanted before is not.
+    pub async fn want(&self, changes: Vec<Want>) -> Result<Vec<Option<Arc<Host>>>, DbError> {
+        let mut hosts = self.db.want(changes.clone()).await?;
+        for (host, change) in hosts.iter_mut().zip(changes).filter(|(host, _)| host.is_none()) {
+            let Some(now) = self.db.host(&change.host.fqdn).await? else { continue };
+            let was = &change.host;
+            if (now.id, now.user, now.wanted) == (was.id, was.user, was.wanted) {
+                let again = Want { host: now, ..change };
+                *host = self.db.want(vec![again]).await?.pop().flatten();
+            }
+        }
+        Ok(hosts)
     }
 
     /// Publishes the host as it is wanted and settles the result. The caller holds its turn.

@@ -203,7 +203,7 @@ impl Update {
     async fn want_and_publish(&self, changes: Vec<(Turn, Want)>) -> Vec<(HostId, Told)> {
         let (turns, wants): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
         let old: Vec<_> = wants.iter().map(|want| want.host.wanted).collect();
-        let hosts = match self.0.db.want(wants).await {
+        let hosts = match self.0.publisher.want(wants).await {
             Ok(hosts) => hosts,
             Err(problem) => {
                 error!("a change could not be stored: {problem}");

@@ -1,0 +1,529 @@
+//! The configuration is read again, by `ddnsctl reload` or SIGHUP: what changed is in force, what cannot
+//! be is named, and a bad file changes nothing. No request is lost meanwhile.
+
+use crate::tls::{install, secure, with_tls};
+use crate::{RECOVERY, Scene};
+use ddnsd_tests::authority::Authority;
+use ddnsd_tests::ctl::PASSWORD;
+use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::eventually::{eventually, eventually_equals};
+use ddnsd_tests::http::{get, quick_get};
+use ddnsd_tests::named::{Named, ZONE, write_private};
+use ddnsd_tests::process::Finished;
+use ddnsd_tests::setup::Setup;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use std::io::Read;
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(20);
+
+impl Scene {
+    /// Writes another configuration and has it read.
+    #[track_caller]
+    fn reload(&mut self, configure: impl FnOnce(Setup) -> Setup) -> Finished {
+        self.daemon.reconfigure(configure);
+        self.ctl().run(&["reload"]).ok()
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        self.ctl().json(&["status"])["counters"][name].as_u64().expect("a counter")
+    }
+}
+
+fn endpoint(path: &str) -> toml::Value {
+    toml::Value::Array(vec![toml::Value::Table(toml::Table::from_iter([(
+        "path".to_owned(),
+        path.into(),
+    )]))])
+}
+
+//----- What takes effect -----
+
+#[test]
+fn endpoints_and_proxies_are_reloaded() {
+    let mut scene = Scene::new();
+    let said = scene.reload(|setup| {
+        setup
+            .set_top("endpoints", endpoint("/nic/update"))
+            .set("daemon.proxy_header", "X-Forwarded-For")
+            .set("daemon.trusted_proxies", vec!["127.0.0.0/8"])
+    });
+    said.says(&["endpoints.\"/nic/update\".hostname", "daemon.proxy_header", "127.0.0.0/8"]);
+    scene.daemon.get("/update").send().has_status(404);
+    let request = scene.daemon.get("/nic/update?hostname=pc.dyn.example").user("alice", PASSWORD);
+    request.header("X-Forwarded-For: 192.0.2.77").send().is(200, "good 192.0.2.77\n");
+}
+
+#[test]
+fn limits_are_reloaded_and_what_was_counted_counts() {
+    let mut scene = Scene::with(|setup| {
+        setup.set("rate_limit.enabled", true).set("rate_limit.good_max_requests", 2)
+    });
+    let ask = |scene: &Scene| scene.update("hostname=pc.dyn.example&myip=192.0.2.1").body;
+    let words = [ask(&scene), ask(&scene), ask(&scene)];
+    assert_eq!(words, ["good 192.0.2.1\n", "nochg 192.0.2.1\n", "abuse\n"]);
+    scene.reload(|setup| setup.set("rate_limit.good_max_requests", 3));
+    assert_eq!([ask(&scene), ask(&scene)], ["nochg 192.0.2.1\n", "abuse\n"]);
+    scene.reload(|setup| setup.set("rate_limit.enabled", false));
+    assert_eq!(ask(&scene), "nochg 192.0.2.1\n");
+}
+
+#[test]
+fn what_is_known_of_passwords_is_reloaded() {
+    let mut scene = Scene::new();
+    let ask = |scene: &Scene| {
+        scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
+        scene.counter("passwords.hashed")
+    };
+    let (first, second) = (ask(&scene), ask(&scene));
+    assert_eq!(first, second, "a known password is not hashed again");
+    scene.reload(|setup| setup.set("auth.cache_ttl", 0).set("daemon.thread_pool_size", 1));
+    assert_eq!([ask(&scene), ask(&scene)], [second + 1, second + 2]);
+    scene.reload(|setup| setup.set("auth.cache_ttl", 3600).set("daemon.thread_pool_size", 4));
+    let third = ask(&scene);
+    assert_eq!(ask(&scene), third);
+}
+
+#[test]
+fn defaults_are_reloaded_and_hosts_expire_by_them() {
+    let mut scene = Scene::with(|setup| setup.set("dns_service.cleanup_interval", 3600));
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    scene.reload(|setup| setup.set("defaults.dns_ttl", 77));
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(200, "good 192.0.2.2\n");
+    assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(77, "192.0.2.2".to_owned())]);
+    scene
+        .reload(|setup| setup.set("defaults.expiry_ttl", 1).set("dns_service.cleanup_interval", 1));
+    eventually_equals(SOON, "the host to expire by the new default", &vec![], || scene.a("pc"));
+}
+
+#[test]
+fn the_request_timeout_is_that_of_the_moment_a_connection_began() {
+    let mut scene = Scene::with(|setup| setup.set("daemon.request_timeout", 60));
+    let mut before = TcpStream::connect(scene.daemon.address()).unwrap();
+    // the daemon takes connections in their order: it has the first one now
+    scene.daemon.get("/update").send().has_status(401);
+    scene.reload(|setup| setup.set("daemon.request_timeout", 2).set("dns_service.dns_timeout", 1));
+    let mut after = TcpStream::connect(scene.daemon.address()).unwrap();
+    let start = Instant::now();
+    after.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(after.read(&mut [0; 8]).expect("it is closed in time"), 0);
+    assert!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
+    before.set_nonblocking(true).unwrap();
+    let open = before.read(&mut [0; 8]).expect_err("the one of before is open");
+    assert_eq!(open.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn mail_is_reloaded_without_an_error() {
+    let mut scene = Scene::new();
+    let said = scene.reload(|setup| {
+        let setup = setup.set("email.enabled", true).set("email.smtp_host", "localhost");
+        setup.set("email.from_address", "ddns@example.org")
+    });
+    said.says(&["email.enabled", "email.smtp_host"]);
+}
+
+//----- The log -----
+
+#[test]
+fn the_log_is_reloaded_and_reopened() {
+    let mut scene = Scene::new();
+    let log = scene.daemon.setup().file("ddnsd.log");
+    let path = log.display().to_string();
+    scene.reload(|setup| {
+        let setup = setup.set("daemon.log_target", "file").set("daemon.log_file", path.as_str());
+        setup.set("daemon.log_requests", true)
+    });
+    let lines = |marker: &str| {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        text.lines().filter(|line| line.contains(marker)).count()
+    };
+    assert_eq!(lines("configuration reloaded"), 1, "the new log tells of it");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
+    assert_eq!(lines("word=\"good\""), 1, "{:?}", std::fs::read_to_string(&log));
+
+    let moved = log.with_extension("moved");
+    std::fs::rename(&log, &moved).unwrap();
+    scene.daemon.signal(Signal::SIGHUP);
+    eventually_equals(SOON, "the file to be opened anew", &1, || lines("configuration reloaded"));
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.2").has_status(200);
+    assert_eq!(lines("word=\"good\""), 1);
+
+    // even if nothing else can be done
+    std::fs::rename(&log, &moved).unwrap();
+    std::fs::write(scene.daemon.setup().config(), "nonsense").unwrap();
+    scene.ctl().run(&["reload"]).exits(1);
+    assert_eq!(lines("nothing was changed"), 1);
+
+    scene.reload(|setup| setup.set("daemon.log_level", "ERROR"));
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.3").has_status(200);
+    assert_eq!(lines("192.0.2.3"), 0, "INFO is not logged any more");
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_keeps_everything_as_it_was() {
+    let mut scene = Scene::new();
+    scene.daemon.reconfigure(|setup| {
+        let setup = setup.set("daemon.log_target", "file");
+        setup.set("daemon.log_file", "/nonexistent/ddnsd.log").set("defaults.dns_ttl", 77)
+    });
+    let said = scene.ctl().run(&["reload"]).exits(1);
+    said.says(&["/nonexistent/ddnsd.log", "nothing was changed"]);
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
+    assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(60, "192.0.2.1".to_owned())]);
+    assert!(scene.daemon.said().contains("address changed"), "the log of before is in use");
+}
+
+#[test]
+fn debug_on_the_command_line_beats_the_log_level_after_a_reload_too() {
+    let mut scene =
+        Scene::with(|setup| setup.wrapped_in(&["sh", "-c", r#"exec "$0" --debug "$@""#]));
+    let said = scene.reload(|setup| setup.set("daemon.log_level", "ERROR"));
+    assert!(!said.stdout.contains("log_level"), "it has no effect: {said}");
+    let before = scene.daemon.said().matches("DEBUG").count();
+    scene.ctl().run(&["status"]).ok();
+    assert!(scene.daemon.said().matches("DEBUG").count() > before, "{}", scene.daemon.said());
+}
+
+//----- What cannot be -----
+
+#[test]
+fn a_bad_file_changes_nothing_and_every_problem_is_said() {
+    let mut scene = Scene::new();
+    scene.daemon.reconfigure(|setup| {
+        setup
+            .set("defaults.dns_ttl", 77)
+            .set("daemon.request_timeout", 0)
+            .set("auth.cache_tll", 3)
+            .set("dns_service.ddns_default_key_file", "/nonexistent/key")
+            .set_top("endpoints", endpoint("no slash"))
+    });
+    let problems = [
+        "daemon.request_timeout: must be",
+        "did you mean `cache_ttl`?",
+        "/nonexistent/key",
+        "no slash",
+    ];
+    let said = scene.ctl().run(&["reload"]).exits(1);
+    assert_eq!(said.stdout, "", "talk is on stderr: {said}");
+    said.says(&problems).says(&["nothing was changed"]);
+    let told = scene.ctl().run(&["--json", "reload"]).exits(1);
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!((&told["problems_total"], &told["changed"]), (&json!(4), &json!([])), "{told}");
+    let log = scene.daemon.said();
+    assert!(problems.iter().all(|problem| log.contains(problem)), "{log}");
+
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(60, "192.0.2.1".to_owned())]);
+    std::fs::remove_file(scene.daemon.setup().config()).unwrap();
+    scene.ctl().run(&["reload"]).exits(1).says(&["config.toml", "cannot be read"]);
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
+}
+
+#[test]
+fn what_needs_a_restart_is_named_each_time_and_the_rest_is_in_force() {
+    let mut scene = Scene::new();
+    let said = scene.reload(|setup| {
+        setup
+            .set("daemon.port", 1)
+            .set("daemon.host", "localhost")
+            .set("database.pool_size", 7)
+            .set("admin.mode", "0600")
+            .set("metrics.listen", "127.0.0.1:9153")
+            .set("dns_service.backend", "builtin")
+            .set("defaults.dns_ttl", 77)
+    });
+    said.says(&["defaults.dns_ttl", "1 key has changed; 7 need a restart of ddnsd"]);
+    let told = scene.ctl().json(&["reload"]);
+    let keys = |of: &str| -> Vec<String> {
+        let rows = told[of].as_array().unwrap().iter();
+        rows.map(|row| row["key"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(keys("changed"), [""; 0]);
+    let restart = [
+        "daemon.host",
+        "daemon.port",
+        "database.pool_size",
+        "dns_service.backend",
+        "dns_service.builtin.listen",
+        "admin.mode",
+        "metrics.listen",
+    ];
+    assert_eq!(keys("needs_restart"), restart);
+    let row = &told["needs_restart"][2];
+    assert_eq!((&row["old"], &row["new"]), (&json!("5"), &json!("7")));
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(77, "192.0.2.1".to_owned())]);
+}
+
+//----- TLS -----
+
+#[test]
+fn new_connections_get_the_new_certificate_and_a_bad_one_keeps_the_old() {
+    let authority = Authority::new();
+    let mut scene = Scene::with(|setup| {
+        install(&setup, &authority.sign("one.example"));
+        with_tls(setup)
+    });
+    let ask = |scene: &Scene, name: &str| secure(&scene.daemon, &authority, name, "/update").send();
+    ask(&scene, "one.example").is(401, "badauth\n");
+
+    let (one, two) = (authority.sign("one.example"), authority.sign("two.example"));
+    std::fs::copy(&two.certificate, scene.daemon.setup().file("cert.pem")).unwrap();
+    let said = scene.ctl().run(&["reload"]).exits(1);
+    said.says(&["holds another key than that of the certificate", "nothing was changed"]);
+    ask(&scene, "one.example").is(401, "badauth\n");
+
+    write_private(&scene.daemon.setup().file("key.pem"), "rubbish");
+    scene.ctl().run(&["reload"]).exits(1).says(&["key.pem", "holds no private key"]);
+    ask(&scene, "one.example").is(401, "badauth\n");
+
+    install(scene.daemon.setup(), &two);
+    let told = scene.ctl().json(&["reload"]);
+    let changed = json!([{"key": "daemon.ssl_cert_file", "old": null, "new": null}]);
+    assert_eq!(told["changed"], changed);
+    ask(&scene, "two.example").is(401, "badauth\n");
+
+    install(scene.daemon.setup(), &one);
+    scene.daemon.signal(Signal::SIGHUP);
+    eventually(SOON, "the certificate to be the first one's again", || {
+        let tried = std::panic::catch_unwind(|| ask(&scene, "one.example").status);
+        if tried.is_ok() { Ok(()) } else { Err("it is not".to_owned()) }
+    });
+    scene.reload(|setup| setup.set("daemon.ssl", false)).says(&["daemon.ssl"]);
+    let plain = format!("http://{}/update", scene.daemon.address());
+    get(&plain).send().is(401, "badauth\n");
+}
+
+#[test]
+fn tls_is_switched_on_for_new_connections_and_kept_ones_end_as_they_are() {
+    let authority = Authority::new();
+    let mut scene = Scene::new();
+    install(scene.daemon.setup(), &authority.sign("ddns.example"));
+    let mut kept = Kept::open(scene.daemon.address());
+    kept.asks();
+    scene.reload(with_tls).says(&["daemon.ssl"]);
+    kept.asks();
+    secure(&scene.daemon, &authority, "ddns.example", "/update").send().is(401, "badauth\n");
+}
+
+/// A plain connection that stays open.
+struct Kept(TcpStream);
+
+impl Kept {
+    fn open(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        Self(stream)
+    }
+
+    #[track_caller]
+    fn asks(&mut self) {
+        use std::io::Write;
+        self.0.write_all(b"GET /update HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        while !answer.ends_with("badauth\n") {
+            let mut part = [0; 512];
+            let length = self.0.read(&mut part).expect("an answer");
+            assert!(length > 0, "it was closed: {answer}");
+            answer.push_str(std::str::from_utf8(&part[..length]).unwrap());
+        }
+    }
+}
+
+//----- The name server -----
+
+#[test]
+fn another_name_server_gets_every_record_and_the_one_of_before_nothing_more() {
+    let mut scene = Scene::new();
+    scene.add_hosts(&["nas", "silent"]);
+    let pair = "hostname=pc.dyn.example,nas.dyn.example&myip=192.0.2.1";
+    scene.update(pair).has_status(200);
+    let second = Named::start();
+    let key = second.key_file().display().to_string();
+    let said = scene.reload(|setup| {
+        let setup = setup.set("dns_service.dns_port", i64::from(second.port()));
+        setup.set("dns_service.ddns_default_key_file", key)
+    });
+    said.says(&["dns_service.dns_port"]);
+    // a keepalive that comes at once is no `nochg`: the new server does not know the host yet
+    scene.update("hostname=nas.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert_eq!(second.data("nas.dyn.example", "A"), ["192.0.2.1"]);
+    let before = scene.named.serial(ZONE);
+    eventually_equals(RECOVERY, "every record on the new server", &vec!["192.0.2.1"; 2], || {
+        let hosts = ["pc.dyn.example", "nas.dyn.example"];
+        let all = hosts.iter().flat_map(|host| second.data(host, "A"));
+        all.map(|data| if data == "192.0.2.1" { "192.0.2.1" } else { "other" }).collect()
+    });
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(200, "good 192.0.2.2\n");
+    assert_eq!(second.data("pc.dyn.example", "A"), ["192.0.2.2"]);
+    assert_eq!(scene.named.serial(ZONE), before, "the server of before got nothing more");
+    assert_eq!(second.addresses(ZONE).len(), 2, "who was never updated is not there");
+
+    // and the next start knows where they are
+    scene.daemon.restart();
+    let messages = second.update_messages();
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(200, "nochg 192.0.2.2\n");
+    assert_eq!(second.update_messages(), messages, "nothing was sent again");
+}
+
+#[test]
+fn another_key_and_another_transport_are_used_at_once() {
+    let named = Named::start();
+    let other = Named::start();
+    let wrong = other.key_file().display().to_string();
+    let right = named.key_file().display().to_string();
+    let daemon =
+        Daemon::builder(&named).set("dns_service.ddns_default_key_file", wrong.as_str()).start();
+    let mut scene = Scene { daemon, named };
+    scene.ctl().add_user("alice");
+    scene.add_hosts(&["pc"]);
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
+    let said = scene.reload(|setup| setup.set("dns_service.ddns_default_key_file", right.as_str()));
+    said.says(&["dns_service.ddns_default_key_file", "(not shown)"]);
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(200, "good 192.0.2.2\n");
+    let before = scene.counter("dns.tcp");
+    scene.reload(|setup| setup.set("dns_service.dns_transport", "tcp"));
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.3").is(200, "good 192.0.2.3\n");
+    assert!(scene.counter("dns.tcp") > before, "it went by TCP");
+    scene.reload(|setup| {
+        let keys = toml::Table::from_iter([(ZONE.to_owned(), wrong.into())]);
+        setup.set("dns_service.zone_keys", keys).set("dns_service.dns_timeout", 1)
+    });
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.4").is(503, "dnserr\n");
+}
+
+//----- Who asks, and when -----
+
+#[test]
+fn sighup_does_the_same_as_ddnsctl() {
+    let mut scene = Scene::new();
+    scene.daemon.reconfigure(|setup| setup.set("defaults.dns_ttl", 77).set("daemon.port", 1));
+    scene.daemon.signal(Signal::SIGHUP);
+    let lines = ["defaults.dns_ttl: \"60\" -> \"77\"", "needs a restart", "configuration reloaded"];
+    eventually(SOON, "the log to tell of the reload", || {
+        let said = scene.daemon.said();
+        if lines.iter().all(|line| said.contains(line)) { Ok(()) } else { Err(said) }
+    });
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
+    assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(77, "192.0.2.1".to_owned())]);
+    std::fs::write(scene.daemon.setup().config(), "nonsense").unwrap();
+    scene.daemon.signal(Signal::SIGHUP);
+    eventually(SOON, "the log to tell what is wrong", || {
+        let said = scene.daemon.said();
+        if said.contains("nothing was changed") { Ok(()) } else { Err(said) }
+    });
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
+}
+
+/// Hosts that are updated all the time by [`under_load`].
+const LABELS: [&str; 4] = ["h0", "h1", "h2", "h3"];
+
+/// Runs `act` so many times while clients update, with some updates before each; none may fail.
+fn under_load(scene: &mut Scene, times: i64, mut act: impl FnMut(&mut Scene, i64)) {
+    scene.add_hosts(&LABELS);
+    let server = scene.daemon.address().to_owned();
+    let (done, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|threads| {
+        let (server, done, count) = (&server, &done, &count);
+        for label in LABELS {
+            threads.spawn(move || update_until(done, count, server, label));
+        }
+        for round in 0..times {
+            let before = count.load(Ordering::Relaxed);
+            eventually(SOON, "further updates to be acknowledged", || {
+                let more = count.load(Ordering::Relaxed) - before;
+                let broken = done.load(Ordering::Relaxed);
+                if more >= 8 || broken { Ok(()) } else { Err(format!("{more}")) }
+            });
+            act(scene, round);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    eventually_equals(RECOVERY, "every host to be published", &true, || {
+        scene.ctl().hosts().iter().all(|host| host.published)
+    });
+}
+
+/// Sends one update after the other. The first that fails ends it all.
+fn update_until(done: &AtomicBool, count: &AtomicUsize, server: &str, label: &str) {
+    for round in 0.. {
+        let address = format!("192.0.2.{}", round % 250 + 1);
+        let path = format!("/update?hostname={label}.{ZONE}&myip={address}");
+        let reply = quick_get(server, &path, "alice", PASSWORD);
+        let good = format!("good {address}\n");
+        if reply.as_ref().is_none_or(|reply| reply.body != good) {
+            done.store(true, Ordering::Relaxed);
+            panic!("update {round} of {label}: {reply:?}");
+        }
+        count.fetch_add(1, Ordering::Relaxed);
+        if done.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn twenty_reloads_under_load_lose_no_request() {
+    let mut scene = Scene::new();
+    under_load(&mut scene, 20, |scene, round| {
+        scene.reload(|setup| {
+            setup
+                .set("daemon.log_requests", round % 2 == 0)
+                .set("daemon.thread_pool_size", 1 + round % 3)
+                .set("daemon.request_timeout", 10 + round)
+                .set("auth.cache_ttl", round % 2 * 60)
+                .set("dns_service.dns_timeout", 2 + round % 2)
+                .set("defaults.dns_ttl", 60 + round)
+        });
+    });
+}
+
+#[test]
+fn a_name_server_that_changes_under_load_costs_no_request_and_no_record() {
+    let mut scene = Scene::new();
+    let second = Named::start();
+    let servers = [
+        (second.port(), second.key_file().display().to_string()),
+        (scene.named.port(), scene.named.key_file().display().to_string()),
+    ];
+    under_load(&mut scene, 21, |scene, round| {
+        let (port, key) = &servers[usize::try_from(round % 2).unwrap()];
+        scene.reload(|setup| {
+            let setup = setup.set("dns_service.dns_port", i64::from(*port));
+            setup.set("dns_service.ddns_default_key_file", key.as_str())
+        });
+    });
+    for host in scene.ctl().hosts() {
+        assert_eq!(second.lookup(&host.fqdn, "A"), host.a(), "DNS and database for {}", host.fqdn);
+    }
+}
+
+#[test]
+fn systemd_is_told_of_a_reload() {
+    let folder = Setup::empty();
+    let path = folder.file("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let heard = || {
+        let mut text = [0; 512];
+        let length = socket.recv(&mut text).expect("a notice");
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    let variable = format!("NOTIFY_SOCKET={}", path.display());
+    let scene = Scene::without_hosts(|setup| setup.wrapped_in(&["env", &variable]));
+    assert_eq!(heard().trim(), "READY=1");
+    scene.daemon.signal(Signal::SIGHUP);
+    let reloading = heard();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(heard().trim(), "READY=1");
+    // what cannot be is over, too
+    std::fs::write(scene.daemon.setup().config(), "nonsense").unwrap();
+    scene.ctl().run(&["reload"]).exits(1);
+    assert!(heard().starts_with("RELOADING=1\n"));
+    assert_eq!(heard().trim(), "READY=1");
+}
