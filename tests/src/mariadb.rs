@@ -175,7 +175,9 @@ impl Mariadb {
 
     fn lay_out(&self) {
         run(
+            // a starting server removes all temporary tables in this folder, those of others too
             Command::new(program("mariadb-install-db"))
+                .env("TMPDIR", self.folder.path())
                 .arg("--no-defaults")
                 .arg(format!("--datadir={}", self.file("data").display()))
                 .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
@@ -189,6 +191,7 @@ impl Mariadb {
     fn launch(&mut self) -> Result<(), String> {
         let log = std::fs::File::create(self.file("log")).unwrap();
         let child = Command::new(program("mariadbd"))
+            .env("TMPDIR", self.folder.path())
             .arg("--no-defaults")
             .arg(format!("--datadir={}", self.file("data").display()))
             .arg(format!("--socket={}", self.socket().display()))
