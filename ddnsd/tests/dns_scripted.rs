@@ -14,6 +14,12 @@ use ddnsd::model::host::HostId;
 use ddnsd::model::name::{Fqdn, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::secret::SecretBytes;
+use hickory_proto::op::Message;
+use hickory_proto::rr::Name;
+use hickory_proto::rr::rdata::tsig::{self, TSIG, make_tsig_record};
+use hickory_proto::serialize::binary::BinEncoder;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +28,10 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 const TIMEOUT: Duration = Duration::from_millis(900);
 const NOERROR: u8 = 0;
+const SERVFAIL: u8 = 2;
 const REFUSED: u8 = 5;
+/// What both sides sign with.
+const SECRET: &[u8] = b"secret";
 
 /// The server's sockets, UDP and TCP on one port; each test is its script.
 struct Server {
@@ -53,7 +62,7 @@ impl Server {
             Arc::new(TsigKey {
                 name: "k".into(),
                 algorithm: TsigAlgorithm::Sha256,
-                secret: SecretBytes::new(b"secret".to_vec()),
+                secret: SecretBytes::new(SECRET.to_vec()),
             })
         });
         let keys = ZoneKeys { default: key, zones: Vec::new() };
@@ -90,6 +99,36 @@ fn answer_to(request: &[u8], rcode: u8) -> Vec<u8> {
     answer[3] = rcode;
     answer[4..].fill(0);
     answer
+}
+
+/// An answer signed as RFC 8945, 5.3 says, for the request with this MAC, with so many octets of its own.
+fn signed(answer: &[u8], secret: &[u8], request_mac: &[u8], octets: usize) -> Vec<u8> {
+    let name = Name::from_ascii("k.").unwrap();
+    let id = u16::from_be_bytes([answer[0], answer[1]]);
+    let seconds = u64::try_from(Clock.now().wall.0 / 1000).unwrap();
+    let tsig =
+        TSIG::new(tsig::TsigAlgorithm::HmacSha256, seconds, 300, Vec::new(), id, None, Vec::new());
+    let mut variables = Vec::new();
+    tsig.emit_tsig_for_mac(&mut BinEncoder::new(&mut variables), &name).unwrap();
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret).unwrap();
+    mac.update(&u16::try_from(request_mac.len()).unwrap().to_be_bytes());
+    for part in [request_mac, answer, &variables] {
+        mac.update(part);
+    }
+    let mut mac = mac.finalize().into_bytes().to_vec();
+    mac.truncate(octets);
+    let mut message = Message::from_vec(answer).unwrap();
+    message.set_signature(Box::new(make_tsig_record(name, tsig.set_mac(mac))));
+    message.to_vec().unwrap()
+}
+
+fn mac_of(request: &[u8]) -> Vec<u8> {
+    Message::from_vec(request).unwrap().signature().unwrap().data.mac.clone()
+}
+
+/// As the server should sign it.
+fn well_signed(request: &[u8], rcode: u8) -> Vec<u8> {
+    signed(&answer_to(request, rcode), SECRET, &mac_of(request), usize::MAX)
 }
 
 fn change(host: i64) -> RecordChange {
@@ -314,4 +353,112 @@ async fn a_truncated_answer_is_asked_for_again_by_tcp() {
     };
     let (published, ()) = tokio::join!(publish(&dns, 1), script);
     assert_eq!(acknowledged(&published), Some(false));
+}
+
+#[tokio::test]
+async fn answers_with_a_wrong_mac_or_a_replayed_one_are_dropped_and_the_true_one_awaited() {
+    let server = Server::start().await;
+    let (dns, counters) = server.dns(true, DnsTransport::Auto);
+    let script = async {
+        let (first, from) = server.datagram().await;
+        server.udp.send_to(&well_signed(&first, NOERROR), from).await.unwrap();
+        let (request, from) = server.datagram().await;
+        let (answer, mac) = (answer_to(&request, NOERROR), mac_of(&request));
+        // what the server said of the first, under the second's id
+        let mut replayed = signed(&answer, SECRET, &mac_of(&first), usize::MAX);
+        server.udp.send_to(&replayed, from).await.unwrap();
+        replayed = well_signed(&first, NOERROR);
+        replayed[..2].copy_from_slice(&request[..2]);
+        server.udp.send_to(&replayed, from).await.unwrap();
+        let guessed = signed(&answer, b"guessed", &mac, usize::MAX);
+        server.udp.send_to(&guessed, from).await.unwrap();
+        let mut flipped = well_signed(&request, REFUSED);
+        flipped[3] = NOERROR;
+        server.udp.send_to(&flipped, from).await.unwrap();
+        server.udp.send_to(&well_signed(&request, REFUSED), from).await.unwrap();
+    };
+    let client = async {
+        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(false));
+        let published = publish(&dns, 1).await;
+        assert!(matches!(published, Published::Refused(_)), "{published:?}");
+    };
+    tokio::join!(client, script);
+    assert_eq!((counters.dropped.get(), counters.messages.get()), (4, 2));
+}
+
+#[tokio::test]
+async fn a_mac_that_is_cut_to_less_than_half_proves_nothing() {
+    let server = Server::start().await;
+    let (dns, counters) = server.dns(true, DnsTransport::Auto);
+    let script = async {
+        // RFC 8945, 5.2.2.1: half of SHA-256 is 16 octets
+        for octets in [16, 15, 9] {
+            let (request, from) = server.datagram().await;
+            let answer = answer_to(&request, NOERROR);
+            let cut = signed(&answer, SECRET, &mac_of(&request), octets);
+            server.udp.send_to(&cut, from).await.unwrap();
+            if octets < 16 {
+                let mut stream = server.connection().await;
+                let request = framed(&mut stream).await;
+                let cut = signed(&answer_to(&request, NOERROR), SECRET, &mac_of(&request), octets);
+                reply_framed(&mut stream, &cut).await;
+                reply_framed(&mut stream, &well_signed(&request, REFUSED)).await;
+            }
+        }
+    };
+    let client = async {
+        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(false), "half is enough");
+        for _ in 0..2 {
+            let published = publish(&dns, 1).await;
+            assert!(matches!(published, Published::Refused(_)), "{published:?}");
+        }
+    };
+    tokio::join!(client, script);
+    assert_eq!(counters.dropped.get(), 4);
+}
+
+#[tokio::test]
+async fn servfail_once_is_a_failure_once_and_takes_no_zone_down() {
+    let server = Server::start().await;
+    let (dns, counters) = server.dns(true, DnsTransport::Auto);
+    let script = async {
+        for rcode in [SERVFAIL, NOERROR] {
+            let (request, from) = server.datagram().await;
+            server.udp.send_to(&well_signed(&request, rcode), from).await.unwrap();
+        }
+    };
+    let client = async {
+        let published = publish(&dns, 1).await;
+        let Published::Refused(error) = published else { panic!("{published:?}") };
+        assert!(error.to_string().contains("SERVFAIL (its log says why"), "{error}");
+        assert!(!dns.zones()[0].down);
+        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(false));
+    };
+    tokio::join!(client, script);
+    assert_eq!((counters.refused.get(), counters.unanswered.get()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_message_that_is_applied_late_leaves_its_host_in_doubt_until_a_newer_one_is_answered() {
+    let server = Server::start().await;
+    let (dns, _) = server.dns(true, DnsTransport::Auto);
+    let script = async {
+        let (held_back, from) = server.datagram().await;
+        let mut stream = server.connection().await;
+        framed(&mut stream).await; // stalls, too
+        let (request, newer) = server.datagram().await;
+        // it says so at last, and nobody listens there any more; nor is it believed elsewhere
+        let late = well_signed(&held_back, NOERROR);
+        server.udp.send_to(&late, from).await.unwrap();
+        server.udp.send_to(&late, newer).await.unwrap();
+        server.udp.send_to(&well_signed(&request, NOERROR), newer).await.unwrap();
+    };
+    let client = async {
+        let first = publish(&dns, 1).await;
+        assert!(matches!(first, Published::Unknown(DnsError::NoAnswer { .. })), "{first:?}");
+        // down now: the republisher's lane is the one that tries
+        let again = dns.publish(change(1), Lane::Background).await;
+        assert_eq!(acknowledged(&again), Some(true), "asserted once more by the caller");
+    };
+    tokio::join!(client, script);
 }

@@ -18,7 +18,7 @@ pub struct StatusView {
     pub hosts: u64,
     /// Hosts whose records DNS is not known to hold.
     pub pending: u64,
-    /// Each zone that was published to.
+    /// Each zone that was published to lately, or has pending hosts.
     pub zones: Vec<ZoneView>,
     /// Queue lengths, in display order.
     pub queues: Vec<Named>,
@@ -34,7 +34,9 @@ pub struct ZoneView {
     pub zone: String,
     /// Whether its name server does not answer at the moment.
     pub down: bool,
-    /// The last failure since the start.
+    /// Its hosts whose records DNS is not known to hold; since 1.2.
+    pub pending: u64,
+    /// The last failure of the last minute, or one that a pending host met, however long ago.
     pub last_error: Option<String>,
 }
 

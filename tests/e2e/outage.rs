@@ -81,6 +81,22 @@ fn a_zone_that_the_server_does_not_have_is_dnserr_and_hurts_no_other() {
 }
 
 #[test]
+fn status_tells_what_is_pending_and_why_after_a_restart_too() {
+    let mut scene = impatient();
+    scene.ctl().add_host("alice", "pc", "elsewhere.example", &[]);
+    scene.update("hostname=pc.elsewhere.example&myip=192.0.2.1").is(503, "dnserr\n");
+    // a refusal or its silence: what the row tells, or what the start has met
+    scene.named.stop();
+    scene.daemon.restart();
+    let status = scene.ctl().json(&["status"]);
+    assert_eq!(status["pending"], 1);
+    let zone = &status["zones"][0];
+    assert_eq!((&zone["zone"], &zone["pending"]), (&"elsewhere.example".into(), &1.into()));
+    let error = zone["last_error"].as_str().unwrap_or_default();
+    assert!(error.contains("name server 127.0.0.1:"), "{zone}");
+}
+
+#[test]
 fn a_wrong_key_is_dnserr_and_nothing_it_says_is_believed() {
     let named = Named::start();
     let setup = Daemon::builder(&named);

@@ -108,11 +108,14 @@ fn status_lines(status: &StatusView) -> String {
 }
 
 fn health(zone: &ZoneView) -> String {
-    let health = if zone.down { "down" } else { "ok" };
+    let mut health = if zone.down { "down".to_owned() } else { "ok".to_owned() };
+    if zone.pending > 0 {
+        health = format!("{health}, {} pending", zone.pending);
+    }
     match &zone.last_error {
         Some(error) if zone.down => format!("{health}: {error}"),
         Some(error) => format!("{health} (last error: {error})"),
-        None => health.to_owned(),
+        None => health,
     }
 }
 
@@ -151,7 +154,7 @@ mod tests {
             pending: 1,
             zones: vec![
                 ZoneView { zone: "dyn.example.org".into(), ..ZoneView::default() },
-                ZoneView { zone: "example.net".into(), down: true, last_error: down },
+                ZoneView { zone: "example.net".into(), down: true, pending: 1, last_error: down },
             ],
             queues: vec![named("publish", 2)],
             counters: vec![named("updates.good", 17)],
@@ -171,7 +174,7 @@ users                 3
 hostnames             12
 pending in dns        1
 zone dyn.example.org  ok
-zone example.net      down: no answer within 2 s
+zone example.net      down, 1 pending: no answer within 2 s
 queue publish         2
 updates.good          17
 "

@@ -276,6 +276,7 @@ pub(super) fn status(snapshot: Snapshot) -> StatusView {
     let zone = |zone: ZoneState| ZoneView {
         zone: zone.zone,
         down: zone.down,
+        pending: zone.pending,
         last_error: zone.last_error.map(cut),
     };
     StatusView {

@@ -56,6 +56,10 @@ statements! {
     COUNTS: Whole =
         "SELECT (SELECT COUNT(*) FROM users) AS users, (SELECT COUNT(*) FROM hosts) AS hosts,
                 (SELECT COUNT(*) FROM hosts WHERE unpublished_since IS NOT NULL) AS unpublished";
+    // any of the reasons: they are mostly one
+    PENDING: Whole =
+        "SELECT zone, COUNT(*) AS hosts, MAX(last_error) AS last_error FROM hosts
+         WHERE unpublished_since IS NOT NULL GROUP BY zone ORDER BY zone";
 }
 
 /// Every statement there is, for the test that has both databases explain them.
@@ -98,6 +102,17 @@ pub struct Counts {
     pub hosts: u64,
     /// Hosts whose records DNS is not known to hold.
     pub unpublished: u64,
+}
+
+/// A zone with hosts that DNS is not known to hold as they are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingZone {
+    /// Its name.
+    pub zone: String,
+    /// How many such hosts it has.
+    pub hosts: u64,
+    /// Why one of them could not be published last.
+    pub last_error: Option<String>,
 }
 
 impl Db {
@@ -154,6 +169,21 @@ impl Db {
             hosts: hosts.unsigned_abs(),
             unpublished: unpublished.unsigned_abs(),
         })
+    }
+
+    /// The zones with unpublished hosts, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn pending_zones(&self) -> Result<Vec<PendingZone>, DbError> {
+        let rows: Vec<(String, i64, Option<String>)> =
+            self.0.readers.all(&PENDING, args![]).await?;
+        let zones = rows.into_iter().map(|(zone, hosts, last_error)| PendingZone {
+            zone,
+            hosts: hosts.unsigned_abs(),
+            last_error,
+        });
+        Ok(zones.collect())
     }
 
     /// Returns when the writer has ended, which it must not before [`Self::close`].

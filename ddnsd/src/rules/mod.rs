@@ -3,6 +3,7 @@
 pub mod decide;
 pub mod drift;
 pub mod expiry;
+pub mod final_word;
 pub mod import;
 pub mod limit;
 pub mod outcome;

@@ -14,6 +14,7 @@ use crate::model::host::{Defaults, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Now;
 use crate::rules::decide;
+use crate::rules::final_word::{self, Acknowledged};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use std::sync::Arc;
@@ -153,19 +154,22 @@ impl Publisher {
     /// Whether an acknowledgement is the last word, or a lost message may still come after it: one of
     /// this run, or one that a run before this left behind.
     fn is_final(&self, host: &Host, doubtful_before: bool) -> bool {
-        let now = self.clock.now().mono;
-        let long = self.dns.timeout() * 2;
-        if doubtful_before {
-            self.doubtful.insert(host.id, now + long);
-            return false;
-        }
-        let inherited = host.unpublished_since.is_some_and(|since| since < self.started.wall);
-        if inherited && now < self.started.mono + long {
-            self.doubtful.insert(host.id, self.started.mono + long);
-            return false;
-        }
-        self.doubtful.remove_if(&host.id, |_, until| *until <= now);
-        !self.doubtful.contains_key(&host.id)
+        let now = self.clock.now();
+        // later than now: the clock was set back
+        let before_us = |since| since < self.started.wall || since > now.wall;
+        let until = final_word::not_before(Acknowledged {
+            doubtful_before,
+            waits_until: self.doubtful.get(&host.id).map(|until| *until),
+            is_inherited: host.unpublished_since.is_some_and(before_us),
+            started: self.started.mono,
+            lateness: self.dns.timeout() * 2,
+            now: now.mono,
+        });
+        match until {
+            Some(until) => self.doubtful.insert(host.id, until),
+            None => self.doubtful.remove(&host.id).map(|(_, until)| until),
+        };
+        until.is_none()
     }
 
     async fn note(&self, result: Settle) {

@@ -4,9 +4,10 @@ use crate::clock::Clock;
 use crate::counters::{
     Counter, DatabaseCounters, DnsCounters, LimitCounters, PasswordCounters, UpdateCounters,
 };
-use crate::db::Db;
-use crate::dns::Dns;
+use crate::db::{Db, PendingZone};
+use crate::dns::{Dns, ZoneHealth};
 use crate::model::time::Now;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The handles this story uses.
@@ -50,7 +51,7 @@ pub struct Snapshot {
     pub queues: Vec<(String, u64)>,
     /// Why the database does not answer; `None` if it does.
     pub database: Option<String>,
-    /// Each zone that was published to, with its state.
+    /// Each zone that was published to lately, or has pending hosts, by name.
     pub zones: Vec<ZoneState>,
     /// Hosts whose records DNS is not known to hold.
     pub pending: u64,
@@ -67,7 +68,9 @@ pub struct ZoneState {
     pub zone: String,
     /// Whether the server does not answer for it at the moment.
     pub down: bool,
-    /// The last failure, if there was one since the start.
+    /// Hosts of it that DNS is not known to hold.
+    pub pending: u64,
+    /// The last failure of the last minute, or one that a pending host met, however long ago.
     pub last_error: Option<String>,
 }
 
@@ -89,19 +92,31 @@ impl Status {
                 ("dns".into(), waiting),
             ],
             database: counts.err().map(|problem| problem.to_string()),
-            zones: zones
-                .into_iter()
-                .map(|zone| ZoneState {
-                    zone: zone.zone.to_string(),
-                    down: zone.down,
-                    last_error: zone.last_error.map(|error| error.to_string()),
-                })
-                .collect(),
+            // without a database there is an error to show already
+            zones: zone_states(zones, self.db.pending_zones().await.unwrap_or_default()),
             pending: counted.unpublished,
             users: counted.users,
             hosts: counted.hosts,
         }
     }
+}
+
+/// What the exit knows of zones, and what the rows of pending hosts do.
+fn zone_states(active: Vec<ZoneHealth>, pending: Vec<PendingZone>) -> Vec<ZoneState> {
+    let mut states: BTreeMap<String, ZoneState> = BTreeMap::new();
+    for zone in active {
+        let (name, last_error) = (zone.zone.to_string(), zone.last_error);
+        let last_error = last_error.map(|error| error.to_string());
+        let state = ZoneState { zone: name.clone(), down: zone.down, pending: 0, last_error };
+        states.insert(name, state);
+    }
+    for PendingZone { zone, hosts, last_error } in pending {
+        let new = || ZoneState { zone: zone.clone(), down: false, pending: 0, last_error: None };
+        let state = states.entry(zone.clone()).or_insert_with(new);
+        state.pending = hosts;
+        state.last_error = state.last_error.take().or(last_error);
+    }
+    states.into_values().collect()
 }
 
 impl Counters {

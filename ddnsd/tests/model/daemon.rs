@@ -1,0 +1,170 @@
+//! The daemon's stories over a real database and the model's name server, without its entrances. It is
+//! killed by dropping the runtime that it lives in.
+
+use ddnsd::clock::Clock;
+use ddnsd::config::{self, Database, DnsTransport, Rfc2136, ZoneKeys};
+use ddnsd::db::{Db, NewUser};
+use ddnsd::dns::Dns;
+use ddnsd::limits::Limits;
+use ddnsd::model::host::Defaults;
+use ddnsd::model::name::{Email, Fqdn, UserName};
+use ddnsd::model::secret::Secret;
+use ddnsd::model::time::Millis;
+use ddnsd::model::user::PasswordHash;
+use ddnsd::passwords::Passwords;
+use ddnsd::rules::outcome::{Reply, Word};
+use ddnsd::rules::request::{Asked, AskedHost, Login, UpdateRequest};
+use ddnsd::stories::expire::Expire;
+use ddnsd::stories::hosts::{Hosts, NewHost};
+use ddnsd::stories::login::LogIn;
+use ddnsd::stories::publishing::Publisher;
+use ddnsd::stories::rehash::Rehash;
+use ddnsd::stories::republish::Republish;
+use ddnsd::stories::requests::Requests;
+use ddnsd::stories::turns::Turns;
+use ddnsd::stories::update::{Parts, Update};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// The hosts' zone.
+pub(crate) const ZONE: &str = "dyn.example";
+
+/// One life of the daemon.
+#[derive(Clone)]
+pub(crate) struct Daemon {
+    pub(crate) db: Db,
+    pub(crate) update: Update,
+    pub(crate) hosts: Hosts,
+    expire: Expire,
+    republish: Republish,
+}
+
+impl Daemon {
+    /// Starts it, as `app.rs` does, once whoever had the database is gone.
+    pub(crate) async fn start(file: &Path, server: SocketAddr, timeout: Duration) -> Self {
+        let database = Database::Sqlite { path: PathBuf::from(file), pool_size: 1 };
+        let mut tries = 0;
+        let db = loop {
+            match Db::open(&database, Arc::default()).await {
+                Ok(db) => break db,
+                Err(problem) if tries > 2000 => panic!("{problem}"),
+                Err(_) => sleep(Duration::from_millis(5)).await,
+            }
+            tries += 1;
+        };
+        let (clock, turns) = (Clock, Turns::default());
+        let keys = ZoneKeys::default();
+        let aim = Rfc2136 { server, timeout, transport: DnsTransport::Auto, keys };
+        let dns = Dns::new(aim.clone(), Arc::default(), clock);
+        let defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };
+        let defaults = Arc::new(arc_swap::ArcSwap::from_pointee(defaults));
+        let publisher = Publisher::new(db.clone(), dns, clock, defaults);
+        let requests = Requests::new(db.clone());
+        let republish =
+            Republish { db: db.clone(), publisher: publisher.clone(), turns: turns.clone() };
+        republish.aim_at(&aim, clock.now().wall).await.unwrap();
+        let update = Update::new(Parts {
+            db: db.clone(),
+            publisher: publisher.clone(),
+            log_in: log_in(&db, &requests),
+            requests: requests.clone(),
+            turns: turns.clone(),
+            clock,
+            counters: Arc::default(),
+            tasks: tokio_util::task::TaskTracker::new(),
+            patience: Arc::new(arc_swap::ArcSwap::from_pointee(4 * timeout)),
+        });
+        let expire = Expire::start(db.clone(), publisher.clone(), turns.clone(), clock);
+        let expire = expire.await.unwrap();
+        let hosts = Hosts { db: db.clone(), publisher, requests, turns, clock };
+        Self { db, update, hosts, expire, republish }
+    }
+
+    /// The timers, faster than life.
+    pub(crate) fn run_timers(&self) {
+        let (expire, republish) = (self.expire.clone(), self.republish.clone());
+        tokio::spawn(async move {
+            loop {
+                republish.run().await.unwrap();
+                sleep(Duration::from_millis(25)).await;
+            }
+        });
+        tokio::spawn(async move {
+            loop {
+                sleep(Duration::from_millis(60)).await;
+                expire.sweep().await.unwrap();
+            }
+        });
+    }
+
+    /// Adds the user, once.
+    pub(crate) async fn add_user(&self, hash: &PasswordHash) {
+        let name = UserName::parse("alice").unwrap();
+        let email = Email::parse("alice@example.org").unwrap();
+        let hash = hash.clone();
+        let _there_already = self.db.add_user(NewUser { name, email, hash, at: Millis(1) }).await;
+    }
+
+    /// Adds a host, if it is not there.
+    pub(crate) async fn add_host(&self, label: &str, expiry_ttl: Option<u32>) {
+        let (user, label, zone) = ("alice".to_owned(), label.to_owned(), ZONE.to_owned());
+        let new = NewHost { user, label, zone, dns_ttl: None, expiry_ttl };
+        let _there_already = self.hosts.add(new).await;
+    }
+
+    /// An update of some hosts; their words.
+    pub(crate) async fn update(&self, names: &[String], asked: Asked) -> Vec<Word> {
+        let client = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let host = |name: &String| AskedHost { sent: name.clone(), name: Fqdn::parse(name).ok() };
+        let request = UpdateRequest {
+            client,
+            agent: None,
+            key: client.into(),
+            login: Login::Given {
+                user: UserName::parse("alice").unwrap(),
+                password: Secret::new("x".to_owned()),
+            },
+            hosts: Ok(names.iter().map(host).collect()),
+            asked: Ok(asked),
+        };
+        match self.update.run(request).await {
+            Reply::Hosts { lines, .. } => lines.iter().map(|line| line.word).collect(),
+            Reply::Whole { word, .. } => names.iter().map(|_| word).collect(),
+        }
+    }
+}
+
+fn log_in(db: &Db, requests: &Requests) -> LogIn {
+    let second = Duration::from_secs(1);
+    let limits = config::Limits {
+        enabled: false,
+        good_window: second,
+        good_max: 1,
+        bad_window: second,
+        bad_max: 1,
+        cleanup_interval: second,
+    };
+    let (passwords, tasks) = (passwords(), tokio_util::task::TaskTracker::new());
+    LogIn {
+        db: db.clone(),
+        requests: requests.clone(),
+        limits: Limits::new(limits, Arc::default(), Clock.now()),
+        rehash: Rehash::new(db.clone(), passwords.clone(), Clock, tasks.clone()),
+        passwords,
+        clock: Clock,
+        tasks,
+    }
+}
+
+fn passwords() -> Passwords {
+    let auth = config::Auth { cache_ttl: Duration::from_hours(1), threads: 1 };
+    Passwords::new(auth, Arc::default()).unwrap()
+}
+
+/// The hash of the user's password, which all worlds share: it costs.
+pub(crate) async fn hash() -> PasswordHash {
+    passwords().hash(Secret::new("x".to_owned())).await.unwrap()
+}
