@@ -5,6 +5,7 @@
     reason = "a test's helpers may panic; clippy excuses test functions only"
 )]
 
+use ddnsd_proto::PROTOCOL;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
@@ -84,7 +85,8 @@ fn told_by_a_daemon(preamble: &'static [u8], code: i32, text: &str) {
 #[test]
 fn a_daemon_of_another_major_version_is_refused_naming_both() {
     let later = b"DDNA\0\0\0\0\0\x00\x09\x00\x02\x059.2.1";
-    told_by_a_daemon(later, 1, "speaks protocol 1.1, but ddnsd 9.2.1 speaks 9.2");
+    let both = format!("speaks protocol {PROTOCOL}, but ddnsd 9.2.1 speaks 9.2");
+    told_by_a_daemon(later, 1, &both);
 }
 
 #[test]
