@@ -234,9 +234,9 @@ async fn while_the_records_move_nothing_is_sent_and_then_to_the_server_in_force(
         assert!(futures::poll!(&mut many).is_pending());
         assert!(dns.zones().iter().all(|zone| zone.queued == 0), "it waits before any queue");
         if is_committed {
-            prepared.commit()
+            prepared.commit();
         } else {
-            drop(prepared)
+            drop(prepared);
         }
         let script = async {
             loop {

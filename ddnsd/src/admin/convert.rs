@@ -25,7 +25,7 @@ use ddnsd_proto::{MAX_PAGE, Page};
 const MAX_TEXT: usize = 500;
 
 /// Keys and problems of a configuration that are sent.
-const MAX_KEYS: usize = 500;
+const MAX_KEYS: usize = 100;
 
 /// Names of expired hosts that are sent; 253 octets each at most.
 const MAX_EXPIRED: usize = 5000;
@@ -370,6 +370,14 @@ mod tests {
             failed: vec![("a".repeat(253), "\u{1}".repeat(9999)); 100_000],
         });
         assert_eq!((most.expired_total, most.failed_total), (100_000, 100_000));
+        assert!(serde_json::to_vec(&most).unwrap().len() < MAX_FRAME);
+        let long = || "\u{1}".repeat(9999);
+        let keys = vec![Difference { key: long(), values: Some((long(), long())) }; 1000];
+        let most = reloaded(Ok(Differences { changed: keys.clone(), needs_restart: keys }));
+        assert_eq!((most.changed_total, most.problems_total), (1000, 0));
+        assert!(serde_json::to_vec(&most).unwrap().len() < MAX_FRAME);
+        let most = reloaded(Err(vec![long(); 1000]));
+        assert_eq!((most.changed_total, most.problems_total), (0, 1000));
         assert!(serde_json::to_vec(&most).unwrap().len() < MAX_FRAME);
     }
 }
