@@ -28,7 +28,7 @@ use ddnsd_proto::{MAX_PAGE, Page};
 const MAX_TEXT: usize = 500;
 
 /// Keys and problems of a configuration that are sent.
-const MAX_KEYS: usize = 500;
+const MAX_KEYS: usize = 100;
 
 /// Names of expired hosts that are sent; 253 octets each at most.
 const MAX_EXPIRED: usize = 5000;
@@ -423,5 +423,13 @@ mod tests {
         let page = synced(Compared { drift: vec![longest; 200], ..Compared::default() });
         // and names at their longest
         assert!(serde_json::to_vec(&page).unwrap().len() + 200 * 1300 < MAX_FRAME);
+        let long = || "\u{1}".repeat(9999);
+        let keys = vec![Difference { key: long(), values: Some((long(), long())) }; 1000];
+        let most = reloaded(Ok(Differences { changed: keys.clone(), needs_restart: keys }));
+        assert_eq!((most.changed_total, most.problems_total), (1000, 0));
+        assert!(serde_json::to_vec(&most).unwrap().len() < MAX_FRAME);
+        let most = reloaded(Err(vec![long(); 1000]));
+        assert_eq!((most.changed_total, most.problems_total), (0, 1000));
+        assert!(serde_json::to_vec(&most).unwrap().len() < MAX_FRAME);
     }
 }
