@@ -248,6 +248,8 @@ fn survives(
     let scene = outage_scene(server);
     let phase = Phase::default();
     std::thread::scope(|threads| {
+        // a failure here must not leave the clients asking for ever
+        let _over = Over(&phase);
         let clients: Vec<_> = (0..CLIENTS)
             .map(|host| {
                 let (scene, phase) = (&scene, &phase);
@@ -285,6 +287,16 @@ fn survives(
     scene.ctl().add_user("bob");
     let said = scene.daemon.said();
     assert!(!said.contains("panicked") && !said.contains("pässword"), "the log: {said}");
+}
+
+/// Ends the clients' load when it is dropped.
+struct Over<'p>(&'p Phase);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.away.store(false, Ordering::SeqCst);
+        self.0.over.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Without its database the daemon still answers its administrators, in a sentence.

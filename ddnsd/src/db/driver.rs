@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection as _, FromRow};
 use std::time::Duration;
 
 /// For one statement of a MariaDB server, lock waits included. SQLite answers from this machine's disk.
-pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A row that both drivers can fill.
 pub(super) trait Row:

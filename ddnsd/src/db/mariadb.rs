@@ -16,7 +16,7 @@ use tokio::time::timeout;
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/mariadb");
 
 /// For a new connection; what waits for one is answered after it.
-const CONNECTING: Duration = Duration::from_secs(3);
+const CONNECTING: Duration = Duration::from_secs(2);
 /// For another daemon that migrates.
 const MIGRATING: Duration = Duration::from_mins(5);
 

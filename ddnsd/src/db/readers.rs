@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 /// For a place; what waits longer is answered that the database does not.
-const WAIT: Duration = Duration::from_secs(3);
+const WAIT: Duration = Duration::from_secs(2);
 
 /// At most as many connections as configured, made when they are needed.
 pub(super) struct Readers {

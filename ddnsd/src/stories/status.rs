@@ -83,6 +83,11 @@ impl Status {
         let waiting = zones.iter().map(|zone| zone.queued as u64).sum();
         let up = self.clock.now().mono.saturating_duration_since(self.started.mono);
         let counted = counts.clone().unwrap_or_default();
+        // a database that does not answer is not asked twice: the administrator waits
+        let pending = match &counts {
+            Ok(_) => self.db.pending_zones().await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
         Snapshot {
             uptime_ms: u64::try_from(up.as_millis()).unwrap_or(u64::MAX),
             counters: self.counters.named(),
@@ -92,8 +97,7 @@ impl Status {
                 ("dns".into(), waiting),
             ],
             database: counts.err().map(|problem| problem.to_string()),
-            // without a database there is an error to show already
-            zones: zone_states(zones, self.db.pending_zones().await.unwrap_or_default()),
+            zones: zone_states(zones, pending),
             pending: counted.unpublished,
             users: counted.users,
             hosts: counted.hosts,
