@@ -19,6 +19,7 @@ use crate::serve::{self, Permits, Server};
 use crate::stories::expire::Expire;
 use crate::stories::hosts::Hosts;
 use crate::stories::login::LogIn;
+use crate::stories::notices::Notices;
 use crate::stories::publishing::Publisher;
 use crate::stories::rehash::Rehash;
 use crate::stories::republish::Republish;
@@ -70,6 +71,7 @@ struct Stories {
     expire: Expire,
     republish: Republish,
     requests: Requests,
+    notices: Notices,
     status: Status,
     log_in: LogIn,
 }
@@ -172,7 +174,9 @@ fn warn_of_what_is_missing(config: &Config) {
 
 fn warn_of_missing_mail(email: Option<&Email>) {
     if email.is_some() {
-        warn!("email.enabled: this version sends no mail yet");
+        warn!(
+            "email.enabled: this version sends no mail yet; what is due waits for 3 days, then it is dropped"
+        );
     }
 }
 
@@ -225,11 +229,18 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
         tasks: life.work.clone(),
     };
     log_in.learn_costs().await?;
+    let notices = Notices {
+        db: db.clone(),
+        clock,
+        mails: Arc::clone(&sections.mails),
+        defaults: Arc::clone(&sections.defaults),
+    };
     let update = Update::new(update::Parts {
         db: db.clone(),
         publisher: publisher.clone(),
         log_in: log_in.clone(),
         requests: requests.clone(),
+        notices: notices.clone(),
         turns: turns.clone(),
         clock,
         counters: Arc::clone(&counters.updates),
@@ -239,7 +250,9 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
     Ok(Stories {
         update,
         republish,
-        expire: Expire::start(db.clone(), publisher.clone(), turns.clone(), clock).await?,
+        expire: Expire::start(db.clone(), publisher.clone(), notices.clone(), turns.clone(), clock)
+            .await?,
+        notices,
         status: Status {
             db: db.clone(),
             dns,
@@ -263,8 +276,8 @@ fn serve(
     life: &Lifecycle,
 ) -> anyhow::Result<()> {
     let stop = || life.stop.clone();
-    let Stories { update, users, hosts, transfer, expire, republish, requests, status, log_in } =
-        stories;
+    let Stories { update, users, hosts, transfer, expire, republish, .. } = stories;
+    let Stories { requests, notices, status, log_in, .. } = stories;
     let Sections { sweep_every, forget_every, front, connections, .. } = sections;
     let db = bound.db;
     let running = stop();
@@ -276,6 +289,7 @@ fn serve(
     life.service("the republisher", upkeep::republish(republish, stop()));
     life.service("the sweep", upkeep::sweep(expire.clone(), sweep_every.subscribe(), stop()));
     life.service("the limits", upkeep::forget_idle(log_in, forget_every.subscribe(), stop()));
+    life.service("old mails", upkeep::give_up_mails(notices, stop()));
     life.service("imports", upkeep::forget_imports(transfer.clone(), stop()));
     let admin = Admin { users, hosts, status, expire, transfer, reload };
     life.service("the admin socket", admin::serve(bound.socket, admin, stop(), life.work.clone()));

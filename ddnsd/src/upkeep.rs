@@ -3,6 +3,7 @@
 
 use crate::stories::expire::Expire;
 use crate::stories::login::LogIn;
+use crate::stories::notices::Notices;
 use crate::stories::republish::Republish;
 use crate::stories::requests::Requests;
 use crate::stories::transfer::Transfer;
@@ -22,6 +23,8 @@ const LOOKS: u32 = 12;
 const REPUBLISH: Duration = Duration::from_secs(5);
 /// An abandoned import keeps its memory for this much longer, at most.
 const IMPORTS: Duration = Duration::from_mins(1);
+/// A mail that was not sent is kept for this much longer, at most.
+const MAILS: Duration = Duration::from_hours(1);
 
 /// Writes keepalives and watches the clock.
 pub async fn tend(story: Expire, stop: CancellationToken) {
@@ -90,6 +93,16 @@ pub async fn forget_imports(story: Transfer, stop: CancellationToken) {
     let mut every = interval(IMPORTS);
     while tick(&mut every, &stop).await {
         story.forget_abandoned();
+    }
+}
+
+/// Drops mails that could not be sent for too long.
+pub async fn give_up_mails(story: Notices, stop: CancellationToken) {
+    let mut every = interval(MAILS);
+    while tick(&mut every, &stop).await {
+        if let Err(problem) = story.give_up().await {
+            warn!("old mails are not yet dropped: {problem}");
+        }
     }
 }
 

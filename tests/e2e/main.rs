@@ -23,6 +23,7 @@ mod limits;
 mod listen;
 mod lists;
 mod mariadb;
+mod notices;
 mod outage;
 mod rehash;
 mod reload;

@@ -321,6 +321,7 @@ mod tests {
             wanted: PerFamily::default(),
             acked: Acked::default(),
             unpublished_since: None,
+            owed: None,
             version: 1,
         };
         change(&mut host);

@@ -3,7 +3,8 @@
 
 use super::{Args, Stories, overrule, warn_of_missing_mail};
 use crate::clock::Clock;
-use crate::config::{Config, Defaults, DnsBackend};
+use crate::config::{Config, Defaults, DnsBackend, Email};
+use crate::model::notice::Mails;
 use crate::reload::{Commit, Parts, Problem, Reload, Source};
 use crate::{http, logging, serve};
 use anyhow::Context as _;
@@ -20,6 +21,8 @@ pub(super) struct Sections {
     pub(super) front: Arc<ArcSwap<http::Settings>>,
     pub(super) connections: Arc<ArcSwap<serve::Settings>>,
     pub(super) defaults: Arc<ArcSwap<Defaults>>,
+    /// Which mails are sent.
+    pub(super) mails: Arc<ArcSwap<Mails>>,
     /// How long an update waits for hosts that somebody else is changing.
     pub(super) patience: Arc<ArcSwap<Duration>>,
     pub(super) sweep_every: watch::Sender<Duration>,
@@ -34,6 +37,7 @@ impl Sections {
             front: Arc::new(ArcSwap::from_pointee(front(config))),
             connections: Arc::new(ArcSwap::from_pointee(connections)),
             defaults: Arc::new(ArcSwap::from_pointee(config.defaults)),
+            mails: Arc::new(ArcSwap::from_pointee(mails(config.email.as_ref()))),
             patience: Arc::new(ArcSwap::from_pointee(patience(config))),
             sweep_every: watch::Sender::new(config.dns.cleanup_interval),
             forget_every: watch::Sender::new(config.limits.cleanup_interval),
@@ -45,11 +49,14 @@ impl Sections {
             .map_err(|why| format!("cannot set up TLS: {why}"))?;
         let (front, patience) = (front(config), patience(config));
         let (defaults, sweep_every) = (config.defaults, config.dns.cleanup_interval);
+        let email = config.email.clone();
         let (forget_every, sections) = (config.limits.cleanup_interval, self.clone());
         Ok(Box::new(move || {
             sections.front.store(Arc::new(front));
             sections.connections.store(Arc::new(connections));
             sections.defaults.store(Arc::new(defaults));
+            sections.mails.store(Arc::new(mails(email.as_ref())));
+            warn_of_missing_mail(email.as_ref());
             sections.patience.store(Arc::new(patience));
             sections.sweep_every.send_replace(sweep_every);
             sections.forget_every.send_replace(forget_every);
@@ -59,6 +66,14 @@ impl Sections {
 
 fn front(config: &Config) -> http::Settings {
     http::Settings { endpoints: Arc::clone(&config.endpoints), http: config.http.clone() }
+}
+
+/// A mail without a template is not sent.
+fn mails(email: Option<&Email>) -> Mails {
+    Mails {
+        change: email.is_some_and(|email| email.change_template.is_some()),
+        expiry: email.is_some_and(|email| email.expiry_template.is_some()),
+    }
 }
 
 /// What a request has left while its change may still take all of its own time.
@@ -99,10 +114,6 @@ pub(super) fn reload(
         .and(move |config| {
             let prepared = passwords.prepare(config.auth).map_err(sentence)?;
             Ok(Box::new(move || prepared.commit()))
-        })
-        .and(|config| {
-            let email = config.email.clone();
-            Ok(Box::new(move || warn_of_missing_mail(email.as_ref())))
         })
         .and(move |config| {
             let (log, prepared) = (log.clone(), log.prepare(&config.log).map_err(sentence)?);

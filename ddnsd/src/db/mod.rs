@@ -13,6 +13,7 @@ mod hosts;
 mod job;
 mod mariadb;
 mod open;
+mod outbox;
 mod publishing;
 mod readers;
 mod requests;
@@ -72,6 +73,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         publishing::ALL,
         doubting::ALL,
         expiring::ALL,
+        outbox::ALL,
         touches::ALL,
         requests::ALL,
         transfer::ALL,

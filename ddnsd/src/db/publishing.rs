@@ -6,10 +6,12 @@ use super::cache::Caches;
 use super::driver::Conn;
 use super::error::DbError;
 use super::job::Work;
+use super::outbox;
 use super::rows::{UnpublishedRow, wanted_columns};
 use super::sql::{args, statements};
 use crate::model::host::{Acked, Host, HostId, Seen};
 use crate::model::name::{Fqdn, Zone};
+use crate::model::notice::Owed;
 use crate::model::record::WantedRecords;
 use crate::model::time::Millis;
 use std::sync::Arc;
@@ -25,12 +27,13 @@ statements! {
              last_ipv4 = COALESCE(?, last_ipv4), last_ipv6 = COALESCE(?, last_ipv6),
              set4_at = COALESCE(?, set4_at), set6_at = COALESCE(?, set6_at),
              unpublished_since = COALESCE(unpublished_since, ?), attempts = 0, last_error = NULL,
+             notice = ?,
              check_at = CASE WHEN ? IS NULL THEN NULL WHEN check_at < ? THEN check_at ELSE ? END,
              version = version + 1, changed_at = ?
          WHERE id = ? AND version = ?";
     ACKNOWLEDGED: Keyed =
         "UPDATE hosts SET acked_ipv4 = ?, acked_ipv6 = ?, acked_ttl = ?,
-             unpublished_since = NULL, attempts = 0, last_error = NULL
+             unpublished_since = NULL, attempts = 0, last_error = NULL, notice = NULL
          WHERE id = ? AND version = ?";
     FAILED: Keyed =
         "UPDATE hosts SET attempts = attempts + 1, last_error = ? WHERE id = ? AND version = ?";
@@ -52,6 +55,8 @@ pub struct Want {
     /// When the sweep must look at it; `None` for never. An earlier look that is due stays due: the other
     /// family may expire then.
     pub check_at: Option<Millis>,
+    /// What its owner is told once DNS holds it, instead of what was owed before.
+    pub owed: Option<Owed>,
     /// Now.
     pub at: Millis,
 }
@@ -200,6 +205,7 @@ impl Want {
             seen4,
             seen6,
             at,
+            outbox::column(self.owed.as_ref()),
             check_at,
             check_at,
             check_at,
@@ -211,6 +217,7 @@ impl Want {
         let host = Host {
             wanted: self.records,
             unpublished_since: self.host.unpublished_since.or(Some(self.at)),
+            owed: self.owed,
             version: self.host.version + 1,
             ..Host::clone(&self.host)
         };
@@ -245,6 +252,8 @@ async fn acknowledged(
     let v4 = addresses.v4.map(|address| address.to_string());
     let v6 = addresses.v6.map(|address| address.to_string());
     let (id, version) = (host.id.0, host.version);
+    // before the row forgets what is owed: a settle that is done twice finds nothing to queue
+    outbox::queue(host, at, conn).await?;
     if conn.run(&ACKNOWLEDGED, args![v4, v6, ttl, id, version]).await? == 0 {
         conn.run(&LOST, args![at.0, id]).await?;
         return Ok(None);
@@ -252,6 +261,7 @@ async fn acknowledged(
     let settled = Host {
         acked: Acked { addresses, ttl: Some(ttl) },
         unpublished_since: None,
+        owed: None,
         ..Host::clone(host)
     };
     Ok(Some(Arc::new(settled)))

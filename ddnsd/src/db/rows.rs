@@ -7,6 +7,7 @@ use crate::model::address::Addresses;
 use crate::model::host::{Acked, Host, HostDetails, HostId, Seen};
 use crate::model::last_request::LastRequest;
 use crate::model::name::{Email, Fqdn, Label, UserName, Zone};
+use crate::model::notice::Owed;
 use crate::model::record::{Wanted, WantedRecords};
 use crate::model::time::Millis;
 use crate::model::user::{Account, PasswordHash, User, UserId, UserRecord};
@@ -17,7 +18,8 @@ use std::sync::Arc;
 macro_rules! host_columns {
     () => {
         "h.id, h.user_id, h.label, h.zone, h.fqdn, h.dns_ttl, h.expiry_ttl, h.state4, h.ipv4,
-         h.state6, h.ipv6, h.acked_ipv4, h.acked_ipv6, h.acked_ttl, h.unpublished_since, h.version"
+         h.state6, h.ipv6, h.acked_ipv4, h.acked_ipv6, h.acked_ttl, h.unpublished_since, h.notice,
+         h.version"
     };
 }
 pub(super) use host_columns;
@@ -39,6 +41,7 @@ pub(super) struct HostRow {
     acked_ipv6: Option<String>,
     acked_ttl: Option<i64>,
     unpublished_since: Option<i64>,
+    notice: Option<String>,
     version: i64,
 }
 
@@ -67,6 +70,7 @@ impl HostRow {
             wanted,
             acked,
             unpublished_since: self.unpublished_since.map(Millis),
+            owed: row.owed(self.notice.as_deref())?,
             version: self.version,
         })
     }
@@ -91,6 +95,22 @@ impl SeenRow {
 }
 
 #[derive(sqlx::FromRow)]
+pub(super) struct LastRow {
+    last_ipv4: Option<String>,
+    last_ipv6: Option<String>,
+}
+
+impl LastRow {
+    pub(super) fn addresses(&self, host: HostId) -> Result<Addresses, DbError> {
+        let row = RowOf { table: "hosts", row: host.0 };
+        Ok(Addresses {
+            v4: row.address("last_ipv4", self.last_ipv4.as_deref())?,
+            v6: row.address("last_ipv6", self.last_ipv6.as_deref())?,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
 pub(super) struct DetailsRow {
     #[sqlx(flatten)]
     host: HostRow,
@@ -98,8 +118,8 @@ pub(super) struct DetailsRow {
     seen: SeenRow,
     owner: String,
     created_at: i64,
-    last_ipv4: Option<String>,
-    last_ipv6: Option<String>,
+    #[sqlx(flatten)]
+    last: LastRow,
     attempts: i64,
     last_error: Option<String>,
 }
@@ -108,10 +128,7 @@ impl DetailsRow {
     /// `noted`: what memory knows of the host's last updates.
     pub(super) fn details(self, noted: impl Fn(HostId) -> Seen) -> Result<HostDetails, DbError> {
         let row = RowOf { table: "hosts", row: self.host.id };
-        let last_addresses = Addresses {
-            v4: row.address("last_ipv4", self.last_ipv4.as_deref())?,
-            v6: row.address("last_ipv6", self.last_ipv6.as_deref())?,
-        };
+        let last_addresses = self.last.addresses(HostId(self.host.id))?;
         let owner = row.parsed("user_id", "not a user name", UserName::parse(&self.owner))?;
         let host = Arc::new(self.host.host()?);
         Ok(HostDetails {
@@ -263,6 +280,13 @@ impl RowOf {
 
     fn ttl(&self, column: &'static str, seconds: Option<i64>) -> Result<Option<u32>, DbError> {
         seconds.map(|seconds| self.parsed(column, "not a TTL", u32::try_from(seconds))).transpose()
+    }
+
+    fn owed(&self, text: Option<&str>) -> Result<Option<Owed>, DbError> {
+        let read = text.map(|text| {
+            self.parsed("notice", "not what a mail says", serde_json::from_str::<Owed>(text))
+        });
+        Ok(read.transpose()?.and_then(Owed::if_any))
     }
 
     fn wanted<A: FromStr>(

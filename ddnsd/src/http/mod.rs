@@ -197,6 +197,7 @@ fn checked(
         login,
         hosts: request::hosts(given.list(&names.hostname)),
         asked,
+        notify: request::notify(given.value(&names.notify_change)),
     };
     (origin, request)
 }

@@ -2,6 +2,7 @@
 
 use super::address::Addresses;
 use super::name::{Fqdn, Label, UserName, Zone};
+use super::notice::Owed;
 use super::record::WantedRecords;
 use super::time::Millis;
 use super::user::UserId;
@@ -45,6 +46,8 @@ pub struct Host {
     pub acked: Acked,
     /// Since when DNS is not known to hold `wanted`; `None` means it is known to.
     pub unpublished_since: Option<Millis>,
+    /// What its owner is told once DNS holds it.
+    pub owed: Option<Owed>,
     /// Rises with every change of the row that a settle must not overwrite.
     pub version: i64,
 }

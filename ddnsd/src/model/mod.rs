@@ -10,6 +10,7 @@ pub mod client;
 pub mod host;
 pub mod last_request;
 pub mod name;
+pub mod notice;
 pub mod record;
 pub mod secret;
 pub mod time;

@@ -105,6 +105,7 @@ pub(super) mod tests {
             wanted: WantedRecords::default(),
             acked: Acked::default(),
             unpublished_since: None,
+            owed: None,
             version: 1,
         }
     }

@@ -99,7 +99,7 @@ pub enum Fate {
 
 /// Decides whether a host's records have expired.
 pub fn fate(host: &Host, seen: Seen, gaps: &Gaps, defaults: &Defaults, now: Millis) -> Fate {
-    let ttl = host.expiry_ttl.unwrap_or(defaults.expiry_ttl);
+    let ttl = ttl(host, defaults);
     let addresses = host.wanted.addresses();
     if ttl == 0 || addresses.is_empty() {
         return Fate::NeverCheck;
@@ -120,10 +120,15 @@ pub fn fate(host: &Host, seen: Seen, gaps: &Gaps, defaults: &Defaults, now: Mill
 
 /// When the sweep must first look at a host that was updated at `last`; `None` for never.
 pub fn first_check(host: &Host, defaults: &Defaults, last: Millis) -> Option<Millis> {
-    match host.expiry_ttl.unwrap_or(defaults.expiry_ttl) {
+    match ttl(host, defaults) {
         0 => None,
         ttl => Some(end(last, ttl)),
     }
+}
+
+/// The time to expire in force for a host, seconds, 0 for never.
+pub fn ttl(host: &Host, defaults: &Defaults) -> u32 {
+    host.expiry_ttl.unwrap_or(defaults.expiry_ttl)
 }
 
 fn end(last: Millis, ttl: u32) -> Millis {

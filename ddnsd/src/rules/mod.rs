@@ -6,5 +6,6 @@ pub mod expiry;
 pub mod final_word;
 pub mod import;
 pub mod limit;
+pub mod notice;
 pub mod outcome;
 pub mod request;

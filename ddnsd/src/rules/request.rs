@@ -4,6 +4,7 @@
 use crate::model::address::Addresses;
 use crate::model::client::ClientKey;
 use crate::model::name::{Fqdn, UserName};
+use crate::model::notice::Notify;
 use crate::model::secret::Secret;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct UpdateRequest {
     pub hosts: Result<Vec<AskedHost>, NoHosts>,
     /// What they should point at.
     pub asked: Result<Asked, BadAddress>,
+    /// Whether its user wants a mail about a change.
+    pub notify: Notify,
 }
 
 /// Who a request says it is.
@@ -119,6 +122,13 @@ pub fn agent(header: &[u8]) -> Option<Arc<str>> {
     text.get(..end).filter(|text| !text.is_empty()).map(Arc::from)
 }
 
+/// Reads `notify_change`: `1`, `yes`, `true` or `on` in any case asks for a mail.
+pub fn notify(value: Option<&str>) -> Notify {
+    let asks =
+        |value: &str| ["1", "yes", "true", "on"].iter().any(|v| value.eq_ignore_ascii_case(v));
+    if value.map(str::trim).is_some_and(asks) { Notify::Yes } else { Notify::No }
+}
+
 /// Reads the host list. Empty items are skipped.
 ///
 /// # Errors
@@ -206,6 +216,16 @@ pub fn is_yes(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn notify_change_asks_for_a_mail_in_four_words() {
+        for yes in ["1", "yes", "TRUE", " On "] {
+            assert_eq!(notify(Some(yes)), Notify::Yes, "{yes}");
+        }
+        for no in [None, Some(""), Some("0"), Some("no"), Some("11"), Some("yes please")] {
+            assert_eq!(notify(no), Notify::No, "{no:?}");
+        }
+    }
 
     const CLIENT: Origin = Origin::Client(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)));
 

@@ -2,6 +2,7 @@
 //! host's turn and reads again before it wants a removal.
 
 use super::error::{Refused, database};
+use super::notices::Notices;
 use super::publishing::Publisher;
 use super::turns::Turns;
 use crate::clock::Clock;
@@ -23,6 +24,7 @@ const BATCH: u32 = 200;
 pub struct Expire {
     db: Db,
     publisher: Publisher,
+    notices: Notices,
     turns: Turns,
     clock: Clock,
     /// Held during a sweep: one at a time.
@@ -58,6 +60,7 @@ impl Expire {
     pub async fn start(
         db: Db,
         publisher: Publisher,
+        notices: Notices,
         turns: Turns,
         clock: Clock,
     ) -> Result<Self, DbError> {
@@ -75,7 +78,7 @@ impl Expire {
             failing: false,
         };
         let sweeping = Arc::new(Mutex::new(watch));
-        let story = Self { db, publisher, turns, clock, sweeping };
+        let story = Self { db, publisher, notices, turns, clock, sweeping };
         if down < 0 {
             story.set_back(now.wall).await?;
             gaps.set_back(now.wall, -down);
@@ -224,7 +227,8 @@ impl Expire {
             Fate::NeverCheck | Fate::Expire { .. } => None,
         };
         let old = host.wanted.addresses();
-        let want = Want { host, records, seen: Seen::default(), check_at, at: now };
+        let owed = self.notices.of_expiry(&host, (v4, v6), seen).await?;
+        let want = Want { host, records, seen: Seen::default(), check_at, owed, at: now };
         let wanted = self.publisher.want(vec![want]).await?.pop().flatten();
         let Some(wanted) = wanted else {
             return Ok(None);

@@ -4,6 +4,7 @@ pub mod error;
 pub mod expire;
 pub mod hosts;
 pub mod login;
+pub mod notices;
 pub mod publishing;
 pub mod rehash;
 pub mod republish;

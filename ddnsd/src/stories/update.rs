@@ -2,6 +2,7 @@
 //! may change, whether that changes anything, and then: want, publish, settle.
 
 use super::login::{LogIn, LoggedIn};
+use super::notices::Notices;
 use super::publishing::Publisher;
 use super::requests::{Requests, Told};
 use super::turns::{Turn, Turns};
@@ -11,6 +12,7 @@ use crate::db::{Db, DbError, Want};
 use crate::dns::{DnsError, Lane};
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
+use crate::model::notice::Notify;
 use crate::model::record::WantedRecords;
 use crate::model::time::Now;
 use crate::passwords::Caller;
@@ -42,6 +44,8 @@ pub struct Parts {
     pub log_in: LogIn,
     /// What administrators see.
     pub requests: Requests,
+    /// What owners are told.
+    pub notices: Notices,
     /// One change per host.
     pub turns: Turns,
     /// The clock.
@@ -115,7 +119,7 @@ impl Update {
         }
         let owned: Owned = named.iter().flatten().map(|host| (host.id, Arc::clone(host))).collect();
         let told = match &request.asked {
-            Ok(asked) => self.change(*asked, &owned, now).await,
+            Ok(asked) => self.change((*asked, request.notify), &owned, now).await,
             Err(bad) => Ok(bad_addresses(bad, &owned, request.client)),
         };
         let note = |told: &BTreeMap<_, _>| self.0.requests.note(request, now, told);
@@ -152,7 +156,7 @@ impl Update {
     /// Under the hosts' turns: what changes, and does DNS take it?
     async fn change(
         &self,
-        asked: Asked,
+        (asked, notify): (Asked, Notify),
         owned: &Owned,
         now: Now,
     ) -> Result<BTreeMap<HostId, Told>, DbError> {
@@ -181,7 +185,9 @@ impl Update {
                     words.insert(host.id, Told::plainly(Word::Nochg));
                 }
                 Verdict::Change(records) => {
-                    changes.push((turn, self.want(asked, host, records, now)));
+                    let owed = self.0.notices.of_update(&host, (asked, notify), records, now);
+                    let owed = owed.await?;
+                    changes.push((turn, Want { owed, ..self.want(asked, host, records, now) }));
                 }
             }
         }
@@ -197,7 +203,8 @@ impl Update {
         } else {
             expiry::first_check(&host, &self.0.publisher.defaults(), now.wall)
         };
-        Want { host, records, seen: decide::seen(asked, now.wall), check_at, at: now.wall }
+        let seen = decide::seen(asked, now.wall);
+        Want { host, records, seen, check_at, owed: None, at: now.wall }
     }
 
     async fn want_and_publish(&self, changes: Vec<(Turn, Want)>) -> Vec<(HostId, Told)> {

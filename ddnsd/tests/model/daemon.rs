@@ -8,6 +8,7 @@ use ddnsd::dns::Dns;
 use ddnsd::limits::Limits;
 use ddnsd::model::host::Defaults;
 use ddnsd::model::name::{Email, Fqdn, UserName};
+use ddnsd::model::notice::{Mails, Notify};
 use ddnsd::model::secret::Secret;
 use ddnsd::model::time::Millis;
 use ddnsd::model::user::PasswordHash;
@@ -17,6 +18,7 @@ use ddnsd::rules::request::{Asked, AskedHost, Login, UpdateRequest};
 use ddnsd::stories::expire::Expire;
 use ddnsd::stories::hosts::{Hosts, NewHost};
 use ddnsd::stories::login::LogIn;
+use ddnsd::stories::notices::Notices;
 use ddnsd::stories::publishing::Publisher;
 use ddnsd::stories::rehash::Rehash;
 use ddnsd::stories::republish::Republish;
@@ -61,8 +63,11 @@ impl Daemon {
         let dns = Dns::new(aim.clone(), Arc::default(), clock);
         let defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };
         let defaults = Arc::new(arc_swap::ArcSwap::from_pointee(defaults));
-        let publisher = Publisher::new(db.clone(), dns, clock, defaults);
+        let publisher = Publisher::new(db.clone(), dns, clock, Arc::clone(&defaults));
         let requests = Requests::new(db.clone());
+        let mails = Mails { change: true, expiry: true };
+        let mails = Arc::new(arc_swap::ArcSwap::from_pointee(mails));
+        let notices = Notices { db: db.clone(), clock, mails, defaults: Arc::clone(&defaults) };
         let republish =
             Republish { db: db.clone(), publisher: publisher.clone(), turns: turns.clone() };
         republish.aim_at(&aim, clock.now().wall).await.unwrap();
@@ -71,13 +76,14 @@ impl Daemon {
             publisher: publisher.clone(),
             log_in: log_in(&db, &requests),
             requests: requests.clone(),
+            notices: notices.clone(),
             turns: turns.clone(),
             clock,
             counters: Arc::default(),
             tasks: tokio_util::task::TaskTracker::new(),
             patience: Arc::new(arc_swap::ArcSwap::from_pointee(4 * timeout)),
         });
-        let expire = Expire::start(db.clone(), publisher.clone(), turns.clone(), clock);
+        let expire = Expire::start(db.clone(), publisher.clone(), notices, turns.clone(), clock);
         let expire = expire.await.unwrap();
         let hosts = Hosts { db: db.clone(), publisher, requests, turns, clock };
         Self { db, update, hosts, expire, republish }
@@ -129,6 +135,7 @@ impl Daemon {
             },
             hosts: Ok(names.iter().map(host).collect()),
             asked: Ok(asked),
+            notify: Notify::Yes,
         };
         match self.update.run(request).await {
             Reply::Hosts { lines, .. } => lines.iter().map(|line| line.word).collect(),

@@ -8,7 +8,7 @@
 //! last word, in simulated time.
 //!
 //! Looked for: `good` that was not applied; `nochg`, or a deletion, that something older undoes; a host half
-//! replaced; an accepted change that is lost; DNS and database that differ when all has settled.
+//! replaced; an accepted change that is lost; a mail that is lost, or about what never was; DNS and database that differ when all has settled.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -30,6 +30,8 @@ use ddnsd::rules::outcome::Word;
 use ddnsd::rules::request::Asked;
 use ddnsd_tests::chance::Chance;
 use server::{Held, Server};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,6 +47,8 @@ const TOGETHER: usize = 16;
 const LIVES: u64 = 4;
 /// `dns_timeout`.
 const TIMEOUT: Duration = Duration::from_millis(100);
+/// The last number of the host that falls silent; clients count otherwise up to 1,000.
+const LAST: u32 = 1_001;
 /// For all to settle at the end.
 const SETTLED: Duration = Duration::from_secs(20);
 
@@ -221,6 +225,7 @@ fn lives(
     server: &Server,
     hash: &PasswordHash,
 ) -> Result<(), String> {
+    let began = Instant::now();
     let (wrong, told) = (Arc::<Mutex<Vec<String>>>::default(), Arc::default());
     for life in 1..=LIVES {
         let ends = chance.millis(20, 500);
@@ -246,7 +251,8 @@ fn lives(
             }
             server.calm_down();
             let told = *told.lock().unwrap();
-            settle(&daemon, server, told).await
+            settle(&daemon, server, told).await?;
+            mails(file, server, began).await
         };
         runtime().block_on(run)?;
     }
@@ -298,6 +304,10 @@ async fn settle(daemon: &Daemon, server: &Server, told: [Told; 3]) -> Result<(),
 
 /// The host with a second to live is taken down in the end.
 async fn brief_expires(daemon: &Daemon, server: &Server) -> Result<(), String> {
+    let words = daemon.update(&[name("brief")], Asked::Set(both(LAST))).await;
+    if words != [Word::Good] {
+        return Err(format!("the last update of the silent host is told {words:?}"));
+    }
     let gone = async {
         loop {
             let counts = daemon.db.counts().await.unwrap();
@@ -308,6 +318,40 @@ async fn brief_expires(daemon: &Daemon, server: &Server) -> Result<(), String> {
         }
     };
     timeout(SETTLED, gone).await.map_err(|_| "the silent host is never taken down".to_owned())
+}
+
+/// Every mail is about something that DNS held; only who fell silent got one about it; none is owed any more.
+async fn mails(file: &Path, server: &Server, began: Instant) -> Result<(), String> {
+    let mut conn = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+    let owed = "SELECT COUNT(*) FROM hosts WHERE notice IS NOT NULL";
+    let owed: i64 = sqlx::query_scalar(owed).fetch_one(&mut conn).await.unwrap();
+    if owed > 0 {
+        return Err(format!("{owed} hosts owe a mail for ever"));
+    }
+    let queued = "SELECT kind, variables FROM outbox ORDER BY id";
+    let queued: Vec<(String, String)> = sqlx::query_as(queued).fetch_all(&mut conn).await.unwrap();
+    for (kind, variables) in &queued {
+        let mail: serde_json::Value = serde_json::from_str(variables).unwrap();
+        let name = mail["fqdn"].as_str().unwrap();
+        let ever = server.between(name, began, Instant::now());
+        let n = |variable: &str| {
+            let address = mail[variable].as_str().map(|it| it.parse::<Ipv4Addr>().unwrap());
+            address.map(|v4| u32::from(v4) & 0xff_ffff)
+        };
+        let fine = match kind.as_str() {
+            "change" => mail["ipv4_changed"] == false || ever.iter().any(|it| it.0 == n("ipv4")),
+            _ => name == self::name("brief") && ever.iter().any(|it| *it == (None, None)),
+        };
+        if !fine {
+            return Err(format!("a mail of {kind} about what never was: {mail}"));
+        }
+    }
+    let last = format!("\"{}\"", v4(LAST));
+    let about: Vec<_> = queued.iter().filter(|(_, it)| it.contains(&last)).collect();
+    match about.as_slice() {
+        [(change, _), (expiry, _)] if change == "change" && expiry == "expiry" => Ok(()),
+        other => Err(format!("a change and its expiry are told as {other:?}")),
+    }
 }
 
 #[test]
