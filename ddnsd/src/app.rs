@@ -210,6 +210,25 @@ fn exits(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<E
     })
 }
 
+fn log_in(ground: &Ground, limits: Limits, passwords: &Passwords, requests: &Requests) -> LogIn {
+    let Ground { db, clock, life, .. } = ground;
+    LogIn {
+        db: db.clone(),
+        rehash: Rehash::new(db.clone(), passwords.clone(), *clock, life.work.clone()),
+        requests: requests.clone(),
+        limits,
+        passwords: passwords.clone(),
+        clock: *clock,
+        tasks: life.work.clone(),
+    }
+}
+
+fn notices(ground: &Ground) -> Notices {
+    let Ground { db, clock, sections, .. } = ground;
+    let (mails, defaults) = (Arc::clone(&sections.mails), Arc::clone(&sections.defaults));
+    Notices { db: db.clone(), clock: *clock, mails, defaults }
+}
+
 async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Stories> {
     let aim = rfc2136.clone();
     let Exits { dns, publisher, passwords, limits, turns } = exits(config, rfc2136, ground)?;
@@ -219,22 +238,9 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
         Republish { db: db.clone(), publisher: publisher.clone(), turns: turns.clone() };
     republish.aim_at(&aim, started.wall).await?;
     let requests = Requests::new(db.clone());
-    let log_in = LogIn {
-        db: db.clone(),
-        rehash: Rehash::new(db.clone(), passwords.clone(), clock, life.work.clone()),
-        requests: requests.clone(),
-        limits,
-        passwords: passwords.clone(),
-        clock,
-        tasks: life.work.clone(),
-    };
+    let log_in = log_in(ground, limits, &passwords, &requests);
     log_in.learn_costs().await?;
-    let notices = Notices {
-        db: db.clone(),
-        clock,
-        mails: Arc::clone(&sections.mails),
-        defaults: Arc::clone(&sections.defaults),
-    };
+    let notices = notices(ground);
     let update = Update::new(update::Parts {
         db: db.clone(),
         publisher: publisher.clone(),

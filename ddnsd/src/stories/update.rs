@@ -185,9 +185,7 @@ impl Update {
                     words.insert(host.id, Told::plainly(Word::Nochg));
                 }
                 Verdict::Change(records) => {
-                    let owed = self.0.notices.of_update(&host, (asked, notify), records, now);
-                    let owed = owed.await?;
-                    changes.push((turn, Want { owed, ..self.want(asked, host, records, now) }));
+                    changes.push((turn, self.want((asked, notify), host, records, now).await?));
                 }
             }
         }
@@ -197,14 +195,21 @@ impl Update {
         Ok(words)
     }
 
-    fn want(&self, asked: Asked, host: Arc<Host>, records: WantedRecords, now: Now) -> Want {
+    async fn want(
+        &self,
+        (asked, notify): (Asked, Notify),
+        host: Arc<Host>,
+        records: WantedRecords,
+        now: Now,
+    ) -> Result<Want, DbError> {
         let check_at = if records.addresses().is_empty() {
             None
         } else {
             expiry::first_check(&host, &self.0.publisher.defaults(), now.wall)
         };
+        let owed = self.0.notices.of_update(&host, (asked, notify), records, now).await?;
         let seen = decide::seen(asked, now.wall);
-        Want { host, records, seen, check_at, owed: None, at: now.wall }
+        Ok(Want { host, records, seen, check_at, owed, at: now.wall })
     }
 
     async fn want_and_publish(&self, changes: Vec<(Turn, Want)>) -> Vec<(HostId, Told)> {

@@ -338,11 +338,11 @@ async fn mails(file: &Path, server: &Server, began: Instant) -> Result<(), Strin
             let address = mail[variable].as_str().map(|it| it.parse::<Ipv4Addr>().unwrap());
             address.map(|v4| u32::from(v4) & 0xff_ffff)
         };
-        let fine = match kind.as_str() {
+        let is_true = match kind.as_str() {
             "change" => mail["ipv4_changed"] == false || ever.iter().any(|it| it.0 == n("ipv4")),
-            _ => name == self::name("brief") && ever.iter().any(|it| *it == (None, None)),
+            _ => name == self::name("brief") && ever.contains(&(None, None)),
         };
-        if !fine {
+        if !is_true {
             return Err(format!("a mail of {kind} about what never was: {mail}"));
         }
     }
