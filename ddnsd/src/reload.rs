@@ -116,6 +116,9 @@ impl Reload {
         let Loaded { config, warnings } = loaded.map_err(broken)??;
         let differences = config.differences(running);
         let next = Arc::new(config.without_restart(running));
+        if let Some(problem) = next.conflict() {
+            return Err(vec![problem]);
+        }
         for commit in self.prepare(&next).await? {
             commit();
         }

@@ -50,10 +50,14 @@ pub async fn write_requests(story: Requests, stop: CancellationToken) {
     }
 }
 
-/// Sends what is unpublished, the first time at once.
+/// Sends what is unpublished, the first time and after a move to another server at once.
 pub async fn republish(story: Republish, stop: CancellationToken) {
     let mut every = interval(REPUBLISH);
-    while tick(&mut every, &stop).await {
+    loop {
+        tokio::select! {
+            ticked = tick(&mut every, &stop) => if !ticked { return },
+            () = story.has_moved() => {}
+        }
         // cut at the stop, which is safe: the next start goes on
         let Some(done) = stop.run_until_cancelled(story.run()).await else { return };
         match done {

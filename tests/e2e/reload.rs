@@ -350,8 +350,8 @@ fn another_name_server_gets_every_record_and_the_one_of_before_nothing_more() {
         setup.set("dns_service.ddns_default_key_file", key)
     });
     said.says(&["dns_service.dns_port"]);
-    // a keepalive that comes at once is no `nochg`: the new server does not know the host yet
-    scene.update("hostname=nas.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    // a keepalive that comes at once: whatever it is told is true of the new server
+    scene.update("hostname=nas.dyn.example&myip=192.0.2.1").has_status(200);
     assert_eq!(second.data("nas.dyn.example", "A"), ["192.0.2.1"]);
     let before = scene.named.serial(ZONE);
     eventually_equals(RECOVERY, "every record on the new server", &vec!["192.0.2.1"; 2], || {
@@ -369,6 +369,47 @@ fn another_name_server_gets_every_record_and_the_one_of_before_nothing_more() {
     let messages = second.update_messages();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(200, "nochg 192.0.2.2\n");
     assert_eq!(second.update_messages(), messages, "nothing was sent again");
+}
+
+#[test]
+fn a_move_that_was_stored_and_never_carried_out_is_done_whole_the_next_time() {
+    let mut scene = Scene::new();
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    let second = Named::start();
+    let key = second.key_file().display().to_string();
+    // as if the database had stored it and its answer had been lost: the reload had failed then
+    let target = format!("rfc2136 127.0.0.1:{}", second.port());
+    let sql = format!("UPDATE meta SET value = '{target}' WHERE name = 'target';");
+    scene.daemon.setup().database().sql(&sql);
+    scene.reload(|setup| {
+        let setup = setup.set("dns_service.dns_port", i64::from(second.port()));
+        setup.set("dns_service.ddns_default_key_file", key)
+    });
+    eventually_equals(RECOVERY, "the record on the new server", &vec!["192.0.2.1"], || {
+        let held = second.data("pc.dyn.example", "A");
+        if held == ["192.0.2.1"] { vec!["192.0.2.1"] } else { vec![] }
+    });
+    // noted once the records go there, not before
+    eventually_equals(RECOVERY, "the new server to be noted", &target, || {
+        let sql = "SELECT value FROM meta WHERE name = 'target';";
+        scene.daemon.setup().database().sql(sql).trim().to_owned()
+    });
+}
+
+#[test]
+fn a_reload_forgets_nothing_of_a_name_server_that_is_down() {
+    let silence = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = silence.local_addr().unwrap().port();
+    let mut scene = Scene::with(|setup| {
+        let setup = setup.set("dns_service.dns_port", i64::from(port));
+        setup.set("dns_service.dns_timeout", 4)
+    });
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
+    scene.reload(|setup| setup.set("defaults.dns_ttl", 77));
+    let start = Instant::now();
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(503, "dnserr\n");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "a zone that is down was asked again for {took:?}");
 }
 
 #[test]

@@ -55,6 +55,19 @@ impl Config {
         next
     }
 
+    /// What is wrong with this configuration as a whole, although the file of which it took a part has
+    /// nothing wrong: the rest needs a restart.
+    pub fn conflict(&self) -> Option<String> {
+        let DnsBackend::Rfc2136(dns) = &self.dns.backend else { return None };
+        let (most, dns) = (self.http.request_timeout.as_secs(), dns.timeout.as_secs());
+        (dns >= most).then(|| {
+            format!(
+                "daemon.request_timeout: must be more than the dns_service.dns_timeout in force ({dns}), \
+                 got {most}; or restart ddnsd with the new backend"
+            )
+        })
+    }
+
     /// What this file's configuration changes in the running one.
     pub fn differences(&self, running: &Self) -> Differences {
         let next = keys::of(&self.without_restart(running));
@@ -102,6 +115,15 @@ mod tests {
         let checked = check::check(&format!("database.path = \"a\"\n{text}")).unwrap();
         assert_eq!(checked.problems, []);
         checked.config
+    }
+
+    #[test]
+    fn a_timeout_that_only_another_backend_bears_is_a_conflict_until_the_restart() {
+        let running = config("dns_service.dns_timeout = 5");
+        let file = config("dns_service.backend = \"builtin\"\ndaemon.request_timeout = 3");
+        assert_eq!((running.conflict(), file.conflict()), (None, None));
+        let merged = file.without_restart(&running).conflict().unwrap();
+        assert!(merged.starts_with("daemon.request_timeout: must be more than"), "{merged}");
     }
 
     fn shown(differences: &[Difference]) -> Vec<String> {

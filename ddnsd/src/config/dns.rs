@@ -26,7 +26,7 @@ pub enum DnsBackend {
 }
 
 /// A primary name server that takes dynamic updates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rfc2136 {
     /// Its address and port.
     pub server: SocketAddr,
@@ -48,7 +48,7 @@ pub enum DnsTransport {
 }
 
 /// `ddns_default_key_file` and `zone_keys`, read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ZoneKeys {
     /// For zones that no entry names.
     pub default: Option<Arc<TsigKey>>,

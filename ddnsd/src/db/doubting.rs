@@ -1,13 +1,13 @@
 //! What DNS is no longer known to hold, its wanted records unchanged: before a deletion, and when the name
 //! server is another one.
 
-use super::Db;
 use super::cache::Caches;
 use super::driver::Conn;
 use super::error::DbError;
 use super::job::Work;
 use super::publishing::remember_host;
 use super::sql::{args, statements};
+use super::{Db, SET_META};
 use crate::model::host::Host;
 use crate::model::time::Millis;
 use std::sync::Arc;
@@ -16,10 +16,11 @@ statements! {
     DOUBT: Keyed =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
          WHERE id = ? AND version = ?";
+    // a removal on its way, too: an answer of the server of before must not settle it
     DOUBT_ALL: Whole =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?),
              acked_ipv4 = NULL, acked_ipv6 = NULL, acked_ttl = NULL, version = version + 1
-         WHERE state4 = 1 OR state6 = 1";
+         WHERE state4 = 1 OR state6 = 1 OR unpublished_since IS NOT NULL";
 }
 
 impl Db {
@@ -31,12 +32,13 @@ impl Db {
         self.0.writer.run(Doubt { host, at }).await
     }
 
-    /// Marks every host that has a record as unpublished: the name server is another one.
+    /// Marks every host that has a record as unpublished, because the name server is another one, and
+    /// notes that one's name, all in one transaction.
     ///
     /// # Errors
-    /// The database failed.
-    pub async fn doubt_all(&self, at: Millis) -> Result<(), DbError> {
-        self.0.writer.run(DoubtAll(at)).await
+    /// The database failed; with [`DbError::Unknown`] it may be done all the same.
+    pub async fn doubt_all(&self, target: String, at: Millis) -> Result<(), DbError> {
+        self.0.writer.run(DoubtAll { target, at }).await
     }
 }
 
@@ -64,14 +66,19 @@ impl Work for Doubt {
     }
 }
 
-struct DoubtAll(Millis);
+struct DoubtAll {
+    target: String,
+    at: Millis,
+}
 
 impl Work for DoubtAll {
     type Output = ();
     const DURABLE: bool = true;
+    const ALONE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        conn.run(&DOUBT_ALL, args![self.0.0]).await?;
+        conn.run(&DOUBT_ALL, args![self.at.0]).await?;
+        conn.run(&SET_META, args!["target", self.target.as_str()]).await?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 
 use super::error::DbError;
 use super::readers::{After, Readers};
-use super::sql::{self, Arg, Sql};
+use super::sql::{self, Arg, Reach, Sql};
 use futures::TryFutureExt;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// For one statement of a MariaDB server, lock waits included. SQLite answers from this machine's disk.
 pub(super) const PATIENCE: Duration = Duration::from_secs(4);
+
+/// For one that changes every row of a table.
+const PATIENCE_WHOLE: Duration = Duration::from_mins(5);
 
 /// A row that both drivers can fill.
 pub(super) trait Row:
@@ -133,8 +136,13 @@ impl Conn {
                 Ok(bound!(sqlx::query(sql.sqlite), args).execute(conn).await?.rows_affected())
             }
             Conn::Mariadb(conn) => {
-                let done = in_time(bound!(sqlx::query(sql.mariadb), args).execute(conn)).await?;
-                Ok(done.rows_affected())
+                let patience = match sql.reach {
+                    Reach::Keyed => PATIENCE,
+                    Reach::Whole => PATIENCE_WHOLE,
+                };
+                let done = bound!(sqlx::query(sql.mariadb), args).execute(conn);
+                let done = tokio::time::timeout(patience, done).await;
+                Ok(done.map_err(|_| DbError::Silent)??.rows_affected())
             }
         }
     }

@@ -139,6 +139,7 @@ struct LookAtAll;
 impl Work for LookAtAll {
     type Output = ();
     const DURABLE: bool = true;
+    const ALONE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
         conn.run(&LOOK_AT_ALL, args![]).await?;
@@ -151,6 +152,7 @@ struct NoLaterThan(Millis);
 impl Work for NoLaterThan {
     type Output = ();
     const DURABLE: bool = true;
+    const ALONE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
         let now = self.0.0;

@@ -27,6 +27,7 @@ use crate::model::change::RecordChange;
 use crate::model::name::{Fqdn, Zone};
 use arc_swap::ArcSwap;
 use futures::future::Either;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use target::{Queued, Target};
@@ -44,7 +45,8 @@ pub struct Dns {
 #[must_use = "it is used when it is committed"]
 pub struct Prepared {
     dns: Dns,
-    target: Target,
+    /// `None` if nothing is different.
+    target: Option<Target>,
     closed: Option<OwnedRwLockWriteGuard<()>>,
 }
 
@@ -53,7 +55,9 @@ impl Prepared {
     /// to the new one.
     pub fn commit(self) {
         let Self { dns, target, closed } = self;
-        dns.target.store(Arc::new(target));
+        if let Some(target) = target {
+            dns.target.store(Arc::new(target));
+        }
         drop(closed);
     }
 
@@ -110,10 +114,12 @@ impl Dns {
     }
 
     /// Gets ready to publish by another section, perhaps to another server. What comes meanwhile
-    /// waits, if it is another one, and goes to the right one then.
+    /// waits, if it is another one, and goes to the right one then. The same section again changes nothing:
+    /// what is known of zones that are down stays known.
     pub async fn prepare(&self, config: Rfc2136) -> Prepared {
-        let target = self.target.load().with(config);
-        let is_elsewhere = self.target.load().server() != target.server();
+        let now = self.target.load_full();
+        let is_elsewhere = now.server() != config.server;
+        let target = now.with(config);
         let closed =
             if is_elsewhere { Some(Arc::clone(&self.gate).write_owned().await) } else { None };
         Prepared { dns: self.clone(), target, closed }
@@ -207,6 +213,11 @@ impl Dns {
     /// Whether the server does not answer for the zone at the moment.
     pub fn is_down(&self, zone: &Zone) -> bool {
         self.target.load().is_down(zone)
+    }
+
+    /// Where messages go.
+    pub fn server(&self) -> SocketAddr {
+        self.target.load().server()
     }
 
     /// How long one message may take, retries included.

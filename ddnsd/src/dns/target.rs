@@ -77,11 +77,15 @@ impl Target {
         Self { config, counters, clock, doubt: Arc::default(), zones: Arc::default(), lookup }
     }
 
-    /// A target by another configuration. Hosts stay in doubt: it may be the same server.
-    pub(super) fn with(&self, config: Rfc2136) -> Self {
+    /// A target by another configuration, unless it is the same. Hosts stay in doubt: it may be the same
+    /// server.
+    pub(super) fn with(&self, config: Rfc2136) -> Option<Self> {
+        if config == self.config {
+            return None;
+        }
         let (counters, doubt) = (Arc::clone(&self.counters), Arc::clone(&self.doubt));
         let lookup = Lookup::new(&config);
-        Self { config, counters, clock: self.clock, doubt, zones: Arc::default(), lookup }
+        Some(Self { config, counters, clock: self.clock, doubt, zones: Arc::default(), lookup })
     }
 
     /// Where messages go.

@@ -1,19 +1,23 @@
 //! A log file. In: level and text. Out: a line at its end; past the size it becomes NAME.1, the former
-//! NAME.1 becomes NAME.2, and so on up to the number kept. If a rotation fails the file grows on.
+//! NAME.1 becomes NAME.2, and so on up to the number kept. If a rotation fails the file grows on, and it is
+//! tried again later; a file that somebody took away is made anew.
 
 use super::LogError;
 use super::stdout::{now, stamped};
 use std::fs::{File, OpenOptions};
-use std::io::{Error, Write};
+use std::io::{Error, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::Level;
 
 pub(super) struct LogFile {
     path: PathBuf,
-    max_bytes: u64,
-    versions: u32,
+    /// Before a rotation.
+    max_bytes: AtomicU64,
+    /// Rotated files kept.
+    versions: AtomicU32,
     current: Mutex<Current>,
 }
 
@@ -36,7 +40,14 @@ impl LogFile {
     pub(super) fn open(path: &Path, max_bytes: u64, versions: u32) -> Result<Self, LogError> {
         let failed = |source| LogError::File { path: path.to_owned(), source };
         let current = Mutex::new(Current::open(path).map_err(failed)?);
+        let (max_bytes, versions) = (AtomicU64::new(max_bytes), AtomicU32::new(versions));
         Ok(Self { path: path.to_owned(), max_bytes, versions, current })
+    }
+
+    /// Rotates by these numbers from the next line on.
+    pub(super) fn resize(&self, max_bytes: u64, versions: u32) {
+        self.max_bytes.store(max_bytes, Ordering::Relaxed);
+        self.versions.store(versions, Ordering::Relaxed);
     }
 
     /// Follows the path to the file that is there now, or makes it.
@@ -51,8 +62,9 @@ impl LogFile {
     pub(super) fn write(&self, level: Level, text: &str) {
         let line = stamped(&now(), level, text);
         let bytes = line.len() as u64;
+        let max_bytes = self.max_bytes.load(Ordering::Relaxed);
         let mut current = self.lock();
-        if current.is_regular && current.bytes > 0 && current.bytes + bytes > self.max_bytes {
+        if current.is_regular && current.bytes > 0 && current.bytes + bytes > max_bytes {
             // a rotation that failed is tried again after as many bytes, not with every line
             current.bytes = 0;
             if let Ok(anew) = self.rotate() {
@@ -69,15 +81,16 @@ impl LogFile {
     }
 
     fn rotate(&self) -> Result<Current, Error> {
-        if self.versions == 0 {
-            std::fs::remove_file(&self.path)?;
+        let versions = self.versions.load(Ordering::Relaxed);
+        if versions == 0 {
+            unless_gone(std::fs::remove_file(&self.path))?;
         } else {
             // up to the first gap, so that a large number of versions costs nothing
-            let free = (1..self.versions).find(|version| !self.version(*version).exists());
-            for version in (1..free.unwrap_or(self.versions)).rev() {
-                std::fs::rename(self.version(version), self.version(version + 1))?;
+            let free = (1..versions).find(|version| !self.version(*version).exists());
+            for version in (1..free.unwrap_or(versions)).rev() {
+                unless_gone(std::fs::rename(self.version(version), self.version(version + 1)))?;
             }
-            std::fs::rename(&self.path, self.version(1))?;
+            unless_gone(std::fs::rename(&self.path, self.version(1)))?;
         }
         Current::open(&self.path)
     }
@@ -87,6 +100,11 @@ impl LogFile {
         name.push(format!(".{number}"));
         name.into()
     }
+}
+
+/// Somebody else, or a rotation that broke off, was faster.
+fn unless_gone(done: Result<(), Error>) -> Result<(), Error> {
+    done.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 #[cfg(test)]
@@ -166,6 +184,48 @@ mod tests {
         write(&LogFile::open(&folder.path(), TWO_LINES, 1).unwrap(), &["c"]);
         assert_eq!(folder.words("ddnsd.log.1"), ["a", "b"]);
         assert_eq!(folder.words("ddnsd.log"), ["c"]);
+    }
+
+    #[test]
+    fn a_file_that_somebody_took_away_is_made_anew_at_the_next_rotation() {
+        for versions in [0, 1, 3] {
+            let folder = Folder::new();
+            let file = LogFile::open(&folder.path(), TWO_LINES, versions).unwrap();
+            write(&file, &["a"]);
+            std::fs::remove_file(folder.path()).unwrap();
+            write(&file, &["b", "c"]);
+            assert_eq!(
+                (folder.names(), folder.words("ddnsd.log")),
+                (vec!["ddnsd.log".to_owned()], vec!["c".to_owned()])
+            );
+        }
+    }
+
+    #[test]
+    fn a_rotation_that_broke_off_is_done_the_next_time() {
+        let folder = Folder::new();
+        let file = LogFile::open(&folder.path(), TWO_LINES, 2).unwrap();
+        write(&file, &["a", "b"]);
+        // moved, but no new file could be opened
+        std::fs::rename(folder.path(), folder.0.path().join("ddnsd.log.1")).unwrap();
+        std::fs::create_dir(folder.path()).unwrap();
+        write(&file, &["c"]);
+        std::fs::remove_dir(folder.path()).unwrap_or_default();
+        write(&file, &["d", "e", "f"]);
+        assert!(folder.path().is_file(), "{:?}", folder.names());
+        write(&file, &["g"]);
+        assert!(folder.words("ddnsd.log").contains(&"g".to_owned()));
+    }
+
+    #[test]
+    fn other_numbers_count_from_the_next_line_on() {
+        let folder = Folder::new();
+        let file = LogFile::open(&folder.path(), u64::MAX, 5).unwrap();
+        write(&file, &["a", "b"]);
+        file.resize(TWO_LINES, 1);
+        write(&file, &["c", "d", "e"]);
+        assert_eq!(folder.names(), ["ddnsd.log", "ddnsd.log.1"]);
+        assert_eq!(folder.words("ddnsd.log.1"), ["c", "d"]);
     }
 
     #[test]

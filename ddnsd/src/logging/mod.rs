@@ -111,22 +111,32 @@ impl Handle {
         }
     }
 
-    /// Opens the target of another configuration; [`Handle::commit`] starts to use it. The same target
-    /// is only opened if it is a file: that of syslog comes back by itself.
+    /// Opens the target of another configuration; [`Handle::commit`] starts to use it. The same one is
+    /// gone on with: what a file's reopening opened may have been rotated by then.
     ///
     /// # Errors
-    /// It cannot be opened; nothing has changed.
+    /// It cannot be opened; nothing has changed. If another part of the configuration fails, the file stays, empty.
     pub fn prepare(&self, log: &Log) -> Result<Prepared, LogError> {
-        let is_file = matches!(log.target, LogTarget::File { .. });
-        let stays = !is_file && **self.target.load() == log.target;
-        let sink = if stays { None } else { Some(Sink::open(&log.target)?) };
+        let sink = match (&**self.target.load(), &log.target) {
+            (now, next) if now == next => None,
+            (LogTarget::File { path: now, .. }, LogTarget::File { path: next, .. })
+                if now == next =>
+            {
+                None
+            }
+            (_, next) => Some(Sink::open(next)?),
+        };
         Ok(Prepared { sink, target: log.target.clone(), filter: filter(log.level) })
     }
 
     /// Logs as prepared from now on.
     pub fn commit(&self, prepared: Prepared) {
-        if let Some(sink) = prepared.sink {
-            self.sink.store(Arc::new(sink));
+        match (prepared.sink, &**self.sink.load(), &prepared.target) {
+            (Some(sink), ..) => self.sink.store(Arc::new(sink)),
+            (None, Sink::File(file), LogTarget::File { max_bytes, versions, .. }) => {
+                file.resize(*max_bytes, *versions);
+            }
+            (None, ..) => {}
         }
         self.target.store(Arc::new(prepared.target));
         // fails only when the subscriber is gone, and then nothing is logged at all

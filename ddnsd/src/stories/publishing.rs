@@ -17,6 +17,7 @@ use crate::rules::decide;
 use crate::rules::final_word::{self, Acknowledged};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use tracing::warn;
@@ -48,6 +49,11 @@ impl Publisher {
     /// Gets ready to publish in another way, perhaps to another server; see [`Dns::prepare`].
     pub async fn prepare(&self, config: Rfc2136) -> dns::Prepared {
         self.dns.prepare(config).await
+    }
+
+    /// The server that is published to.
+    pub fn server(&self) -> SocketAddr {
+        self.dns.server()
     }
 
     /// Whether the name server does not answer for a zone at the moment.

@@ -11,52 +11,103 @@ use crate::model::name::Zone;
 use crate::model::time::Millis;
 use futures::future::join_all;
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 /// One batch is out at a time, so that fresh updates never queue behind a backlog.
 const BATCH: u32 = 200;
 
-/// The handles this story uses.
+/// `meta.target` while the records move to another server: no start takes it for its own.
+const MOVING: &str = "moving";
+
+/// The republishing story; clones share what is known of the target's name.
 #[derive(Clone)]
 pub struct Republish {
-    /// What is unpublished.
-    pub db: Db,
-    /// The way into DNS.
-    pub publisher: Publisher,
-    /// One change per host.
-    pub turns: Turns,
+    db: Db,
+    publisher: Publisher,
+    turns: Turns,
+    /// Whether `meta.target` names the server that is published to. Held while that becomes another one.
+    is_named: Arc<Mutex<bool>>,
+    /// Told when it has become another one.
+    moved: Arc<Notify>,
+}
+
+/// Another way to publish, ready to be used. Dropped, all is published as before.
+#[must_use = "it is used when it is committed"]
+pub struct Prepared {
+    dns: dns::Prepared,
+    /// If it is another server.
+    moving: Option<(OwnedMutexGuard<bool>, Arc<Notify>)>,
+}
+
+impl Prepared {
+    /// Publishes so from now on; see [`dns::Prepared::commit`].
+    pub fn commit(self) {
+        self.dns.commit();
+        if let Some((is_named, moved)) = self.moving {
+            drop(is_named);
+            moved.notify_one();
+        }
+    }
 }
 
 impl Republish {
+    /// The story over these handles.
+    pub fn new(db: Db, publisher: Publisher, turns: Turns) -> Self {
+        Self { db, publisher, turns, is_named: Arc::new(Mutex::new(true)), moved: Arc::default() }
+    }
+
     /// Gets ready to publish in another way. If it is another server, every live record is unpublished
     /// when this returns, and nothing is sent before the commit: so nothing that the server of before
     /// acknowledges is taken for published on the new one.
     ///
     /// # Errors
-    /// The database failed; all stays as it was.
-    pub async fn prepare(&self, config: &Rfc2136, now: Millis) -> Result<dns::Prepared, DbError> {
-        let prepared = self.publisher.prepare(config.clone()).await;
-        if prepared.is_elsewhere() {
-            self.aim_at(config, now).await?;
+    /// The database failed. All is published as before; some of it once more, perhaps.
+    pub async fn prepare(&self, config: &Rfc2136, now: Millis) -> Result<Prepared, DbError> {
+        let dns = self.publisher.prepare(config.clone()).await;
+        if !dns.is_elsewhere() {
+            return Ok(Prepared { dns, moving: None });
         }
-        Ok(prepared)
+        let mut is_named = Arc::clone(&self.is_named).lock_owned().await;
+        *is_named = false;
+        // whatever meta says: it may tell of a move that was stored and never carried out
+        self.db.doubt_all(MOVING.to_owned(), now).await?;
+        tracing::info!(now = %config.server, "another name server: every record is sent to it");
+        Ok(Prepared { dns, moving: Some((is_named, Arc::clone(&self.moved))) })
     }
 
-    /// Names the server that is published to from now on. Another one than before knows nothing yet, so
-    /// every live record becomes unpublished.
+    /// At the start, when nothing is sent yet: another server than that of the run before knows nothing,
+    /// so every live record becomes unpublished.
     ///
     /// # Errors
     /// The database failed.
     pub async fn aim_at(&self, config: &Rfc2136, now: Millis) -> Result<(), DbError> {
-        let target = format!("rfc2136 {}", config.server);
+        let target = target(config.server);
         let before = self.db.meta("target").await?;
         if before.as_ref() == Some(&target) {
             return Ok(());
         }
+        self.db.doubt_all(target.clone(), now).await?;
         if let Some(before) = before {
             tracing::info!(%before, now = %target, "another name server: every record is sent to it");
-            self.db.doubt_all(now).await?;
         }
-        self.db.set_meta("target", target).await
+        Ok(())
+    }
+
+    /// Waits until the records have moved to another server, and a run is due at once.
+    pub async fn has_moved(&self) {
+        self.moved.notified().await;
+    }
+
+    /// Notes which server is published to, if that is not noted and not just changing.
+    async fn name_target(&self) -> Result<(), DbError> {
+        let Ok(mut is_named) = self.is_named.try_lock() else { return Ok(()) };
+        if !*is_named {
+            self.db.set_meta("target", target(self.publisher.server())).await?;
+            *is_named = true;
+        }
+        Ok(())
     }
 
     /// Goes once through all that is unpublished. Returns how many are published now.
@@ -64,6 +115,7 @@ impl Republish {
     /// # Errors
     /// The database failed; the next run begins anew.
     pub async fn run(&self) -> Result<usize, DbError> {
+        self.name_target().await?;
         let mut published = 0;
         let mut silent = HashSet::new();
         let mut after = (Millis(i64::MIN), HostId(0));
@@ -135,6 +187,11 @@ impl Republish {
             _ => Ok(Sent::NotNow),
         }
     }
+}
+
+/// As `meta` names it.
+fn target(server: SocketAddr) -> String {
+    format!("rfc2136 {server}")
 }
 
 /// What came of sending a host again.
