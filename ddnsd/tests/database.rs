@@ -284,7 +284,7 @@ async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other() {
     let mails = "SELECT COUNT(*) FROM outbox";
     // what DNS did not take is still owed, and what another change superseded is not
     let error = "no answer".to_owned();
-    db.settle(Settle::Failed { host: Arc::clone(&a), error }).await.unwrap();
+    db.settle(Settle::Failed { host: Arc::clone(&a), error, at: Millis(3) }).await.unwrap();
     say(&mut look, "UPDATE hosts SET version = version + 1 WHERE label = 'b'").await;
     let acknowledged =
         |host: &Arc<Host>| Settle::Acknowledged { host: Arc::clone(host), ttl: 60, at: Millis(3) };

@@ -416,7 +416,7 @@ mod tests {
         let longest = Drift {
             host: details(|_| ()).host,
             family: Family::V6,
-            found: InDns { records: vec!["x".repeat(40); 4000], ttl: Some(1) },
+            found: InDns { records: vec!["x".repeat(40); 4000], is_alias: false, ttl: Some(1) },
             wanted: None,
             wanted_ttl: 1,
             repair: Repair::NotYet("\u{1}".repeat(9999)),

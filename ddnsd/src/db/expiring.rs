@@ -4,7 +4,7 @@ use super::Db;
 use super::driver::Conn;
 use super::error::DbError;
 use super::job::Work;
-use super::publishing::{fqdn, readable};
+use super::publishing::{Page, fqdn, readable};
 use super::rows::SeenRow;
 use super::sql::{args, statements};
 use crate::model::host::{HostId, Seen};
@@ -78,9 +78,10 @@ impl Db {
         now: Millis,
         after: (Millis, HostId),
         limit: u32,
-    ) -> Result<Vec<Due>, DbError> {
+    ) -> Result<Page<Due>, DbError> {
         let (at, id) = (after.0.0, after.1.0);
         let rows: Vec<DueRow> = self.0.readers.all(&DUE, args![now.0, at, at, id, limit]).await?;
+        let last = rows.last().map(|row| (Millis(row.check_at), HostId(row.id)));
         let due = rows.into_iter().map(|row| {
             let host = HostId(row.id);
             Ok(Due {
@@ -91,7 +92,7 @@ impl Db {
                 version: row.version,
             })
         });
-        Ok(due.filter_map(readable).collect())
+        Ok(Page { rows: due.filter_map(readable).collect(), last })
     }
 
     /// Moves the next look at hosts that are alive. A host that was changed since the page was read keeps

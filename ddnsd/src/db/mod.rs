@@ -30,7 +30,7 @@ mod writer;
 pub use error::{DbError, OpenError};
 pub use expiring::{Due, LookAgain};
 pub use hosts::{HostPage, NewHost};
-pub use publishing::{Settle, Unpublished, Want};
+pub use publishing::{Page, Settle, Unpublished, Want, Which};
 pub use sql::{Reach, Sql};
 pub use transfer::{Conflict, Existing, Import, Imported};
 pub use ttls::SetTtls;

@@ -17,9 +17,15 @@ use crate::model::time::Millis;
 use std::sync::Arc;
 
 statements! {
-    UNPUBLISHED: Keyed =
+    UNPUBLISHED_REMOVALS: Keyed =
         "SELECT unpublished_since, id, fqdn, zone FROM hosts
          WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
+             AND state4 <> 1 AND state6 <> 1
+         ORDER BY unpublished_since, id LIMIT ?";
+    UNPUBLISHED_ADDRESSES: Keyed =
+        "SELECT unpublished_since, id, fqdn, zone FROM hosts
+         WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
+             AND (state4 = 1 OR state6 = 1)
          ORDER BY unpublished_since, id LIMIT ?";
     WANT: Keyed =
         "UPDATE hosts SET
@@ -37,7 +43,7 @@ statements! {
          WHERE id = ? AND version = ?";
     FAILED: Keyed =
         "UPDATE hosts SET attempts = attempts + 1, last_error = ? WHERE id = ? AND version = ?";
-    // a settle that lost: DNS may hold what was published late
+    // a settle that lost: DNS may hold, or get, what was published late
     LOST: Keyed =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
          WHERE id = ?";
@@ -79,14 +85,32 @@ pub enum Settle {
         host: Arc<Host>,
         /// Why, for administrators.
         error: String,
+        /// When.
+        at: Millis,
     },
+}
+
+/// Which unpublished hosts are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those that should have a record.
+    WithAddress,
+    /// Those whose records are only to go.
+    WithoutAddress,
+}
+
+/// Rows of a list, and where the next page begins.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// What could be read.
+    pub rows: Vec<T>,
+    /// The position after these rows and those that could not be read; `None` if there were none.
+    pub last: Option<(Millis, HostId)>,
 }
 
 /// A host that DNS is not known to hold as it is wanted.
 #[derive(Clone, Debug)]
 pub struct Unpublished {
-    /// Since when; with the key its position for the next page.
-    pub since: Millis,
     /// Key.
     pub host: HostId,
     /// Name, for reading it.
@@ -120,13 +144,20 @@ impl Db {
     /// The database failed. A row that does not convert is logged and left out.
     pub async fn unpublished(
         &self,
+        which: Which,
         after: (Millis, HostId),
         limit: u32,
-    ) -> Result<Vec<Unpublished>, DbError> {
+    ) -> Result<Page<Unpublished>, DbError> {
+        let sql = match which {
+            Which::WithAddress => &UNPUBLISHED_ADDRESSES,
+            Which::WithoutAddress => &UNPUBLISHED_REMOVALS,
+        };
         let (since, id) = (after.0.0, after.1.0);
         let rows: Vec<UnpublishedRow> =
-            self.0.readers.all(&UNPUBLISHED, args![since, since, id, limit]).await?;
-        Ok(rows.into_iter().map(UnpublishedRow::unpublished).filter_map(readable).collect())
+            self.0.readers.all(sql, args![since, since, id, limit]).await?;
+        let last = rows.last().map(UnpublishedRow::position);
+        let rows = rows.into_iter().map(UnpublishedRow::unpublished).filter_map(readable).collect();
+        Ok(Page { rows, last })
     }
 
     /// The host of this name, for those who go through many: a row that does not convert is logged and
@@ -232,7 +263,7 @@ impl Work for Settle {
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
         match self {
             Settle::Acknowledged { host, ttl, at } => acknowledged(host, *ttl, *at, conn).await,
-            Settle::Failed { host, error } => failed(host, error, conn).await,
+            Settle::Failed { host, error, at } => failed(host, error, *at, conn).await,
         }
     }
 
@@ -270,8 +301,14 @@ async fn acknowledged(
 async fn failed(
     host: &Arc<Host>,
     error: &str,
+    at: Millis,
     conn: &mut Conn,
 ) -> Result<Option<Arc<Host>>, DbError> {
     let rows = conn.run(&FAILED, args![error, host.id.0, host.version]).await?;
-    Ok((rows > 0).then(|| Arc::clone(host)))
+    if rows == 0 {
+        // what was not answered may be applied yet, after what came in between
+        conn.run(&LOST, args![at.0, host.id.0]).await?;
+        return Ok(None);
+    }
+    Ok(Some(Arc::clone(host)))
 }

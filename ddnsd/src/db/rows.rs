@@ -152,10 +152,13 @@ pub(super) struct UnpublishedRow {
 }
 
 impl UnpublishedRow {
+    pub(super) fn position(&self) -> (Millis, HostId) {
+        (Millis(self.unpublished_since), HostId(self.id))
+    }
+
     pub(super) fn unpublished(self) -> Result<Unpublished, DbError> {
         let row = RowOf { table: "hosts", row: self.id };
         Ok(Unpublished {
-            since: Millis(self.unpublished_since),
             host: HostId(self.id),
             fqdn: row.parsed("fqdn", "not a host name", Fqdn::parse(&self.fqdn))?,
             zone: row.parsed("zone", "not a zone name", Zone::parse(&self.zone))?,

@@ -3,6 +3,7 @@
 
 use super::error::Rcode;
 use super::tcp::{Connection, Connections};
+use crate::clock::Clock;
 use crate::config::{DnsTransport, Rfc2136};
 use crate::model::address::Family;
 use crate::model::name::Fqdn;
@@ -79,17 +80,19 @@ pub(super) struct Lookup {
     server: SocketAddr,
     timeout: Duration,
     mode: DnsTransport,
+    clock: Clock,
     connections: Connections,
     permits: Semaphore,
 }
 
 impl Lookup {
     /// Asks the server that takes the updates.
-    pub(super) fn new(config: &Rfc2136) -> Self {
+    pub(super) fn new(config: &Rfc2136, clock: Clock) -> Self {
         Self {
             server: config.server,
             timeout: config.timeout,
             mode: config.transport,
+            clock,
             connections: Connections::new(config.server),
             permits: Semaphore::new(MAX_OUT),
         }
@@ -123,9 +126,16 @@ impl Lookup {
                 Ok(Ok(_) | Err(_)) | Err(_) => {}
             }
         }
-        let answer = match self.by_tcp(self.connections.any().await?, question, &bytes).await {
-            Err(_closed) => self.by_tcp(self.connections.fresh().await?, question, &bytes).await?,
-            Ok(answer) => answer,
+        let first = match self.connections.kept(self.clock.now().mono) {
+            // closed meanwhile, or forgotten by a firewall on the way
+            Some(kept) => timeout(self.timeout / 3, self.by_tcp(kept, question, &bytes)).await.ok(),
+            None => Some(self.by_tcp(self.connections.fresh().await?, question, &bytes).await),
+        };
+        let answer = match first {
+            Some(Ok(answer)) => answer,
+            Some(Err(_)) | None => {
+                self.by_tcp(self.connections.fresh().await?, question, &bytes).await?
+            }
         };
         Ok(Some(answer).filter(|answer| !answer.truncation))
     }
@@ -157,7 +167,7 @@ impl Lookup {
         connection.write(bytes).await?;
         loop {
             if let Some(answer) = question.answer(&connection.read().await?) {
-                self.connections.keep(connection);
+                self.connections.keep(connection, self.clock.now().mono);
                 return Ok(answer);
             }
         }

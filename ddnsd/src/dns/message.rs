@@ -53,26 +53,29 @@ pub(super) fn build<'a>(
     let mut message = Writer::new(zone);
     let mut owners = Vec::with_capacity(changes.len());
     for change in changes {
-        let owner = Owner { change, zone, first_at: message.bytes.len() };
-        message.full_name(owner);
-        // servers ignore addresses beside a CNAME, and say NOERROR
-        message.record_head(Kind::Cname, Class::None, 0, 0);
-        message.prerequisites += 1;
+        let mut owner = Owner { change, zone, first_at: None };
+        // servers ignore addresses beside a CNAME, and say NOERROR; to what takes records down only, a
+        // CNAME that an administrator put there instead is no obstacle
+        if !change.records.addresses().is_empty() {
+            message.name(&mut owner);
+            message.record_head(Kind::Cname, Class::None, 0, 0);
+            message.prerequisites += 1;
+        }
         owners.push(owner);
     }
-    for owner in owners {
-        message.family(owner, Kind::A, owner.change.records.v4, Ipv4Addr::octets);
-        message.family(owner, Kind::Aaaa, owner.change.records.v6, Ipv6Addr::octets);
+    for mut owner in owners {
+        let records = owner.change.records;
+        message.family(&mut owner, Kind::A, records.v4, Ipv4Addr::octets);
+        message.family(&mut owner, Kind::Aaaa, records.v6, Ipv6Addr::octets);
     }
     message.finish()
 }
 
-/// A host and where its name stands first in the message.
-#[derive(Clone, Copy)]
+/// A host and where its name stands first in the message, if it does.
 struct Owner<'a> {
     change: &'a RecordChange,
     zone: &'a Zone,
-    first_at: usize,
+    first_at: Option<usize>,
 }
 
 struct Writer {
@@ -104,7 +107,7 @@ impl Writer {
         }
     }
 
-    fn full_name(&mut self, owner: Owner<'_>) {
+    fn full_name(&mut self, owner: &Owner<'_>) {
         let fqdn = owner.change.fqdn.as_str();
         let below = fqdn.strip_suffix(owner.zone.as_str());
         if let Some(labels) = below.filter(|rest| rest.is_empty() || rest.ends_with('.')) {
@@ -117,10 +120,14 @@ impl Writer {
         }
     }
 
-    fn repeated_name(&mut self, owner: Owner<'_>) {
-        match u16::try_from(owner.first_at) {
-            Ok(at) if owner.first_at < POINTER_END => self.u16(POINTER | at),
-            _ => self.full_name(owner),
+    /// In full the first time, and where a pointer does not reach.
+    fn name(&mut self, owner: &mut Owner<'_>) {
+        let reached = owner.first_at.filter(|at| *at < POINTER_END);
+        if let Some(Ok(at)) = reached.map(u16::try_from) {
+            self.u16(POINTER | at);
+        } else {
+            owner.first_at.get_or_insert(self.bytes.len());
+            self.full_name(owner);
         }
     }
 
@@ -134,7 +141,7 @@ impl Writer {
     /// RFC 2136, 2.5.2 and 2.5.1: the RRset goes, and the one record that should be there comes.
     fn family<A, const N: usize>(
         &mut self,
-        owner: Owner<'_>,
+        owner: &mut Owner<'_>,
         kind: Kind,
         wanted: Wanted<A>,
         octets: fn(&A) -> [u8; N],
@@ -142,11 +149,11 @@ impl Writer {
         if matches!(wanted, Wanted::Untouched) {
             return;
         }
-        self.repeated_name(owner);
+        self.name(owner);
         self.record_head(kind, Class::Any, 0, 0);
         self.updates += 1;
         if let Wanted::Present(address) = wanted {
-            self.repeated_name(owner);
+            self.name(owner);
             self.record_head(kind, Class::In, owner.change.ttl, u16::try_from(N).unwrap_or(0));
             self.bytes.extend_from_slice(&octets(&address));
             self.updates += 1;
@@ -230,6 +237,17 @@ mod tests {
                 "example.org. 77 IN A 192.0.2.1",
             ]
         );
+    }
+
+    #[test]
+    fn what_only_takes_records_down_does_not_mind_a_cname() {
+        let down = WantedRecords { v4: Wanted::Absent, v6: Wanted::Absent };
+        let message =
+            decoded(&[change("gone.example.org", down), change("pc.example.org", both())]);
+        let required: Vec<_> = message.answers.iter().map(line).collect();
+        assert_eq!(required, ["pc.example.org. 0 NONE CNAME"]);
+        let updates: Vec<_> = message.authorities.iter().take(2).map(line).collect();
+        assert_eq!(updates, ["gone.example.org. 0 ANY A", "gone.example.org. 0 ANY AAAA"]);
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(super) enum Queued {
 impl Target {
     /// Nothing waits yet.
     pub(super) fn new(config: Rfc2136, counters: Arc<DnsCounters>, clock: Clock) -> Self {
-        let lookup = Lookup::new(&config);
+        let lookup = Lookup::new(&config, clock);
         Self { config, counters, clock, doubt: Arc::default(), zones: Arc::default(), lookup }
     }
 
@@ -84,7 +84,7 @@ impl Target {
             return None;
         }
         let (counters, doubt) = (Arc::clone(&self.counters), Arc::clone(&self.doubt));
-        let lookup = Lookup::new(&config);
+        let lookup = Lookup::new(&config, self.clock);
         Some(Self { config, counters, clock: self.clock, doubt, zones: Arc::default(), lookup })
     }
 

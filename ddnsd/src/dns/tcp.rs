@@ -4,16 +4,25 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Idle connections kept; as many messages of a zone are in flight at most.
 const MAX_KEPT: usize = 4;
+/// One that lay idle for longer may be forgotten by a firewall on the way, which says nothing.
+const MAX_IDLE: Duration = Duration::from_secs(10);
 
 /// Connections to one server that wait for their next message.
 pub(super) struct Connections {
     server: SocketAddr,
-    kept: Mutex<Vec<Connection>>,
+    kept: Mutex<Vec<Kept>>,
+}
+
+/// A connection that lies idle, and since when.
+struct Kept {
+    connection: Connection,
+    since: Instant,
 }
 
 /// An open connection.
@@ -23,17 +32,6 @@ impl Connections {
     /// None yet.
     pub(super) fn new(server: SocketAddr) -> Self {
         Self { server, kept: Mutex::default() }
-    }
-
-    /// A kept one that the server has not closed, so far as is known here; else a new one.
-    ///
-    /// # Errors
-    /// There is none, and the server does not take another.
-    pub(super) async fn any(&self) -> io::Result<Connection> {
-        match self.kept() {
-            Some(connection) => Ok(connection),
-            None => self.fresh().await,
-        }
     }
 
     /// A new one.
@@ -46,11 +44,12 @@ impl Connections {
         Ok(Connection(stream))
     }
 
-    fn kept(&self) -> Option<Connection> {
+    /// A kept one that the server has not closed, so far as is known here.
+    pub(super) fn kept(&self, now: Instant) -> Option<Connection> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         // the last one kept is the likeliest to be open
-        while let Some(connection) = kept.pop() {
-            if connection.is_quiet() {
+        while let Some(Kept { connection, since }) = kept.pop() {
+            if now.saturating_duration_since(since) < MAX_IDLE && connection.is_quiet() {
                 return Some(connection);
             }
         }
@@ -58,10 +57,10 @@ impl Connections {
     }
 
     /// Keeps a connection on which everything asked was answered.
-    pub(super) fn keep(&self, connection: Connection) {
+    pub(super) fn keep(&self, connection: Connection, now: Instant) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < MAX_KEPT {
-            kept.push(connection);
+            kept.push(Kept { connection, since: now });
         }
     }
 }

@@ -213,15 +213,24 @@ impl Transport {
         }
     }
 
-    /// By a kept connection or a new one; once more by a new one if the server closes it.
+    /// By a kept connection or a new one. Once more by a new one if that is closed, or if the kept one says
+    /// nothing for a while.
     async fn by_tcp(&self, request: &Request, progress: &mut Progress) -> io::Result<Answer> {
-        let connection = self.connections.any().await?;
-        match self.converse(connection, request, progress).await {
-            Err(_closed) => {
+        let first = match self.connections.kept(self.clock.now().mono) {
+            Some(kept) => {
+                timeout(self.timeout / 3, self.converse(kept, request, progress)).await.ok()
+            }
+            None => {
+                let fresh = self.connections.fresh().await?;
+                Some(self.converse(fresh, request, progress).await)
+            }
+        };
+        match first {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(_)) | None => {
                 let fresh = self.connections.fresh().await?;
                 self.converse(fresh, request, progress).await
             }
-            answer => answer,
         }
     }
 
@@ -241,7 +250,7 @@ impl Transport {
                 Answer::Foreign(_) => {}
                 Answer::Truncated => return Err(io::Error::other("truncated answer by TCP")),
                 answer => {
-                    self.connections.keep(connection);
+                    self.connections.keep(connection, self.clock.now().mono);
                     return Ok(answer);
                 }
             }

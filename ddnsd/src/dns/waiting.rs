@@ -57,11 +57,31 @@ pub(super) struct Waiting {
     hosts: HashSet<HostId>,
     /// Hosts that were refused alone, and so travel alone until they succeed.
     alone: HashSet<HostId>,
-    out: usize,
+    /// Messages in flight, by the lane of their first change.
+    out: Out,
     down: Option<Down>,
     closed: bool,
     /// The last failure.
     pub(super) last_error: Option<DnsError>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Out {
+    fresh: usize,
+    background: usize,
+}
+
+impl Out {
+    fn all(self) -> usize {
+        self.fresh + self.background
+    }
+
+    fn of(&mut self, lane: Lane) -> &mut usize {
+        match lane {
+            Lane::Fresh => &mut self.fresh,
+            Lane::Background => &mut self.background,
+        }
+    }
 }
 
 struct Down {
@@ -89,7 +109,7 @@ impl Waiting {
     /// changes always wait: for the try that is out, or to be the next.
     fn takes_fresh(&self, now: Instant) -> bool {
         let Some(down) = &self.down else { return true };
-        down.retry_at <= now && self.out == 0 && self.len() == 0
+        down.retry_at <= now && self.out.all() == 0 && self.len() == 0
     }
 
     fn lane(&mut self, lane: Lane) -> &mut VecDeque<Job> {
@@ -109,22 +129,34 @@ impl Waiting {
 
     fn may_start(&self) -> bool {
         let in_lanes = self.fresh.len() + self.background.len();
-        let full = in_lanes >= MAX_NAMES && self.out < MAX_OUT && self.down.is_none();
-        in_lanes > 0 && (self.out == 0 || full)
+        let full = in_lanes >= MAX_NAMES && self.out.all() < MAX_OUT && self.down.is_none();
+        in_lanes > 0 && (self.out.all() == 0 || full || self.may_pass())
+    }
+
+    /// A fresh message does not wait for background ones: those may be halved for long.
+    fn may_pass(&self) -> bool {
+        let passes = self.out.fresh == 0 && self.out.background > 0 && self.down.is_none();
+        passes && !self.fresh.is_empty() && self.out.all() <= MAX_OUT
     }
 
     /// The next message's changes, each of another host; none if nothing may start now. Fresh ones
     /// come first, in their order; a host that was refused goes alone; so does a try of a zone
-    /// that is down. Each batch is ended by [`Self::message_ended`].
+    /// that is down. Each batch is ended by [`Self::message_ended`] with the lane of its first change.
     pub(super) fn take(&mut self) -> Vec<Job> {
         let mut batch = Vec::new();
         if !self.may_start() {
             return batch;
         }
         let room = if self.down.is_some() { 1 } else { MAX_NAMES };
+        // nothing in the background may hold up what passes it
+        let only_fresh = self.may_pass();
         let mut bytes = 0;
         while batch.len() < room {
-            let lane = if self.fresh.is_empty() { &mut self.background } else { &mut self.fresh };
+            let lane = match (self.fresh.is_empty(), only_fresh) {
+                (false, _) => &mut self.fresh,
+                (true, false) => &mut self.background,
+                (true, true) => break,
+            };
             let Some(job) = lane.pop_front() else { break };
             bytes += size_limit(&job.change);
             let alone = self.alone.contains(&job.change.host);
@@ -137,7 +169,9 @@ impl Waiting {
                 break;
             }
         }
-        self.out += 1;
+        if let Some(first) = batch.first() {
+            *self.out.of(first.lane) += 1;
+        }
         batch
     }
 
@@ -151,8 +185,9 @@ impl Waiting {
     }
 
     /// A batch that was taken is over.
-    pub(super) fn message_ended(&mut self) {
-        self.out = self.out.saturating_sub(1);
+    pub(super) fn message_ended(&mut self, lane: Lane) {
+        let out = self.out.of(lane);
+        *out = out.saturating_sub(1);
     }
 
     /// The host was refused with nobody beside it.
@@ -186,7 +221,7 @@ impl Waiting {
 
     /// Ends the queue if it has nothing to do; says whether it did.
     pub(super) fn close_if_idle(&mut self) -> bool {
-        self.closed = self.out == 0 && self.len() == 0;
+        self.closed = self.out.all() == 0 && self.len() == 0;
         self.closed
     }
 
@@ -243,7 +278,7 @@ mod tests {
         for job in batch {
             waiting.host_ended(job.change.host);
         }
-        waiting.message_ended();
+        waiting.message_ended(batch[0].lane);
     }
 
     #[test]
@@ -260,6 +295,33 @@ mod tests {
     }
 
     #[test]
+    fn a_fresh_message_passes_background_ones_and_takes_none_of_them_along() {
+        let mut waiting = Waiting::default();
+        for host in 0..201 {
+            assert!(waits(&mut waiting, host, Lane::Background));
+        }
+        let slow = waiting.take();
+        assert_eq!(slow.len(), MAX_NAMES);
+        assert!(waiting.take().is_empty());
+        assert!(matches!(
+            waiting.push(job(300, Lane::Fresh), now()),
+            Pushed::Waits { ready: true }
+        ));
+        let first = waiting.take();
+        assert_eq!(hosts(&first), [300]);
+        // one of them at a time: what comes meanwhile travels together
+        assert!(matches!(
+            waiting.push(job(301, Lane::Fresh), now()),
+            Pushed::Waits { ready: false }
+        ));
+        assert!(waiting.take().is_empty());
+        end(&mut waiting, &first);
+        assert_eq!(hosts(&waiting.take()), [301]);
+        end(&mut waiting, &slow);
+        assert!(waiting.take().is_empty(), "a fresh one is out");
+    }
+
+    #[test]
     fn a_full_message_joins_those_in_flight_up_to_four() {
         let mut waiting = Waiting::default();
         for host in 0..1001 {
@@ -269,7 +331,7 @@ mod tests {
             assert_eq!(waiting.take().len(), MAX_NAMES);
         }
         assert!(waiting.take().is_empty());
-        waiting.message_ended();
+        waiting.message_ended(Lane::Fresh);
         assert_eq!(waiting.take().len(), MAX_NAMES);
         assert!(waiting.take().is_empty(), "one change waits, which is no full message");
     }

@@ -10,6 +10,7 @@ use super::waiting::{Job, Pushed, Waiting};
 use super::{Lane, Published, ZoneHealth, message};
 use crate::clock::Clock;
 use crate::model::change::RecordChange;
+use crate::model::host::HostId;
 use crate::model::name::Zone;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -135,7 +136,7 @@ impl ZoneQueue {
                 in_flight.push(self.deliver(batch));
             }
             tokio::select! {
-                Some(()) = in_flight.next() => self.waiting().message_ended(),
+                Some(lane) = in_flight.next() => self.waiting().message_ended(lane),
                 () = self.arrived.notified() => {}
                 () = tokio::time::sleep(IDLE), if in_flight.is_empty() => {
                     if self.waiting().close_if_idle() {
@@ -146,12 +147,27 @@ impl ZoneQueue {
         }
     }
 
-    /// Sends a batch, in halves if it is refused, until each of its hosts has an outcome.
-    async fn deliver(&self, batch: Vec<Job>) {
+    /// Sends a batch, in halves if it is refused, until each of its hosts has an outcome. Says which lane
+    /// its first change came by.
+    async fn deliver(&self, batch: Vec<Job>) -> Lane {
+        let lane = batch.first().map_or(Lane::Background, |first| first.lane);
+        let alone = self.deliver_parts(batch).await;
+        let mut waiting = self.waiting();
+        for host in alone {
+            waiting.refused_alone(host);
+        }
+        lane
+    }
+
+    /// Returns the hosts that spoil a message for others: they travel alone from now on. If all were
+    /// refused it may be for a reason of the server's, and then none of them is known to.
+    async fn deliver_parts(&self, batch: Vec<Job>) -> Vec<HostId> {
         let mut parts = vec![batch];
         let mut undivided = true;
+        let (mut refused, mut any_succeeded) = (Vec::new(), false);
         while let Some(mut part) = parts.pop() {
             let Err(error) = self.send(&part).await else {
+                any_succeeded = true;
                 self.acknowledge(part);
                 continue;
             };
@@ -159,10 +175,11 @@ impl ZoneQueue {
                 self.go_down(&error);
                 part.extend(parts.drain(..).flatten());
                 self.answer(part, &Published::Unknown(error));
-                return;
+                break;
             };
             if part.len() == 1 {
-                self.refuse_alone(part, error);
+                refused.extend(part.iter().map(|job| job.change.host));
+                self.answer(part, &failed(error));
             } else if undivided && self.concerns_zone(refusal, part.len()).await {
                 self.answer(part, &failed(error));
             } else {
@@ -171,6 +188,7 @@ impl ZoneQueue {
             }
             undivided = false;
         }
+        if any_succeeded { refused } else { Vec::new() }
     }
 
     async fn send(&self, part: &[Job]) -> Result<(), DnsError> {
@@ -213,13 +231,6 @@ impl ZoneQueue {
             waiting.host_ended(job.change.host);
             reply(job, Published::Acknowledged { doubtful_before });
         }
-    }
-
-    fn refuse_alone(&self, part: Vec<Job>, error: DnsError) {
-        for job in &part {
-            self.waiting().refused_alone(job.change.host);
-        }
-        self.answer(part, &failed(error));
     }
 
     fn go_down(&self, error: &DnsError) {

@@ -9,8 +9,10 @@ use std::net::IpAddr;
 /// What stands in DNS for a name and a family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InDns {
-    /// Addresses, or what else is in the way, as text.
+    /// Addresses, or the CNAME that is in their way, as text.
     pub records: Vec<String>,
+    /// Whether it is a CNAME.
+    pub is_alias: bool,
     /// Seconds; `None` without a record.
     pub ttl: Option<u32>,
 }
@@ -24,9 +26,12 @@ pub fn should_be<A: Into<IpAddr> + Copy>(wanted: Wanted<A>) -> Option<Option<IpA
     }
 }
 
-/// Whether that differs. The TTL may be the one in force or the one last acknowledged: another default
+/// Whether that differs. An alias has no addresses of its own, so it does not where none should be. The TTL may be the one in force or the one last acknowledged: another default
 /// reaches DNS with the host's next update only.
 pub fn differs(wanted: Option<IpAddr>, found: &InDns, host: &Host, defaults: &Defaults) -> bool {
+    if found.is_alias {
+        return wanted.is_some();
+    }
     let wanted_ttl = decide::dns_ttl(host, defaults);
     let ttl_fits = found.ttl.is_none_or(|ttl| ttl == wanted_ttl || Some(ttl) == host.acked.ttl);
     !ttl_fits || !found.records.iter().eq(wanted.map(|address| address.to_string()).iter())
@@ -40,7 +45,8 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn found(records: &[&str], ttl: Option<u32>) -> InDns {
-        InDns { records: records.iter().map(|text| (*text).to_owned()).collect(), ttl }
+        let is_alias = records.iter().any(|text| text.starts_with("CNAME"));
+        InDns { records: records.iter().map(|text| (*text).to_owned()).collect(), is_alias, ttl }
     }
 
     fn judged(wanted: Option<&str>, found: &InDns) -> bool {
@@ -56,6 +62,7 @@ mod tests {
         assert!(judged(wanted, &found(&["192.0.2.2"], Some(60))));
         assert!(judged(wanted, &found(&["192.0.2.1", "192.0.2.2"], Some(60))));
         assert!(judged(wanted, &found(&["CNAME nas.example.org"], None)));
+        assert!(!judged(None, &found(&["CNAME nas.example.org"], None)), "no address is there");
         assert!(!judged(None, &found(&[], None)));
         assert!(judged(None, &found(&["192.0.2.1"], Some(60))));
         assert!(!judged(Some("2001:db8::1"), &found(&["2001:db8::1"], Some(60))));

@@ -140,9 +140,9 @@ impl Expire {
         let mut after = (Millis(i64::MIN), HostId(0));
         loop {
             let page = self.db.due(now.wall, after, BATCH).await?;
-            let Some(last) = page.last() else { break };
-            after = (last.check_at, last.host);
-            self.judge(page, &watch.gaps, now.wall, &mut swept).await?;
+            let Some(last) = page.last else { break };
+            after = last;
+            self.judge(page.rows, &watch.gaps, now.wall, &mut swept).await?;
         }
         self.heartbeat(now.wall).await?;
         watch.answered = now.wall;
@@ -261,13 +261,17 @@ impl Expire {
                     "the clock jumped ahead by {} s; no host expires for it",
                     length / 1000
                 );
-                watch.gaps.add(end, length);
-                self.remember(&watch.gaps).await?;
+                // once: if this fails, the whole step is done again
+                let mut gaps = watch.gaps.clone();
+                gaps.add(end, length);
+                self.remember(&gaps).await?;
+                watch.gaps = gaps;
+                // the jump is no time without a database
+                watch.answered = watch.answered.plus_millis(length).min(now.wall);
             }
             ClockStep::Back { length } => {
                 tracing::warn!("the clock was set back by {} s", length / 1000);
                 self.set_back(now.wall).await?;
-                // once: if this fails, the whole step is done again
                 let mut gaps = watch.gaps.clone();
                 gaps.set_back(now.wall, length);
                 self.remember(&gaps).await?;

@@ -131,7 +131,8 @@ impl Publisher {
         };
         // while a zone is down nothing new is learnt, and a backlog would be written again and again
         if !matches!(result, DnsError::Down { .. } | DnsError::Overloaded { .. }) {
-            self.note(Settle::Failed { host, error: result.to_string() }).await;
+            let (error, at) = (result.to_string(), self.clock.now().wall);
+            self.note(Settle::Failed { host, error, at }).await;
         }
         Err(result)
     }

@@ -4,7 +4,7 @@
 use super::publishing::Publisher;
 use super::turns::Turns;
 use crate::config::Rfc2136;
-use crate::db::{Db, DbError, Unpublished};
+use crate::db::{Db, DbError, Unpublished, Which};
 use crate::dns::{self, Lane};
 use crate::model::host::HostId;
 use crate::model::name::Zone;
@@ -110,21 +110,31 @@ impl Republish {
         Ok(())
     }
 
-    /// Goes once through all that is unpublished. Returns how many are published now.
+    /// Goes once through all that is unpublished: first what somebody is to be found at, then what is
+    /// only to go. Returns how many are published now.
     ///
     /// # Errors
     /// The database failed; the next run begins anew.
     pub async fn run(&self) -> Result<usize, DbError> {
         self.name_target().await?;
-        let mut published = 0;
         let mut silent = HashSet::new();
+        let published = self.run_through(Which::WithAddress, &mut silent).await?;
+        Ok(published + self.run_through(Which::WithoutAddress, &mut silent).await?)
+    }
+
+    async fn run_through(
+        &self,
+        which: Which,
+        silent: &mut HashSet<Zone>,
+    ) -> Result<usize, DbError> {
+        let mut published = 0;
         let mut after = (Millis(i64::MIN), HostId(0));
         loop {
-            let page = self.db.unpublished(after, BATCH).await?;
-            let Some(last) = page.last() else { return Ok(published) };
-            after = (last.since, last.host);
+            let page = self.db.unpublished(which, after, BATCH).await?;
+            let Some(last) = page.last else { return Ok(published) };
+            after = last;
             let mut zones: HashMap<Zone, Vec<Unpublished>> = HashMap::new();
-            for pending in page.into_iter().filter(|pending| !silent.contains(&pending.zone)) {
+            for pending in page.rows.into_iter().filter(|pending| !silent.contains(&pending.zone)) {
                 zones.entry(pending.zone.clone()).or_default().push(pending);
             }
             let sent = zones.into_iter().map(|(zone, pending)| self.zone(zone, pending));

@@ -217,9 +217,12 @@ struct Changing;
 fn in_dns(found: Found) -> InDns {
     match found {
         Found::Addresses { addresses, ttl } => {
-            InDns { records: addresses.iter().map(IpAddr::to_string).collect(), ttl }
+            let records = addresses.iter().map(IpAddr::to_string).collect();
+            InDns { records, is_alias: false, ttl }
         }
-        Found::Alias(target) => InDns { records: vec![format!("CNAME {target}")], ttl: None },
+        Found::Alias(target) => {
+            InDns { records: vec![format!("CNAME {target}")], is_alias: true, ttl: None }
+        }
     }
 }
 
