@@ -339,6 +339,29 @@ async fn a_connection_closed_in_the_middle_of_an_answer_is_replaced_silently() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_fell_silent_costs_a_part_of_the_time_and_not_the_zone() {
+    let server = Server::start().await;
+    let (dns, counters) = server.dns(false, DnsTransport::Tcp);
+    let script = async {
+        let mut stream = server.connection().await;
+        let request = framed(&mut stream).await;
+        reply_framed(&mut stream, &answer_to(&request, NOERROR)).await;
+        // a firewall on the way has forgotten the connection: what is sent on it is not heard
+        let mut another = server.connection().await;
+        let request = framed(&mut another).await;
+        reply_framed(&mut another, &answer_to(&request, NOERROR)).await;
+        drop(stream);
+    };
+    let client = async {
+        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(false));
+        assert_eq!(acknowledged(&publish(&dns, 2).await), Some(true), "by another connection");
+    };
+    tokio::join!(client, script);
+    assert_eq!(counters.tcp.get(), 3);
+    assert!(!dns.is_down(&Zone::parse("example.org").unwrap()));
+}
+
+#[tokio::test]
 async fn a_truncated_answer_is_asked_for_again_by_tcp() {
     let server = Server::start().await;
     let (dns, _) = server.dns(false, DnsTransport::Auto);

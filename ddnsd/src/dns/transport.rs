@@ -216,22 +216,17 @@ impl Transport {
     /// By a kept connection or a new one. Once more by a new one if that is closed, or if the kept one says
     /// nothing for a while.
     async fn by_tcp(&self, request: &Request, progress: &mut Progress) -> io::Result<Answer> {
-        let first = match self.connections.kept(self.clock.now().mono) {
-            Some(kept) => {
-                timeout(self.timeout / 3, self.converse(kept, request, progress)).await.ok()
-            }
-            None => {
-                let fresh = self.connections.fresh().await?;
-                Some(self.converse(fresh, request, progress).await)
-            }
+        let first = if let Some(kept) = self.connections.kept(self.clock.now().mono) {
+            timeout(self.timeout / 3, self.converse(kept, request, progress)).await.ok()
+        } else {
+            let fresh = self.connections.fresh().await?;
+            Some(self.converse(fresh, request, progress).await)
         };
-        match first {
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err(_)) | None => {
-                let fresh = self.connections.fresh().await?;
-                self.converse(fresh, request, progress).await
-            }
+        if let Some(Ok(answer)) = first {
+            return Ok(answer);
         }
+        let fresh = self.connections.fresh().await?;
+        self.converse(fresh, request, progress).await
     }
 
     /// Asks, and keeps the connection if the server talks sense on it.
