@@ -14,23 +14,29 @@ use ddnsd::model::host::HostId;
 use ddnsd::model::name::{Fqdn, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::secret::SecretBytes;
+use futures::StreamExt;
+use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use hickory_proto::op::Message;
 use hickory_proto::rr::Name;
 use hickory_proto::rr::rdata::tsig::{self, TSIG, make_tsig_record};
 use hickory_proto::serialize::binary::BinEncoder;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 const TIMEOUT: Duration = Duration::from_millis(900);
 const NOERROR: u8 = 0;
 const SERVFAIL: u8 = 2;
 const REFUSED: u8 = 5;
+const YXRRSET: u8 = 7;
 /// What both sides sign with.
 const SECRET: &[u8] = b"secret";
 
@@ -321,7 +327,7 @@ async fn while_the_records_move_nothing_is_sent_and_then_to_the_server_in_force(
         let mut one = Box::pin(publish(&dns, 1));
         assert!(futures::poll!(&mut one).is_pending());
         let many = dns.publish_all(vec![change(2), change(3)], Lane::Fresh);
-        let mut many = Box::pin(futures::future::join_all(many));
+        let mut many = Box::pin(join_all(many));
         assert!(futures::poll!(&mut many).is_pending());
         assert!(dns.zones().iter().all(|zone| zone.queued == 0), "it waits before any queue");
         if is_committed {
@@ -507,6 +513,94 @@ async fn servfail_once_is_a_failure_once_and_takes_no_zone_down() {
     };
     tokio::join!(client, script);
     assert_eq!((counters.refused.get(), counters.unanswered.get()), (1, 0));
+}
+
+/// The hosts of an update, by number.
+fn hosts_of(request: &[u8]) -> BTreeSet<i64> {
+    let message = Message::from_vec(request).unwrap();
+    let names = message.authorities.iter().map(|record| record.name.to_ascii());
+    names.map(|name| name[1..].split('.').next().unwrap().parse().unwrap()).collect()
+}
+
+impl Server {
+    /// Answers each datagram after so long, many at a time; `None` is no answer.
+    async fn answer_each(&self, after: Duration, rcode: impl Fn(&BTreeSet<i64>) -> Option<u8>) {
+        let mut answers = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                (request, from) = self.datagram() => {
+                    if let Some(rcode) = rcode(&hosts_of(&request)) {
+                        answers.push(async move {
+                            sleep(after).await;
+                            self.udp.send_to(&answer_to(&request, rcode), from).await.unwrap();
+                        });
+                    }
+                }
+                Some(()) = answers.next() => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn hosts_that_are_refused_in_the_background_hold_no_fresh_change_up() {
+    const ROUND_TRIP: Duration = Duration::from_millis(25);
+    const CULPRITS: i64 = 1000;
+    let server = Server::start().await;
+    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let rcode = |hosts: &BTreeSet<i64>| {
+        Some(if hosts.range(CULPRITS..).next().is_some() { YXRRSET } else { NOERROR })
+    };
+    let next = AtomicI64::new(CULPRITS);
+    let background = join_all((0..20).map(|_| async {
+        loop {
+            let culprit = next.fetch_add(1, Ordering::Relaxed);
+            let published = dns.publish(change(culprit), Lane::Background).await;
+            assert!(matches!(published, Published::Refused(_)), "{published:?}");
+        }
+    }));
+    let fresh = join_all((0..3).map(|client| {
+        let dns = &dns;
+        async move {
+            for n in 0..10 {
+                let start = Clock.now().mono;
+                assert_eq!(acknowledged(&publish(dns, client * 10 + n).await), Some(false));
+                let took = Clock.now().mono - start;
+                assert!(took < 12 * ROUND_TRIP, "{took:?}");
+            }
+        }
+    }));
+    tokio::select! {
+        _ = fresh => {}
+        _ = background => {}
+        () = server.answer_each(ROUND_TRIP, rcode) => {}
+    }
+    assert!(next.into_inner() > CULPRITS + 20, "some of the background was done meanwhile");
+}
+
+#[tokio::test]
+async fn a_change_that_waited_for_one_of_its_host_follows_while_the_rest_of_that_batch_is_out() {
+    let server = Server::start().await;
+    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let script = async {
+        let (both, from) = server.datagram().await;
+        server.udp.send_to(&answer_to(&both, REFUSED), from).await.unwrap();
+        let (first, from) = server.datagram().await;
+        let again = dns.publish_all(vec![change(1)], Lane::Fresh).next().unwrap();
+        server.udp.send_to(&answer_to(&first, NOERROR), from).await.unwrap();
+        // the second of both stays unanswered until then
+        let (second, from) = server.datagram().await;
+        assert_eq!((hosts_of(&first), hosts_of(&second)), ([1].into(), [2].into()));
+        let (request, newer) = server.datagram().await;
+        assert_eq!(hosts_of(&request), [1].into());
+        server.udp.send_to(&answer_to(&request, NOERROR), newer).await.unwrap();
+        assert_eq!(acknowledged(&again.await), Some(false));
+        server.udp.send_to(&answer_to(&second, NOERROR), from).await.unwrap();
+    };
+    let both = dns.publish_all(vec![change(1), change(2)], Lane::Background);
+    let (both, ()) =
+        timeout(TIMEOUT / 3, async { tokio::join!(join_all(both), script) }).await.unwrap();
+    assert!(both.iter().all(|published| acknowledged(published) == Some(false)), "{both:?}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 /// Changes that may wait in a lane.
 const MAX_WAITING: usize = 10_000;
-/// Messages in flight. Only a full one joins another: BIND pays per message, so waiting for more
+/// Fresh messages in flight. Only a full one joins another: BIND pays per message, so waiting for more
 /// names is cheaper; Knot answers 10 ms late whatever the size, so full ones need not wait.
 const MAX_OUT: usize = 4;
 /// Hosts that are remembered as refused. Beyond, one more split finds the next one again.
@@ -49,39 +49,26 @@ pub(super) enum Pushed {
 /// All that waits for a zone.
 #[derive(Default)]
 pub(super) struct Waiting {
-    fresh: VecDeque<Job>,
-    background: VecDeque<Job>,
+    fresh: Queue,
+    background: Queue,
     /// Changes of hosts that have an earlier one waiting or in flight.
     held: VecDeque<Job>,
     /// Hosts that have a change in a lane or in flight.
     hosts: HashSet<HostId>,
     /// Hosts that were refused alone, and so travel alone until they succeed.
     alone: HashSet<HostId>,
-    /// Messages in flight, by the lane of their first change.
-    out: Out,
     down: Option<Down>,
     closed: bool,
     /// The last failure.
     pub(super) last_error: Option<DnsError>,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Out {
-    fresh: usize,
-    background: usize,
-}
-
-impl Out {
-    fn all(self) -> usize {
-        self.fresh + self.background
-    }
-
-    fn of(&mut self, lane: Lane) -> &mut usize {
-        match lane {
-            Lane::Fresh => &mut self.fresh,
-            Lane::Background => &mut self.background,
-        }
-    }
+/// A lane.
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Its messages in flight.
+    out: usize,
 }
 
 struct Down {
@@ -98,70 +85,75 @@ impl Waiting {
         if matches!(job.lane, Lane::Fresh) && !self.takes_fresh(now) {
             return Pushed::Down;
         }
-        if self.lane(job.lane).len() >= MAX_WAITING || self.held.len() >= MAX_WAITING {
+        if self.lane(job.lane).jobs.len() >= MAX_WAITING || self.held.len() >= MAX_WAITING {
             return Pushed::Full;
         }
         self.enqueue(job);
-        Pushed::Waits { ready: self.may_start() }
+        Pushed::Waits { ready: self.is_ready() }
     }
 
     /// While the zone is down, one fresh change may try it, when the back-off is over. Background
     /// changes always wait: for the try that is out, or to be the next.
     fn takes_fresh(&self, now: Instant) -> bool {
         let Some(down) = &self.down else { return true };
-        down.retry_at <= now && self.out.all() == 0 && self.len() == 0
+        down.retry_at <= now && self.out() == 0 && self.len() == 0
     }
 
-    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Job> {
+    fn lane(&mut self, lane: Lane) -> &mut Queue {
         match lane {
             Lane::Fresh => &mut self.fresh,
             Lane::Background => &mut self.background,
         }
     }
 
+    fn out(&self) -> usize {
+        self.fresh.out + self.background.out
+    }
+
     fn enqueue(&mut self, job: Job) {
         if self.hosts.insert(job.change.host) {
-            self.lane(job.lane).push_back(job);
+            self.lane(job.lane).jobs.push_back(job);
         } else {
             self.held.push_back(job);
         }
     }
 
-    fn may_start(&self) -> bool {
-        let in_lanes = self.fresh.len() + self.background.len();
-        let full = in_lanes >= MAX_NAMES && self.out.all() < MAX_OUT && self.down.is_none();
-        in_lanes > 0 && (self.out.all() == 0 || full || self.may_pass())
+    /// Whether a message may start.
+    pub(super) fn is_ready(&self) -> bool {
+        self.next_lane().is_some()
     }
 
-    /// A fresh message does not wait for background ones: those may be halved for long.
-    fn may_pass(&self) -> bool {
-        let passes = self.out.fresh == 0 && self.out.background > 0 && self.down.is_none();
-        passes && !self.fresh.is_empty() && self.out.all() <= MAX_OUT
+    /// Which lane the next message is of. A message is of one lane, and neither waits for the other: those
+    /// in the background may be halved for long. There is one of them at a time.
+    fn next_lane(&self) -> Option<Lane> {
+        if self.down.is_some() && self.out() > 0 {
+            return None;
+        }
+        let (fresh, background) = (&self.fresh, &self.background);
+        let joins = fresh.jobs.len() >= MAX_NAMES && fresh.out < MAX_OUT;
+        if !fresh.jobs.is_empty() && (fresh.out == 0 || joins) {
+            Some(Lane::Fresh)
+        } else if !background.jobs.is_empty() && background.out == 0 {
+            Some(Lane::Background)
+        } else {
+            None
+        }
     }
 
-    /// The next message's changes, each of another host; none if nothing may start now. Fresh ones
-    /// come first, in their order; a host that was refused goes alone; so does a try of a zone
-    /// that is down. Each batch is ended by [`Self::message_ended`] with the lane of its first change.
+    /// The next message's changes, each of another host; none if nothing may start now. A host that was
+    /// refused goes alone; so does a try of a zone that is down. Each batch is ended by
+    /// [`Self::message_ended`] with its lane.
     pub(super) fn take(&mut self) -> Vec<Job> {
         let mut batch = Vec::new();
-        if !self.may_start() {
-            return batch;
-        }
+        let Some(lane) = self.next_lane() else { return batch };
         let room = if self.down.is_some() { 1 } else { MAX_NAMES };
-        // nothing in the background may hold up what passes it
-        let only_fresh = self.may_pass();
         let mut bytes = 0;
         while batch.len() < room {
-            let lane = match (self.fresh.is_empty(), only_fresh) {
-                (false, _) => &mut self.fresh,
-                (true, false) => &mut self.background,
-                (true, true) => break,
-            };
-            let Some(job) = lane.pop_front() else { break };
+            let Some(job) = self.lane(lane).jobs.pop_front() else { break };
             bytes += size_limit(&job.change);
             let alone = self.alone.contains(&job.change.host);
             if !batch.is_empty() && (alone || bytes > MAX_BYTES) {
-                lane.push_front(job);
+                self.lane(lane).jobs.push_front(job);
                 break;
             }
             batch.push(job);
@@ -169,9 +161,7 @@ impl Waiting {
                 break;
             }
         }
-        if let Some(first) = batch.first() {
-            *self.out.of(first.lane) += 1;
-        }
+        self.lane(lane).out += 1;
         batch
     }
 
@@ -186,8 +176,8 @@ impl Waiting {
 
     /// A batch that was taken is over.
     pub(super) fn message_ended(&mut self, lane: Lane) {
-        let out = self.out.of(lane);
-        *out = out.saturating_sub(1);
+        let lane = self.lane(lane);
+        lane.out = lane.out.saturating_sub(1);
     }
 
     /// The host was refused with nobody beside it.
@@ -212,7 +202,10 @@ impl Waiting {
         let backoff = self.down.as_ref().map_or(FIRST_BACKOFF, |down| down.backoff * 2);
         let backoff = backoff.min(LAST_BACKOFF);
         self.down = Some(Down { backoff, retry_at: now + backoff });
-        let waited: Vec<_> = self.fresh.drain(..).chain(self.background.drain(..)).collect();
+        let waited: Vec<_> = {
+            let (fresh, background) = (&mut self.fresh.jobs, &mut self.background.jobs);
+            fresh.drain(..).chain(background.drain(..)).collect()
+        };
         for job in &waited {
             self.hosts.remove(&job.change.host);
         }
@@ -221,15 +214,15 @@ impl Waiting {
 
     /// Ends the queue if it has nothing to do; says whether it did.
     pub(super) fn close_if_idle(&mut self) -> bool {
-        self.closed = self.out.all() == 0 && self.len() == 0;
+        self.closed = self.out() == 0 && self.len() == 0;
         self.closed
     }
 
     /// Ends the queue; whoever waits learns of it by the end of the reply channel.
     pub(super) fn close(&mut self) {
         self.closed = true;
-        self.fresh.clear();
-        self.background.clear();
+        self.fresh.jobs.clear();
+        self.background.jobs.clear();
         self.held.clear();
     }
 
@@ -240,7 +233,7 @@ impl Waiting {
 
     /// Changes that wait.
     pub(super) fn len(&self) -> usize {
-        self.fresh.len() + self.background.len() + self.held.len()
+        self.fresh.jobs.len() + self.background.jobs.len() + self.held.len()
     }
 }
 
@@ -282,16 +275,19 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_while_a_message_is_out_goes_with_the_next_fresh_first() {
+    fn what_arrives_while_a_message_is_out_goes_with_the_next_of_its_lane() {
         let mut waiting = Waiting::default();
         assert!(waits(&mut waiting, 1, Lane::Fresh));
         let first = waiting.take();
         for (host, lane) in [(2, Lane::Background), (3, Lane::Fresh), (4, Lane::Fresh)] {
             assert!(waits(&mut waiting, host, lane));
         }
-        assert!(waiting.take().is_empty(), "one is out, and no full one waits");
+        assert_eq!(hosts(&waiting.take()), [2], "a lane waits for its own only");
+        assert!(waiting.take().is_empty(), "one of each is out, and no full one waits");
+        assert!(waits(&mut waiting, 5, Lane::Background));
         end(&mut waiting, &first);
-        assert_eq!(hosts(&waiting.take()), [3, 4, 2]);
+        assert_eq!(hosts(&waiting.take()), [3, 4]);
+        assert!(waiting.take().is_empty());
     }
 
     #[test]
@@ -317,8 +313,9 @@ mod tests {
         assert!(waiting.take().is_empty());
         end(&mut waiting, &first);
         assert_eq!(hosts(&waiting.take()), [301]);
+        assert!(waiting.take().is_empty(), "one of each is out");
         end(&mut waiting, &slow);
-        assert!(waiting.take().is_empty(), "a fresh one is out");
+        assert_eq!(hosts(&waiting.take()), [200], "nor do they wait for fresh ones");
     }
 
     #[test]
@@ -342,9 +339,12 @@ mod tests {
         assert!(waits(&mut waiting, 1, Lane::Background));
         assert!(waits(&mut waiting, 1, Lane::Fresh));
         assert!(waits(&mut waiting, 2, Lane::Fresh));
+        let other = waiting.take();
+        assert_eq!(hosts(&other), [2]);
         let first = waiting.take();
-        assert_eq!(hosts(&first), [2, 1]);
-        assert_eq!(first[1].lane, Lane::Background);
+        assert_eq!((hosts(&first), first[0].lane), (vec![1], Lane::Background));
+        end(&mut waiting, &other);
+        assert!(waiting.take().is_empty(), "its second waits for its first");
         end(&mut waiting, &first);
         let second = waiting.take();
         assert_eq!((hosts(&second), second[0].lane), (vec![1], Lane::Fresh));

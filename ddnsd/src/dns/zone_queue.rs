@@ -148,7 +148,7 @@ impl ZoneQueue {
     }
 
     /// Sends a batch, in halves if it is refused, until each of its hosts has an outcome. Says which lane
-    /// its first change came by.
+    /// it came by.
     async fn deliver(&self, batch: Vec<Job>) -> Lane {
         let lane = batch.first().map_or(Lane::Background, |first| first.lane);
         let alone = self.deliver_parts(batch).await;
@@ -225,12 +225,9 @@ impl ZoneQueue {
 
     fn acknowledge(&self, part: Vec<Job>) {
         let doubted = self.doubt.take(part.iter().map(|job| job.change.host));
-        let mut waiting = self.waiting();
-        for (job, doubtful_before) in part.into_iter().zip(doubted) {
-            waiting.succeeded(job.change.host);
-            waiting.host_ended(job.change.host);
-            reply(job, Published::Acknowledged { doubtful_before });
-        }
+        let outcomes = doubted.into_iter();
+        let outcomes = outcomes.map(|doubtful_before| Published::Acknowledged { doubtful_before });
+        self.end(part.into_iter().zip(outcomes));
     }
 
     fn go_down(&self, error: &DnsError) {
@@ -249,10 +246,21 @@ impl ZoneQueue {
     }
 
     fn answer(&self, part: Vec<Job>, outcome: &Published) {
+        self.end(part.into_iter().map(|job| (job, outcome.clone())));
+    }
+
+    /// Tells callers. What was held back for their hosts may follow, while the rest of the batch is out.
+    fn end(&self, ended: impl Iterator<Item = (Job, Published)>) {
         let mut waiting = self.waiting();
-        for job in part {
+        for (job, outcome) in ended {
+            if matches!(outcome, Published::Acknowledged { .. }) {
+                waiting.succeeded(job.change.host);
+            }
             waiting.host_ended(job.change.host);
-            reply(job, outcome.clone());
+            reply(job, outcome);
+        }
+        if waiting.is_ready() {
+            self.arrived.notify_one();
         }
     }
 }
