@@ -271,16 +271,37 @@ async fn an_unsigned_success_is_asked_again_by_tcp_and_then_not_believed() {
 }
 
 #[tokio::test]
-async fn what_came_by_udp_is_told_when_tcp_does_not_answer() {
-    let server = Server::start().await;
-    let (dns, _) = server.dns(true, DnsTransport::Auto);
-    let script = async {
-        let (request, from) = server.datagram().await;
-        server.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();
-    };
-    let (published, ()) = tokio::join!(publish(&dns, 1), script);
-    let told = matches!(published, Published::Unknown(DnsError::Unverified { .. }));
-    assert!(told, "{published:?}");
+async fn what_came_unsigned_by_udp_is_told_and_is_silence_when_tcp_does_not_answer() {
+    let mut server = Server::start().await;
+    for tcp in ["is silent", "is not served"] {
+        if tcp == "is not served" {
+            server.tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        }
+        let (dns, counters) = server.dns(true, DnsTransport::Auto);
+        let script = async {
+            let (request, from) = server.datagram().await;
+            assert_eq!(hosts_of(&request).len(), 8);
+            server.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();
+            server.datagram().await; // none of it is sent in parts
+        };
+        let changes = dns.publish_all((1..=8).map(change).collect(), Lane::Fresh);
+        let all = tokio::select! {
+            all = timeout(2 * TIMEOUT, join_all(changes)) => all.unwrap(),
+            () = script => panic!("{tcp}: halved"),
+        };
+        for published in all {
+            let Published::Unknown(error @ DnsError::NoAnswerByTcp { .. }) = published else {
+                panic!("{tcp}: {published:?}")
+            };
+            assert!(error.is_silence());
+            assert!(error.to_string().contains("REFUSED (does it know TSIG key `k`"), "{error}");
+        }
+        let health = &dns.zones()[0];
+        assert!(health.down);
+        let told = health.last_error.as_ref().unwrap().to_string();
+        assert!(told.contains("by TCP (is it reachable"), "{told}");
+        assert!(counters.messages.get() <= 2);
+    }
 }
 
 #[tokio::test]

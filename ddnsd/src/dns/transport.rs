@@ -41,7 +41,8 @@ pub(super) struct Transport {
 /// How sending a message ended.
 #[must_use]
 pub(super) struct Sent {
-    /// Applied; refused or answered without a signature ([`DnsError::refusal`]); or not answered.
+    /// Applied; refused or answered without a signature ([`DnsError::refusal`]); or not answered
+    /// ([`DnsError::is_silence`]).
     pub(super) outcome: Result<(), DnsError>,
     /// Some copy of the message went out and was not answered: it may be applied yet.
     pub(super) doubtful: bool,
@@ -107,7 +108,10 @@ impl Transport {
         self.count(&progress, hosts);
         let outcome = match (tries, progress.unverified) {
             (Ok(Ok(answer)), _) => self.outcome(answer),
-            (_, Some(refusal)) => self.outcome(Answer::Unverified(refusal)),
+            (_, Some(refusal)) => {
+                let (server, zone) = (self.server, self.zone.clone());
+                Err(DnsError::NoAnswerByTcp { server, zone, refusal })
+            }
             (Ok(Err(error)), None) => Err(self.unreachable(error)),
             (Err(_elapsed), None) => Err(self.no_answer()),
         };
