@@ -148,6 +148,11 @@ fn change(host: i64) -> RecordChange {
     }
 }
 
+/// The host of the same name, deleted and added again.
+fn added_again(change: RecordChange) -> RecordChange {
+    RecordChange { host: HostId(1000 + change.host.0), ..change }
+}
+
 async fn publish(dns: &Dns, host: i64) -> Published {
     dns.publish(change(host), Lane::Fresh).await
 }
@@ -561,6 +566,31 @@ impl Server {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_host_that_is_added_again_takes_over_doubt_and_turn_of_the_one_before() {
+    let server = Server::start().await;
+    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let script = async {
+        let (request, from) = server.datagram().await;
+        // both are there now, and only one of them is out
+        assert!(timeout(TIMEOUT / 10, server.datagram()).await.is_err());
+        server.udp.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
+        server.datagram().await; // and says nothing
+        framed(&mut server.connection().await).await;
+        let (request, from) = server.datagram().await;
+        server.udp.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
+    };
+    let client = async {
+        let both = vec![change(1), added_again(change(1))];
+        let published = join_all(dns.publish_all(both, Lane::Fresh)).await;
+        assert_eq!(acknowledged(&published[0]), Some(false));
+        assert!(matches!(published[1], Published::Unknown(DnsError::NoAnswer { .. })));
+        let again = dns.publish(change(1), Lane::Background).await;
+        assert_eq!(acknowledged(&again), Some(true));
+    };
+    tokio::join!(client, script);
 }
 
 #[tokio::test]

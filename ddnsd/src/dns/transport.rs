@@ -100,6 +100,11 @@ impl Transport {
         self.server
     }
 
+    /// How long one message may take, retries included.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Sends a message about so many hosts and waits for what becomes of it.
     pub(super) async fn send(&self, unsigned: &[u8], hosts: usize) -> Sent {
         let mut progress = Progress::default();

@@ -5,7 +5,7 @@ use super::error::DnsError;
 use super::message::{MAX_BYTES, MAX_NAMES, size_limit};
 use super::{Lane, Published};
 use crate::model::change::RecordChange;
-use crate::model::host::HostId;
+use crate::model::name::Fqdn;
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -51,12 +51,12 @@ pub(super) enum Pushed {
 pub(super) struct Waiting {
     fresh: Queue,
     background: Queue,
-    /// Changes of hosts that have an earlier one waiting or in flight.
+    /// Changes of names that have an earlier one waiting or in flight.
     held: VecDeque<Job>,
-    /// Hosts that have a change in a lane or in flight.
-    hosts: HashSet<HostId>,
-    /// Hosts that were refused alone, and so travel alone until they succeed.
-    alone: HashSet<HostId>,
+    /// Names that have a change in a lane or in flight.
+    names: HashSet<Fqdn>,
+    /// Those that were refused alone, and so travel alone until they succeed.
+    alone: HashSet<Fqdn>,
     down: Option<Down>,
     closed: bool,
     /// The last failure.
@@ -111,7 +111,7 @@ impl Waiting {
     }
 
     fn enqueue(&mut self, job: Job) {
-        if self.hosts.insert(job.change.host) {
+        if self.names.insert(job.change.fqdn.clone()) {
             self.lane(job.lane).jobs.push_back(job);
         } else {
             self.held.push_back(job);
@@ -151,7 +151,7 @@ impl Waiting {
         while batch.len() < room {
             let Some(job) = self.lane(lane).jobs.pop_front() else { break };
             bytes += size_limit(&job.change);
-            let alone = self.alone.contains(&job.change.host);
+            let alone = self.alone.contains(&job.change.fqdn);
             if !batch.is_empty() && (alone || bytes > MAX_BYTES) {
                 self.lane(lane).jobs.push_front(job);
                 break;
@@ -166,9 +166,9 @@ impl Waiting {
     }
 
     /// A host's change is over: what was held for it may follow.
-    pub(super) fn host_ended(&mut self, host: HostId) {
-        self.hosts.remove(&host);
-        let next = self.held.iter().position(|job| job.change.host == host);
+    pub(super) fn host_ended(&mut self, name: &Fqdn) {
+        self.names.remove(name);
+        let next = self.held.iter().position(|job| job.change.fqdn == *name);
         if let Some(job) = next.and_then(|at| self.held.remove(at)) {
             self.enqueue(job);
         }
@@ -181,15 +181,15 @@ impl Waiting {
     }
 
     /// The host was refused with nobody beside it.
-    pub(super) fn refused_alone(&mut self, host: HostId) {
+    pub(super) fn refused_alone(&mut self, name: Fqdn) {
         if self.alone.len() < MAX_ALONE {
-            self.alone.insert(host);
+            self.alone.insert(name);
         }
     }
 
     /// The host's change is in DNS.
-    pub(super) fn succeeded(&mut self, host: HostId) {
-        self.alone.remove(&host);
+    pub(super) fn succeeded(&mut self, name: &Fqdn) {
+        self.alone.remove(name);
     }
 
     /// The server answered; says whether it had been down.
@@ -207,7 +207,7 @@ impl Waiting {
             fresh.drain(..).chain(background.drain(..)).collect()
         };
         for job in &waited {
-            self.hosts.remove(&job.change.host);
+            self.names.remove(&job.change.fqdn);
         }
         waited.into_iter().chain(self.held.drain(..)).collect()
     }
@@ -241,7 +241,8 @@ impl Waiting {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::model::name::{Fqdn, Zone};
+    use crate::model::host::HostId;
+    use crate::model::name::Zone;
     use crate::model::record::WantedRecords;
 
     fn job(host: i64, lane: Lane) -> Job {
@@ -269,7 +270,7 @@ mod tests {
 
     fn end(waiting: &mut Waiting, batch: &[Job]) {
         for job in batch {
-            waiting.host_ended(job.change.host);
+            waiting.host_ended(&job.change.fqdn);
         }
         waiting.message_ended(batch[0].lane);
     }
@@ -353,7 +354,7 @@ mod tests {
     #[test]
     fn a_host_that_was_refused_travels_alone_until_it_succeeds() {
         let mut waiting = Waiting::default();
-        waiting.refused_alone(HostId(2));
+        waiting.refused_alone(job(2, Lane::Fresh).change.fqdn);
         for host in 1..=3 {
             assert!(waits(&mut waiting, host, Lane::Fresh));
         }
@@ -362,7 +363,7 @@ mod tests {
             assert_eq!(hosts(&batch), [expected]);
             end(&mut waiting, &batch);
         }
-        waiting.succeeded(HostId(2));
+        waiting.succeeded(&job(2, Lane::Fresh).change.fqdn);
         for host in 1..=3 {
             assert!(waits(&mut waiting, host, Lane::Fresh));
         }

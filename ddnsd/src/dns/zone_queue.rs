@@ -10,8 +10,7 @@ use super::waiting::{Job, Pushed, Waiting};
 use super::{Lane, Published, ZoneHealth, message};
 use crate::clock::Clock;
 use crate::model::change::RecordChange;
-use crate::model::host::HostId;
-use crate::model::name::Zone;
+use crate::model::name::{Fqdn, Zone};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -153,15 +152,15 @@ impl ZoneQueue {
         let lane = batch.first().map_or(Lane::Background, |first| first.lane);
         let alone = self.deliver_parts(batch).await;
         let mut waiting = self.waiting();
-        for host in alone {
-            waiting.refused_alone(host);
+        for name in alone {
+            waiting.refused_alone(name);
         }
         lane
     }
 
     /// Returns the hosts that spoil a message for others: they travel alone from now on. If all were
     /// refused it may be for a reason of the server's, and then none of them is known to.
-    async fn deliver_parts(&self, batch: Vec<Job>) -> Vec<HostId> {
+    async fn deliver_parts(&self, batch: Vec<Job>) -> Vec<Fqdn> {
         let mut parts = vec![batch];
         let mut undivided = true;
         let (mut refused, mut any_succeeded) = (Vec::new(), false);
@@ -178,7 +177,7 @@ impl ZoneQueue {
                 break;
             };
             if part.len() == 1 {
-                refused.extend(part.iter().map(|job| job.change.host));
+                refused.extend(part.iter().map(|job| job.change.fqdn.clone()));
                 self.answer(part, &failed(error));
             } else if undivided && self.concerns_zone(refusal, part.len()).await {
                 self.answer(part, &failed(error));
@@ -195,7 +194,8 @@ impl ZoneQueue {
         let unsigned = message::build(&self.zone, part.iter().map(|job| &job.change));
         let Sent { outcome, doubtful } = self.transport.send(&unsigned, part.len()).await;
         if doubtful {
-            self.doubt.add(part.iter().map(|job| job.change.host));
+            let (now, lateness) = (self.clock.now().mono, self.transport.timeout() * 2);
+            self.doubt.add(part.iter().map(|job| &job.change.fqdn), now, lateness);
         }
         let mut waiting = self.waiting();
         if outcome.as_ref().map_or_else(|error| error.refusal().is_some(), |()| true)
@@ -224,7 +224,8 @@ impl ZoneQueue {
     }
 
     fn acknowledge(&self, part: Vec<Job>) {
-        let doubted = self.doubt.take(part.iter().map(|job| job.change.host));
+        let names = part.iter().map(|job| &job.change.fqdn);
+        let doubted = self.doubt.take(names, self.clock.now().mono);
         let outcomes = doubted.into_iter();
         let outcomes = outcomes.map(|doubtful_before| Published::Acknowledged { doubtful_before });
         self.end(part.into_iter().zip(outcomes));
@@ -254,9 +255,9 @@ impl ZoneQueue {
         let mut waiting = self.waiting();
         for (job, outcome) in ended {
             if matches!(outcome, Published::Acknowledged { .. }) {
-                waiting.succeeded(job.change.host);
+                waiting.succeeded(&job.change.fqdn);
             }
-            waiting.host_ended(job.change.host);
+            waiting.host_ended(&job.change.fqdn);
             reply(job, outcome);
         }
         if waiting.is_ready() {
