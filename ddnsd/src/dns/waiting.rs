@@ -6,7 +6,7 @@ use super::message::{MAX_BYTES, MAX_NAMES, size_limit};
 use super::{Lane, Published};
 use crate::model::change::RecordChange;
 use crate::model::name::Fqdn;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -15,7 +15,7 @@ const MAX_WAITING: usize = 10_000;
 /// Fresh messages in flight. Only a full one joins another: BIND pays per message, so waiting for more
 /// names is cheaper; Knot answers 10 ms late whatever the size, so full ones need not wait.
 const MAX_OUT: usize = 4;
-/// Hosts that are remembered as refused. Beyond, one more split finds the next one again.
+/// Hosts that are remembered as travelling alone. Beyond, one more split finds the next one again.
 const MAX_ALONE: usize = 100_000;
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LAST_BACKOFF: Duration = Duration::from_secs(15);
@@ -55,8 +55,13 @@ pub(super) struct Waiting {
     held: VecDeque<Job>,
     /// Names that have a change in a lane or in flight.
     names: HashSet<Fqdn>,
-    /// Those that were refused alone, and so travel alone until they succeed.
+    /// Those that were refused or at fault alone, and so travel alone until they succeed.
     alone: HashSet<Fqdn>,
+    /// Those that had no answer alone, and how many messages had been answered the first time.
+    silent: HashMap<Fqdn, u64>,
+    /// Messages answered.
+    answers: u64,
+    room: Room,
     down: Option<Down>,
     closed: bool,
     /// The last failure.
@@ -71,7 +76,17 @@ struct Queue {
     out: usize,
 }
 
+/// Names that the next message may hold.
+struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(MAX_NAMES)
+    }
+}
+
 struct Down {
+    since: Instant,
     backoff: Duration,
     retry_at: Instant,
 }
@@ -146,7 +161,7 @@ impl Waiting {
     pub(super) fn take(&mut self) -> Vec<Job> {
         let mut batch = Vec::new();
         let Some(lane) = self.next_lane() else { return batch };
-        let room = if self.down.is_some() { 1 } else { MAX_NAMES };
+        let room = if self.down.is_some() { 1 } else { self.room.0 };
         let mut bytes = 0;
         while batch.len() < room {
             let Some(job) = self.lane(lane).jobs.pop_front() else { break };
@@ -180,8 +195,8 @@ impl Waiting {
         lane.out = lane.out.saturating_sub(1);
     }
 
-    /// The host was refused with nobody beside it.
-    pub(super) fn refused_alone(&mut self, name: Fqdn) {
+    /// The host failed with nobody beside it, and others do not.
+    pub(super) fn failed_alone(&mut self, name: Fqdn) {
         if self.alone.len() < MAX_ALONE {
             self.alone.insert(name);
         }
@@ -192,16 +207,60 @@ impl Waiting {
         self.alone.remove(name);
     }
 
-    /// The server answered; says whether it had been down.
-    pub(super) fn answered(&mut self) -> bool {
+    /// The server answered a message about these; says whether the zone had been down.
+    pub(super) fn answered(&mut self, part: &[Job]) -> bool {
+        self.answers += 1;
+        if part.len() >= self.room.0 {
+            self.room.0 = (self.room.0 * 2).min(MAX_NAMES);
+        }
+        for job in part {
+            self.silent.remove(&job.change.fqdn);
+        }
         self.down.take().is_some()
     }
 
-    /// The server did not answer: the zone is down, for longer each time. Out: all that waited.
-    pub(super) fn unanswered(&mut self, now: Instant) -> Vec<Job> {
-        let backoff = self.down.as_ref().map_or(FIRST_BACKOFF, |down| down.backoff * 2);
-        let backoff = backoff.min(LAST_BACKOFF);
-        self.down = Some(Down { backoff, retry_at: now + backoff });
+    /// A message about these, sent then, was not answered. The zone is down, for longer each time it is
+    /// tried; unless it is a host that was silent before, alone, when others were not: that one is at
+    /// fault itself. Out: all that waited, if the zone is down.
+    pub(super) fn unanswered(&mut self, part: &[Job], sent: Instant, now: Instant) -> Vec<Job> {
+        // smaller ones find out if it is one host's fault
+        if part.len() > 1 {
+            self.room.0 = self.room.0.min(part.len() / 2);
+        }
+        if self.is_at_fault(part) && self.down.is_none() {
+            return Vec::new();
+        }
+        match &mut self.down {
+            // sent before it was known
+            Some(down) if sent < down.since => {}
+            Some(down) => {
+                down.backoff = (down.backoff * 2).min(LAST_BACKOFF);
+                down.retry_at = now + down.backoff;
+            }
+            None => {
+                let (backoff, retry_at) = (FIRST_BACKOFF, now + FIRST_BACKOFF);
+                self.down = Some(Down { since: now, backoff, retry_at });
+            }
+        }
+        self.drain()
+    }
+
+    /// Notes that a host was silent alone. Whether it was before, and others answered since: then it
+    /// travels alone from now on.
+    fn is_at_fault(&mut self, part: &[Job]) -> bool {
+        let [job] = part else { return false };
+        if self.silent.len() >= MAX_ALONE {
+            self.silent.clear();
+        }
+        let name = &job.change.fqdn;
+        let is_at_fault = self.answers > *self.silent.entry(name.clone()).or_insert(self.answers);
+        if is_at_fault {
+            self.failed_alone(name.clone());
+        }
+        is_at_fault
+    }
+
+    fn drain(&mut self) -> Vec<Job> {
         let waited: Vec<_> = {
             let (fresh, background) = (&mut self.fresh.jobs, &mut self.background.jobs);
             fresh.drain(..).chain(background.drain(..)).collect()
@@ -354,7 +413,7 @@ mod tests {
     #[test]
     fn a_host_that_was_refused_travels_alone_until_it_succeeds() {
         let mut waiting = Waiting::default();
-        waiting.refused_alone(job(2, Lane::Fresh).change.fqdn);
+        waiting.failed_alone(job(2, Lane::Fresh).change.fqdn);
         for host in 1..=3 {
             assert!(waits(&mut waiting, host, Lane::Fresh));
         }
@@ -377,7 +436,7 @@ mod tests {
         let batch = waiting.take();
         assert!(waits(&mut waiting, 2, Lane::Fresh));
         let start = now();
-        assert_eq!(hosts(&waiting.unanswered(start)), [2], "who waited is told");
+        assert_eq!(hosts(&waiting.unanswered(&batch, start, start)), [2], "who waited is told");
         end(&mut waiting, &batch);
 
         assert!(matches!(waiting.push(job(3, Lane::Fresh), start), Pushed::Down));
@@ -386,7 +445,7 @@ mod tests {
         assert!(matches!(waiting.push(job(4, Lane::Fresh), later), Pushed::Down));
         let attempt = waiting.take();
         assert_eq!(hosts(&attempt), [3]);
-        assert!(waiting.answered(), "it was down");
+        assert!(waiting.answered(&attempt), "it was down");
         end(&mut waiting, &attempt);
         assert!(matches!(waiting.push(job(4, Lane::Fresh), later), Pushed::Waits { ready: true }));
     }
@@ -394,14 +453,14 @@ mod tests {
     #[test]
     fn background_changes_wait_for_the_try_of_a_zone_that_is_down() {
         let mut waiting = Waiting::default();
-        assert!(waiting.unanswered(now()).is_empty());
+        assert!(waiting.unanswered(&[], now(), now()).is_empty());
         for host in 1..=3 {
             assert!(waits(&mut waiting, host, Lane::Background));
         }
         let attempt = waiting.take();
         assert_eq!(hosts(&attempt), [1]);
         assert!(waiting.take().is_empty());
-        assert!(waiting.answered());
+        assert!(waiting.answered(&attempt));
         end(&mut waiting, &attempt);
         assert_eq!(hosts(&waiting.take()), [2, 3]);
     }
@@ -411,12 +470,90 @@ mod tests {
         let mut waiting = Waiting::default();
         let start = now();
         for pause in [1, 2, 4, 8, 15, 15] {
-            assert!(waiting.unanswered(start).is_empty());
+            assert!(waiting.unanswered(&[], start, start).is_empty());
             let retry_at = start + Duration::from_secs(pause);
             let early = retry_at.checked_sub(Duration::from_millis(1)).unwrap();
             assert!(!waiting.takes_fresh(early), "{pause}");
             assert!(waiting.takes_fresh(retry_at), "{pause}");
         }
+    }
+
+    #[test]
+    fn messages_that_fail_together_are_one_outage() {
+        let mut waiting = Waiting::default();
+        let (sent, ended) = (now(), now() + Duration::from_secs(5));
+        for millis in 0..4 {
+            let ended = ended + Duration::from_millis(millis);
+            assert!(waiting.unanswered(&[], sent, ended).is_empty());
+        }
+        let retried = ended + FIRST_BACKOFF;
+        assert!(waiting.takes_fresh(retried));
+        assert!(waiting.unanswered(&[], retried, retried).is_empty());
+        assert!(!waiting.takes_fresh(retried + FIRST_BACKOFF), "a try of its own");
+        assert!(waiting.takes_fresh(retried + 2 * FIRST_BACKOFF));
+    }
+
+    #[test]
+    fn a_message_without_an_answer_makes_the_next_ones_smaller_until_they_have_one() {
+        let mut waiting = Waiting::default();
+        let mut next = |expected: usize, is_answered: bool| {
+            for host in 0..200 {
+                let _full = waiting.push(job(host, Lane::Background), now());
+            }
+            if waiting.is_down() {
+                let attempt = waiting.take();
+                assert_eq!(attempt.len(), 1);
+                end(&mut waiting, &attempt);
+                assert!(waiting.answered(&attempt));
+            }
+            let batch = waiting.take();
+            assert_eq!(batch.len(), expected);
+            end(&mut waiting, &batch);
+            if is_answered {
+                waiting.answered(&batch);
+            } else {
+                drop(waiting.unanswered(&batch, now(), now()));
+            }
+        };
+        for (expected, is_answered) in [
+            (200, false),
+            (100, false),
+            (50, true),
+            (100, false),
+            (50, false),
+            (25, true),
+            (50, true),
+            (100, true),
+            (200, true),
+        ] {
+            next(expected, is_answered);
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_silent_alone_while_others_are_not_takes_no_zone_down_again() {
+        let mut waiting = Waiting::default();
+        let mut send = |host, is_answered| {
+            assert!(waits(&mut waiting, host, Lane::Background));
+            let batch = waiting.take();
+            end(&mut waiting, &batch);
+            if is_answered {
+                waiting.answered(&batch);
+            } else {
+                assert!(waiting.unanswered(&batch, now(), now()).is_empty());
+            }
+            waiting.is_down()
+        };
+        assert!(send(1, false), "it may be the server");
+        assert!(send(1, false), "it still may");
+        assert!(!send(2, true));
+        for _ in 0..2 {
+            assert!(!send(1, false));
+        }
+        assert!(send(2, false), "another one is news");
+        assert!(send(1, false), "and while it is down everything is a try");
+        assert!(!send(1, true));
+        assert!(send(1, false), "it had an answer in between");
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl ZoneQueue {
         let alone = self.deliver_parts(batch).await;
         let mut waiting = self.waiting();
         for name in alone {
-            waiting.refused_alone(name);
+            waiting.failed_alone(name);
         }
         lane
     }
@@ -165,13 +165,14 @@ impl ZoneQueue {
         let mut undivided = true;
         let (mut refused, mut any_succeeded) = (Vec::new(), false);
         while let Some(mut part) = parts.pop() {
+            let sent = self.clock.now().mono;
             let Err(error) = self.send(&part).await else {
                 any_succeeded = true;
                 self.acknowledge(part);
                 continue;
             };
             let Some(refusal) = error.refusal() else {
-                self.go_down(&error);
+                self.unanswered(&error, &part, sent);
                 part.extend(parts.drain(..).flatten());
                 self.answer(part, &Published::Unknown(error));
                 break;
@@ -199,7 +200,7 @@ impl ZoneQueue {
         }
         let mut waiting = self.waiting();
         if outcome.as_ref().map_or_else(|error| error.refusal().is_some(), |()| true)
-            && waiting.answered()
+            && waiting.answered(part)
         {
             info!(zone = %self.zone, "the name server answers again");
         }
@@ -231,14 +232,15 @@ impl ZoneQueue {
         self.end(part.into_iter().zip(outcomes));
     }
 
-    fn go_down(&self, error: &DnsError) {
+    fn unanswered(&self, error: &DnsError, part: &[Job], sent: Instant) {
         let now = self.clock.now().mono;
         let mut waiting = self.waiting();
-        if !waiting.is_down() {
-            warn!(zone = %self.zone, error = error as &dyn std::error::Error, "zone is down");
-        }
-        for job in waiting.unanswered(now) {
+        let was_down = waiting.is_down();
+        for job in waiting.unanswered(part, sent, now) {
             reply(job, Published::Unknown(self.down()));
+        }
+        if waiting.is_down() && !was_down {
+            warn!(zone = %self.zone, error = error as &dyn std::error::Error, "zone is down");
         }
     }
 
