@@ -88,9 +88,10 @@ impl Server {
             return None;
         }
         self.applied.lock().unwrap().extend(labels);
-        let mut answer = request[..12].to_vec();
+        let zone_ends = 12 + request[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
+        let mut answer = request[..zone_ends].to_vec();
         answer[2] |= 0x80;
-        answer[4..].fill(0);
+        answer[6..12].fill(0);
         Some(answer)
     }
 

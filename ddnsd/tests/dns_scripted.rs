@@ -99,12 +99,13 @@ async fn reply_framed(stream: &mut TcpStream, answer: &[u8]) {
     stream.write_all(answer).await.unwrap();
 }
 
-/// An unsigned answer without sections, as RFC 2136, 3.8 allows.
+/// An unsigned answer with the zone section only, as servers send it.
 fn answer_to(request: &[u8], rcode: u8) -> Vec<u8> {
-    let mut answer = request[..12].to_vec();
+    let zone_ends = 12 + request[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
+    let mut answer = request[..zone_ends].to_vec();
     answer[2] |= 0x80;
     answer[3] = rcode;
-    answer[4..].fill(0);
+    answer[6..12].fill(0);
     answer
 }
 
@@ -249,6 +250,25 @@ async fn answers_with_another_id_or_from_elsewhere_are_dropped_and_the_true_one_
         wrong_id[0] ^= 1;
         server.udp.send_to(&wrong_id, from).await.unwrap();
         server.udp.send_to(b"?", from).await.unwrap();
+        server.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();
+    };
+    let (published, ()) = tokio::join!(publish(&dns, 1), script);
+    assert!(matches!(published, Published::Refused(_)), "{published:?}");
+    assert_eq!((counters.dropped.get(), counters.refused.get()), (2, 1));
+}
+
+#[tokio::test]
+async fn without_a_key_an_answer_without_the_zone_or_with_another_is_not_accepted() {
+    let server = Server::start().await;
+    let (dns, counters) = server.dns(false, DnsTransport::Auto);
+    let script = async {
+        let (request, from) = server.datagram().await;
+        let mut bare = answer_to(&request, NOERROR)[..12].to_vec();
+        bare[5] = 0;
+        server.udp.send_to(&bare, from).await.unwrap();
+        let mut other = answer_to(&request, NOERROR);
+        other[13] ^= 1; // the zone's first letter
+        server.udp.send_to(&other, from).await.unwrap();
         server.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();
     };
     let (published, ()) = tokio::join!(publish(&dns, 1), script);
