@@ -26,7 +26,7 @@ use sha2::Sha256;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -465,21 +465,50 @@ async fn a_kept_connection_that_fell_silent_costs_a_part_of_the_time_and_not_the
     assert!(!dns.is_down(&Zone::parse("example.org").unwrap()));
 }
 
+/// As it comes when not all of it fits.
+fn truncated(mut answer: Vec<u8>) -> Vec<u8> {
+    answer[2] |= 0x02;
+    answer
+}
+
 #[tokio::test]
 async fn a_truncated_answer_is_asked_for_again_by_tcp() {
     let server = Server::start().await;
-    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let well = |is_signed, request: &[u8], answer: Vec<u8>| {
+        if is_signed { signed(&answer, SECRET, &mac_of(request), usize::MAX) } else { answer }
+    };
+    for is_signed in [false, true] {
+        let (dns, counters) = server.dns(is_signed, DnsTransport::Auto);
+        let script = async {
+            let (request, from) = server.datagram().await;
+            let answer = well(is_signed, &request, truncated(answer_to(&request, NOERROR)));
+            server.udp.send_to(&answer, from).await.unwrap();
+            let mut stream = server.connection().await;
+            let request = framed(&mut stream).await;
+            let answer = well(is_signed, &request, answer_to(&request, NOERROR));
+            reply_framed(&mut stream, &answer).await;
+        };
+        let (published, ()) = tokio::join!(publish(&dns, 1), script);
+        assert_eq!(acknowledged(&published), Some(false));
+        assert_eq!((counters.dropped.get(), counters.unanswered.get()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_answer_by_tcp_is_an_error_and_no_success() {
+    let server = Server::start().await;
+    let (dns, _) = server.dns(true, DnsTransport::Tcp);
     let script = async {
-        let (request, from) = server.datagram().await;
-        let mut truncated = answer_to(&request, NOERROR);
-        truncated[2] |= 0x02;
-        server.udp.send_to(&truncated, from).await.unwrap();
-        let mut stream = server.connection().await;
-        let request = framed(&mut stream).await;
-        reply_framed(&mut stream, &answer_to(&request, NOERROR)).await;
+        for _ in 0..2 {
+            let mut stream = server.connection().await;
+            let request = framed(&mut stream).await;
+            let answer = truncated(answer_to(&request, NOERROR));
+            let answer = signed(&answer, SECRET, &mac_of(&request), usize::MAX);
+            reply_framed(&mut stream, &answer).await;
+        }
     };
     let (published, ()) = tokio::join!(publish(&dns, 1), script);
-    assert_eq!(acknowledged(&published), Some(false));
+    assert!(matches!(published, Published::Unknown(_)), "{published:?}");
 }
 
 #[tokio::test]
@@ -672,6 +701,94 @@ async fn a_change_that_waited_for_one_of_its_host_follows_while_the_rest_of_that
     let (both, ()) =
         timeout(TIMEOUT / 3, async { tokio::join!(join_all(both), script) }).await.unwrap();
     assert!(both.iter().all(|published| acknowledged(published) == Some(false)), "{both:?}");
+}
+
+/// How each of some changes that travel together ends, by host.
+async fn outcomes(dns: &Dns, hosts: std::ops::RangeInclusive<i64>, lane: Lane) -> Vec<String> {
+    let published = join_all(dns.publish_all(hosts.map(change).collect(), lane)).await;
+    let word = |published| match published {
+        Published::Acknowledged { doubtful_before: false } => "done".to_owned(),
+        Published::Acknowledged { doubtful_before: true } => "done, in doubt".to_owned(),
+        Published::Refused(DnsError::Refused { .. }) => "refused".to_owned(),
+        Published::Unknown(DnsError::NoAnswer { .. }) => "silence".to_owned(),
+        other => format!("{other:?}"),
+    };
+    published.into_iter().map(word).collect()
+}
+
+#[tokio::test]
+async fn culprits_of_different_kinds_fail_alone_and_then_travel_alone() {
+    let server = Server::start().await;
+    let (dns, counters) = server.dns(false, DnsTransport::Auto);
+    let rcode = |hosts: &BTreeSet<i64>| {
+        Some(match (hosts.contains(&3), hosts.contains(&6)) {
+            (true, _) => REFUSED,
+            (false, true) => YXRRSET,
+            (false, false) => NOERROR,
+        })
+    };
+    let client = async {
+        let (ok, no) = ("done", "refused");
+        let expected = [ok, ok, no, ok, ok, no, ok, ok];
+        assert_eq!(outcomes(&dns, 1..=8, Lane::Fresh).await, expected);
+        let before = counters.messages.get();
+        assert_eq!(outcomes(&dns, 1..=8, Lane::Fresh).await, expected);
+        assert_eq!(counters.messages.get() - before, 5, "1 2, 3, 4 5, 6, 7 8");
+    };
+    tokio::select! {
+        () = client => {}
+        () = server.answer_each(Duration::ZERO, rcode) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_is_not_answered_takes_nothing_from_those_that_were() {
+    let server = Server::start().await;
+    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let is_over = AtomicBool::new(false);
+    let rcode = |hosts: &BTreeSet<i64>| match (hosts.contains(&1), hosts.contains(&5)) {
+        (true, _) => Some(REFUSED),
+        (false, true) if !is_over.load(Ordering::Relaxed) => None,
+        _ => Some(NOERROR),
+    };
+    let client = async {
+        let (ok, no, silence, doubt) = ("done", "refused", "silence", "done, in doubt");
+        let expected = [no, ok, ok, ok, silence, silence, silence, silence];
+        assert_eq!(outcomes(&dns, 1..=8, Lane::Fresh).await, expected);
+        assert!(dns.zones()[0].down);
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(
+            outcomes(&dns, 2..=8, Lane::Background).await,
+            [ok, ok, ok, doubt, doubt, doubt, doubt]
+        );
+    };
+    tokio::select! {
+        () = client => {}
+        () = server.answer_each(Duration::ZERO, rcode) => {}
+    }
+}
+
+#[tokio::test]
+async fn what_was_to_follow_a_part_that_is_not_answered_is_not_sent_and_not_in_doubt() {
+    let server = Server::start().await;
+    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let is_over = AtomicBool::new(false);
+    let rcode = |hosts: &BTreeSet<i64>| match hosts.len() {
+        8 => Some(REFUSED),
+        _ if is_over.load(Ordering::Relaxed) => Some(NOERROR),
+        _ => None,
+    };
+    let client = async {
+        assert_eq!(outcomes(&dns, 1..=8, Lane::Fresh).await, ["silence"; 8]);
+        is_over.store(true, Ordering::Relaxed);
+        let doubt = outcomes(&dns, 1..=4, Lane::Background).await;
+        assert_eq!(doubt, ["done, in doubt"; 4]);
+        assert_eq!(outcomes(&dns, 5..=8, Lane::Background).await, ["done"; 4]);
+    };
+    tokio::select! {
+        () = client => {}
+        () = server.answer_each(Duration::ZERO, rcode) => {}
+    }
 }
 
 #[tokio::test]

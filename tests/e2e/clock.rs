@@ -75,7 +75,7 @@ fn one() -> Vec<String> {
 }
 
 /// Where Debian's package has it.
-fn library() -> String {
+pub(crate) fn library() -> String {
     let folders = std::fs::read_dir("/usr/lib").unwrap();
     let files = folders.map(|folder| folder.unwrap().path().join("faketime/libfaketimeMT.so.1"));
     let found = files.into_iter().find(|file| file.exists());

@@ -22,6 +22,8 @@ struct Kind {
     start: fn() -> Box<dyn Primary>,
     /// To a key of the right name with another secret.
     wrong_secret: &'static str,
+    /// To a signature of ten minutes ahead.
+    wrong_clock: &'static str,
     /// To a zone that it does not have.
     wrong_zone: &'static str,
     /// To an unsigned update where it wants a key.
@@ -33,6 +35,7 @@ struct Kind {
 const BIND: Kind = Kind {
     start: || Box::new(Named::start()),
     wrong_secret: "NOTAUTH/BADSIG",
+    wrong_clock: "NOTAUTH/BADTIME (the clocks differ by more than 300 s; the server's said 20",
     wrong_zone: "NOTAUTH (",
     unsigned: "REFUSED (",
     denied: Some("REFUSED ("),
@@ -40,6 +43,7 @@ const BIND: Kind = Kind {
 const KNOT: Kind = Kind {
     start: || Box::new(Knot::start()),
     wrong_secret: "NOTAUTH/BADSIG",
+    wrong_clock: "NOTAUTH/BADTIME (the clocks differ by more than 300 s; the server's said 20",
     wrong_zone: "NOTAUTH (",
     unsigned: "NOTAUTH (",
     denied: Some("NOTAUTH/BADKEY ("),
@@ -47,6 +51,7 @@ const KNOT: Kind = Kind {
 const POWERDNS: Kind = Kind {
     start: || Box::new(PowerDns::start()),
     wrong_secret: "REFUSED (",
+    wrong_clock: "REFUSED (",
     wrong_zone: "NOTAUTH (",
     unsigned: "REFUSED (",
     denied: None,
@@ -72,6 +77,7 @@ on_every_server!(
     two_hundred_hosts_at_once_travel_in_few_messages,
     a_cname_and_a_forbidden_name_among_many_fail_alone,
     a_wrong_key_and_a_wrong_zone_are_told_and_change_nothing,
+    clocks_that_differ_are_told_and_change_nothing,
     without_a_key_updates_go_unsigned_where_that_is_allowed,
     what_a_dead_server_missed_is_there_when_it_is_back,
     every_answer_to_an_unsigned_update_names_the_zone,
@@ -265,6 +271,17 @@ fn a_wrong_key_and_a_wrong_zone_are_told_and_change_nothing(kind: &Kind) {
     let zones = ctl.json(&["status"])["zones"].clone();
     let zones = zones.as_array().unwrap();
     assert!(zones.iter().all(|zone| zone["down"] == false), "they answer: {zones:?}");
+}
+
+fn clocks_that_differ_are_told_and_change_nothing(kind: &Kind) {
+    let library = format!("LD_PRELOAD={}", crate::clock::library());
+    let wrapper = ["env", &library, "FAKETIME=+10m", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
+    let place = Place::new(kind, |setup| setup.wrapped_in(&wrapper));
+    place.daemon.ctl().add_host("alice", "pc", ZONE, &[]);
+    place.daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
+    let said = place.daemon.said();
+    assert!(said.contains(kind.wrong_clock), "{said}");
+    assert_eq!(place.records("pc.dyn.example"), [vec![], vec![]]);
 }
 
 fn without_a_key_updates_go_unsigned_where_that_is_allowed(kind: &Kind) {

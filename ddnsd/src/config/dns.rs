@@ -86,3 +86,37 @@ pub struct Builtin {
     /// Secondaries that get NOTIFY.
     pub notify: Vec<SocketAddr>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TsigAlgorithm;
+    use crate::model::secret::SecretBytes;
+
+    fn key(name: &str) -> Arc<TsigKey> {
+        let (algorithm, secret) = (TsigAlgorithm::Sha256, SecretBytes::new(b"secret".to_vec()));
+        Arc::new(TsigKey { name: name.into(), algorithm, secret })
+    }
+
+    #[test]
+    fn the_longest_entry_that_is_the_zone_or_above_it_wins_in_any_order() {
+        let entry = |zone| (Zone::parse(zone).unwrap(), key(zone));
+        let [outer, inner, other] = ["example.org", "dyn.example.org", "ample.org"].map(entry);
+        for zones in [[&outer, &inner, &other], [&inner, &other, &outer]] {
+            let zones = zones.map(Clone::clone).to_vec();
+            let keys = ZoneKeys { default: Some(key("default")), zones };
+            for (zone, expected) in [
+                ("example.org", "example.org"),
+                ("else.example.org", "example.org"),
+                ("dyn.example.org", "dyn.example.org"),
+                ("a.dyn.example.org", "dyn.example.org"),
+                ("notdyn.example.org", "example.org"),
+                ("org", "default"),
+                ("notexample.org", "default"),
+            ] {
+                let found = keys.of(&Zone::parse(zone).unwrap()).unwrap();
+                assert_eq!(found.name, expected, "{zone}");
+            }
+        }
+    }
+}

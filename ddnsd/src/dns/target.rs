@@ -210,3 +210,44 @@ impl Target {
         self.zones.lock().get(zone).is_some_and(|queue| queue.health().down)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DnsTransport, ZoneKeys};
+    use crate::model::host::HostId;
+    use crate::model::record::WantedRecords;
+
+    #[tokio::test]
+    async fn a_worker_that_panics_leaves_nobody_waiting_and_its_zone_to_the_next() {
+        let server = "127.0.0.1:53".parse().unwrap();
+        let (timeout, keys) = (Duration::from_secs(5), ZoneKeys::default());
+        let config = Rfc2136 { server, timeout, transport: DnsTransport::Tcp, keys };
+        let target = Target::new(config, Arc::default(), Clock);
+        let fqdn = Fqdn::parse("h1.example.org").unwrap();
+        let (zone, records) = (Zone::parse("example.org").unwrap(), WantedRecords::default());
+        let change = RecordChange { host: HostId(1), fqdn, zone: zone.clone(), ttl: 60, records };
+        let udp = Arc::clone(&target.udp);
+        let counters = Arc::clone(&target.counters);
+        let transport = Transport::new(&zone, &target.config, udp, counters, Clock).unwrap();
+        let queue = ZoneQueue::new(zone.clone(), transport, Clock, Arc::clone(&target.doubt));
+        let queue = Arc::new(queue);
+        target.zones.lock().insert(zone.clone(), Arc::clone(&queue));
+        let (out, waits) =
+            (target.publish(change.clone(), Lane::Fresh), target.publish(change, Lane::Fresh));
+        let zones = Arc::clone(&target.zones);
+        let worker = Worker { zone: zone.clone(), queue, zones };
+        let broken = async move {
+            let mut run = std::pin::pin!(worker.queue.run());
+            assert!(futures::poll!(&mut run).is_pending());
+            panic!("a bug");
+        };
+        let (first, second, ended) = tokio::join!(out, waits, tokio::spawn(broken));
+        assert!(ended.unwrap_err().is_panic());
+        for outcome in [first, second] {
+            let is_broken_off = matches!(outcome, Published::Unknown(DnsError::BrokenOff { .. }));
+            assert!(is_broken_off, "{outcome:?}");
+        }
+        assert!(target.zones.lock().is_empty());
+    }
+}
