@@ -112,18 +112,16 @@ impl Transport {
         let doubtful = progress.sent > progress.answered;
         self.count(&progress, hosts);
         let outcome = match (tries, progress.unverified) {
-            (Ok(Ok(answer)), _) => self.outcome(answer),
+            (Ok(Ok(Some(answer))), _) => self.outcome(answer),
             (_, Some(refusal)) => {
                 let (server, zone) = (self.server, self.zone.clone());
                 Err(DnsError::NoAnswerByTcp { server, zone, refusal })
             }
             (Ok(Err(error)), None) => Err(self.unreachable(error)),
-            (Err(_elapsed), None) => Err(self.no_answer()),
+            (Ok(Ok(None)) | Err(_), None) => Err(self.no_answer()),
         };
-        match &outcome {
-            Err(DnsError::Refused { .. }) => self.counters.refused.add_one(),
-            Err(error) if error.is_silence() => self.udp.try_again(),
-            _ => {}
+        if matches!(outcome, Err(DnsError::Refused { .. })) {
+            self.counters.refused.add_one();
         }
         Sent { outcome, doubtful }
     }
@@ -155,24 +153,42 @@ impl Transport {
         DnsError::NoAnswer { server, zone, timeout: self.timeout }
     }
 
-    async fn tries(&self, unsigned: &[u8], progress: &mut Progress) -> io::Result<Answer> {
-        let mut request = self.prepare(unsigned)?;
-        let fits = self.mode == DnsTransport::Auto && request.bytes.len() <= MAX_UDP_BYTES;
-        if fits && self.udp.is_worth_a_try(self.clock.now().mono) {
-            // a lost datagram leaves most of the time for TCP
-            match timeout(self.timeout / 3, self.by_udp(&request, progress)).await {
-                Ok(Ok(answer @ (Answer::Done | Answer::Refused(_)))) => return Ok(answer),
-                Ok(Ok(Answer::Unverified(refusal))) => progress.unverified = Some(refusal),
-                Ok(Ok(Answer::Truncated | Answer::Foreign(_)) | Err(_)) | Err(_) => {}
+    /// `None` if nothing came of it in time.
+    async fn tries(&self, unsigned: &[u8], progress: &mut Progress) -> io::Result<Option<Answer>> {
+        let request = self.prepare(unsigned)?;
+        if self.mode == DnsTransport::Tcp || request.bytes.len() > MAX_UDP_BYTES {
+            return self.by_tcp(&request, progress).await.map(Some);
+        }
+        if self.udp.is_worth_a_try(self.clock.now().mono) {
+            if let Some(answer) = self.settled_by_udp(&request, progress).await {
+                return Ok(Some(answer));
             }
-            request = self.prepare(unsigned)?;
+            let is_lost = progress.sent > progress.answered;
+            let answer = self.by_tcp(&self.prepare(unsigned)?, progress).await?;
+            if is_lost && matches!(answer, Answer::Done | Answer::Refused(_)) {
+                self.udp.fell_silent(self.clock.now().mono);
+            }
+            return Ok(Some(answer));
         }
-        let is_lost = progress.sent > progress.answered;
-        let answer = self.by_tcp(&request, progress).await?;
-        if is_lost && matches!(answer, Answer::Done | Answer::Refused(_)) {
-            self.udp.fell_silent(self.clock.now().mono);
+        let by_tcp = timeout(self.timeout / 3 * 2, self.by_tcp(&request, progress)).await;
+        if let Ok(Ok(answer)) = by_tcp {
+            return Ok(Some(answer));
         }
-        Ok(answer)
+        if let Some(answer) = self.settled_by_udp(&self.prepare(unsigned)?, progress).await {
+            self.udp.answers();
+            return Ok(Some(answer));
+        }
+        by_tcp.map_or(Ok(None), |failed| failed.map(Some))
+    }
+
+    /// What UDP settles, if it does, in a third of the time: most of it is for TCP.
+    async fn settled_by_udp(&self, request: &Request, progress: &mut Progress) -> Option<Answer> {
+        match timeout(self.timeout / 3, self.by_udp(request, progress)).await {
+            Ok(Ok(answer @ (Answer::Done | Answer::Refused(_)))) => return Some(answer),
+            Ok(Ok(Answer::Unverified(refusal))) => progress.unverified = Some(refusal),
+            Ok(Ok(Answer::Truncated | Answer::Foreign(_)) | Err(_)) | Err(_) => {}
+        }
+        None
     }
 
     fn prepare(&self, unsigned: &[u8]) -> io::Result<Request> {

@@ -30,7 +30,7 @@ impl Udp {
         self.silent_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether to ask by UDP.
+    /// Whether to ask by UDP first.
     pub(super) fn is_worth_a_try(&self, now: Instant) -> bool {
         self.silent_until().is_none_or(|until| until <= now)
     }
@@ -40,8 +40,8 @@ impl Udp {
         *self.silent_until() = Some(now + self.pause);
     }
 
-    /// TCP is no better.
-    pub(super) fn try_again(&self) {
+    /// It answered, and TCP did not.
+    pub(super) fn answers(&self) {
         *self.silent_until() = None;
     }
 
@@ -71,7 +71,7 @@ mod tests {
         assert!(!udp.is_worth_a_try(now + Duration::from_secs(59)));
         assert!(udp.is_worth_a_try(now + Duration::from_mins(1)));
         udp.fell_silent(now);
-        udp.try_again();
+        udp.answers();
         assert!(udp.is_worth_a_try(now));
     }
 }
