@@ -182,6 +182,24 @@ fn a_modification_that_cannot_be_is_refused() {
 }
 
 #[test]
+fn a_closed_pipe_turns_no_failure_into_success() {
+    let mut scene = Scene::with(|setup| setup.set("dns_service.dns_timeout", 1));
+    let ctl = scene.ctl();
+    ctl.run_unread(&["hostname", "list"], "").ok();
+    ctl.run_unread(&["--json", "import", "-"], "").ok();
+    ctl.run_unread(&["--json", "import", "-"], "{}\n").exits(1).says(&["nothing was imported"]);
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    scene.named.nsupdate("update add pc.dyn.example 60 A 192.0.2.99");
+    ctl.run_unread(&["sync", "--check"], "").exits(1).says(&["differs"]);
+    scene.daemon.reconfigure(|setup| setup.set("defaults.dns_ttl", "soon"));
+    ctl.run_unread(&["--json", "reload"], "").exits(1).says(&["nothing was changed"]);
+    modify(&ctl, &["--expiry-ttl", "1"]).ok();
+    scene.named.stop();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    ctl.run_unread(&["cleanup"], "").exits(1).says(&["could not be taken down"]);
+}
+
+#[test]
 fn every_command_has_help_with_a_sentence_of_its_own() {
     let nothing = ddnsd_tests::setup::Setup::empty();
     let ctl = Ctl::new(&nothing.socket());

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub(super) async fn cleanup(session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
     let swept = client.call(PATIENT, async |rpc, ctx| rpc.cleanup(ctx).await).await?;
-    print(&swept_text(&swept, &session.format))?;
+    let printed = print(&swept_text(&swept, &session.format));
     let (expired, failed) = (swept.expired_total, swept.failed_total);
     if let Format::Table(_) = session.format {
         let listed = swept.expired.len() + swept.failed.len();
@@ -21,7 +21,7 @@ pub(super) async fn cleanup(session: &Session) -> Result<(), Failure> {
         say(&format!("{expired} expired, {failed} failed{unlisted}"));
     }
     if failed == 0 {
-        return Ok(());
+        return printed;
     }
     let hosts =
         if failed == 1 { "1 expired host".to_owned() } else { format!("{failed} expired hosts") };

@@ -19,14 +19,14 @@ pub(super) async fn run(
     let mut all = SyncedPage::default();
     let ended = pages(&client, zone, check, &mut all).await;
     // what was found, and perhaps repaired, before it ended
-    if ended.is_ok() || !all.drift.is_empty() {
-        print(&synced_text(&all, check, &session.format))?;
-    }
+    let found = ended.is_ok() || !all.drift.is_empty();
+    let text = if found { synced_text(&all, check, &session.format) } else { String::new() };
+    let printed = print(&text);
     ended?;
     if let Format::Table(_) = session.format {
         say(&summary(&all, check));
     }
-    verdict(&all, check)
+    verdict(&all, check).and(printed)
 }
 
 async fn pages(
