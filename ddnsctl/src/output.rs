@@ -59,6 +59,11 @@ pub(crate) fn maybe(value: Option<impl Display>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
+/// A name in U-labels; a daemon of before 1.3 says a name in one form only.
+pub(crate) fn readable<'a>(fqdn: &'a str, unicode: &'a str) -> &'a str {
+    if unicode.is_empty() { fqdn } else { unicode }
+}
+
 /// Escapes what would move a terminal's cursor or turn its writing direction.
 pub(crate) fn clean(text: &str) -> String {
     let turns = |c| matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -29,6 +29,16 @@ pub struct FindHost {
     pub zone: String,
 }
 
+/// A host's name in both forms.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostName {
+    /// In A-labels.
+    pub fqdn: String,
+    /// In U-labels.
+    pub unicode: String,
+}
+
 /// Another TTL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -79,6 +89,25 @@ pub struct DeleteHost {
 pub struct Deleted {
     /// Records that may be left in DNS, as `pc.example.org A 192.0.2.1`.
     pub left_in_dns: Vec<String>,
+    /// The same in parts; since 1.3.
+    pub records: Vec<LeftRecord>,
+    /// Whether another address may stand there that was sent in between; since 1.3.
+    pub others_possible: bool,
+}
+
+/// A record that may be left in DNS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LeftRecord {
+    /// The host in A-labels.
+    pub fqdn: String,
+    /// The host in U-labels.
+    pub unicode: String,
+    /// `A` or `AAAA`.
+    #[serde(rename = "type")]
+    pub record: String,
+    /// What it points at.
+    pub address: String,
 }
 
 /// Which hosts to list.

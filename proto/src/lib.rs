@@ -32,7 +32,7 @@ pub struct Protocol {
 }
 
 /// What this build speaks.
-pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 2 };
+pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 3 };
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

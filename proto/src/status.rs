@@ -1,5 +1,6 @@
 //! The daemon's state and the outcome of a sweep, as they travel.
 
+use crate::host::HostName;
 use serde::{Deserialize, Serialize};
 
 /// The daemon's state at one moment.
@@ -56,6 +57,8 @@ pub struct Named {
 pub struct SweptView {
     /// FQDNs whose records were taken down.
     pub expired: Vec<String>,
+    /// The same in both forms; since 1.3.
+    pub expired_hosts: Vec<HostName>,
     /// How many there are.
     pub expired_total: u64,
     /// Hosts whose records could not be taken down.
@@ -64,12 +67,14 @@ pub struct SweptView {
     pub failed_total: u64,
 }
 
-/// A host whose records could not be taken down.
+/// A host for which it did not work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Failed {
-    /// The host.
+    /// The host in A-labels; of a daemon before 1.3 in U-labels.
     pub fqdn: String,
+    /// The host in U-labels; since 1.3.
+    pub unicode: String,
     /// Why.
     pub reason: String,
 }

@@ -3,9 +3,11 @@
 use super::{Session, print};
 use crate::client::{PATIENT, SOON};
 use crate::exit::{Failure, say};
-use crate::output::{Format, json, pairs, table};
+use crate::output::{Format, json, pairs, readable, table};
+use ddnsd_proto::host::HostName;
 use ddnsd_proto::status::{Failed, Named, StatusView, SweptView, ZoneView};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Sweeps now.
@@ -39,18 +41,37 @@ pub(super) async fn status(session: &Session) -> Result<(), Failure> {
 
 //----- Output -----
 
-/// The sweep has no times, so it is printed as it travels.
+#[derive(Serialize)]
+struct Swept<'a> {
+    expired: &'a [HostName],
+    expired_total: u64,
+    failed: &'a [Failed],
+    failed_total: u64,
+}
+
 fn swept_text(swept: &SweptView, format: &Format) -> String {
+    let expired = expired(swept);
+    let SweptView { failed, expired_total, failed_total, .. } = swept;
     if let Format::Json = format {
-        return json(swept);
+        let (expired_total, failed_total) = (*expired_total, *failed_total);
+        return json(&Swept { expired: &expired, expired_total, failed, failed_total });
     }
-    let expired = swept.expired.iter().map(|fqdn| [fqdn.clone(), "expired".to_owned()]);
-    let failed = swept
-        .failed
-        .iter()
-        .map(|Failed { fqdn, reason }| [fqdn.clone(), format!("failed: {reason}")]);
+    let expired =
+        expired.iter().map(|HostName { unicode, .. }| [unicode.clone(), "expired".into()]);
+    let failed = failed.iter().map(|Failed { fqdn, unicode, reason }| {
+        [readable(fqdn, unicode).to_owned(), format!("failed: {reason}")]
+    });
     let rows: Vec<_> = expired.chain(failed).collect();
     if rows.is_empty() { String::new() } else { table(["HOSTNAME", "RESULT"], &rows) }
+}
+
+/// A daemon of before 1.3 says a name in one form only.
+fn expired(swept: &SweptView) -> Cow<'_, [HostName]> {
+    if swept.expired_hosts.len() == swept.expired.len() {
+        return Cow::Borrowed(&swept.expired_hosts);
+    }
+    let both = |name: &String| HostName { fqdn: name.clone(), unicode: name.clone() };
+    Cow::Owned(swept.expired.iter().map(both).collect())
 }
 
 #[derive(Serialize)]
@@ -203,17 +224,36 @@ updates.good          17
 
     #[test]
     fn a_sweep_names_what_expired_and_what_failed() {
+        let name = |fqdn: &str, unicode: &str| (fqdn.to_owned(), unicode.to_owned());
+        let (fqdn, unicode) = name("xn--bro-hoa.example.org", "büro.example.org");
+        let expired = HostName { fqdn: fqdn.clone(), unicode };
+        let (fqdn_too, unicode) = name("a.example.net", "a.example.net");
         let swept = SweptView {
-            expired: vec!["pc.example.org".into()],
-            failed: vec![Failed { fqdn: "a.example.net".into(), reason: "SERVFAIL".into() }],
+            expired: vec![fqdn],
+            expired_hosts: vec![expired],
+            failed: vec![Failed { fqdn: fqdn_too, unicode, reason: "SERVFAIL".into() }],
             ..SweptView::default()
         };
+        let table = "HOSTNAME          RESULT\n\
+                     büro.example.org  expired\n\
+                     a.example.net     failed: SERVFAIL\n";
+        assert_eq!(swept_text(&swept, &TABLE), table);
+        let value: serde_json::Value =
+            serde_json::from_str(&swept_text(&swept, &Format::Json)).unwrap();
         assert_eq!(
-            swept_text(&swept, &TABLE),
-            "HOSTNAME        RESULT\n\
-             pc.example.org  expired\n\
-             a.example.net   failed: SERVFAIL\n"
+            value["expired"],
+            serde_json::json!([{"fqdn": "xn--bro-hoa.example.org", "unicode": "büro.example.org"}])
         );
         assert_eq!(swept_text(&SweptView::default(), &TABLE), "");
+    }
+
+    #[test]
+    fn an_older_daemon_says_names_in_one_form_only() {
+        let failed = Failed { fqdn: "b.example.org".into(), ..Failed::default() };
+        let expired = vec!["büro.example.org".into()];
+        let swept = SweptView { expired, failed: vec![failed], ..SweptView::default() };
+        let table =
+            "HOSTNAME          RESULT\nbüro.example.org  expired\nb.example.org     failed:\n";
+        assert_eq!(swept_text(&swept, &TABLE), table);
     }
 }

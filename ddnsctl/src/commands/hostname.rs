@@ -8,7 +8,7 @@ use crate::client::{PATIENT, SOON};
 use crate::exit::{Failure, say};
 use crate::output::{Format, json};
 use ddnsd_proto::MAX_PAGE;
-use ddnsd_proto::host::{AddHost, DeleteHost, FindHost, ListHosts, ModifyHost, NewTtl};
+use ddnsd_proto::host::{AddHost, DeleteHost, FindHost, LeftRecord, ListHosts, ModifyHost, NewTtl};
 use serde::Serialize;
 use views::{listed, shown};
 
@@ -103,12 +103,20 @@ async fn delete(session: &Session, host: DeleteHost) -> Result<(), Failure> {
     let client = session.client().await?;
     let deleted = client.call(PATIENT, async |rpc, ctx| rpc.host_delete(ctx, gone).await).await?;
     let DeleteHost { hostname, zone, .. } = &host;
-    let left_in_dns = deleted.left_in_dns.as_slice();
-    for record in left_in_dns {
+    for record in &deleted.left_in_dns {
         say(&format!("may be left in DNS: {record}"));
     }
+    let others_possible = deleted.others_possible;
+    if others_possible {
+        say(
+            "may be left in DNS instead: an address that was sent in between and never acknowledged",
+        );
+    }
     match session.format {
-        Format::Json => print(&json(&Gone { hostname, zone, left_in_dns })),
+        Format::Json => {
+            let left_in_dns = &deleted.records;
+            print(&json(&Gone { hostname, zone, left_in_dns, others_possible }))
+        }
         Format::Table(_) => {
             say(&format!("deleted {hostname} in {zone}"));
             Ok(())
@@ -137,5 +145,6 @@ struct Modified<'a> {
 struct Gone<'a> {
     hostname: &'a str,
     zone: &'a str,
-    left_in_dns: &'a [String],
+    left_in_dns: &'a [LeftRecord],
+    others_possible: bool,
 }

@@ -3,7 +3,7 @@
 use super::{Session, print};
 use crate::client::{Client, ClientError, PATIENT};
 use crate::exit::{Failure, say};
-use crate::output::{Format, json, maybe, table};
+use crate::output::{Format, json, maybe, readable, table};
 use ddnsd_proto::status::Failed;
 use ddnsd_proto::sync::{DriftView, SyncHosts, SyncedPage};
 use serde::Serialize;
@@ -111,9 +111,9 @@ fn synced_text(all: &SyncedPage, check: bool, format: &Format) -> String {
             result(drift, check),
         ]
     });
-    let failed = all.failed.iter().map(|Failed { fqdn, reason }| {
-        let none = String::new;
-        [fqdn.clone(), none(), none(), none(), none(), none(), format!("not compared: {reason}")]
+    let failed = all.failed.iter().map(|Failed { fqdn, unicode, reason }| {
+        let (name, none) = (readable(fqdn, unicode).to_owned(), String::new);
+        [name, none(), none(), none(), none(), none(), format!("not compared: {reason}")]
     });
     let rows: Vec<_> = drift.chain(failed).collect();
     let header = ["HOSTNAME", "TYPE", "IN-DNS", "TTL", "WANTED", "TTL", "RESULT"];

@@ -5,24 +5,29 @@ use super::connection::VERSION;
 use crate::config::{Defaults, Difference, Differences};
 use crate::model::address::Family;
 use crate::model::host::HostDetails;
+use crate::model::name::Fqdn;
 use crate::model::user::{User, UserRecord};
 use crate::stories::error::{Kind, Refused};
 use crate::stories::expire::Swept;
 use crate::stories::hosts::modify::{Modified, Modify, NewTtl};
 use crate::stories::hosts::sync::{Compared, Drift, Repair};
-use crate::stories::hosts::{HostFilter, NewHost, Shown};
+use crate::stories::hosts::{Deleted, HostFilter, NewHost, Shown};
 use crate::stories::status::{Snapshot, ZoneState};
 use crate::stories::transfer::{Existing, Imported, StagedLine};
 use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
-    self as proto, AddHost, HostState, HostView, LastRequestView, ListHosts, ModifyHost,
+    self as proto, AddHost, HostName, HostState, HostView, LastRequestView, LeftRecord, ListHosts,
+    ModifyHost,
 };
 use ddnsd_proto::reload::{ChangedKey, Reloaded};
 use ddnsd_proto::status::{Failed, Named, StatusView, SweptView, ZoneView};
 use ddnsd_proto::sync::{DriftView, SyncedPage};
 use ddnsd_proto::transfer::{self, BeginImport, Confidential};
+use ddnsd_proto::transport::MAX_FRAME;
 use ddnsd_proto::user::UserView;
 use ddnsd_proto::{MAX_PAGE, Page};
+use serde::Serialize;
+use std::net::IpAddr;
 
 /// Characters of an error text that are sent.
 const MAX_TEXT: usize = 500;
@@ -30,11 +35,11 @@ const MAX_TEXT: usize = 500;
 /// Keys and problems of a configuration that are sent.
 const MAX_KEYS: usize = 100;
 
-/// Names of expired hosts that are sent; 253 octets each at most.
-const MAX_EXPIRED: usize = 5000;
+/// Bytes of a list whose items have no bound on their number: a reply has a few such lists.
+const MAX_LIST: usize = MAX_FRAME / 4;
 
-/// Failures of a sweep, and zones, that are sent.
-const MAX_FAILED: usize = 500;
+/// Zones that are sent.
+const MAX_ZONES: usize = 500;
 
 /// Records at one name that are sent.
 const MAX_RECORDS: usize = 50;
@@ -44,6 +49,22 @@ fn cut(mut text: String) -> String {
         text.truncate(end);
     }
     text
+}
+
+/// The first of these, as many as fit: names in U-labels are up to four times as long as in A-labels, and
+/// most are short.
+fn fitting<T: Serialize>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut left = MAX_LIST;
+    let mut fits = |item: &T| {
+        // what cannot be written is not sent either
+        let bytes = serde_json::to_vec(item).map_or(usize::MAX, |json| json.len());
+        let rest = left.checked_sub(bytes.saturating_add(1));
+        rest.is_some_and(|rest| {
+            left = rest;
+            true
+        })
+    };
+    items.take_while(|item| fits(item)).collect()
 }
 
 /// The page size that a client gets.
@@ -206,18 +227,43 @@ fn state(details: &HostDetails) -> HostState {
 
 /// What a sweep did.
 pub(super) fn swept(swept: Swept) -> SweptView {
-    let failed = |(fqdn, reason)| Failed { fqdn, reason: cut(reason) };
+    let expired_hosts = fitting(swept.expired.iter().map(host_name));
     SweptView {
         expired_total: swept.expired.len() as u64,
         failed_total: swept.failed.len() as u64,
-        expired: swept.expired.into_iter().take(MAX_EXPIRED).collect(),
-        failed: swept.failed.into_iter().take(MAX_FAILED).map(failed).collect(),
+        expired: expired_hosts.iter().map(|host| host.fqdn.clone()).collect(),
+        expired_hosts,
+        failed: fitting(swept.failed.into_iter().map(failed)),
+    }
+}
+
+fn host_name(fqdn: &Fqdn) -> HostName {
+    HostName { fqdn: fqdn.as_str().to_owned(), unicode: fqdn.to_unicode() }
+}
+
+fn failed((fqdn, reason): (Fqdn, String)) -> Failed {
+    let HostName { fqdn, unicode } = host_name(&fqdn);
+    Failed { fqdn, unicode, reason: cut(reason) }
+}
+
+/// What a deletion left behind.
+pub(super) fn deleted(deleted: &Deleted) -> proto::Deleted {
+    let record = |address: &IpAddr| {
+        let HostName { fqdn, unicode } = host_name(&deleted.fqdn);
+        let record = if address.is_ipv4() { "A" } else { "AAAA" }.to_owned();
+        LeftRecord { fqdn, unicode, record, address: address.to_string() }
+    };
+    let records: Vec<_> = deleted.left_in_dns.iter().map(record).collect();
+    let line = |left: &LeftRecord| format!("{} {} {}", left.fqdn, left.record, left.address);
+    proto::Deleted {
+        left_in_dns: records.iter().map(line).collect(),
+        records,
+        others_possible: deleted.others_possible,
     }
 }
 
 /// What came of comparing a page.
 pub(super) fn synced(page: Compared) -> SyncedPage {
-    let failed = |(fqdn, reason)| Failed { fqdn, reason: cut(reason) };
     SyncedPage {
         compared: page.compared,
         pending: page.pending,
@@ -286,7 +332,7 @@ pub(super) fn status(snapshot: Snapshot) -> StatusView {
         users: snapshot.users,
         hosts: snapshot.hosts,
         pending: snapshot.pending,
-        zones: snapshot.zones.into_iter().take(MAX_FAILED).map(zone).collect(),
+        zones: snapshot.zones.into_iter().take(MAX_ZONES).map(zone).collect(),
         queues: snapshot.queues.into_iter().map(named).collect(),
         counters: snapshot.counters.into_iter().map(named).collect(),
     }
@@ -297,12 +343,11 @@ mod tests {
     use super::*;
     use crate::model::address::{Addresses, PerFamily};
     use crate::model::host::{Acked, Host, HostId, Seen};
-    use crate::model::name::{Fqdn, Label, UserName, Zone};
+    use crate::model::name::{Label, UserName, Zone};
     use crate::model::record::Wanted;
     use crate::model::time::Millis;
     use crate::model::user::UserId;
     use crate::rules::drift::InDns;
-    use ddnsd_proto::transport::MAX_FRAME;
     use std::net::Ipv4Addr;
     use std::sync::Arc;
 
@@ -385,6 +430,12 @@ mod tests {
         assert_eq!((limit(0), limit(7), limit(u32::MAX)), (MAX_PAGE, 7, MAX_PAGE));
     }
 
+    /// As long as a name can be in U-labels: four octets for each of an A-label's characters.
+    fn long_name() -> Fqdn {
+        let label = "\u{20000}".repeat(54);
+        Fqdn::parse(&[label.as_str(); 4].join(".")).unwrap()
+    }
+
     #[test]
     fn the_longest_replies_fit_a_frame() {
         // 63 octets of A-label are at most 59 characters; a control character takes 6 bytes in JSON
@@ -408,13 +459,15 @@ mod tests {
         let rows = vec![longest; MAX_PAGE as usize];
         assert!(serde_json::to_vec(&Page { rows, next: None }).unwrap().len() < MAX_FRAME);
         let most = swept(Swept {
-            expired: vec!["a".repeat(253); 100_000],
-            failed: vec![("a".repeat(253), "\u{1}".repeat(9999)); 100_000],
+            expired: vec![long_name(); 100_000],
+            failed: vec![(long_name(), "\u{1}".repeat(9999)); 100_000],
         });
         assert_eq!((most.expired_total, most.failed_total), (100_000, 100_000));
+        let some = (most.expired.len(), most.expired_hosts.len(), most.failed.len());
+        assert!(some.0 == some.1 && some.0 > 500 && some.2 > 100, "{some:?}");
         assert!(serde_json::to_vec(&most).unwrap().len() < MAX_FRAME);
         let longest = Drift {
-            host: details(|_| ()).host,
+            host: details(|host| host.fqdn = long_name()).host,
             family: Family::V6,
             found: InDns { records: vec!["x".repeat(40); 4000], is_alias: false, ttl: Some(1) },
             wanted: None,
@@ -422,8 +475,7 @@ mod tests {
             repair: Repair::NotYet("\u{1}".repeat(9999)),
         };
         let page = synced(Compared { drift: vec![longest; 200], ..Compared::default() });
-        // and names at their longest
-        assert!(serde_json::to_vec(&page).unwrap().len() + 200 * 1300 < MAX_FRAME);
+        assert!(serde_json::to_vec(&page).unwrap().len() < MAX_FRAME);
         let long = || "\u{1}".repeat(9999);
         let keys = vec![Difference { key: long(), values: Some((long(), long())) }; 1000];
         let most = reloaded(Ok(Differences { changed: keys.clone(), needs_restart: keys }));

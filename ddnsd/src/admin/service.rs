@@ -112,7 +112,7 @@ impl Administration for Service {
         let DeleteHost { hostname, zone, force } = host;
         self.run(move |admin| async move { admin.hosts.delete(&hostname, &zone, force).await })
             .await
-            .map(|deleted| Deleted { left_in_dns: deleted.left_in_dns })
+            .map(|deleted| convert::deleted(&deleted))
     }
 
     async fn cleanup(self, _: Context) -> Result<SweptView, Refusal> {

@@ -14,6 +14,7 @@ use crate::model::host::{Defaults, Host, HostDetails};
 use crate::model::last_request::LastRequest;
 use crate::model::name::{Fqdn, Label, NameError, Zone};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,10 +74,14 @@ pub struct Shown {
 }
 
 /// What a deletion left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deleted {
-    /// With `force`: records that may be left in DNS, as `pc.example.org A 192.0.2.1`.
-    pub left_in_dns: Vec<String>,
+    /// The host.
+    pub fqdn: Fqdn,
+    /// With `force`: addresses that may be left in DNS.
+    pub left_in_dns: Vec<IpAddr>,
+    /// Whether another one may stand there that was sent in between.
+    pub others_possible: bool,
 }
 
 impl Hosts {
@@ -159,14 +164,15 @@ impl Hosts {
         if !is_meant(&host, &label, &zone) {
             return Err(no_such_host(&fqdn));
         }
-        let left_in_dns = match self.clear(&host).await {
-            Ok(()) => Vec::new(),
-            Err(_) if force => records(&host),
+        let (left_in_dns, others_possible) = match self.clear(&host).await {
+            Ok(()) => (Vec::new(), false),
+            // of what was wanted and replaced before DNS acknowledged it, nothing is kept
+            Err(_) if force => (addresses(&host), host.unpublished_since.is_some()),
             Err(refused) => return Err(refused),
         };
         self.db.remove(Arc::clone(&host)).await.map_err(|problem| database(&problem))?;
         tracing::info!(host = %fqdn, "deleted");
-        Ok(Deleted { left_in_dns })
+        Ok(Deleted { fqdn, left_in_dns, others_possible })
     }
 
     async fn under_turn(&self, fqdn: &Fqdn) -> Result<(Turn, Arc<Host>), Refused> {
@@ -210,14 +216,12 @@ fn is_meant(host: &Host, label: &Label, zone: &Zone) -> bool {
     host.label == *label && host.zone == *zone
 }
 
-/// The records that may be left in DNS for a host: what is wanted, and what was acknowledged.
-fn records(host: &Host) -> Vec<String> {
-    let (wanted, acked) = (host.wanted.addresses(), host.acked.addresses);
-    let v4: BTreeSet<_> = [wanted.v4, acked.v4].into_iter().flatten().collect();
-    let v6: BTreeSet<_> = [wanted.v6, acked.v6].into_iter().flatten().collect();
-    let a = v4.into_iter().map(|address| format!("{} A {address}", host.fqdn));
-    let aaaa = v6.into_iter().map(|address| format!("{} AAAA {address}", host.fqdn));
-    a.chain(aaaa).collect()
+/// The addresses that may be left in DNS for a host: what is wanted, and what was acknowledged.
+fn addresses(host: &Host) -> Vec<IpAddr> {
+    let both = [host.wanted.addresses(), host.acked.addresses];
+    let v4 = both.iter().filter_map(|addresses| addresses.v4).map(IpAddr::from);
+    let v6 = both.iter().filter_map(|addresses| addresses.v6).map(IpAddr::from);
+    v4.chain(v6).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn names(label: &str, zone: &str) -> Result<(Label, Zone, Fqdn), Refused> {
