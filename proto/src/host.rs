@@ -61,6 +61,38 @@ pub struct ModifyHost {
     pub expiry_ttl: Option<NewTtl>,
 }
 
+/// A host as it is stored, its TTLs as they are in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StoredHost {
+    /// The whole name in A-labels.
+    pub fqdn: String,
+    /// The whole name in U-labels.
+    pub unicode: String,
+    /// Name within the zone in A-labels, or `@`.
+    pub hostname: String,
+    /// The zone in A-labels.
+    pub zone: String,
+    /// The TTL of its records, seconds.
+    pub dns_ttl: u32,
+    /// Whether that is the default.
+    pub dns_ttl_is_default: bool,
+    /// Seconds without an update until the records are taken down; 0 for never.
+    pub expiry_ttl: u32,
+    /// Whether that is the default.
+    pub expiry_ttl_is_default: bool,
+}
+
+/// A host was added.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AddedHost {
+    /// The host; since 1.3.
+    pub host: Option<StoredHost>,
+    /// Its owner; since 1.3.
+    pub user: String,
+}
+
 /// What became of new TTLs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -69,6 +101,8 @@ pub struct Modified {
     pub changed: bool,
     /// Why DNS does not have them yet, if it should; the daemon tries again by itself.
     pub not_yet_published: Option<String>,
+    /// The host; since 1.3.
+    pub host: Option<StoredHost>,
 }
 
 /// A host to delete.

@@ -65,6 +65,8 @@ pub struct SweptView {
     pub failed: Vec<Failed>,
     /// How many there are.
     pub failed_total: u64,
+    /// Hosts whose records DNS is not known to hold, those that failed among them; since 1.3.
+    pub pending: u64,
 }
 
 /// A host for which it did not work.

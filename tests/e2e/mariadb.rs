@@ -193,6 +193,28 @@ fn outage_scene(server: &Mariadb) -> Scene {
     scene
 }
 
+#[test]
+fn what_can_be_read_is_shown_and_what_cannot_is_unknown() {
+    let mut server = Mariadb::start();
+    let scene = outage_scene(&server);
+    let ctl = scene.ctl();
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    server.administer("SET GLOBAL read_only = ON;");
+    // a keepalive that waits to be written
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
+    assert_eq!(ctl.host("pc.dyn.example").ipv4.as_deref(), Some("192.0.2.1"));
+    ctl.run(&["hostname", "show", "pc", ZONE]).ok();
+    ctl.run(&["export"]).ok();
+    assert_eq!(ctl.json(&["status"])["users"], 1);
+    server.stop();
+    let status = ctl.json(&["status"]);
+    assert_eq!(status["database_reachable"], false, "{status}");
+    for unknown in ["users", "hostnames", "pending"] {
+        assert!(status[unknown].is_null(), "{status}");
+    }
+    ctl.run(&["hostname", "add", "alice", "nas", ZONE]).exits(1).says(&["database"]).one_sentence();
+}
+
 /// Updates one host without a pause until `enough`; answers the address of the last `good`, which was
 /// the last answer of all.
 fn update_until(scene: &Scene, host: usize, phase: &Phase) -> String {

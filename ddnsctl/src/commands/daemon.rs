@@ -3,7 +3,7 @@
 use super::{Session, print};
 use crate::client::{PATIENT, SOON};
 use crate::exit::{Failure, say};
-use crate::output::{Format, json, pairs, readable, table};
+use crate::output::{Format, json, maybe, pairs, readable, table};
 use ddnsd_proto::host::HostName;
 use ddnsd_proto::status::{Failed, Named, StatusView, SweptView, ZoneView};
 use serde::Serialize;
@@ -21,6 +21,12 @@ pub(super) async fn cleanup(session: &Session) -> Result<(), Failure> {
         let more = (expired + failed).saturating_sub(listed as u64);
         let unlisted = if more == 0 { String::new() } else { format!(" ({more} not listed)") };
         say(&format!("{expired} expired, {failed} failed{unlisted}"));
+        let others = swept.pending.saturating_sub(failed);
+        if others > 0 {
+            say(&format!(
+                "{others} more pending: DNS does not hold yet what it should (`ddnsctl status` says why)"
+            ));
+        }
     }
     if failed == 0 {
         return printed;
@@ -47,14 +53,15 @@ struct Swept<'a> {
     expired_total: u64,
     failed: &'a [Failed],
     failed_total: u64,
+    pending: u64,
 }
 
 fn swept_text(swept: &SweptView, format: &Format) -> String {
     let expired = expired(swept);
-    let SweptView { failed, expired_total, failed_total, .. } = swept;
+    let failed = swept.failed.as_slice();
     if let Format::Json = format {
-        let (expired_total, failed_total) = (*expired_total, *failed_total);
-        return json(&Swept { expired: &expired, expired_total, failed, failed_total });
+        let SweptView { expired_total, failed_total, pending, .. } = *swept;
+        return json(&Swept { expired: &expired, expired_total, failed, failed_total, pending });
     }
     let expired =
         expired.iter().map(|HostName { unicode, .. }| [unicode.clone(), "expired".into()]);
@@ -80,12 +87,31 @@ struct State<'a> {
     uptime_seconds: u64,
     database_reachable: bool,
     database_error: Option<&'a str>,
-    users: u64,
-    hostnames: u64,
-    pending: u64,
-    zones: &'a [ZoneView],
+    users: Option<u64>,
+    hostnames: Option<u64>,
+    pending: Option<u64>,
+    zones: Vec<Health<'a>>,
     queues: BTreeMap<&'a str, u64>,
     counters: BTreeMap<&'a str, u64>,
+}
+
+#[derive(Serialize)]
+struct Health<'a> {
+    zone: &'a str,
+    down: bool,
+    pending: Option<u64>,
+    last_error: Option<&'a str>,
+}
+
+/// What the database says of numbers; nothing while it fails.
+fn known(status: &StatusView, number: u64) -> Option<u64> {
+    status.database_error.is_none().then_some(number)
+}
+
+fn zone<'a>(status: &StatusView, zone: &'a ZoneView) -> Health<'a> {
+    let ZoneView { zone, down, pending, last_error } = zone;
+    let (pending, last_error) = (known(status, *pending), last_error.as_deref());
+    Health { zone, down: *down, pending, last_error }
 }
 
 fn status_text(status: &StatusView, format: &Format) -> String {
@@ -95,10 +121,10 @@ fn status_text(status: &StatusView, format: &Format) -> String {
             uptime_seconds: status.uptime_ms / 1000,
             database_reachable: status.database_error.is_none(),
             database_error: status.database_error.as_deref(),
-            users: status.users,
-            hostnames: status.hosts,
-            pending: status.pending,
-            zones: &status.zones,
+            users: known(status, status.users),
+            hostnames: known(status, status.hosts),
+            pending: known(status, status.pending),
+            zones: status.zones.iter().map(|view| zone(status, view)).collect(),
             queues: by_name(&status.queues),
             counters: by_name(&status.counters),
         }),
@@ -116,9 +142,9 @@ fn status_lines(status: &StatusView) -> String {
         ("version".to_owned(), status.version.clone()),
         ("uptime".to_owned(), uptime(status.uptime_ms / 1000)),
         ("database".to_owned(), database.map_or("ok".to_owned(), |why| format!("failing: {why}"))),
-        ("users".to_owned(), status.users.to_string()),
-        ("hostnames".to_owned(), status.hosts.to_string()),
-        ("pending in dns".to_owned(), status.pending.to_string()),
+        ("users".to_owned(), maybe(known(status, status.users))),
+        ("hostnames".to_owned(), maybe(known(status, status.hosts))),
+        ("pending in dns".to_owned(), maybe(known(status, status.pending))),
     ];
     lines.extend(status.zones.iter().map(|zone| (format!("zone {}", zone.zone), health(zone))));
     let number =
@@ -214,6 +240,21 @@ updates.good          17
         );
         assert_eq!(value["counters"]["updates.good"], 17);
         assert_eq!(value["zones"][1]["down"], true);
+    }
+
+    #[test]
+    fn what_a_failing_database_does_not_tell_is_unknown_and_not_zero() {
+        let status = StatusView { database_error: Some("locked".into()), ..busy() };
+        let table = status_text(&status, &TABLE);
+        for name in ["users", "hostnames", "pending in dns"] {
+            let line = table.lines().find(|line| line.starts_with(name)).unwrap();
+            assert!(line.ends_with("  -"), "{line}");
+        }
+        let value: serde_json::Value =
+            serde_json::from_str(&status_text(&status, &Format::Json)).unwrap();
+        for unknown in [&value["users"], &value["hostnames"], &value["zones"][1]["pending"]] {
+            assert!(unknown.is_null(), "{value}");
+        }
     }
 
     #[test]

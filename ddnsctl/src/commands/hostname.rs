@@ -8,7 +8,9 @@ use crate::client::{PATIENT, SOON};
 use crate::exit::{Failure, say};
 use crate::output::{Format, json};
 use ddnsd_proto::MAX_PAGE;
-use ddnsd_proto::host::{AddHost, DeleteHost, FindHost, LeftRecord, ListHosts, ModifyHost, NewTtl};
+use ddnsd_proto::host::{
+    AddHost, DeleteHost, FindHost, LeftRecord, ListHosts, ModifyHost, NewTtl, StoredHost,
+};
 use serde::Serialize;
 use views::{listed, shown};
 
@@ -53,10 +55,10 @@ async fn show(session: &Session, Host { hostname, zone }: Host) -> Result<(), Fa
 async fn add(session: &Session, host: AddHost) -> Result<(), Failure> {
     let new = host.clone();
     let client = session.client().await?;
-    client.call(SOON, async |rpc, ctx| rpc.host_add(ctx, new).await).await?;
+    let added = client.call(SOON, async |rpc, ctx| rpc.host_add(ctx, new).await).await?;
     let AddHost { user, hostname, zone, .. } = &host;
     match session.format {
-        Format::Json => print(&json(&Added { hostname, zone, user })),
+        Format::Json => print(&json(&Added { host: added.host.as_ref(), user: &added.user })),
         Format::Table(_) => {
             say(&format!(
                 "added {hostname} in {zone} for user {user}; its records appear with its first update"
@@ -85,7 +87,7 @@ async fn modify(session: &Session, host: ModifyHost) -> Result<(), Failure> {
     match session.format {
         Format::Json => {
             let changed = modified.changed;
-            print(&json(&Modified { hostname, zone, changed, not_yet_published }))
+            print(&json(&Modified { host: modified.host.as_ref(), changed, not_yet_published }))
         }
         Format::Table(_) => Ok(()),
     }
@@ -126,17 +128,18 @@ async fn delete(session: &Session, host: DeleteHost) -> Result<(), Failure> {
 
 //----- Output -----
 
+/// A daemon of before 1.3 does not say what it stores; then nothing is said of it here either.
 #[derive(Serialize)]
 struct Added<'a> {
-    hostname: &'a str,
-    zone: &'a str,
+    #[serde(flatten)]
+    host: Option<&'a StoredHost>,
     user: &'a str,
 }
 
 #[derive(Serialize)]
 struct Modified<'a> {
-    hostname: &'a str,
-    zone: &'a str,
+    #[serde(flatten)]
+    host: Option<&'a StoredHost>,
     changed: bool,
     not_yet_published: Option<&'a str>,
 }

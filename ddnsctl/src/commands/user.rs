@@ -41,12 +41,13 @@ async fn add(
     let new = password::obtain(flags)?;
     let client = session.client().await?;
     let password = Password::new(new.text.to_string());
-    let user = AddUser { name: name.clone(), email: email.clone(), password };
-    client.call(SOON, async |rpc, ctx| rpc.user_add(ctx, user).await).await?;
+    let user = AddUser { name: name.clone(), email, password };
+    let added = client.call(SOON, async |rpc, ctx| rpc.user_add(ctx, user).await).await?;
     let password = new.generated.then_some(new.text.as_str());
     match session.format {
         Format::Json => {
-            reveal(&name, new.generated, &json(&Added { name: &name, email: &email, password }))
+            let user = added.user.as_ref().map(row);
+            reveal(&name, new.generated, &json(&Added { user, password }))
         }
         Format::Table(_) => {
             say(&format!("added user {name}"));
@@ -113,8 +114,8 @@ async fn delete(session: &Session, name: String) -> Result<(), Failure> {
 
 #[derive(Serialize)]
 struct Added<'a> {
-    name: &'a str,
-    email: &'a str,
+    #[serde(flatten)]
+    user: Option<Row<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<&'a str>,
 }

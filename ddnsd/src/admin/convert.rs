@@ -4,20 +4,20 @@
 use super::connection::VERSION;
 use crate::config::{Defaults, Difference, Differences};
 use crate::model::address::Family;
-use crate::model::host::HostDetails;
-use crate::model::name::Fqdn;
+use crate::model::host::{Host, HostDetails};
+use crate::model::name::{Fqdn, Label, Zone};
 use crate::model::user::{User, UserRecord};
 use crate::stories::error::{Kind, Refused};
 use crate::stories::expire::Swept;
 use crate::stories::hosts::modify::{Modified, Modify, NewTtl};
 use crate::stories::hosts::sync::{Compared, Drift, Repair};
-use crate::stories::hosts::{Deleted, HostFilter, NewHost, Shown};
+use crate::stories::hosts::{Added, Deleted, HostFilter, NewHost, Shown};
 use crate::stories::status::{Snapshot, ZoneState};
 use crate::stories::transfer::{Existing, Imported, StagedLine};
 use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
-    self as proto, AddHost, HostName, HostState, HostView, LastRequestView, LeftRecord, ListHosts,
-    ModifyHost,
+    self as proto, AddHost, AddedHost, HostName, HostState, HostView, LastRequestView, LeftRecord,
+    ListHosts, ModifyHost, StoredHost,
 };
 use ddnsd_proto::reload::{ChangedKey, Reloaded};
 use ddnsd_proto::status::{Failed, Named, StatusView, SweptView, ZoneView};
@@ -28,6 +28,7 @@ use ddnsd_proto::user::UserView;
 use ddnsd_proto::{MAX_PAGE, Page};
 use serde::Serialize;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Characters of an error text that are sent.
 const MAX_TEXT: usize = 500;
@@ -90,6 +91,31 @@ pub(super) fn new_host(host: AddHost) -> NewHost {
     NewHost { user, label, zone, dns_ttl, expiry_ttl }
 }
 
+/// What was added.
+pub(super) fn added(host: &Added, defaults: Defaults) -> AddedHost {
+    let Added { label, zone, fqdn, dns_ttl, expiry_ttl, .. } = host;
+    let stored = stored((label, zone, fqdn), (*dns_ttl, *expiry_ttl), defaults);
+    AddedHost { host: Some(stored), user: host.user.as_str().to_owned() }
+}
+
+fn stored(
+    (label, zone, fqdn): (&Label, &Zone, &Fqdn),
+    (dns_ttl, expiry_ttl): (Option<u32>, Option<u32>),
+    defaults: Defaults,
+) -> StoredHost {
+    let HostName { fqdn, unicode } = host_name(fqdn);
+    StoredHost {
+        fqdn,
+        unicode,
+        hostname: label.as_str().to_owned(),
+        zone: zone.as_str().to_owned(),
+        dns_ttl: dns_ttl.unwrap_or(defaults.dns_ttl),
+        dns_ttl_is_default: dns_ttl.is_none(),
+        expiry_ttl: expiry_ttl.unwrap_or(defaults.expiry_ttl),
+        expiry_ttl_is_default: expiry_ttl.is_none(),
+    }
+}
+
 /// What a client asked to list.
 pub(super) fn host_filter(query: ListHosts) -> HostFilter {
     let ListHosts { user, zone, after, limit: asked } = query;
@@ -104,13 +130,18 @@ pub(super) fn modify(host: ModifyHost) -> Modify {
 }
 
 /// What became of it.
-pub(super) fn modified(modified: Modified) -> proto::Modified {
+pub(super) fn modified(
+    (host, modified): (Arc<Host>, Modified),
+    defaults: Defaults,
+) -> proto::Modified {
     let changed = modified != Modified::Nothing;
     let not_yet_published = match modified {
         Modified::NotYetPublished(why) => Some(cut(why)),
         Modified::Nothing | Modified::Done => None,
     };
-    proto::Modified { changed, not_yet_published }
+    let names = (&host.label, &host.zone, &host.fqdn);
+    let stored = stored(names, (host.dns_ttl, host.expiry_ttl), defaults);
+    proto::Modified { changed, not_yet_published, host: Some(stored) }
 }
 
 /// A user for an export.
@@ -234,6 +265,7 @@ pub(super) fn swept(swept: Swept) -> SweptView {
         expired: expired_hosts.iter().map(|host| host.fqdn.clone()).collect(),
         expired_hosts,
         failed: fitting(swept.failed.into_iter().map(failed)),
+        pending: swept.pending,
     }
 }
 
@@ -342,14 +374,13 @@ pub(super) fn status(snapshot: Snapshot) -> StatusView {
 mod tests {
     use super::*;
     use crate::model::address::{Addresses, PerFamily};
-    use crate::model::host::{Acked, Host, HostId, Seen};
-    use crate::model::name::{Label, UserName, Zone};
+    use crate::model::host::{Acked, HostId, Seen};
+    use crate::model::name::UserName;
     use crate::model::record::Wanted;
     use crate::model::time::Millis;
     use crate::model::user::UserId;
     use crate::rules::drift::InDns;
     use std::net::Ipv4Addr;
-    use std::sync::Arc;
 
     const DEFAULTS: Defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -417,9 +448,14 @@ mod tests {
         );
         let host = ModifyHost { expiry_ttl: new(Some(0)), ..ModifyHost::default() };
         assert_eq!(modify(host).expiry_ttl, NewTtl::Set(Some(0)));
+        let modified = |what| modified((details(|_| ()).host, what), DEFAULTS);
         let late = modified(Modified::NotYetPublished("down".to_owned()));
         assert_eq!((late.changed, late.not_yet_published.as_deref()), (true, Some("down")));
-        assert_eq!(modified(Modified::Nothing), proto::Modified::default());
+        let nothing = modified(Modified::Nothing);
+        assert_eq!((nothing.changed, nothing.not_yet_published), (false, None));
+        let host = nothing.host.unwrap();
+        assert_eq!((host.dns_ttl, host.dns_ttl_is_default), (60, true));
+        assert_eq!((host.expiry_ttl, host.expiry_ttl_is_default), (0, false));
     }
 
     #[test]
@@ -461,6 +497,7 @@ mod tests {
         let most = swept(Swept {
             expired: vec![long_name(); 100_000],
             failed: vec![(long_name(), "\u{1}".repeat(9999)); 100_000],
+            pending: u64::MAX,
         });
         assert_eq!((most.expired_total, most.failed_total), (100_000, 100_000));
         let some = (most.expired.len(), most.expired_hosts.len(), most.failed.len());

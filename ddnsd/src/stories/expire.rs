@@ -51,6 +51,8 @@ pub struct Swept {
     pub expired: Vec<Fqdn>,
     /// Names whose records could not be taken down yet, each with the reason.
     pub failed: Vec<(Fqdn, String)>,
+    /// Hosts whose records DNS is not known to hold, those that failed among them; only where it was asked for.
+    pub pending: u64,
 }
 
 impl Expire {
@@ -105,6 +107,16 @@ impl Expire {
         let swept = self.sweep_all(&mut watch).await;
         watch.failing |= swept.is_err();
         swept.map_err(|problem| database(&problem))
+    }
+
+    /// The same for who wants to know what else is on its way.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn clean_up(&self) -> Result<Swept, Refused> {
+        let swept = self.sweep().await?;
+        let counts = self.db.counts().await.map_err(|problem| database(&problem))?;
+        Ok(Swept { pending: counts.unpublished, ..swept })
     }
 
     /// Between sweeps: writes keepalives, so that a crash loses few, and compares the clocks, so that

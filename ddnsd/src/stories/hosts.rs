@@ -9,6 +9,7 @@ use super::requests::Requests;
 use super::turns::{Turn, Turns};
 use super::users::{no_such_user, user_name};
 use crate::clock::Clock;
+pub use crate::db::NewHost as Added;
 use crate::db::{self, Db, DbError};
 use crate::model::host::{Defaults, Host, HostDetails};
 use crate::model::last_request::LastRequest;
@@ -90,11 +91,11 @@ impl Hosts {
         self.publisher.defaults()
     }
 
-    /// Adds a host; nothing is published before its first update.
+    /// Adds a host; nothing is published before its first update. Answers what is stored.
     ///
     /// # Errors
     /// No such user, a name that is not legal or taken, or the database failed.
-    pub async fn add(&self, new: NewHost) -> Result<(), Refused> {
+    pub async fn add(&self, new: NewHost) -> Result<Added, Refused> {
         let user = user_name(&new.user)?;
         let (label, zone, fqdn) = names(&new.label, &new.zone)?;
         let host = db::NewHost {
@@ -106,8 +107,8 @@ impl Hosts {
             expiry_ttl: ttl("--expiry-ttl", new.expiry_ttl)?,
             at: self.clock.now().wall,
         };
-        match self.db.add_host(host).await {
-            Ok(true) => Ok(()),
+        match self.db.add_host(host.clone()).await {
+            Ok(true) => Ok(host),
             Ok(false) => Err(no_such_user(&user)),
             Err(DbError::Exists) => {
                 let message = format!(
@@ -146,8 +147,8 @@ impl Hosts {
     pub async fn show(&self, label: &str, zone: &str) -> Result<Shown, Refused> {
         let (label, zone, fqdn) = names(label, zone)?;
         let details = self.db.host_details(&fqdn).await.map_err(|problem| database(&problem))?;
-        let meant = details.filter(|details| is_meant(&details.host, &label, &zone));
-        let details = meant.ok_or_else(|| no_such_host(&fqdn))?;
+        let details = details.ok_or_else(|| no_such_host(&fqdn))?;
+        refuse_unless_meant(&details.host, &label, &zone)?;
         let last_request = self.requests.last(&details.host).await;
         Ok(Shown { details, last_request: last_request.map_err(|problem| database(&problem))? })
     }
@@ -161,9 +162,7 @@ impl Hosts {
     pub async fn delete(&self, label: &str, zone: &str, force: bool) -> Result<Deleted, Refused> {
         let (label, zone, fqdn) = names(label, zone)?;
         let (_turn, host) = self.under_turn(&fqdn).await?;
-        if !is_meant(&host, &label, &zone) {
-            return Err(no_such_host(&fqdn));
-        }
+        refuse_unless_meant(&host, &label, &zone)?;
         let (left_in_dns, others_possible) = match self.clear(&host).await {
             Ok(()) => (Vec::new(), false),
             // of what was wanted and replaced before DNS acknowledged it, nothing is kept
@@ -212,8 +211,18 @@ impl Hosts {
 }
 
 /// `a.b` in `example.org` and `a` in `b.example.org` have one name, but only one of them is the host.
-fn is_meant(host: &Host, label: &Label, zone: &Zone) -> bool {
-    host.label == *label && host.zone == *zone
+fn refuse_unless_meant(host: &Host, label: &Label, zone: &Zone) -> Result<(), Refused> {
+    if host.label == *label && host.zone == *zone {
+        return Ok(());
+    }
+    let message = format!(
+        "there is no hostname `{}` in zone `{zone}`, but {} is `{}` in zone `{}`; name it so",
+        label.as_str(),
+        host.fqdn,
+        host.label.as_str(),
+        host.zone
+    );
+    Err(Refused::new(Kind::NotFound, message))
 }
 
 /// The addresses that may be left in DNS for a host: what is wanted, and what was acknowledged.

@@ -23,11 +23,11 @@ pub struct Users {
 }
 
 impl Users {
-    /// Adds a user.
+    /// Adds a user. Answers what is stored.
     ///
     /// # Errors
     /// The name or address is not legal, the name is taken, or the database failed.
-    pub async fn add(&self, name: &str, email: &str, password: Secret) -> Result<(), Refused> {
+    pub async fn add(&self, name: &str, email: &str, password: Secret) -> Result<User, Refused> {
         let name = user_name(name)?;
         let email = mail_address(email)?;
         check(&password)?;
@@ -36,11 +36,13 @@ impl Users {
             return Err(taken(&name));
         }
         let hash = self.hash(password).await?;
-        let user = NewUser { name: name.clone(), email, hash, at: self.clock.now().wall };
-        self.db.add_user(user).await.map_err(|problem| match problem {
+        let created_at = self.clock.now().wall;
+        let new = NewUser { name: name.clone(), email: email.clone(), hash, at: created_at };
+        self.db.add_user(new).await.map_err(|problem| match problem {
             DbError::Exists => taken(&name),
             other => database(&other),
-        })
+        })?;
+        Ok(User { name, email, hosts: 0, created_at })
     }
 
     /// Up to `limit` users after a name, in byte order of their names.
