@@ -1,12 +1,13 @@
 //! The real `ddnsctl`, bound to one daemon's socket. In: arguments and perhaps a password for its
 //! standard input. Out: exit code and what it printed, or its JSON read.
 
-use crate::process::{Finished, run, run_unread};
+use crate::process::{Finished, run, run_unread, run_within};
 use crate::terminal::Terminal;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// The password of every user that [`Ctl::add_user`] adds.
 pub const PASSWORD: &str = "correct horse: battery";
@@ -33,6 +34,12 @@ impl Ctl {
     #[track_caller]
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Finished {
         run(&mut self.command(arguments), input)
+    }
+
+    /// Runs a command that may take longer than others.
+    #[track_caller]
+    pub fn run_within(&self, longest: Duration, arguments: &[&str]) -> Finished {
+        run_within(longest, &mut self.command(arguments), "")
     }
 
     /// The same with its standard output in a pipe that nobody reads any more.

@@ -99,8 +99,17 @@ impl fmt::Display for Finished {
 /// When it cannot be started or does not end in time.
 #[track_caller]
 pub fn run(command: &mut Command, input: &str) -> Finished {
+    run_within(LONGEST, command, input)
+}
+
+/// The same with a bound of the test's own.
+///
+/// # Panics
+/// When it cannot be started or does not end in time.
+#[track_caller]
+pub fn run_within(longest: Duration, command: &mut Command, input: &str) -> Finished {
     let mut stdout = scratch();
-    let finished = run_into(stdout.try_clone().unwrap().into(), command, input);
+    let finished = run_into(stdout.try_clone().unwrap().into(), longest, command, input);
     Finished { stdout: contents(&mut stdout), ..finished }
 }
 
@@ -112,11 +121,11 @@ pub fn run(command: &mut Command, input: &str) -> Finished {
 pub fn run_unread(command: &mut Command, input: &str) -> Finished {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    run_into(writer.into(), command, input)
+    run_into(writer.into(), LONGEST, command, input)
 }
 
 #[track_caller]
-fn run_into(stdout: Stdio, command: &mut Command, input: &str) -> Finished {
+fn run_into(stdout: Stdio, longest: Duration, command: &mut Command, input: &str) -> Finished {
     let line = line_of(command);
     let mut stderr = scratch();
     let child = command
@@ -126,7 +135,7 @@ fn run_into(stdout: Stdio, command: &mut Command, input: &str) -> Finished {
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {line}: {error}"));
     let mut child = Running(child);
-    let status = child.wait(LONGEST, &line);
+    let status = child.wait(longest, &line);
     Finished {
         command: line,
         code: status.code(),
