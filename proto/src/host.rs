@@ -236,6 +236,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_added_is_read_by_older_clients_and_not_told_by_older_daemons() {
+        let user = "alice".to_owned();
+        let added = AddedHost { host: Some(StoredHost::default()), user };
+        let wire = serde_json::to_string(&added).unwrap();
+        serde_json::from_str::<crate::Done>(&wire).unwrap();
+        let done = serde_json::to_string(&crate::Done {}).unwrap();
+        assert_eq!(serde_json::from_str::<AddedHost>(&done).unwrap(), AddedHost::default());
+    }
+
+    #[test]
     fn an_older_view_and_a_later_state_decode() {
         let view: HostView = serde_json::from_str(
             r#"{"fqdn":"pc.example.org","state":"hibernating","ipv4":"192.0.2.1","colour":"red"}"#,
