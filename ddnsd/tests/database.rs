@@ -379,7 +379,9 @@ async fn many_rows_are_written_in_few_statements_and_each_as_it_is() {
 
 #[tokio::test]
 async fn a_database_that_is_not_to_be_reached_is_waited_for_once() {
-    let mut account = Mariadb::shared().account();
+    // of its own: who looks for waiting transactions keeps others from seeing new ones
+    let server = Mariadb::start();
+    let mut account = server.account();
     let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
     let relay = Relay::before(account.port).await;
     account.port = relay.port;
