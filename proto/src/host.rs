@@ -51,6 +51,38 @@ pub struct ModifyHost {
     pub expiry_ttl: Option<NewTtl>,
 }
 
+/// A host as it is stored, its TTLs as they are in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StoredHost {
+    /// The whole name in A-labels.
+    pub fqdn: String,
+    /// The whole name in U-labels.
+    pub unicode: String,
+    /// Name within the zone in A-labels, or `@`.
+    pub hostname: String,
+    /// The zone in A-labels.
+    pub zone: String,
+    /// The TTL of its records, seconds.
+    pub dns_ttl: u32,
+    /// Whether that is the default.
+    pub dns_ttl_is_default: bool,
+    /// Seconds without an update until the records are taken down; 0 for never.
+    pub expiry_ttl: u32,
+    /// Whether that is the default.
+    pub expiry_ttl_is_default: bool,
+}
+
+/// A host was added.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AddedHost {
+    /// The host; since 1.3.
+    pub host: Option<StoredHost>,
+    /// Its owner; since 1.3.
+    pub user: String,
+}
+
 /// What became of new TTLs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -59,6 +91,8 @@ pub struct Modified {
     pub changed: bool,
     /// Why DNS does not have them yet, if it should; the daemon tries again by itself.
     pub not_yet_published: Option<String>,
+    /// The host; since 1.3.
+    pub host: Option<StoredHost>,
 }
 
 /// A host to delete.
@@ -79,6 +113,25 @@ pub struct DeleteHost {
 pub struct Deleted {
     /// Records that may be left in DNS, as `pc.example.org A 192.0.2.1`.
     pub left_in_dns: Vec<String>,
+    /// The same in parts; since 1.3.
+    pub records: Vec<LeftRecord>,
+    /// Whether another address may stand there that was sent in between; since 1.3.
+    pub others_possible: bool,
+}
+
+/// A record that may be left in DNS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LeftRecord {
+    /// The host in A-labels.
+    pub fqdn: String,
+    /// The host in U-labels.
+    pub unicode: String,
+    /// `A` or `AAAA`.
+    #[serde(rename = "type")]
+    pub record: String,
+    /// What it points at.
+    pub address: String,
 }
 
 /// Which hosts to list.
@@ -181,6 +234,16 @@ pub struct LastRequestView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_added_is_read_by_older_clients_and_not_told_by_older_daemons() {
+        let user = "alice".to_owned();
+        let added = AddedHost { host: Some(StoredHost::default()), user };
+        let wire = serde_json::to_string(&added).unwrap();
+        serde_json::from_str::<crate::Done>(&wire).unwrap();
+        let done = serde_json::to_string(&crate::Done {}).unwrap();
+        assert_eq!(serde_json::from_str::<AddedHost>(&done).unwrap(), AddedHost::default());
+    }
 
     #[test]
     fn an_older_view_and_a_later_state_decode() {

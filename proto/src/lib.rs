@@ -13,14 +13,16 @@ pub mod transport;
 pub mod user;
 
 use error::Refusal;
-use host::{AddHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost};
+use host::{
+    AddHost, AddedHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost,
+};
 use reload::Reloaded;
 use serde::{Deserialize, Serialize};
 use status::{StatusView, SweptView};
 use std::fmt;
 use sync::{SyncHosts, SyncedPage};
 use transfer::{BeginImport, ImportToken, Imported, StageLines, UserRecord};
-use user::{AddUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView};
+use user::{AddUser, AddedUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView};
 
 /// Version of the RPC. Ends with different majors do not talk; the minor tells what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +34,7 @@ pub struct Protocol {
 }
 
 /// What this build speaks.
-pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 2 };
+pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 3 };
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,13 +65,13 @@ pub struct Done {}
 #[tarpc::service]
 pub trait Administration {
     /// Adds a user.
-    async fn user_add(user: AddUser) -> Result<Done, Refusal>;
+    async fn user_add(user: AddUser) -> Result<AddedUser, Refusal>;
     /// A page of users by name.
     async fn user_list(query: ListUsers) -> Result<Page<UserView>, Refusal>;
     /// Deletes a user who owns no host.
     async fn user_delete(user: DeleteUser) -> Result<Done, Refusal>;
     /// Adds a host.
-    async fn host_add(host: AddHost) -> Result<Done, Refusal>;
+    async fn host_add(host: AddHost) -> Result<AddedHost, Refusal>;
     /// A page of hosts by FQDN.
     async fn host_list(query: ListHosts) -> Result<Page<HostView>, Refusal>;
     /// One host.

@@ -50,26 +50,42 @@ pub struct Named {
     pub value: u64,
 }
 
+/// A host's name in both forms.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostName {
+    /// In A-labels.
+    pub fqdn: String,
+    /// In U-labels.
+    pub unicode: String,
+}
+
 /// What a sweep did. The lists are cut where a frame would overflow; the totals are not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SweptView {
     /// FQDNs whose records were taken down.
     pub expired: Vec<String>,
+    /// The same in both forms; since 1.3.
+    pub expired_hosts: Vec<HostName>,
     /// How many there are.
     pub expired_total: u64,
     /// Hosts whose records could not be taken down.
     pub failed: Vec<Failed>,
     /// How many there are.
     pub failed_total: u64,
+    /// Hosts whose records DNS is not known to hold, those that failed among them; since 1.3.
+    pub pending: u64,
 }
 
-/// A host whose records could not be taken down.
+/// A host for which it did not work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Failed {
-    /// The host.
+    /// The host in A-labels; of a daemon before 1.3 in U-labels.
     pub fqdn: String,
+    /// The host in U-labels; since 1.3.
+    pub unicode: String,
     /// Why.
     pub reason: String,
 }

@@ -38,6 +38,14 @@ pub struct AddUser {
     pub password: Password,
 }
 
+/// A user was added.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AddedUser {
+    /// The user; since 1.3.
+    pub user: Option<UserView>,
+}
+
 /// Another password for a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -110,6 +110,7 @@ fn a_full_disk_is_911_and_loses_nothing() {
         Scene::with(|setup: Setup| setup.on_sqlite().set("database.path", file.to_str().unwrap()));
     let mut clients = clients(&scene);
     recovers(&scene, &mut clients);
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     disk.fill();
     // the log of the database may have room for a few more
     eventually(RECOVERY, "the disk to be full", || {
@@ -122,7 +123,12 @@ fn a_full_disk_is_911_and_loses_nothing() {
         fails(&scene, &mut clients);
     }
     assert!(scene.daemon.said().contains("full"), "the log says why: {}", scene.daemon.said());
-    scene.ctl().run(&["status"]).ok();
+    // with a keepalive that waits to be written
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
+    for reading in ["status", "hostname list", "hostname show pc dyn.example", "export"] {
+        scene.ctl().run(&reading.split(' ').collect::<Vec<_>>()).ok();
+    }
+    scene.ctl().run(&["sync", "--check"]).says(&["compared"]);
     disk.empty();
     recovers(&scene, &mut clients);
     is_whole(&scene, &clients);

@@ -3,6 +3,7 @@
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::eventually::eventually_equals;
 use ddnsd_tests::named::ZONE;
+use serde_json::{Value, json};
 
 #[test]
 fn a_host_is_found_in_every_form_of_its_name() {
@@ -83,4 +84,46 @@ fn the_hosts_of_one_list_travel_in_one_message() {
     let reply = scene.update(&format!("hostname={}&myip=192.0.2.7", list.join(",")));
     reply.is(200, &"good 192.0.2.7\n".repeat(19));
     assert_eq!(scene.named.update_messages() - before, 1, "messages for 19 hosts");
+}
+
+#[test]
+fn cleanup_and_sync_show_names_readable_and_tell_them_in_both_forms() {
+    let mut scene = Scene::with(|setup| {
+        setup.set("dns_service.dns_timeout", 1).set("dns_service.cleanup_interval", 3600)
+    });
+    let ctl = scene.ctl();
+    let both = json!({"fqdn": "xn--bro-hoa.dyn.example", "unicode": "büro.dyn.example"});
+    let elsewhere = json!({"fqdn": "xn--bro-hoa.other.example", "unicode": "büro.other.example"});
+    let named = |value: &Value, expected: &Value| {
+        assert_eq!((&value["fqdn"], &value["unicode"]), (&expected["fqdn"], &expected["unicode"]));
+    };
+    ctl.add_host("alice", "büro", "dyn.example", &["--expiry-ttl", "1"]);
+    ctl.add_host("alice", "büro", "other.example", &[]);
+    let falls_silent = |scene: &Scene| {
+        scene.update("hostname=b%C3%BCro.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+    };
+    falls_silent(&scene);
+    ctl.run(&["cleanup"]).ok().says(&["büro.dyn.example  expired"]);
+    falls_silent(&scene);
+    assert_eq!(ctl.json(&["cleanup"])["expired"], json!([both]));
+
+    // a zone that the name server does not have
+    scene.update("hostname=b%C3%BCro.other.example&myip=192.0.2.1").has_status(503);
+    scene.daemon.setup().database().sql("UPDATE hosts SET unpublished_since = NULL;");
+    ctl.run(&["sync", "--check"]).exits(1).says(&["büro.other.example", "not compared"]);
+    let synced = ctl.run(&["--json", "sync", "--check"]).exits(1);
+    let synced: Value = serde_json::from_str(&synced.stdout).unwrap();
+    named(&synced["failed"][0], &elsewhere);
+
+    falls_silent(&scene);
+    scene.named.stop();
+    let failed = ctl.run(&["--json", "cleanup"]).exits(1);
+    let failed: Value = serde_json::from_str(&failed.stdout).unwrap();
+    named(&failed["failed"][0], &both);
+    let left = ctl.run(&["--json", "hostname", "delete", "büro", "dyn.example", "--force"]).ok();
+    let left: Value = serde_json::from_str(&left.stdout).unwrap();
+    let record = &left["left_in_dns"][0];
+    named(record, &both);
+    assert_eq!((&record["type"], &record["address"]), (&json!("A"), &json!("192.0.2.1")));
 }

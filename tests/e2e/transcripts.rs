@@ -3,13 +3,21 @@
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::eventually::eventually_equals;
+use ddnsd_tests::setup::Setup;
 use ddnsd_tests::transcript::{Session, check};
 
 /// Runs a session against a daemon without users and hosts.
 #[track_caller]
 fn session(name: &str) {
+    session_with(name, |setup| setup);
+}
+
+/// The same with a configuration of its own.
+#[track_caller]
+fn session_with(name: &str, configure: impl FnOnce(Setup) -> Setup) {
     let Scene { mut daemon, mut named } = Scene::without_hosts(|setup| {
-        setup.set("dns_service.dns_timeout", 1).set("dns_service.cleanup_interval", 3600)
+        let setup = setup.set("dns_service.dns_timeout", 1);
+        configure(setup.set("dns_service.cleanup_interval", 3600))
     });
     let (url, socket) = (daemon.url().to_owned(), daemon.setup().socket());
     let ctl = daemon.ctl();
@@ -36,6 +44,9 @@ fn session(name: &str) {
         "all is published" => all_is_published(),
         "all that is pending counts as published" => {
             database.sql("UPDATE hosts SET unpublished_since = NULL;");
+        }
+        "the database fails" => {
+            database.sql("ALTER TABLE users RENAME TO x; ALTER TABLE hosts RENAME TO y;");
         }
         "the daemon stops" => assert!(daemon.terminate().success()),
         other => panic!("a transcript does not know how: {other}"),
@@ -65,6 +76,20 @@ fn a_session_of_comparing_dns_with_the_database() {
 #[test]
 fn a_session_in_which_everything_fails() {
     session("failures");
+}
+
+#[test]
+fn a_session_with_a_database_that_fails() {
+    // what the database itself says is in it
+    session_with("failing_database", Setup::on_sqlite);
+}
+
+#[test]
+fn a_session_of_somebody_who_may_not() {
+    if !nix::unistd::geteuid().is_root() {
+        return eprintln!("left out: only root can become another user");
+    }
+    session_with("not_permitted", |setup| setup.set("admin.mode", "0666"));
 }
 
 #[test]

@@ -4,11 +4,14 @@ use crate::{RECOVERY, Scene};
 use ddnsd_tests::ctl::Ctl;
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
+use ddnsd_tests::mariadb::Mariadb;
 use ddnsd_tests::named::ZONE;
 use ddnsd_tests::process::{Finished, Running, run};
+use ddnsd_tests::setup::Setup;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Made with argon2-cffi 25.1 from `correct horse`.
 const HASH: &str = "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$L1b1NjppUoj/KIEORq1pof4waLxklM0mqKZzt9nCsKI";
@@ -40,8 +43,8 @@ fn keys(line: &str) -> Vec<String> {
 }
 
 /// A scene with a host in every state there is.
-fn furnished() -> Scene {
-    let scene = Scene::new();
+fn furnished(configure: impl FnOnce(Setup) -> Setup) -> Scene {
+    let scene = Scene::with(configure);
     let ctl = scene.ctl();
     ctl.add_user("bob");
     ctl.add_user("Zoë");
@@ -60,7 +63,7 @@ fn furnished() -> Scene {
 
 #[test]
 fn an_export_is_users_then_hosts_in_json_lines() {
-    let scene = furnished();
+    let scene = furnished(|setup| setup);
     let exported = export(&scene.ctl());
     let lines: Vec<&str> = exported.lines().collect();
     assert_eq!(lines.len(), 3 + 7, "{exported}");
@@ -93,7 +96,7 @@ fn an_export_is_users_then_hosts_in_json_lines() {
 
 #[test]
 fn an_export_imported_into_an_empty_daemon_gives_an_equal_export() {
-    let scene = furnished();
+    let scene = furnished(|setup| setup);
     let exported = export(&scene.ctl());
     let records = scene.named.addresses(ZONE);
     let fresh = Daemon::builder(&scene.named).start();
@@ -128,6 +131,40 @@ fn an_export_imported_into_an_empty_daemon_gives_an_equal_export() {
         fresh.ctl().json(&["hostname", "show", "@", "other.example"])["state"],
         "never_updated"
     );
+}
+
+#[test]
+fn an_export_of_sqlite_imported_into_mariadb_gives_an_equal_export() {
+    let scene = furnished(Setup::on_sqlite);
+    let exported = export(&scene.ctl());
+    let fresh = Daemon::builder(&scene.named).on_mariadb(Mariadb::shared().account()).start();
+    import(&fresh.ctl(), &exported).ok();
+    assert_eq!(export(&fresh.ctl()), exported);
+}
+
+#[test]
+fn a_daemon_that_is_killed_amid_an_import_has_stored_nothing_or_all() {
+    const HOSTS: usize = 10_000;
+    let mut scene = Scene::new();
+    let file = scene.daemon.setup().file("many.jsonl");
+    let lines: Vec<_> = (0..HOSTS).map(|n| host(&format!("h{n}"), "alice")).collect();
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    for wait in [100, 200, 400, 600, 800, 1000, 1500] {
+        let mut ctl = Command::new(ddnsd_tests::setup::binary("ddnsctl"));
+        ctl.arg("--socket").arg(scene.daemon.setup().socket()).arg("import").arg(&file);
+        let ctl = ctl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut importing = Running(ctl.spawn().unwrap());
+        std::thread::sleep(Duration::from_millis(wait));
+        scene.daemon.kill9();
+        let said = importing.wait(Duration::from_secs(20), "ddnsctl import").success();
+        scene.daemon.start_again();
+        let stored = scene.ctl().hosts().len() - 1;
+        assert!(stored == HOSTS || stored == 0, "{stored} hosts after {wait} ms");
+        assert!(stored == HOSTS || !said, "it said that all was stored, after {wait} ms");
+        if stored == HOSTS {
+            return; // later is no different
+        }
+    }
 }
 
 #[test]
@@ -178,8 +215,13 @@ fn the_selects_of_the_readme_bring_users_and_hosts_over() {
          {selects}"
     );
     let mut sqlite = Command::new(ddnsd_tests::process::program("sqlite3"));
-    let lines = run(sqlite.args(["-bail", "-noheader", ":memory:"]), &script).ok();
-    import(&scene.ctl(), &lines.stdout).ok().says(&["1 users and 1 hostnames"]);
+    let lines = run(sqlite.args(["-bail", "-noheader", ":memory:"]), &script).ok().stdout;
+    let of_mariadb = Mariadb::shared().account().sql_raw(&script);
+    let objects = |lines: &str| -> Vec<Value> {
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    assert_eq!(objects(&of_mariadb), objects(&lines), "what MariaDB makes of the same SELECTs");
+    import(&scene.ctl(), &of_mariadb).ok().says(&["1 users and 1 hostnames"]);
     let update = || {
         let path = "/update?hostname=pc.dyn.example&myip=192.0.2.1";
         scene.daemon.get(path).user("al\"ice", "correct horse").send().body
@@ -289,19 +331,20 @@ fn a_file_that_cannot_be_read_is_wrong_usage() {
 }
 
 #[test]
-fn imports_that_are_broken_off_store_nothing_and_do_not_keep_others_out() {
+fn four_imports_keep_a_fifth_out_and_broken_off_they_store_nothing_and_keep_nobody_out() {
     let scene = Scene::new();
     let start = || {
         let mut ctl = Command::new(ddnsd_tests::setup::binary("ddnsctl"));
         ctl.arg("--socket").arg(scene.daemon.setup().socket()).args(["import", "-"]);
         let mut ctl = Running(ctl.stdin(Stdio::piped()).spawn().unwrap());
         // more than one chunk, so that the daemon has heard of it
-        let lines = format!("{}\n", user("dave")).repeat(20_000);
+        let lines = format!("{}\n", user("dave")).repeat(2_000);
         ctl.0.stdin.as_mut().unwrap().write_all(lines.as_bytes()).unwrap();
         ctl
     };
-    let killed = [start(), start()];
-    drop(killed);
+    let live = [start(), start(), start(), start()];
+    import(&scene.ctl(), &user("carol")).exits(1).says(&["other imports are under way"]);
+    drop(live);
     eventually(RECOVERY, "room for another import", || {
         let imported = import(&scene.ctl(), &user("carol"));
         if imported.code == Some(0) { Ok(()) } else { Err(imported.to_string()) }

@@ -1,12 +1,13 @@
 //! The real `ddnsctl`, bound to one daemon's socket. In: arguments and perhaps a password for its
 //! standard input. Out: exit code and what it printed, or its JSON read.
 
-use crate::process::{Finished, run};
+use crate::process::{Finished, run, run_unread, run_within};
 use crate::terminal::Terminal;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// The password of every user that [`Ctl::add_user`] adds.
 pub const PASSWORD: &str = "correct horse: battery";
@@ -32,10 +33,27 @@ impl Ctl {
     /// Runs a command with text on its standard input.
     #[track_caller]
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Finished {
+        run(&mut self.command(arguments), input)
+    }
+
+    /// Runs a command that may take longer than others.
+    #[track_caller]
+    pub fn run_within(&self, longest: Duration, arguments: &[&str]) -> Finished {
+        run_within(longest, &mut self.command(arguments), "")
+    }
+
+    /// The same with its standard output in a pipe that nobody reads any more.
+    #[track_caller]
+    pub fn run_unread(&self, arguments: &[&str], input: &str) -> Finished {
+        run_unread(&mut self.command(arguments), input)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(crate::setup::binary("ddnsctl"));
         // what the person who runs the tests has set must not decide
         command.env_remove("DDNSD_SOCKET").env_remove("NO_COLOR");
-        run(command.arg("--socket").arg(&self.socket).args(arguments), input)
+        command.arg("--socket").arg(&self.socket).args(arguments);
+        command
     }
 
     /// Starts a command on a terminal of its own, as a person would.

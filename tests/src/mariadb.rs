@@ -242,6 +242,14 @@ impl Account {
         run(client.args(["--batch", "--skip-column-names", &self.database]), statements).ok().stdout
     }
 
+    /// The same with every character as it is, as `--raw` has it.
+    #[track_caller]
+    pub fn sql_raw(&self, statements: &str) -> String {
+        let mut client = self.client("mariadb");
+        client.args(["--batch", "--raw", "--skip-column-names", &self.database]);
+        run(&mut client, statements).ok().stdout
+    }
+
     /// The statements that make the database again, a line per row.
     #[track_caller]
     pub fn dump(&self) -> String {

@@ -99,20 +99,47 @@ impl fmt::Display for Finished {
 /// When it cannot be started or does not end in time.
 #[track_caller]
 pub fn run(command: &mut Command, input: &str) -> Finished {
+    run_within(LONGEST, command, input)
+}
+
+/// The same with a bound of the test's own.
+///
+/// # Panics
+/// When it cannot be started or does not end in time.
+#[track_caller]
+pub fn run_within(longest: Duration, command: &mut Command, input: &str) -> Finished {
+    let mut stdout = scratch();
+    let finished = run_into(stdout.try_clone().unwrap().into(), longest, command, input);
+    Finished { stdout: contents(&mut stdout), ..finished }
+}
+
+/// The same with its standard output in a pipe that nobody reads any more.
+///
+/// # Panics
+/// When it cannot be started or does not end in time.
+#[track_caller]
+pub fn run_unread(command: &mut Command, input: &str) -> Finished {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    run_into(writer.into(), LONGEST, command, input)
+}
+
+#[track_caller]
+fn run_into(stdout: Stdio, longest: Duration, command: &mut Command, input: &str) -> Finished {
     let line = line_of(command);
-    let (mut stdout, mut stderr) = (scratch(), scratch());
+    let mut stderr = scratch();
     let child = command
         .stdin(file_with(input))
-        .stdout(Stdio::from(stdout.try_clone().unwrap()))
+        .stdout(stdout)
         .stderr(Stdio::from(stderr.try_clone().unwrap()))
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {line}: {error}"));
     let mut child = Running(child);
-    let status = child.wait(LONGEST, &line);
+    let status = child.wait(longest, &line);
     Finished {
         command: line,
         code: status.code(),
-        stdout: contents(&mut stdout),
+        stdout: String::new(),
         stderr: contents(&mut stderr),
     }
 }

@@ -3,25 +3,32 @@
 use super::{Session, print};
 use crate::client::{PATIENT, SOON};
 use crate::exit::{Failure, say};
-use crate::output::{Format, json, pairs, table};
-use ddnsd_proto::status::{Failed, Named, StatusView, SweptView, ZoneView};
+use crate::output::{Format, json, maybe, pairs, readable, table};
+use ddnsd_proto::status::{Failed, HostName, Named, StatusView, SweptView, ZoneView};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Sweeps now.
 pub(super) async fn cleanup(session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
     let swept = client.call(PATIENT, async |rpc, ctx| rpc.cleanup(ctx).await).await?;
-    print(&swept_text(&swept, &session.format))?;
+    let printed = print(&swept_text(&swept, &session.format));
     let (expired, failed) = (swept.expired_total, swept.failed_total);
     if let Format::Table(_) = session.format {
         let listed = swept.expired.len() + swept.failed.len();
         let more = (expired + failed).saturating_sub(listed as u64);
         let unlisted = if more == 0 { String::new() } else { format!(" ({more} not listed)") };
         say(&format!("{expired} expired, {failed} failed{unlisted}"));
+        let others = swept.pending.saturating_sub(failed);
+        if others > 0 {
+            say(&format!(
+                "{others} more pending: DNS does not hold yet what it should (`ddnsctl status` says why)"
+            ));
+        }
     }
     if failed == 0 {
-        return Ok(());
+        return printed;
     }
     let hosts =
         if failed == 1 { "1 expired host".to_owned() } else { format!("{failed} expired hosts") };
@@ -39,18 +46,38 @@ pub(super) async fn status(session: &Session) -> Result<(), Failure> {
 
 //----- Output -----
 
-/// The sweep has no times, so it is printed as it travels.
+#[derive(Serialize)]
+struct Swept<'a> {
+    expired: &'a [HostName],
+    expired_total: u64,
+    failed: &'a [Failed],
+    failed_total: u64,
+    pending: u64,
+}
+
 fn swept_text(swept: &SweptView, format: &Format) -> String {
+    let expired = expired(swept);
+    let failed = swept.failed.as_slice();
     if let Format::Json = format {
-        return json(swept);
+        let SweptView { expired_total, failed_total, pending, .. } = *swept;
+        return json(&Swept { expired: &expired, expired_total, failed, failed_total, pending });
     }
-    let expired = swept.expired.iter().map(|fqdn| [fqdn.clone(), "expired".to_owned()]);
-    let failed = swept
-        .failed
-        .iter()
-        .map(|Failed { fqdn, reason }| [fqdn.clone(), format!("failed: {reason}")]);
+    let expired =
+        expired.iter().map(|HostName { unicode, .. }| [unicode.clone(), "expired".into()]);
+    let failed = failed.iter().map(|Failed { fqdn, unicode, reason }| {
+        [readable(fqdn, unicode).to_owned(), format!("failed: {reason}")]
+    });
     let rows: Vec<_> = expired.chain(failed).collect();
     if rows.is_empty() { String::new() } else { table(["HOSTNAME", "RESULT"], &rows) }
+}
+
+/// A daemon of before 1.3 says a name in one form only.
+fn expired(swept: &SweptView) -> Cow<'_, [HostName]> {
+    if swept.expired_hosts.len() == swept.expired.len() {
+        return Cow::Borrowed(&swept.expired_hosts);
+    }
+    let both = |name: &String| HostName { fqdn: name.clone(), unicode: name.clone() };
+    Cow::Owned(swept.expired.iter().map(both).collect())
 }
 
 #[derive(Serialize)]
@@ -59,12 +86,31 @@ struct State<'a> {
     uptime_seconds: u64,
     database_reachable: bool,
     database_error: Option<&'a str>,
-    users: u64,
-    hostnames: u64,
-    pending: u64,
-    zones: &'a [ZoneView],
+    users: Option<u64>,
+    hostnames: Option<u64>,
+    pending: Option<u64>,
+    zones: Vec<Health<'a>>,
     queues: BTreeMap<&'a str, u64>,
     counters: BTreeMap<&'a str, u64>,
+}
+
+#[derive(Serialize)]
+struct Health<'a> {
+    zone: &'a str,
+    down: bool,
+    pending: Option<u64>,
+    last_error: Option<&'a str>,
+}
+
+/// What the database says of numbers; nothing while it fails.
+fn known(status: &StatusView, number: u64) -> Option<u64> {
+    status.database_error.is_none().then_some(number)
+}
+
+fn zone<'a>(status: &StatusView, zone: &'a ZoneView) -> Health<'a> {
+    let ZoneView { zone, down, pending, last_error } = zone;
+    let (pending, last_error) = (known(status, *pending), last_error.as_deref());
+    Health { zone, down: *down, pending, last_error }
 }
 
 fn status_text(status: &StatusView, format: &Format) -> String {
@@ -74,10 +120,10 @@ fn status_text(status: &StatusView, format: &Format) -> String {
             uptime_seconds: status.uptime_ms / 1000,
             database_reachable: status.database_error.is_none(),
             database_error: status.database_error.as_deref(),
-            users: status.users,
-            hostnames: status.hosts,
-            pending: status.pending,
-            zones: &status.zones,
+            users: known(status, status.users),
+            hostnames: known(status, status.hosts),
+            pending: known(status, status.pending),
+            zones: status.zones.iter().map(|view| zone(status, view)).collect(),
             queues: by_name(&status.queues),
             counters: by_name(&status.counters),
         }),
@@ -95,9 +141,9 @@ fn status_lines(status: &StatusView) -> String {
         ("version".to_owned(), status.version.clone()),
         ("uptime".to_owned(), uptime(status.uptime_ms / 1000)),
         ("database".to_owned(), database.map_or("ok".to_owned(), |why| format!("failing: {why}"))),
-        ("users".to_owned(), status.users.to_string()),
-        ("hostnames".to_owned(), status.hosts.to_string()),
-        ("pending in dns".to_owned(), status.pending.to_string()),
+        ("users".to_owned(), maybe(known(status, status.users))),
+        ("hostnames".to_owned(), maybe(known(status, status.hosts))),
+        ("pending in dns".to_owned(), maybe(known(status, status.pending))),
     ];
     lines.extend(status.zones.iter().map(|zone| (format!("zone {}", zone.zone), health(zone))));
     let number =
@@ -196,6 +242,21 @@ updates.good          17
     }
 
     #[test]
+    fn what_a_failing_database_does_not_tell_is_unknown_and_not_zero() {
+        let status = StatusView { database_error: Some("locked".into()), ..busy() };
+        let table = status_text(&status, &TABLE);
+        for name in ["users", "hostnames", "pending in dns"] {
+            let line = table.lines().find(|line| line.starts_with(name)).unwrap();
+            assert!(line.ends_with("  -"), "{line}");
+        }
+        let value: serde_json::Value =
+            serde_json::from_str(&status_text(&status, &Format::Json)).unwrap();
+        for unknown in [&value["users"], &value["hostnames"], &value["zones"][1]["pending"]] {
+            assert!(unknown.is_null(), "{value}");
+        }
+    }
+
+    #[test]
     fn an_uptime_has_no_leading_zeros() {
         assert_eq!(uptime(0), "0 s");
         assert_eq!(uptime(3600), "1 h 0 min 0 s");
@@ -203,17 +264,36 @@ updates.good          17
 
     #[test]
     fn a_sweep_names_what_expired_and_what_failed() {
+        let name = |fqdn: &str, unicode: &str| (fqdn.to_owned(), unicode.to_owned());
+        let (fqdn, unicode) = name("xn--bro-hoa.example.org", "büro.example.org");
+        let expired = HostName { fqdn: fqdn.clone(), unicode };
+        let (fqdn_too, unicode) = name("a.example.net", "a.example.net");
         let swept = SweptView {
-            expired: vec!["pc.example.org".into()],
-            failed: vec![Failed { fqdn: "a.example.net".into(), reason: "SERVFAIL".into() }],
+            expired: vec![fqdn],
+            expired_hosts: vec![expired],
+            failed: vec![Failed { fqdn: fqdn_too, unicode, reason: "SERVFAIL".into() }],
             ..SweptView::default()
         };
+        let table = "HOSTNAME          RESULT\n\
+                     büro.example.org  expired\n\
+                     a.example.net     failed: SERVFAIL\n";
+        assert_eq!(swept_text(&swept, &TABLE), table);
+        let value: serde_json::Value =
+            serde_json::from_str(&swept_text(&swept, &Format::Json)).unwrap();
         assert_eq!(
-            swept_text(&swept, &TABLE),
-            "HOSTNAME        RESULT\n\
-             pc.example.org  expired\n\
-             a.example.net   failed: SERVFAIL\n"
+            value["expired"],
+            serde_json::json!([{"fqdn": "xn--bro-hoa.example.org", "unicode": "büro.example.org"}])
         );
         assert_eq!(swept_text(&SweptView::default(), &TABLE), "");
+    }
+
+    #[test]
+    fn an_older_daemon_says_names_in_one_form_only() {
+        let failed = Failed { fqdn: "b.example.org".into(), ..Failed::default() };
+        let expired = vec!["büro.example.org".into()];
+        let swept = SweptView { expired, failed: vec![failed], ..SweptView::default() };
+        let table =
+            "HOSTNAME          RESULT\nbüro.example.org  expired\nb.example.org     failed:\n";
+        assert_eq!(swept_text(&swept, &TABLE), table);
     }
 }

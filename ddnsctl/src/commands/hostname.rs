@@ -8,7 +8,9 @@ use crate::client::{PATIENT, SOON};
 use crate::exit::{Failure, say};
 use crate::output::{Format, json};
 use ddnsd_proto::MAX_PAGE;
-use ddnsd_proto::host::{AddHost, DeleteHost, FindHost, ListHosts, ModifyHost, NewTtl};
+use ddnsd_proto::host::{
+    AddHost, DeleteHost, FindHost, LeftRecord, ListHosts, ModifyHost, NewTtl, StoredHost,
+};
 use serde::Serialize;
 use views::{listed, shown};
 
@@ -53,10 +55,10 @@ async fn show(session: &Session, Host { hostname, zone }: Host) -> Result<(), Fa
 async fn add(session: &Session, host: AddHost) -> Result<(), Failure> {
     let new = host.clone();
     let client = session.client().await?;
-    client.call(SOON, async |rpc, ctx| rpc.host_add(ctx, new).await).await?;
+    let added = client.call(SOON, async |rpc, ctx| rpc.host_add(ctx, new).await).await?;
     let AddHost { user, hostname, zone, .. } = &host;
     match session.format {
-        Format::Json => print(&json(&Added { hostname, zone, user })),
+        Format::Json => print(&json(&Added { host: added.host.as_ref(), user: &added.user })),
         Format::Table(_) => {
             say(&format!(
                 "added {hostname} in {zone} for user {user}; its records appear with its first update"
@@ -85,7 +87,7 @@ async fn modify(session: &Session, host: ModifyHost) -> Result<(), Failure> {
     match session.format {
         Format::Json => {
             let changed = modified.changed;
-            print(&json(&Modified { hostname, zone, changed, not_yet_published }))
+            print(&json(&Modified { host: modified.host.as_ref(), changed, not_yet_published }))
         }
         Format::Table(_) => Ok(()),
     }
@@ -103,12 +105,20 @@ async fn delete(session: &Session, host: DeleteHost) -> Result<(), Failure> {
     let client = session.client().await?;
     let deleted = client.call(PATIENT, async |rpc, ctx| rpc.host_delete(ctx, gone).await).await?;
     let DeleteHost { hostname, zone, .. } = &host;
-    let left_in_dns = deleted.left_in_dns.as_slice();
-    for record in left_in_dns {
+    for record in &deleted.left_in_dns {
         say(&format!("may be left in DNS: {record}"));
     }
+    let others_possible = deleted.others_possible;
+    if others_possible {
+        say(
+            "may be left in DNS instead: an address that was sent in between and never acknowledged",
+        );
+    }
     match session.format {
-        Format::Json => print(&json(&Gone { hostname, zone, left_in_dns })),
+        Format::Json => {
+            let left_in_dns = &deleted.records;
+            print(&json(&Gone { hostname, zone, left_in_dns, others_possible }))
+        }
         Format::Table(_) => {
             say(&format!("deleted {hostname} in {zone}"));
             Ok(())
@@ -118,17 +128,18 @@ async fn delete(session: &Session, host: DeleteHost) -> Result<(), Failure> {
 
 //----- Output -----
 
+/// A daemon of before 1.3 does not say what it stores; then nothing is said of it here either.
 #[derive(Serialize)]
 struct Added<'a> {
-    hostname: &'a str,
-    zone: &'a str,
+    #[serde(flatten)]
+    host: Option<&'a StoredHost>,
     user: &'a str,
 }
 
 #[derive(Serialize)]
 struct Modified<'a> {
-    hostname: &'a str,
-    zone: &'a str,
+    #[serde(flatten)]
+    host: Option<&'a StoredHost>,
     changed: bool,
     not_yet_published: Option<&'a str>,
 }
@@ -137,5 +148,6 @@ struct Modified<'a> {
 struct Gone<'a> {
     hostname: &'a str,
     zone: &'a str,
-    left_in_dns: &'a [String],
+    left_in_dns: &'a [LeftRecord],
+    others_possible: bool,
 }

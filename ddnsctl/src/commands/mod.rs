@@ -67,6 +67,7 @@ async fn every<T>(
     }
 }
 
+/// Prints. Where there is a verdict too, that comes first: a closed pipe excuses no failure.
 fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;

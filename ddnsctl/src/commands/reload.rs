@@ -10,14 +10,14 @@ use ddnsd_proto::reload::{ChangedKey, Reloaded};
 pub(super) async fn run(session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
     let done = client.call(PATIENT, async |rpc, ctx| rpc.reload(ctx).await).await?;
-    print(&text(&done, &session.format))?;
+    let printed = print(&text(&done, &session.format));
     if done.problems_total > 0 {
         return Err(refused(&done));
     }
     if let Format::Table(_) = session.format {
         say(&summary(&done));
     }
-    Ok(())
+    printed
 }
 
 fn refused(done: &Reloaded) -> Failure {

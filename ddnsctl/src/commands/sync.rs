@@ -3,7 +3,7 @@
 use super::{Session, print};
 use crate::client::{Client, ClientError, PATIENT};
 use crate::exit::{Failure, say};
-use crate::output::{Format, json, maybe, table};
+use crate::output::{Format, json, maybe, readable, table};
 use ddnsd_proto::status::Failed;
 use ddnsd_proto::sync::{DriftView, SyncHosts, SyncedPage};
 use serde::Serialize;
@@ -19,14 +19,14 @@ pub(super) async fn run(
     let mut all = SyncedPage::default();
     let ended = pages(&client, zone, check, &mut all).await;
     // what was found, and perhaps repaired, before it ended
-    if ended.is_ok() || !all.drift.is_empty() {
-        print(&synced_text(&all, check, &session.format))?;
-    }
+    let found = ended.is_ok() || !all.drift.is_empty();
+    let text = if found { synced_text(&all, check, &session.format) } else { String::new() };
+    let printed = print(&text);
     ended?;
     if let Format::Table(_) = session.format {
         say(&summary(&all, check));
     }
-    verdict(&all, check)
+    verdict(&all, check).and(printed)
 }
 
 async fn pages(
@@ -64,7 +64,10 @@ fn verdict(all: &SyncedPage, check: bool) -> Result<(), Failure> {
         );
     }
     if !all.failed.is_empty() {
-        return unfinished(format!("{} could not be compared", hosts(all.failed.len())));
+        return unfinished(format!(
+            "{} could not be compared (the reason stands beside each; mend that and compare again)",
+            hosts(all.failed.len())
+        ));
     }
     Ok(())
 }
@@ -111,9 +114,9 @@ fn synced_text(all: &SyncedPage, check: bool, format: &Format) -> String {
             result(drift, check),
         ]
     });
-    let failed = all.failed.iter().map(|Failed { fqdn, reason }| {
-        let none = String::new;
-        [fqdn.clone(), none(), none(), none(), none(), none(), format!("not compared: {reason}")]
+    let failed = all.failed.iter().map(|Failed { fqdn, unicode, reason }| {
+        let (name, none) = (readable(fqdn, unicode).to_owned(), String::new);
+        [name, none(), none(), none(), none(), none(), format!("not compared: {reason}")]
     });
     let rows: Vec<_> = drift.chain(failed).collect();
     let header = ["HOSTNAME", "TYPE", "IN-DNS", "TTL", "WANTED", "TTL", "RESULT"];

@@ -76,16 +76,10 @@ async fn stage(client: &Client, import: &ImportToken, lines: &mut Lines) -> Resu
 }
 
 fn finish(session: &Session, done: &Imported) -> Result<(), Failure> {
-    if let Format::Json = session.format {
-        print(&json(&Outcome {
-            users: done.users,
-            hostnames: done.hosts,
-            existing_users: done.existing_users,
-            existing_hostnames: done.existing_hosts,
-            problems: &done.problems,
-            problems_total: done.problems_total,
-        }))?;
-    }
+    let printed = match session.format {
+        Format::Json => print(&outcome(done)),
+        Format::Table(_) => Ok(()),
+    };
     if done.problems_total == 0 {
         if let Format::Table(_) = session.format {
             let Imported { users, hosts, existing_users, existing_hosts, .. } = done;
@@ -96,7 +90,7 @@ fn finish(session: &Session, done: &Imported) -> Result<(), Failure> {
                 ));
             }
         }
-        return Ok(());
+        return printed;
     }
     for Problem { line, problem } in &done.problems {
         say(&format!("line {line}: {problem}"));
@@ -125,7 +119,7 @@ impl Lines {
         }
         let name = file.display().to_string();
         let opened = File::open(file)
-            .map_err(|error| Failure::Usage(format!("cannot open {name}: {error}")))?;
+            .map_err(|error| Failure::Usage(format!("cannot open {name}: {error} (nothing was imported; is that its name, and may you read it?)")))?;
         Ok(Self { name, input: Box::new(BufReader::new(opened)), number: 0 })
     }
 
@@ -135,7 +129,10 @@ impl Lines {
         let mut bytes = 0;
         while bytes < CHUNK {
             let Some(line) = self.next().map_err(|error| {
-                Failure::Usage(format!("cannot read {} (nothing was imported): {error}", self.name))
+                Failure::Usage(format!(
+                    "cannot read {}: {error} (nothing was imported; name a file that can be read)",
+                    self.name
+                ))
             })?
             else {
                 break;
@@ -190,6 +187,17 @@ struct Outcome<'a> {
     existing_hostnames: u64,
     problems: &'a [Problem],
     problems_total: u64,
+}
+
+fn outcome(done: &Imported) -> String {
+    json(&Outcome {
+        users: done.users,
+        hostnames: done.hosts,
+        existing_users: done.existing_users,
+        existing_hostnames: done.existing_hosts,
+        problems: &done.problems,
+        problems_total: done.problems_total,
+    })
 }
 
 /// A user's line. The order of the keys is part of the format.

@@ -1,28 +1,31 @@
 //! Between the model and what travels to `ddnsctl`; pure. Everything is cut to what fits a frame, so
 //! that no reply ends the connection.
 
+mod outcomes;
+
 use super::connection::VERSION;
 use crate::config::{Defaults, Difference, Differences};
-use crate::model::address::Family;
-use crate::model::host::HostDetails;
+use crate::model::host::{Host, HostDetails};
+use crate::model::name::{Fqdn, Label, Zone};
 use crate::model::user::{User, UserRecord};
 use crate::stories::error::{Kind, Refused};
-use crate::stories::expire::Swept;
 use crate::stories::hosts::modify::{Modified, Modify, NewTtl};
-use crate::stories::hosts::sync::{Compared, Drift, Repair};
-use crate::stories::hosts::{HostFilter, NewHost, Shown};
+use crate::stories::hosts::{Added, HostFilter, NewHost, Shown};
 use crate::stories::status::{Snapshot, ZoneState};
 use crate::stories::transfer::{Existing, Imported, StagedLine};
 use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
-    self as proto, AddHost, HostState, HostView, LastRequestView, ListHosts, ModifyHost,
+    self as proto, AddHost, AddedHost, HostState, HostView, LastRequestView, ListHosts, ModifyHost,
+    StoredHost,
 };
 use ddnsd_proto::reload::{ChangedKey, Reloaded};
-use ddnsd_proto::status::{Failed, Named, StatusView, SweptView, ZoneView};
-use ddnsd_proto::sync::{DriftView, SyncedPage};
+use ddnsd_proto::status::{HostName, Named, StatusView, ZoneView};
 use ddnsd_proto::transfer::{self, BeginImport, Confidential};
 use ddnsd_proto::user::UserView;
 use ddnsd_proto::{MAX_PAGE, Page};
+use outcomes::host_name;
+pub(super) use outcomes::{deleted, swept, synced};
+use std::sync::Arc;
 
 /// Characters of an error text that are sent.
 const MAX_TEXT: usize = 500;
@@ -30,14 +33,8 @@ const MAX_TEXT: usize = 500;
 /// Keys and problems of a configuration that are sent.
 const MAX_KEYS: usize = 100;
 
-/// Names of expired hosts that are sent; 253 octets each at most.
-const MAX_EXPIRED: usize = 5000;
-
-/// Failures of a sweep, and zones, that are sent.
-const MAX_FAILED: usize = 500;
-
-/// Records at one name that are sent.
-const MAX_RECORDS: usize = 50;
+/// Zones that are sent.
+const MAX_ZONES: usize = 500;
 
 fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
@@ -69,6 +66,31 @@ pub(super) fn new_host(host: AddHost) -> NewHost {
     NewHost { user, label, zone, dns_ttl, expiry_ttl }
 }
 
+/// What was added.
+pub(super) fn added(host: &Added, defaults: Defaults) -> AddedHost {
+    let Added { label, zone, fqdn, dns_ttl, expiry_ttl, .. } = host;
+    let stored = stored((label, zone, fqdn), (*dns_ttl, *expiry_ttl), defaults);
+    AddedHost { host: Some(stored), user: host.user.as_str().to_owned() }
+}
+
+fn stored(
+    (label, zone, fqdn): (&Label, &Zone, &Fqdn),
+    (dns_ttl, expiry_ttl): (Option<u32>, Option<u32>),
+    defaults: Defaults,
+) -> StoredHost {
+    let HostName { fqdn, unicode } = host_name(fqdn);
+    StoredHost {
+        fqdn,
+        unicode,
+        hostname: label.as_str().to_owned(),
+        zone: zone.as_str().to_owned(),
+        dns_ttl: dns_ttl.unwrap_or(defaults.dns_ttl),
+        dns_ttl_is_default: dns_ttl.is_none(),
+        expiry_ttl: expiry_ttl.unwrap_or(defaults.expiry_ttl),
+        expiry_ttl_is_default: expiry_ttl.is_none(),
+    }
+}
+
 /// What a client asked to list.
 pub(super) fn host_filter(query: ListHosts) -> HostFilter {
     let ListHosts { user, zone, after, limit: asked } = query;
@@ -83,13 +105,18 @@ pub(super) fn modify(host: ModifyHost) -> Modify {
 }
 
 /// What became of it.
-pub(super) fn modified(modified: Modified) -> proto::Modified {
+pub(super) fn modified(
+    (host, modified): (Arc<Host>, Modified),
+    defaults: Defaults,
+) -> proto::Modified {
     let changed = modified != Modified::Nothing;
     let not_yet_published = match modified {
         Modified::NotYetPublished(why) => Some(cut(why)),
         Modified::Nothing | Modified::Done => None,
     };
-    proto::Modified { changed, not_yet_published }
+    let names = (&host.label, &host.zone, &host.fqdn);
+    let stored = stored(names, (host.dns_ttl, host.expiry_ttl), defaults);
+    proto::Modified { changed, not_yet_published, host: Some(stored) }
 }
 
 /// A user for an export.
@@ -204,50 +231,6 @@ fn state(details: &HostDetails) -> HostState {
     }
 }
 
-/// What a sweep did.
-pub(super) fn swept(swept: Swept) -> SweptView {
-    let failed = |(fqdn, reason)| Failed { fqdn, reason: cut(reason) };
-    SweptView {
-        expired_total: swept.expired.len() as u64,
-        failed_total: swept.failed.len() as u64,
-        expired: swept.expired.into_iter().take(MAX_EXPIRED).collect(),
-        failed: swept.failed.into_iter().take(MAX_FAILED).map(failed).collect(),
-    }
-}
-
-/// What came of comparing a page.
-pub(super) fn synced(page: Compared) -> SyncedPage {
-    let failed = |(fqdn, reason)| Failed { fqdn, reason: cut(reason) };
-    SyncedPage {
-        compared: page.compared,
-        pending: page.pending,
-        drift: page.drift.into_iter().map(drift).collect(),
-        failed: page.failed.into_iter().map(failed).collect(),
-        next: page.next,
-    }
-}
-
-fn drift(drift: Drift) -> DriftView {
-    let problem = match &drift.repair {
-        Repair::NotYet(why) => Some(cut(why.clone())),
-        Repair::NotAsked | Repair::Done => None,
-    };
-    DriftView {
-        fqdn: drift.host.fqdn.as_str().to_owned(),
-        unicode: drift.host.fqdn.to_unicode(),
-        record: match drift.family {
-            Family::V4 => "A".to_owned(),
-            Family::V6 => "AAAA".to_owned(),
-        },
-        in_dns: drift.found.records.into_iter().take(MAX_RECORDS).map(cut).collect(),
-        in_dns_ttl: drift.found.ttl,
-        wanted: drift.wanted,
-        wanted_ttl: drift.wanted_ttl,
-        repaired: drift.repair == Repair::Done,
-        problem,
-    }
-}
-
 /// What a reload did, or why it did nothing.
 pub(super) fn reloaded(outcome: Result<Differences, Vec<String>>) -> Reloaded {
     let key = |Difference { key, values }| {
@@ -286,7 +269,7 @@ pub(super) fn status(snapshot: Snapshot) -> StatusView {
         users: snapshot.users,
         hosts: snapshot.hosts,
         pending: snapshot.pending,
-        zones: snapshot.zones.into_iter().take(MAX_FAILED).map(zone).collect(),
+        zones: snapshot.zones.into_iter().take(MAX_ZONES).map(zone).collect(),
         queues: snapshot.queues.into_iter().map(named).collect(),
         counters: snapshot.counters.into_iter().map(named).collect(),
     }
@@ -295,16 +278,17 @@ pub(super) fn status(snapshot: Snapshot) -> StatusView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::address::{Addresses, PerFamily};
-    use crate::model::host::{Acked, Host, HostId, Seen};
-    use crate::model::name::{Fqdn, Label, UserName, Zone};
+    use crate::model::address::{Addresses, Family, PerFamily};
+    use crate::model::host::{Acked, HostId, Seen};
+    use crate::model::name::UserName;
     use crate::model::record::Wanted;
     use crate::model::time::Millis;
     use crate::model::user::UserId;
     use crate::rules::drift::InDns;
+    use crate::stories::expire::Swept;
+    use crate::stories::hosts::sync::{Compared, Drift, Repair};
     use ddnsd_proto::transport::MAX_FRAME;
     use std::net::Ipv4Addr;
-    use std::sync::Arc;
 
     const DEFAULTS: Defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -372,9 +356,14 @@ mod tests {
         );
         let host = ModifyHost { expiry_ttl: new(Some(0)), ..ModifyHost::default() };
         assert_eq!(modify(host).expiry_ttl, NewTtl::Set(Some(0)));
+        let modified = |what| modified((details(|_| ()).host, what), DEFAULTS);
         let late = modified(Modified::NotYetPublished("down".to_owned()));
         assert_eq!((late.changed, late.not_yet_published.as_deref()), (true, Some("down")));
-        assert_eq!(modified(Modified::Nothing), proto::Modified::default());
+        let nothing = modified(Modified::Nothing);
+        assert_eq!((nothing.changed, nothing.not_yet_published), (false, None));
+        let host = nothing.host.unwrap();
+        assert_eq!((host.dns_ttl, host.dns_ttl_is_default), (60, true));
+        assert_eq!((host.expiry_ttl, host.expiry_ttl_is_default), (0, false));
     }
 
     #[test]
@@ -383,6 +372,12 @@ mod tests {
         assert_eq!(page(rows(), 2, |row| row).next.as_deref(), Some("b"));
         assert_eq!(page(rows(), 3, |row| row).next, None);
         assert_eq!((limit(0), limit(7), limit(u32::MAX)), (MAX_PAGE, 7, MAX_PAGE));
+    }
+
+    /// As long as a name can be in U-labels: four octets for each of an A-label's characters.
+    fn long_name() -> Fqdn {
+        let label = "\u{20000}".repeat(54);
+        Fqdn::parse(&[label.as_str(); 4].join(".")).unwrap()
     }
 
     #[test]
@@ -408,13 +403,16 @@ mod tests {
         let rows = vec![longest; MAX_PAGE as usize];
         assert!(serde_json::to_vec(&Page { rows, next: None }).unwrap().len() < MAX_FRAME);
         let most = swept(Swept {
-            expired: vec!["a".repeat(253); 100_000],
-            failed: vec![("a".repeat(253), "\u{1}".repeat(9999)); 100_000],
+            expired: vec![long_name(); 100_000],
+            failed: vec![(long_name(), "\u{1}".repeat(9999)); 100_000],
+            pending: u64::MAX,
         });
         assert_eq!((most.expired_total, most.failed_total), (100_000, 100_000));
+        let some = (most.expired.len(), most.expired_hosts.len(), most.failed.len());
+        assert!(some.0 == some.1 && some.0 > 500 && some.2 > 100, "{some:?}");
         assert!(serde_json::to_vec(&most).unwrap().len() < MAX_FRAME);
         let longest = Drift {
-            host: details(|_| ()).host,
+            host: details(|host| host.fqdn = long_name()).host,
             family: Family::V6,
             found: InDns { records: vec!["x".repeat(40); 4000], is_alias: false, ttl: Some(1) },
             wanted: None,
@@ -422,8 +420,7 @@ mod tests {
             repair: Repair::NotYet("\u{1}".repeat(9999)),
         };
         let page = synced(Compared { drift: vec![longest; 200], ..Compared::default() });
-        // and names at their longest
-        assert!(serde_json::to_vec(&page).unwrap().len() + 200 * 1300 < MAX_FRAME);
+        assert!(serde_json::to_vec(&page).unwrap().len() < MAX_FRAME);
         let long = || "\u{1}".repeat(9999);
         let keys = vec![Difference { key: long(), values: Some((long(), long())) }; 1000];
         let most = reloaded(Ok(Differences { changed: keys.clone(), needs_restart: keys }));

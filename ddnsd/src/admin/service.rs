@@ -9,13 +9,15 @@ use crate::stories::error::Refused;
 use crate::stories::hosts::sync::Ask;
 use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
-    AddHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost,
+    AddHost, AddedHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost,
 };
 use ddnsd_proto::reload::Reloaded;
 use ddnsd_proto::status::{StatusView, SweptView};
 use ddnsd_proto::sync::{SyncHosts, SyncedPage};
 use ddnsd_proto::transfer::{BeginImport, ImportToken, Imported, StageLines, UserRecord};
-use ddnsd_proto::user::{AddUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView};
+use ddnsd_proto::user::{
+    AddUser, AddedUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView,
+};
 use ddnsd_proto::{Administration, Done, Page};
 use futures::FutureExt;
 use std::sync::Arc;
@@ -67,11 +69,11 @@ async fn to_the_end<T: Send + 'static>(
 }
 
 impl Administration for Service {
-    async fn user_add(self, _: Context, user: AddUser) -> Result<Done, Refusal> {
+    async fn user_add(self, _: Context, user: AddUser) -> Result<AddedUser, Refusal> {
         let password = Secret::new(user.password.into_text());
         self.run(|admin| async move { admin.users.add(&user.name, &user.email, password).await })
             .await
-            .map(|()| Done {})
+            .map(|user| AddedUser { user: Some(convert::user(&user)) })
     }
 
     async fn user_list(self, _: Context, query: ListUsers) -> Result<Page<UserView>, Refusal> {
@@ -87,9 +89,12 @@ impl Administration for Service {
             .map(|()| Done {})
     }
 
-    async fn host_add(self, _: Context, host: AddHost) -> Result<Done, Refusal> {
+    async fn host_add(self, _: Context, host: AddHost) -> Result<AddedHost, Refusal> {
+        let defaults = self.admin.hosts.defaults();
         let new = convert::new_host(host);
-        self.run(|admin| async move { admin.hosts.add(new).await }).await.map(|()| Done {})
+        self.run(|admin| async move { admin.hosts.add(new).await })
+            .await
+            .map(|added| convert::added(&added, defaults))
     }
 
     async fn host_list(self, _: Context, query: ListHosts) -> Result<Page<HostView>, Refusal> {
@@ -112,11 +117,11 @@ impl Administration for Service {
         let DeleteHost { hostname, zone, force } = host;
         self.run(move |admin| async move { admin.hosts.delete(&hostname, &zone, force).await })
             .await
-            .map(|deleted| Deleted { left_in_dns: deleted.left_in_dns })
+            .map(|deleted| convert::deleted(&deleted))
     }
 
     async fn cleanup(self, _: Context) -> Result<SweptView, Refusal> {
-        self.run(|admin| async move { admin.expire.sweep().await }).await.map(convert::swept)
+        self.run(|admin| async move { admin.expire.clean_up().await }).await.map(convert::swept)
     }
 
     async fn status(self, _: Context) -> Result<StatusView, Refusal> {
@@ -139,10 +144,11 @@ impl Administration for Service {
     }
 
     async fn host_modify(self, _: Context, host: ModifyHost) -> Result<Modified, Refusal> {
+        let defaults = self.admin.hosts.defaults();
         let modify = convert::modify(host);
         self.run(|admin| async move { admin.hosts.modify(modify).await })
             .await
-            .map(convert::modified)
+            .map(|modified| convert::modified(modified, defaults))
     }
 
     async fn user_export(self, _: Context, query: ListUsers) -> Result<Page<UserRecord>, Refusal> {

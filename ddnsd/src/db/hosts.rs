@@ -2,14 +2,15 @@
 
 use super::Db;
 use super::cache::Caches;
-use super::driver::Conn;
+use super::driver::{Conn, TOGETHER};
 use super::error::DbError;
 use super::job::Work;
 use super::rows::{DetailsRow, HostRow, host_columns};
-use super::sql::{args, statements};
-use crate::model::host::{Host, HostDetails};
+use super::sql::{Arg, args, statements};
+use crate::model::host::{Host, HostDetails, HostId};
 use crate::model::name::{Fqdn, Label, UserName, Zone};
 use crate::model::time::Millis;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A host to add.
@@ -97,6 +98,7 @@ statements! {
     ADD: Keyed =
         "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, created_at, changed_at)
          SELECT id, ?, ?, ?, ?, ?, ?, ? FROM users WHERE name = ?";
+    THERE: Keyed = "SELECT id FROM hosts WHERE id IN (?)";
     REMOVE: Keyed = "DELETE FROM hosts WHERE id = ?";
 }
 
@@ -117,12 +119,20 @@ impl Db {
         Ok(Some(host))
     }
 
+    /// Memory is laid over the rows anyway; without this a keepalive that is being written while the rows are
+    /// read could be missing from both. A database that cannot be written can still be read.
+    async fn try_to_flush_touches(&self) {
+        if let Err(problem) = self.flush_touches().await {
+            tracing::debug!("keepalives are not written before hosts are read: {problem}");
+        }
+    }
+
     /// One host with what administrators want to see of it.
     ///
     /// # Errors
     /// The database failed, or the row does not convert.
     pub async fn host_details(&self, name: &Fqdn) -> Result<Option<HostDetails>, DbError> {
-        self.flush_touches().await?;
+        self.try_to_flush_touches().await;
         let row: Option<DetailsRow> =
             self.0.readers.optional(&DETAILS, args![name.as_str()]).await?;
         row.map(|row| row.details(|host| self.0.touches.noted(host))).transpose()
@@ -133,7 +143,7 @@ impl Db {
     /// # Errors
     /// The database failed, or a row does not convert.
     pub async fn host_page(&self, page: &HostPage) -> Result<Vec<HostDetails>, DbError> {
-        self.flush_touches().await?;
+        self.try_to_flush_touches().await;
         let (readers, after, limit) = (&self.0.readers, page.after.as_str(), page.limit);
         let rows: Vec<DetailsRow> = match (&page.user, &page.zone) {
             (None, None) => readers.all(&PAGE, args![after, limit]).await,
@@ -166,6 +176,21 @@ impl Db {
     pub async fn remove(&self, host: Arc<Host>) -> Result<(), DbError> {
         self.0.writer.run(Remove(host)).await
     }
+}
+
+/// Those of these hosts that were not deleted meanwhile.
+pub(super) async fn there(
+    hosts: impl Iterator<Item = HostId>,
+    conn: &mut Conn,
+) -> Result<HashSet<HostId>, DbError> {
+    let ids: Vec<_> = hosts.map(|host| Arg::from(host.0)).collect();
+    let mut there = HashSet::with_capacity(ids.len());
+    for some in ids.chunks(TOGETHER) {
+        let full = some.len().next_power_of_two();
+        let rows: Vec<(i64,)> = conn.all_of(&THERE, some.to_vec(), full).await?;
+        there.extend(rows.into_iter().map(|(id,)| HostId(id)));
+    }
+    Ok(there)
 }
 
 impl Work for NewHost {

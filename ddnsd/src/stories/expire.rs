@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::db::{Db, DbError, Due, LookAgain, Want};
 use crate::dns::Lane;
 use crate::model::host::{Host, HostId, Seen};
+use crate::model::name::Fqdn;
 use crate::model::time::{Millis, Now};
 use crate::rules::decide;
 use crate::rules::expiry::{self, ClockStep, Fate, Gaps};
@@ -47,9 +48,11 @@ struct Watch {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Names whose records were taken down.
-    pub expired: Vec<String>,
+    pub expired: Vec<Fqdn>,
     /// Names whose records could not be taken down yet, each with the reason.
-    pub failed: Vec<(String, String)>,
+    pub failed: Vec<(Fqdn, String)>,
+    /// Hosts whose records DNS is not known to hold, those that failed among them; only where it was asked for.
+    pub pending: u64,
 }
 
 impl Expire {
@@ -104,6 +107,16 @@ impl Expire {
         let swept = self.sweep_all(&mut watch).await;
         watch.failing |= swept.is_err();
         swept.map_err(|problem| database(&problem))
+    }
+
+    /// The same for who wants to know what else is on its way.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn clean_up(&self) -> Result<Swept, Refused> {
+        let swept = self.sweep().await?;
+        let counts = self.db.counts().await.map_err(|problem| database(&problem))?;
+        Ok(Swept { pending: counts.unpublished, ..swept })
     }
 
     /// Between sweeps: writes keepalives, so that a crash loses few, and compares the clocks, so that
@@ -209,7 +222,7 @@ impl Expire {
         due: Due,
         gaps: &Gaps,
         now: Millis,
-    ) -> Result<Option<(String, Result<(), String>)>, DbError> {
+    ) -> Result<Option<(Fqdn, Result<(), String>)>, DbError> {
         let Some(_turn) = self.turns.try_one(due.host) else {
             return Ok(None);
         };
@@ -233,10 +246,9 @@ impl Expire {
         let Some(wanted) = wanted else {
             return Ok(None);
         };
-        let name = due.fqdn.to_unicode();
         if self.publisher.is_down(&wanted.zone) {
             let why = format!("the name server is down for zone `{}`", wanted.zone);
-            return Ok(Some((name, Err(why))));
+            return Ok(Some((due.fqdn, Err(why))));
         }
         let published = self.publisher.publish(wanted, Lane::Background).await;
         match &published {
@@ -245,7 +257,7 @@ impl Expire {
                 tracing::warn!(host = %due.fqdn, %old, "expired, not yet taken down: {why}");
             }
         }
-        Ok(Some((name, published.map_err(|why| why.to_string()))))
+        Ok(Some((due.fqdn, published.map_err(|why| why.to_string()))))
     }
 
     fn fate(&self, host: &Host, seen: Seen, gaps: &Gaps, now: Millis) -> Fate {

@@ -9,11 +9,13 @@ use super::requests::Requests;
 use super::turns::{Turn, Turns};
 use super::users::{no_such_user, user_name};
 use crate::clock::Clock;
+pub use crate::db::NewHost as Added;
 use crate::db::{self, Db, DbError};
 use crate::model::host::{Defaults, Host, HostDetails};
 use crate::model::last_request::LastRequest;
 use crate::model::name::{Fqdn, Label, NameError, Zone};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,10 +75,14 @@ pub struct Shown {
 }
 
 /// What a deletion left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deleted {
-    /// With `force`: records that may be left in DNS, as `pc.example.org A 192.0.2.1`.
-    pub left_in_dns: Vec<String>,
+    /// The host.
+    pub fqdn: Fqdn,
+    /// With `force`: addresses that may be left in DNS.
+    pub left_in_dns: Vec<IpAddr>,
+    /// Whether another one may stand there that was sent in between.
+    pub others_possible: bool,
 }
 
 impl Hosts {
@@ -85,11 +91,11 @@ impl Hosts {
         self.publisher.defaults()
     }
 
-    /// Adds a host; nothing is published before its first update.
+    /// Adds a host; nothing is published before its first update. Answers what is stored.
     ///
     /// # Errors
     /// No such user, a name that is not legal or taken, or the database failed.
-    pub async fn add(&self, new: NewHost) -> Result<(), Refused> {
+    pub async fn add(&self, new: NewHost) -> Result<Added, Refused> {
         let user = user_name(&new.user)?;
         let (label, zone, fqdn) = names(&new.label, &new.zone)?;
         let host = db::NewHost {
@@ -101,8 +107,8 @@ impl Hosts {
             expiry_ttl: ttl("--expiry-ttl", new.expiry_ttl)?,
             at: self.clock.now().wall,
         };
-        match self.db.add_host(host).await {
-            Ok(true) => Ok(()),
+        match self.db.add_host(host.clone()).await {
+            Ok(true) => Ok(host),
             Ok(false) => Err(no_such_user(&user)),
             Err(DbError::Exists) => {
                 let message = format!(
@@ -141,8 +147,8 @@ impl Hosts {
     pub async fn show(&self, label: &str, zone: &str) -> Result<Shown, Refused> {
         let (label, zone, fqdn) = names(label, zone)?;
         let details = self.db.host_details(&fqdn).await.map_err(|problem| database(&problem))?;
-        let meant = details.filter(|details| is_meant(&details.host, &label, &zone));
-        let details = meant.ok_or_else(|| no_such_host(&fqdn))?;
+        let details = details.ok_or_else(|| no_such_host(&fqdn))?;
+        refuse_unless_meant(&details.host, &label, &zone)?;
         let last_request = self.requests.last(&details.host).await;
         Ok(Shown { details, last_request: last_request.map_err(|problem| database(&problem))? })
     }
@@ -156,17 +162,16 @@ impl Hosts {
     pub async fn delete(&self, label: &str, zone: &str, force: bool) -> Result<Deleted, Refused> {
         let (label, zone, fqdn) = names(label, zone)?;
         let (_turn, host) = self.under_turn(&fqdn).await?;
-        if !is_meant(&host, &label, &zone) {
-            return Err(no_such_host(&fqdn));
-        }
-        let left_in_dns = match self.clear(&host).await {
-            Ok(()) => Vec::new(),
-            Err(_) if force => records(&host),
+        refuse_unless_meant(&host, &label, &zone)?;
+        let (left_in_dns, others_possible) = match self.clear(&host).await {
+            Ok(()) => (Vec::new(), false),
+            // of what was wanted and replaced before DNS acknowledged it, nothing is kept
+            Err(_) if force => (addresses(&host), host.unpublished_since.is_some()),
             Err(refused) => return Err(refused),
         };
         self.db.remove(Arc::clone(&host)).await.map_err(|problem| database(&problem))?;
         tracing::info!(host = %fqdn, "deleted");
-        Ok(Deleted { left_in_dns })
+        Ok(Deleted { fqdn, left_in_dns, others_possible })
     }
 
     async fn under_turn(&self, fqdn: &Fqdn) -> Result<(Turn, Arc<Host>), Refused> {
@@ -206,18 +211,26 @@ impl Hosts {
 }
 
 /// `a.b` in `example.org` and `a` in `b.example.org` have one name, but only one of them is the host.
-fn is_meant(host: &Host, label: &Label, zone: &Zone) -> bool {
-    host.label == *label && host.zone == *zone
+fn refuse_unless_meant(host: &Host, label: &Label, zone: &Zone) -> Result<(), Refused> {
+    if host.label == *label && host.zone == *zone {
+        return Ok(());
+    }
+    let message = format!(
+        "there is no hostname `{}` in zone `{zone}`, but {} is `{}` in zone `{}`; name it so",
+        label.as_str(),
+        host.fqdn,
+        host.label.as_str(),
+        host.zone
+    );
+    Err(Refused::new(Kind::NotFound, message))
 }
 
-/// The records that may be left in DNS for a host: what is wanted, and what was acknowledged.
-fn records(host: &Host) -> Vec<String> {
-    let (wanted, acked) = (host.wanted.addresses(), host.acked.addresses);
-    let v4: BTreeSet<_> = [wanted.v4, acked.v4].into_iter().flatten().collect();
-    let v6: BTreeSet<_> = [wanted.v6, acked.v6].into_iter().flatten().collect();
-    let a = v4.into_iter().map(|address| format!("{} A {address}", host.fqdn));
-    let aaaa = v6.into_iter().map(|address| format!("{} AAAA {address}", host.fqdn));
-    a.chain(aaaa).collect()
+/// The addresses that may be left in DNS for a host: what is wanted, and what was acknowledged.
+fn addresses(host: &Host) -> Vec<IpAddr> {
+    let both = [host.wanted.addresses(), host.acked.addresses];
+    let v4 = both.iter().filter_map(|addresses| addresses.v4).map(IpAddr::from);
+    let v6 = both.iter().filter_map(|addresses| addresses.v6).map(IpAddr::from);
+    v4.chain(v6).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn names(label: &str, zone: &str) -> Result<(Label, Zone, Fqdn), Refused> {

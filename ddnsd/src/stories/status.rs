@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::counters::{
     Counter, DatabaseCounters, DnsCounters, LimitCounters, PasswordCounters, UpdateCounters,
 };
-use crate::db::{Db, PendingZone};
+use crate::db::{Counts, Db, DbError, PendingZone};
 use crate::dns::{Dns, ZoneHealth};
 use crate::model::time::Now;
 use std::collections::BTreeMap;
@@ -77,17 +77,13 @@ pub struct ZoneState {
 impl Status {
     /// Reads everything now.
     pub async fn snapshot(&self) -> Snapshot {
-        let counts = self.db.counts().await;
+        let known = self.known().await;
         let (jobs, touches) = self.db.waiting();
         let zones = self.dns.zones();
         let waiting = zones.iter().map(|zone| zone.queued as u64).sum();
         let up = self.clock.now().mono.saturating_duration_since(self.started.mono);
-        let counted = counts.clone().unwrap_or_default();
-        // a database that does not answer is not asked twice: the administrator waits
-        let pending = match &counts {
-            Ok(_) => self.db.pending_zones().await.unwrap_or_default(),
-            Err(_) => Vec::new(),
-        };
+        let database = known.as_ref().err().map(ToString::to_string);
+        let (counted, pending) = known.unwrap_or_default();
         Snapshot {
             uptime_ms: u64::try_from(up.as_millis()).unwrap_or(u64::MAX),
             counters: self.counters.named(),
@@ -96,12 +92,17 @@ impl Status {
                 ("keepalives".into(), touches as u64),
                 ("dns".into(), waiting),
             ],
-            database: counts.err().map(|problem| problem.to_string()),
+            database,
             zones: zone_states(zones, pending),
             pending: counted.unpublished,
             users: counted.users,
             hosts: counted.hosts,
         }
+    }
+
+    /// A database that does not answer is not asked twice: the administrator waits.
+    async fn known(&self) -> Result<(Counts, Vec<PendingZone>), DbError> {
+        Ok((self.db.counts().await?, self.db.pending_zones().await?))
     }
 }
 

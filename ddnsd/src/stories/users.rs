@@ -23,11 +23,11 @@ pub struct Users {
 }
 
 impl Users {
-    /// Adds a user.
+    /// Adds a user. Answers what is stored.
     ///
     /// # Errors
     /// The name or address is not legal, the name is taken, or the database failed.
-    pub async fn add(&self, name: &str, email: &str, password: Secret) -> Result<(), Refused> {
+    pub async fn add(&self, name: &str, email: &str, password: Secret) -> Result<User, Refused> {
         let name = user_name(name)?;
         let email = mail_address(email)?;
         check(&password)?;
@@ -36,11 +36,13 @@ impl Users {
             return Err(taken(&name));
         }
         let hash = self.hash(password).await?;
-        let user = NewUser { name: name.clone(), email, hash, at: self.clock.now().wall };
-        self.db.add_user(user).await.map_err(|problem| match problem {
+        let created_at = self.clock.now().wall;
+        let new = NewUser { name: name.clone(), email: email.clone(), hash, at: created_at };
+        self.db.add_user(new).await.map_err(|problem| match problem {
             DbError::Exists => taken(&name),
             other => database(&other),
-        })
+        })?;
+        Ok(User { name, email, hosts: 0, created_at })
     }
 
     /// Up to `limit` users after a name, in byte order of their names.
@@ -84,7 +86,10 @@ impl Users {
 
     async fn hash(&self, password: Secret) -> Result<PasswordHash, Refused> {
         self.passwords.hash(password).await.map_err(|problem| {
-            Refused::new(Kind::Busy, format!("the password could not be hashed: {problem}"))
+            let message = format!(
+                "the password could not be hashed: {problem}; nothing was changed, try again in a moment"
+            );
+            Refused::new(Kind::Busy, message)
         })
     }
 
@@ -99,7 +104,8 @@ impl Users {
             Ok(false) => Err(no_such_user(&name)),
             Err(DbError::Referenced) => {
                 let message = format!(
-                    "user {name} still owns hostnames; delete them first (ddnsctl hostname list --user {name})"
+                    "user {name} still owns hostnames; delete them first (ddnsctl hostname list --user {})",
+                    quoted(&name)
                 );
                 Err(Refused::new(Kind::InUse, message))
             }
@@ -142,6 +148,16 @@ fn changed(name: &UserName, done: Result<bool, DbError>) -> Result<(), Refused> 
 pub(super) fn no_such_user(name: &UserName) -> Refused {
     let message = format!("there is no user {name}; `ddnsctl user list` shows all");
     Refused::new(Kind::NotFound, message)
+}
+
+/// A name as a shell takes it for one word.
+fn quoted(name: &UserName) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+');
+    if name.as_str().chars().all(is_plain) {
+        name.as_str().to_owned()
+    } else {
+        format!("'{}'", name.as_str().replace('\'', r"'\''"))
+    }
 }
 
 fn taken(name: &UserName) -> Refused {

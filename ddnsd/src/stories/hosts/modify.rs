@@ -1,7 +1,7 @@
 //! Other TTLs for a host. In: what was typed. Out: whether anything changed, and why DNS does not have it
 //! yet, if it should.
 
-use super::{Hosts, is_meant, names, no_such_host, ttl};
+use super::{Hosts, names, refuse_unless_meant, ttl};
 use crate::db::SetTtls;
 use crate::dns::Lane;
 use crate::model::host::Host;
@@ -61,31 +61,29 @@ pub enum Modified {
 
 impl Hosts {
     /// Stores other TTLs of a host. A new TTL of its records is published at once; a new time to expire
-    /// counts from the next sweep on.
+    /// counts from the next sweep on. Answers the host as it is stored then.
     ///
     /// # Errors
     /// No such host, a TTL out of range, or the database failed; nothing is stored then.
-    pub async fn modify(&self, modify: Modify) -> Result<Modified, Refused> {
+    pub async fn modify(&self, modify: Modify) -> Result<(Arc<Host>, Modified), Refused> {
         let (label, zone, fqdn) = names(&modify.label, &modify.zone)?;
         let dns_ttl = modify.dns_ttl.checked("--dns-ttl")?;
         let expiry_ttl = modify.expiry_ttl.checked("--expiry-ttl")?;
         let (_turn, host) = self.under_turn(&fqdn).await?;
-        if !is_meant(&host, &label, &zone) {
-            return Err(no_such_host(&fqdn));
-        }
+        refuse_unless_meant(&host, &label, &zone)?;
         let (dns_ttl, expiry_ttl) = (dns_ttl.or(host.dns_ttl), expiry_ttl.or(host.expiry_ttl));
         if (dns_ttl, expiry_ttl) == (host.dns_ttl, host.expiry_ttl) {
-            return Ok(Modified::Nothing);
+            return Ok((host, Modified::Nothing));
         }
         let publish = decide::must_publish_ttl(dns_ttl, &host, &self.defaults());
         let host = self.store(&host, dns_ttl, expiry_ttl, publish).await?;
         tracing::info!(host = %fqdn, ?dns_ttl, ?expiry_ttl, "TTLs modified");
         if !publish {
-            return Ok(Modified::Done);
+            return Ok((host, Modified::Done));
         }
-        Ok(match self.publisher.publish(host, Lane::Fresh).await {
-            Ok(()) => Modified::Done,
-            Err(problem) => Modified::NotYetPublished(problem.to_string()),
+        Ok(match self.publisher.publish(Arc::clone(&host), Lane::Fresh).await {
+            Ok(()) => (host, Modified::Done),
+            Err(problem) => (host, Modified::NotYetPublished(problem.to_string())),
         })
     }
 

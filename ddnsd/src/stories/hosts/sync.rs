@@ -7,6 +7,7 @@ use crate::db::{DbError, HostPage};
 use crate::dns::{Found, Lane, LookupError};
 use crate::model::address::Family;
 use crate::model::host::Host;
+use crate::model::name::Fqdn;
 use crate::rules::decide;
 use crate::rules::drift::{self, InDns};
 use crate::stories::error::{Kind, Refused, database};
@@ -43,7 +44,7 @@ pub struct Compared {
     /// What differs.
     pub drift: Vec<Drift>,
     /// Names that the server does not answer for, each with the reason.
-    pub failed: Vec<(String, String)>,
+    pub failed: Vec<(Fqdn, String)>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<String>,
 }
@@ -110,7 +111,7 @@ impl Hosts {
             match said {
                 Said::Pending => done.pending += 1,
                 Said::Same => done.compared += 1,
-                Said::Failed(why) => done.failed.push((host.fqdn.to_unicode(), why)),
+                Said::Failed(why) => done.failed.push((host.fqdn.clone(), why)),
                 Said::Differs(drift) => differing.push((host, drift)),
             }
         }
