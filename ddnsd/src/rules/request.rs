@@ -208,11 +208,6 @@ pub(super) fn unreachable(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// Whether a flag parameter says yes, as clients write it.
-pub fn is_yes(value: &str) -> bool {
-    ["1", "yes", "true", "on"].iter().any(|yes| value.trim().eq_ignore_ascii_case(yes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,15 +308,5 @@ mod tests {
         assert_eq!(agent(b" "), None);
         assert_eq!(agent(b"\xff").as_deref(), Some("\u{fffd}"));
         assert_eq!(agent("ü".repeat(999).as_bytes()).unwrap().chars().count(), AGENT);
-    }
-
-    #[test]
-    fn a_flag_says_yes_in_four_ways() {
-        for yes in ["1", "yes", "TRUE", " on "] {
-            assert!(is_yes(yes));
-        }
-        for no in ["", "0", "no", "off", "y"] {
-            assert!(!is_yes(no));
-        }
     }
 }
