@@ -76,7 +76,7 @@ fn a_refused_address_is_logged_once_with_the_reason_and_escaped() {
         assert!(refused[0].contains(part), "no {part} in {refused:?}");
     }
     scene.update("hostname=pc.dyn.example&myip=evil%0aINFO%1b[31m");
-    assert_eq!(lines("is not an address").len(), 1, "{}", scene.daemon.said());
+    assert_eq!(lines("characters that are no address").len(), 1, "{}", scene.daemon.said());
     assert!(!scene.daemon.said().contains('\u{1b}'), "{}", scene.daemon.said());
     assert!(!scene.daemon.said().lines().any(|line| line.starts_with("INFO")));
     scene.update("hostname=other.dyn.example&myip=ff02::1").is(200, "nohost\n");
