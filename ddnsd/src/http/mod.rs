@@ -123,7 +123,7 @@ impl Front {
         let answer = timeout_at(call.peer.deadline, self.0.update.run(request)).await;
         let answer = answer.unwrap_or(Reply::whole(Word::ServerError));
         // only the connection gives a loopback address: given ones are refused
-        if is_local && answer.decisive_word() == Word::Good {
+        if is_local && answer.has_changed_any() {
             let client = origin.address();
             tracing::warn!(%client, "the address of this machine itself was published; behind a proxy set daemon.proxy_header and trusted_proxies");
         }
@@ -209,13 +209,15 @@ fn is_alias(names: &Params, name: &str) -> bool {
     all.into_iter().flatten().any(|alias| alias == name)
 }
 
-/// Reads a form body, bounded in time and size.
+/// Reads a form body, bounded in time and size. What is no form is read as far, so that its sender hears
+/// the answer, and not kept.
 async fn form_body<B: Buf>(
     call: &Call,
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Bytes, Response> {
     let mut body = std::pin::pin!(body);
-    let mut read = BytesMut::new();
+    let is_form = is_form(&call.headers);
+    let (mut length, mut read) = (0, BytesMut::new());
     loop {
         let Ok(part) = timeout_at(call.peer.deadline, body.next()).await else {
             let text = "the form did not come in time\n";
@@ -225,17 +227,23 @@ async fn form_body<B: Buf>(
         let Ok(mut part) = part else {
             return Err(reply::sentence(StatusCode::BAD_REQUEST, "the body broke off\n"));
         };
-        if read.len() + part.remaining() > FORM {
-            let text = "the form is over 16 KiB\n";
-            return Err(reply::sentence(StatusCode::PAYLOAD_TOO_LARGE, text));
+        length += part.remaining();
+        if length > FORM {
+            break;
         }
-        read.extend_from_slice(&part.copy_to_bytes(part.remaining()));
+        if is_form {
+            read.extend_from_slice(&part.copy_to_bytes(part.remaining()));
+        }
     }
-    if read.is_empty() || is_form(&call.headers) {
-        return Ok(read.freeze());
+    if length > 0 && !is_form {
+        let text = "send parameters as application/x-www-form-urlencoded\n";
+        return Err(reply::sentence(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
-    let text = "send parameters as application/x-www-form-urlencoded\n";
-    Err(reply::sentence(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
+    if length > FORM {
+        let text = "the form is over 16 KiB\n";
+        return Err(reply::sentence(StatusCode::PAYLOAD_TOO_LARGE, text));
+    }
+    Ok(read.freeze())
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

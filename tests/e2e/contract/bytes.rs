@@ -136,6 +136,7 @@ fn forms_are_bounded_and_of_one_type() {
         (FORM, &padded(16 * 1024), 200),
         (FORM, &padded(16 * 1024 + 1), 413),
         ("Content-Type: application/json", "{}", 415),
+        ("Content-Type: application/json", &padded(16 * 1024 + 1), 415),
         ("Content-Type: multipart/form-data; boundary=x", "--x--", 415),
         ("Content-Type: text/plain", QUERY, 415),
         ("X-No-Type: 1", QUERY, 415),
