@@ -1,4 +1,4 @@
-//! How many connections there may be, in all and per client, and whether an HTTP/2 one is busy.
+//! How many connections there may be, in all and per client, and whether one is busy.
 
 use crate::model::client::ClientKey;
 use dashmap::DashMap;
@@ -73,7 +73,7 @@ impl Drop for Permit {
     }
 }
 
-/// Counts the requests in flight on one HTTP/2 connection.
+/// Counts the requests in flight on one connection.
 #[derive(Clone, Default)]
 pub(super) struct Busy(Arc<InFlight>);
 

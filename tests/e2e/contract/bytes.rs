@@ -3,9 +3,12 @@
 use super::JSON;
 use crate::Scene;
 use ddnsd_tests::ctl::PASSWORD;
-use ddnsd_tests::http::{Reply, ask, basic, lines, raw};
+use ddnsd_tests::http::{Reply, ask, basic, lines, raw, raw_got, raw_half_closed};
+use std::time::{Duration, Instant};
 
 const QUERY: &str = "hostname=pc.dyn.example&myip=192.0.2.1";
+/// A request's head, at most, bytes.
+const HEAD: usize = 16 * 1024;
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 
 #[test]
@@ -126,6 +129,34 @@ fn http_1_0_is_answered_and_closed() {
 }
 
 #[test]
+fn a_client_that_closes_its_half_with_the_request_is_answered_and_the_connection_ends() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    let (get, post) =
+        (format!("GET /update?{QUERY}"), lines("POST /update", &[&alice, FORM], QUERY));
+    let closed = lines(&get, &[&alice], "");
+    let (kept, old) =
+        (closed.replace("Connection: close\r\n", ""), closed.replace("HTTP/1.1", "HTTP/1.0"));
+    let mut answer = "good 192.0.2.1\n";
+    for request in [old, post, kept, closed.clone()] {
+        let start = Instant::now();
+        let said = raw_half_closed(scene.daemon.address(), request.as_bytes()).unwrap();
+        let reply =
+            Reply::parse(&said).unwrap_or_else(|| panic!("no reply to {request}: {said:?}"));
+        reply.is(200, answer);
+        assert!(start.elapsed() < Duration::from_secs(5), "{request}: {:?}", start.elapsed());
+        answer = "nochg 192.0.2.1\n";
+    }
+    // what can never become a request ends too
+    for half in ["", "GET /upd", &closed[..closed.len() - 2]] {
+        let start = Instant::now();
+        let said = raw_half_closed(scene.daemon.address(), half.as_bytes()).unwrap_or_default();
+        assert!(!said.contains("200"), "{half:?}: {said}");
+        assert!(start.elapsed() < Duration::from_secs(5), "{half:?}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
 fn forms_are_bounded_and_of_one_type() {
     let scene = Scene::new();
     let alice = basic("alice", PASSWORD);
@@ -173,12 +204,15 @@ fn queries_and_heads_are_bounded() {
         let pad = format!("X-Pad: {}", "x".repeat(length - bare));
         lines(&format!("GET /update?{QUERY}"), &[&alice, &pad], "")
     };
-    ask(scene.daemon.address(), head(15 * 1024)).is(200, "nochg 192.0.2.1\n");
+    for length in [15 * 1024, HEAD] {
+        ask(scene.daemon.address(), head(length)).is(200, "nochg 192.0.2.1\n");
+    }
+    ask(scene.daemon.address(), head(HEAD + 1)).has_status(431);
+    // of more than it reads the kernel may say that it was not wanted
     for length in [17 * 1024, 64 * 1024] {
-        let reply = raw(scene.daemon.address(), head(length).as_bytes());
-        // it may close before all was written, which the kernel then reports instead
-        let reply = reply.ok().and_then(|said| Reply::parse(&said));
-        assert_eq!(reply.map_or(431, |reply| reply.status), 431, "a head of {length} bytes");
+        let got = raw_got(scene.daemon.address(), head(length).as_bytes());
+        let reply = Reply::parse(&got).unwrap_or_else(|| panic!("{length} bytes: {got:?}"));
+        reply.has_status(431);
     }
 }
 
@@ -187,7 +221,6 @@ fn what_is_no_http_is_refused_and_hurts_nobody() {
     let scene = Scene::new();
     for rubbish in [
         "\x16\x03\x01\x02\x00nonsense\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "GET\r\n\r\n",
         "GET /update HTTP/9.9\r\n\r\n",
         "GET /update HTTP/1.1\r\nno colon\r\n\r\n",
@@ -196,10 +229,14 @@ fn what_is_no_http_is_refused_and_hurts_nobody() {
         "POST /update HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
         "\r\n\r\n\r\n\0\0\0",
     ] {
-        let said = raw(scene.daemon.address(), rubbish.as_bytes()).unwrap_or_default();
-        let status = Reply::parse(&said).map_or(400, |reply| reply.status);
-        assert!([400, 431, 505].contains(&status), "{rubbish:?}: {said}");
+        let got = raw_got(scene.daemon.address(), rubbish.as_bytes());
+        let reply =
+            Reply::parse(&got).unwrap_or_else(|| panic!("no reply to {rubbish:?}: {got:?}"));
+        assert_eq!(reply.status, 400, "{rubbish:?}: {reply}");
     }
+    // who speaks HTTP/2 without TLS would not understand an answer in HTTP/1
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    assert_eq!(raw_got(scene.daemon.address(), preface), "");
     scene.hears(QUERY, &[]).is(200, "good 192.0.2.1\n");
     assert!(!scene.daemon.said().contains("panicked"), "{}", scene.daemon.said());
 }
