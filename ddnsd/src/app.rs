@@ -9,7 +9,7 @@ use crate::config::{Config, DnsBackend, Email, Rfc2136};
 use crate::db::Db;
 use crate::dns::Dns;
 use crate::http::Front;
-use crate::lifecycle::{self, End, Lifecycle, Signals};
+use crate::lifecycle::{self, End, Hangups, Lifecycle, Signals};
 use crate::limits::Limits;
 use crate::logging;
 use crate::model::time::Now;
@@ -118,11 +118,54 @@ fn runtime() -> anyhow::Result<Runtime> {
 
 async fn live(args: &Args, config: Config, log: logging::Handle) -> anyhow::Result<End> {
     let mut signals = Signals::new().context("cannot wait for signals")?;
+    let hangups = Hangups::new().context("cannot wait for SIGHUP")?;
+    let life = Lifecycle::default();
+    let started = tokio::select! {
+        started = start(args, config, log, &life) => started?,
+        // as good as killed: what was begun is done again by the next start
+        name = signals.next() => {
+            info!("{name} while starting: stopped");
+            return Ok(End::Stopped);
+        }
+    };
+    let Started { db, expire, reload } = started;
+    reload_on_hangup(hangups, reload, &life);
+    lifecycle::ready(&life);
+    info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    let end = life.until_stopped(&mut signals).await;
+    let closed = async {
+        // a heartbeat that fails only makes the downtime look longer
+        let _ = expire.heartbeat(Clock.now().wall).await;
+        db.close().await;
+    };
+    tokio::select! {
+        () = closed => {}
+        () = tokio::time::sleep(CLOSING) => warn!("the database took too long to close"),
+        name = signals.next() => warn!("{name} again: the database is not closed"),
+    }
+    info!("stopped");
+    Ok(end)
+}
+
+/// What is needed of a running daemon to reload and to stop it.
+struct Started {
+    db: Db,
+    expire: Expire,
+    reload: Reload,
+}
+
+/// Everything up to where it is served.
+async fn start(
+    args: &Args,
+    config: Config,
+    log: logging::Handle,
+    life: &Lifecycle,
+) -> anyhow::Result<Started> {
     let DnsBackend::Rfc2136(rfc2136) = config.dns.backend.clone() else {
         bail!("dns_service.backend: the built-in name server is not supported by this version");
     };
     warn_of_what_is_missing(&config);
-    let (clock, counters, life) = (Clock, Counters::default(), Lifecycle::default());
+    let (clock, counters) = (Clock, Counters::default());
     let bound = bind(&config, &counters).await?;
     let db = bound.db.clone();
     let sections = Sections::new(&config)?;
@@ -137,32 +180,16 @@ async fn live(args: &Args, config: Config, log: logging::Handle) -> anyhow::Resu
     let stories = stories(&config, rfc2136, &ground).await?;
     let expire = stories.expire.clone();
     let reload = reload(args, config, log, &stories, &sections);
-    reload_on_hangup(&reload, &life).context("cannot wait for SIGHUP")?;
-    serve(&sections, bound, stories, reload, &life)?;
-    lifecycle::ready(&life);
-    info!(version = env!("CARGO_PKG_VERSION"), "ready");
-    let end = life.until_stopped(&mut signals).await;
-    let closed = async {
-        // a heartbeat that fails only makes the downtime look longer
-        let _ = expire.heartbeat(clock.now().wall).await;
-        db.close().await;
-    };
-    tokio::select! {
-        () = closed => {}
-        () = tokio::time::sleep(CLOSING) => warn!("the database took too long to close"),
-        name = signals.next() => warn!("{name} again: the database is not closed"),
-    }
-    info!("stopped");
-    Ok(end)
+    serve(&sections, bound, stories, reload.clone(), life)?;
+    Ok(Started { db, expire, reload })
 }
 
-fn reload_on_hangup(reload: &Reload, life: &Lifecycle) -> std::io::Result<()> {
-    let reload = reload.clone();
-    lifecycle::on_hangup(life, move || {
+fn reload_on_hangup(hangups: Hangups, reload: Reload, life: &Lifecycle) {
+    hangups.each(life, move || {
         let reload = reload.clone();
         // what came of it is in the log
         async move { drop(reload.run().await) }
-    })
+    });
 }
 
 fn warn_of_what_is_missing(config: &Config) {
