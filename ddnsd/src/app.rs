@@ -13,12 +13,12 @@ use crate::lifecycle::{self, End, Hangups, Lifecycle, Signals};
 use crate::limits::Limits;
 use crate::logging;
 use crate::model::time::Now;
-use crate::passwords::Passwords;
+use crate::passwords::{Passwords, StandInKey};
 use crate::reload::Reload;
 use crate::serve::{self, Permits, Server};
 use crate::stories::expire::Expire;
 use crate::stories::hosts::Hosts;
-use crate::stories::login::LogIn;
+use crate::stories::login::{self, LogIn};
 use crate::stories::notices::Notices;
 use crate::stories::publishing::Publisher;
 use crate::stories::rehash::Rehash;
@@ -224,13 +224,18 @@ struct Ground {
     life: Lifecycle,
 }
 
-fn exits(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Exits> {
+fn exits(
+    config: &Config,
+    rfc2136: Rfc2136,
+    stand_ins: &StandInKey,
+    ground: &Ground,
+) -> anyhow::Result<Exits> {
     let Ground { db, clock, started, counters, sections, .. } = ground;
     let dns = Dns::new(rfc2136, Arc::clone(&counters.dns), *clock);
     let defaults = Arc::clone(&sections.defaults);
     Ok(Exits {
         publisher: Publisher::new(db.clone(), dns.clone(), *clock, defaults),
-        passwords: Passwords::new(config.auth, Arc::clone(&counters.passwords))?,
+        passwords: Passwords::new(config.auth, stand_ins, Arc::clone(&counters.passwords))?,
         limits: Limits::new(config.limits, Arc::clone(&counters.limits), *started),
         turns: Turns::default(),
         dns,
@@ -258,12 +263,14 @@ fn notices(ground: &Ground) -> Notices {
 
 async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Stories> {
     let aim = rfc2136.clone();
-    let Exits { dns, publisher, passwords, limits, turns } = exits(config, rfc2136, ground)?;
+    let stand_ins = login::stand_in_key(&ground.db).await?;
+    let Exits { dns, publisher, passwords, limits, turns } =
+        exits(config, rfc2136, &stand_ins, ground)?;
     let Ground { db, clock, started, counters, sections, life } = ground;
     let (db, clock) = (db.clone(), *clock);
     let republish = Republish::new(db.clone(), publisher.clone(), turns.clone());
     republish.aim_at(&aim, started.wall).await?;
-    let requests = Requests::new(db.clone());
+    let requests = Requests::new(db.clone(), life.work.clone());
     let log_in = log_in(ground, limits, &passwords, &requests);
     log_in.learn_costs().await?;
     let notices = notices(ground);
