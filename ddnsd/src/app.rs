@@ -31,7 +31,6 @@ use crate::stories::update::{self, Update};
 use crate::stories::users::Users;
 use crate::upkeep;
 use anyhow::{Context as _, bail};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use reloadable::{Sections, reload};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,12 +38,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
-/// Connections in all, if the limit of open files allows.
-const CONNECTIONS: usize = 8_192;
 /// How long the database may take to close: what it has not written is only done again.
 const CLOSING: Duration = Duration::from_secs(2);
-/// Open files kept for everything but connections.
-const OTHER_FILES: u64 = 256;
 
 /// Everything that was opened and bound; nothing is served yet.
 struct Bound {
@@ -336,7 +331,7 @@ fn serve(
     let server = Server {
         service: front.service(),
         settings: Arc::clone(connections),
-        permits: Permits::new(most_connections()),
+        permits: Permits::of_all_files(),
         stop: stop(),
         cut: life.cut.clone(),
         tasks: life.work.clone(),
@@ -347,15 +342,4 @@ fn serve(
         life.service("the HTTP front end", server.clone().run(listener));
     }
     Ok(())
-}
-
-/// As many as the limit of open files allows, after raising it as far as it goes.
-fn most_connections() -> usize {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return CONNECTIONS / 8;
-    };
-    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
-    let files = if raised { hard } else { soft };
-    let free = files.saturating_sub(OTHER_FILES).max(16);
-    usize::try_from(free).unwrap_or(CONNECTIONS).min(CONNECTIONS)
 }
