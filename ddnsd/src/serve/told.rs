@@ -5,6 +5,7 @@ use super::Service;
 use super::client::Client;
 use futures::FutureExt;
 use futures::future::Map;
+use hyper::body::Body as _;
 use std::sync::Arc;
 
 /// Puts the peer into each request.
@@ -35,8 +36,11 @@ impl tower::Service<http::Request<hyper::body::Incoming>> for Told {
         if request.uri().path_and_query().is_none() {
             *request.uri_mut() = http::Uri::from_static("/");
         }
-        let is_old = request.version() == http::Version::HTTP_10;
-        let finish: fn(Answer) -> Answer = if is_old { closing } else { |answer| answer };
+        let finish: fn(Answer) -> Answer = match (request.version(), request.method()) {
+            (http::Version::HTTP_10, _) => closing,
+            (_, &http::Method::HEAD) => bare,
+            _ => |answer| answer,
+        };
         self.service.call(request).map(finish)
     }
 }
@@ -51,5 +55,17 @@ fn closing(answer: Answer) -> Answer {
         let close = http::HeaderValue::from_static("close");
         response.headers_mut().insert(http::header::CONNECTION, close);
         response
+    })
+}
+
+/// RFC 9110, 9.3.2: what HEAD is answered has the length of a body and no body. hyper sees to it in HTTP/1
+/// only; a client of HTTP/2 takes the body for a broken protocol.
+fn bare(answer: Answer) -> Answer {
+    answer.map(|response| {
+        let (mut head, body) = response.into_parts();
+        if let Some(length) = body.size_hint().exact() {
+            head.headers.insert(http::header::CONTENT_LENGTH, length.into());
+        }
+        warp::reply::Response::from_parts(head, String::new().into())
     })
 }
