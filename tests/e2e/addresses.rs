@@ -99,3 +99,28 @@ fn a_proxys_header_counts_only_from_a_trusted_proxy() {
     let strict = Scene::with(|setup| setup.set("daemon.proxy_header", "X-Forwarded-For"));
     from(&strict, "X-Forwarded-For: 192.0.2.44").is(200, "good 127.0.0.1\n");
 }
+
+#[test]
+fn who_publishes_the_address_of_this_machine_itself_is_told_what_may_be_wrong() {
+    let scene = Scene::new();
+    scene.add_hosts(&["two"]);
+    let warnings = || {
+        let said = scene.daemon.said();
+        let all = said.lines().filter(|line| line.contains("proxy_header and trusted_proxies"));
+        let all: Vec<_> = all.map(str::to_owned).collect();
+        assert!(
+            all.iter().all(|line| line.contains(" WARN") && line.contains("127.0.0.1")),
+            "{all:?}"
+        );
+        all.len()
+    };
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert_eq!(warnings(), 0);
+    scene.update("hostname=pc.dyn.example").is(200, "good 127.0.0.1\n");
+    assert_eq!(warnings(), 1);
+    scene.update("hostname=pc.dyn.example").is(200, "nochg 127.0.0.1\n");
+    assert_eq!(warnings(), 1, "once it is published it is no news");
+    let both = scene.update("hostname=pc.dyn.example,two.dyn.example");
+    both.is(200, "nochg 127.0.0.1\ngood 127.0.0.1\n");
+    assert_eq!(warnings(), 2, "wherever in the list it is new");
+}
