@@ -4,6 +4,7 @@
 //! The HTTP version comes from ALPN and is never sniffed, because sniffing waits without a bound.
 
 mod client;
+mod heard;
 pub mod listen;
 mod permits;
 mod tls;
@@ -15,6 +16,7 @@ pub use permits::Permits;
 use crate::config;
 use arc_swap::ArcSwap;
 use client::Client;
+use heard::Heard;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
@@ -177,7 +179,10 @@ impl Server {
             .max_headers(HEADERS)
             // `nc -N` and the like close their half with the request and wait for the answer
             .half_close(true)
-            .serve_connection(TokioIo::new(stream), busy.around(self.answering(peer)));
+            .serve_connection(
+                TokioIo::new(Heard::new(stream, peer, &busy)),
+                busy.around(self.answering(peer)),
+            );
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

@@ -111,6 +111,11 @@ impl Busy {
         }
     }
 
+    /// Nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.requests.load(Ordering::Acquire) == 0
+    }
+
     /// The service, counted.
     pub(super) fn around<S>(&self, service: S) -> Counted<S> {
         Counted { service, busy: self.clone() }
