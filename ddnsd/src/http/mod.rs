@@ -1,7 +1,7 @@
 //! The HTTP front end: routes, and one update request from bytes to a checked request and back. In: what
 //! hyper read. Out: what it writes. Nothing behind this folder knows HTTP.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzed;
 
 mod client_address;
