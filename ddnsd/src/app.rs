@@ -124,9 +124,9 @@ async fn live(args: &Args, config: Config, log: logging::Handle) -> anyhow::Resu
         }
     };
     let Started { db, expire, reload } = started;
-    reload_on_hangup(hangups, reload, &life);
     lifecycle::ready(&life);
     info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    reload_on_hangup(hangups, reload, &life);
     let end = life.until_stopped(&mut signals).await;
     let closed = async {
         // a heartbeat that fails only makes the downtime look longer
