@@ -143,8 +143,12 @@ fn a_client_that_hangs_up_has_its_line() {
 }
 
 #[test]
-fn a_template_whose_address_is_the_password_tells_nobody_the_password() {
+fn a_template_whose_address_or_host_is_the_password_tells_nobody_the_password() {
     let scene = logging();
+    scene.update("hostname=pc.dyn.example,correct%20horse&myip=192.0.2.1").has_status(200);
+    assert!(line(&scene, "/update").contains(
+        r#"hosts="pc.dyn.example,(13 characters that are no name)" addresses="192.0.2.1""#
+    ));
     for (parameters, said) in [
         ("myip=correct%20horse%3a+battery", "the ipv4 parameter holds 22 characters"),
         ("myip=192.0.2.1&myip6=correct+horse:+battery", "the ipv6 parameter holds 22 characters"),

@@ -4,7 +4,7 @@
 use super::{Call, Settings, endpoint, origin, segments};
 use crate::clock::Clock;
 use crate::rules::outcome::{Reply, Word};
-use crate::rules::request::{Asked, Login, UpdateRequest};
+use crate::rules::request::{Asked, AskedHost, Login, UpdateRequest};
 use http::{Method, StatusCode};
 use std::net::IpAddr;
 use std::time::Instant;
@@ -59,7 +59,7 @@ impl Line {
             Login::Missing => String::new(),
         };
         let hosts = request.hosts.as_deref().unwrap_or_default();
-        let hosts: Vec<_> = hosts.iter().map(|host| host.sent.as_str()).collect();
+        let hosts: Vec<_> = hosts.iter().map(shown).collect();
         let addresses = match &request.asked {
             Ok(Asked::Set(addresses)) => addresses.to_string(),
             Ok(Asked::TakeDown) => "offline".into(),
@@ -96,6 +96,15 @@ impl Drop for Line {
             ms = ms.as_ref().map(field::display),
             "request"
         );
+    }
+}
+
+/// A name as it was sent. What is none may be the password, where a router's template has its parameters
+/// swapped.
+fn shown(host: &AskedHost) -> String {
+    match &host.name {
+        Some(_) => host.sent.clone(),
+        None => format!("({} characters that are no name)", host.sent.chars().count()),
     }
 }
 
