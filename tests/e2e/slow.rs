@@ -111,12 +111,14 @@ fn served_until(stop: &AtomicBool, mut ask: impl FnMut()) -> Vec<Duration> {
     times
 }
 
-/// Served in under a second; a busy machine may hold up a few.
+/// Served in under a second. A machine that is busy with other tests may hold up one in twenty for longer,
+/// and none for long.
 #[track_caller]
 fn assert_served(times: &[Duration]) {
-    let (middle, slowest) = (times[times.len() / 2], times[times.len() - 1]);
-    assert!(middle < Duration::from_secs(1), "half of {} took over {middle:?}", times.len());
-    assert!(slowest < Duration::from_secs(5), "one of {} took {slowest:?}", times.len());
+    let late = times.iter().filter(|time| **time >= Duration::from_secs(1)).count();
+    let slowest = times.iter().max().expect("an answer");
+    assert!(late <= 1 + times.len() / 20, "{late} of {} took a second or more", times.len());
+    assert!(*slowest < Duration::from_secs(5), "one of {} took {slowest:?}", times.len());
 }
 
 #[test]
@@ -240,14 +242,32 @@ fn one_request_has_one_time_out_however_it_is_spent() {
     let scene = Scene::with(|setup| {
         setup.set("daemon.request_timeout", 6).set("dns_service.dns_timeout", 1)
     });
-    let mut stream = connect_from(Ipv4Addr::LOCALHOST, scene.daemon.address()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let connect = || {
+        let stream = connect_from(Ipv4Addr::LOCALHOST, scene.daemon.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    };
+    let (first, mut kept) = (connect(), connect());
+    // a later request has its own time, from where it begins
+    kept.write_all(b"GET /update HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let length = kept.read(&mut [0; 4096]).unwrap();
+    assert!(length > 0, "an answer");
+    std::thread::scope(|threads| {
+        threads.spawn(|| is_cut_after_its_time(first));
+        std::thread::sleep(Duration::from_secs(1));
+        is_cut_after_its_time(kept);
+    });
+}
+
+/// Sends a request as slowly as six seconds allow.
+#[track_caller]
+fn is_cut_after_its_time(mut stream: TcpStream) {
     let start = Instant::now();
     let head = "POST /update HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n";
-    // a head that takes half of the six seconds leaves half for the form, and not six more
+    // a head that takes over half of the six seconds leaves the rest for the form, and not six more
     for part in head.as_bytes().chunks(head.len() / 6) {
         stream.write_all(part).unwrap();
-        std::thread::sleep(Duration::from_millis(430));
+        std::thread::sleep(Duration::from_millis(600));
     }
     stream.write_all(b"\r\nhost").unwrap();
     let mut said = String::new();

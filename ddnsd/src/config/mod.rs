@@ -2,7 +2,7 @@
 //! the program gets its section only. `check/` turns the file's text into this or names every problem
 //! with its line; `load.rs` reads the file and those it names; `tsig_key.rs` understands BIND's key files.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzed;
 
 mod check;

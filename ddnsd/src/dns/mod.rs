@@ -1,7 +1,7 @@
 //! The exit to DNS. In: a host's records as they should be. Out: whether the primary acknowledged
 //! them. Many changes of a zone travel in one message; callers know nothing of it.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzed;
 
 mod answer;

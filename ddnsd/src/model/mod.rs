@@ -1,7 +1,7 @@
 //! The nouns: checked types without I/O, clock or chance. Everything else imports these; they import
 //! nothing.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzed;
 
 pub mod address;

@@ -4,6 +4,7 @@
 use crate::clock::Clock;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,18 +24,27 @@ pub(super) struct Client {
     /// When the first request must be answered: its time began with the connection.
     first: Instant,
     has_asked: AtomicBool,
+    /// When the request began whose head has not come yet; its time began with it.
+    began: Mutex<Option<Instant>>,
 }
 
 impl Client {
     /// Someone who has just connected.
     pub(super) fn new(address: IpAddr, timeout: Duration) -> Self {
-        Self { address, timeout, first: now() + timeout, has_asked: AtomicBool::new(false) }
+        let (first, has_asked) = (now() + timeout, AtomicBool::new(false));
+        Self { address, timeout, first, has_asked, began: Mutex::default() }
+    }
+
+    /// Something has come while no request was under way.
+    pub(super) fn speaks(&self) {
+        self.began.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(now);
     }
 
     /// The head of a request has come.
     pub(super) fn asks(&self) -> Peer {
         let is_first = !self.has_asked.swap(true, Ordering::Relaxed);
-        let deadline = if is_first { self.first } else { now() + self.timeout };
+        let began = self.began.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let deadline = if is_first { self.first } else { began.unwrap_or_else(now) + self.timeout };
         Peer { address: self.address, deadline }
     }
 
