@@ -9,16 +9,16 @@ use crate::config::{Config, DnsBackend, Email, Rfc2136};
 use crate::db::Db;
 use crate::dns::Dns;
 use crate::http::Front;
-use crate::lifecycle::{self, End, Lifecycle, Signals};
+use crate::lifecycle::{self, End, Hangups, Lifecycle, Signals};
 use crate::limits::Limits;
 use crate::logging;
 use crate::model::time::Now;
-use crate::passwords::Passwords;
+use crate::passwords::{Passwords, StandInKey};
 use crate::reload::Reload;
 use crate::serve::{self, Permits, Server};
 use crate::stories::expire::Expire;
 use crate::stories::hosts::Hosts;
-use crate::stories::login::LogIn;
+use crate::stories::login::{self, LogIn};
 use crate::stories::notices::Notices;
 use crate::stories::publishing::Publisher;
 use crate::stories::rehash::Rehash;
@@ -31,7 +31,6 @@ use crate::stories::update::{self, Update};
 use crate::stories::users::Users;
 use crate::upkeep;
 use anyhow::{Context as _, bail};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use reloadable::{Sections, reload};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,12 +38,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
-/// Connections in all, if the limit of open files allows.
-const CONNECTIONS: usize = 8_192;
 /// How long the database may take to close: what it has not written is only done again.
 const CLOSING: Duration = Duration::from_secs(2);
-/// Open files kept for everything but connections.
-const OTHER_FILES: u64 = 256;
 
 /// Everything that was opened and bound; nothing is served yet.
 struct Bound {
@@ -118,11 +113,54 @@ fn runtime() -> anyhow::Result<Runtime> {
 
 async fn live(args: &Args, config: Config, log: logging::Handle) -> anyhow::Result<End> {
     let mut signals = Signals::new().context("cannot wait for signals")?;
+    let hangups = Hangups::new().context("cannot wait for SIGHUP")?;
+    let life = Lifecycle::default();
+    let started = tokio::select! {
+        started = start(args, config, log, &life) => started?,
+        // as good as killed: what was begun is done again by the next start
+        name = signals.next() => {
+            info!("{name} while starting: stopped");
+            return Ok(End::Stopped);
+        }
+    };
+    let Started { db, expire, reload } = started;
+    reload_on_hangup(hangups, reload, &life);
+    lifecycle::ready(&life);
+    info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    let end = life.until_stopped(&mut signals).await;
+    let closed = async {
+        // a heartbeat that fails only makes the downtime look longer
+        let _ = expire.heartbeat(Clock.now().wall).await;
+        db.close().await;
+    };
+    tokio::select! {
+        () = closed => {}
+        () = tokio::time::sleep(CLOSING) => warn!("the database took too long to close"),
+        name = signals.next() => warn!("{name} again: the database is not closed"),
+    }
+    info!("stopped");
+    Ok(end)
+}
+
+/// What is needed of a running daemon to reload and to stop it.
+struct Started {
+    db: Db,
+    expire: Expire,
+    reload: Reload,
+}
+
+/// Everything up to where it is served.
+async fn start(
+    args: &Args,
+    config: Config,
+    log: logging::Handle,
+    life: &Lifecycle,
+) -> anyhow::Result<Started> {
     let DnsBackend::Rfc2136(rfc2136) = config.dns.backend.clone() else {
         bail!("dns_service.backend: the built-in name server is not supported by this version");
     };
     warn_of_what_is_missing(&config);
-    let (clock, counters, life) = (Clock, Counters::default(), Lifecycle::default());
+    let (clock, counters) = (Clock, Counters::default());
     let bound = bind(&config, &counters).await?;
     let db = bound.db.clone();
     let sections = Sections::new(&config)?;
@@ -137,32 +175,16 @@ async fn live(args: &Args, config: Config, log: logging::Handle) -> anyhow::Resu
     let stories = stories(&config, rfc2136, &ground).await?;
     let expire = stories.expire.clone();
     let reload = reload(args, config, log, &stories, &sections);
-    reload_on_hangup(&reload, &life).context("cannot wait for SIGHUP")?;
-    serve(&sections, bound, stories, reload, &life)?;
-    lifecycle::ready(&life);
-    info!(version = env!("CARGO_PKG_VERSION"), "ready");
-    let end = life.until_stopped(&mut signals).await;
-    let closed = async {
-        // a heartbeat that fails only makes the downtime look longer
-        let _ = expire.heartbeat(clock.now().wall).await;
-        db.close().await;
-    };
-    tokio::select! {
-        () = closed => {}
-        () = tokio::time::sleep(CLOSING) => warn!("the database took too long to close"),
-        name = signals.next() => warn!("{name} again: the database is not closed"),
-    }
-    info!("stopped");
-    Ok(end)
+    serve(&sections, bound, stories, reload.clone(), life)?;
+    Ok(Started { db, expire, reload })
 }
 
-fn reload_on_hangup(reload: &Reload, life: &Lifecycle) -> std::io::Result<()> {
-    let reload = reload.clone();
-    lifecycle::on_hangup(life, move || {
+fn reload_on_hangup(hangups: Hangups, reload: Reload, life: &Lifecycle) {
+    hangups.each(life, move || {
         let reload = reload.clone();
         // what came of it is in the log
         async move { drop(reload.run().await) }
-    })
+    });
 }
 
 fn warn_of_what_is_missing(config: &Config) {
@@ -197,13 +219,18 @@ struct Ground {
     life: Lifecycle,
 }
 
-fn exits(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Exits> {
+fn exits(
+    config: &Config,
+    rfc2136: Rfc2136,
+    stand_ins: &StandInKey,
+    ground: &Ground,
+) -> anyhow::Result<Exits> {
     let Ground { db, clock, started, counters, sections, .. } = ground;
     let dns = Dns::new(rfc2136, Arc::clone(&counters.dns), *clock);
     let defaults = Arc::clone(&sections.defaults);
     Ok(Exits {
         publisher: Publisher::new(db.clone(), dns.clone(), *clock, defaults),
-        passwords: Passwords::new(config.auth, Arc::clone(&counters.passwords))?,
+        passwords: Passwords::new(config.auth, stand_ins, Arc::clone(&counters.passwords))?,
         limits: Limits::new(config.limits, Arc::clone(&counters.limits), *started),
         turns: Turns::default(),
         dns,
@@ -231,12 +258,14 @@ fn notices(ground: &Ground) -> Notices {
 
 async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Stories> {
     let aim = rfc2136.clone();
-    let Exits { dns, publisher, passwords, limits, turns } = exits(config, rfc2136, ground)?;
+    let stand_ins = login::stand_in_key(&ground.db).await?;
+    let Exits { dns, publisher, passwords, limits, turns } =
+        exits(config, rfc2136, &stand_ins, ground)?;
     let Ground { db, clock, started, counters, sections, life } = ground;
     let (db, clock) = (db.clone(), *clock);
     let republish = Republish::new(db.clone(), publisher.clone(), turns.clone());
     republish.aim_at(&aim, started.wall).await?;
-    let requests = Requests::new(db.clone());
+    let requests = Requests::new(db.clone(), life.work.clone());
     let log_in = log_in(ground, limits, &passwords, &requests);
     log_in.learn_costs().await?;
     let notices = notices(ground);
@@ -302,7 +331,7 @@ fn serve(
     let server = Server {
         service: front.service(),
         settings: Arc::clone(connections),
-        permits: Permits::new(most_connections()),
+        permits: Permits::of_all_files(),
         stop: stop(),
         cut: life.cut.clone(),
         tasks: life.work.clone(),
@@ -313,15 +342,4 @@ fn serve(
         life.service("the HTTP front end", server.clone().run(listener));
     }
     Ok(())
-}
-
-/// As many as the limit of open files allows, after raising it as far as it goes.
-fn most_connections() -> usize {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return CONNECTIONS / 8;
-    };
-    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
-    let files = if raised { hard } else { soft };
-    let free = files.saturating_sub(OTHER_FILES).max(16);
-    usize::try_from(free).unwrap_or(CONNECTIONS).min(CONNECTIONS)
 }

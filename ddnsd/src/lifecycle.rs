@@ -108,6 +108,33 @@ impl Signals {
     }
 }
 
+/// SIGHUP, kept from the daemon's start on: one that comes before there is anything to reload waits.
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// From now on it waits here instead of ending the process.
+    ///
+    /// # Errors
+    /// The handler cannot be installed.
+    pub fn new() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Does what it asks for, each time it comes; one that comes meanwhile is done after it.
+    pub fn each<F: Future<Output = ()> + Send + 'static>(
+        mut self,
+        life: &Lifecycle,
+        act: impl Fn() -> F + Send + Sync + 'static,
+    ) {
+        let stop = life.stop.clone();
+        life.service("the SIGHUP handler", async move {
+            while let Some(Some(())) = stop.run_until_cancelled(self.0.recv()).await {
+                act().await;
+            }
+        });
+    }
+}
+
 /// Tells systemd that everything is bound and served, and keeps its watchdog quiet from then on.
 pub fn ready(life: &Lifecycle) {
     notify(&[NotifyState::Ready]);
@@ -128,24 +155,6 @@ pub fn reloading() {
 /// Tells systemd that this is done, well or not.
 pub fn reloaded() {
     notify(&[NotifyState::Ready]);
-}
-
-/// Does what SIGHUP asks for, each time it comes; one that comes meanwhile is done after it.
-///
-/// # Errors
-/// The signal handler cannot be installed.
-pub fn on_hangup<F: Future<Output = ()> + Send + 'static>(
-    life: &Lifecycle,
-    act: impl Fn() -> F + Send + Sync + 'static,
-) -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let stop = life.stop.clone();
-    life.service("the SIGHUP handler", async move {
-        while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
-            act().await;
-        }
-    });
-    Ok(())
 }
 
 async fn watchdog(every: Duration, stop: CancellationToken) {

@@ -76,7 +76,7 @@ fn a_refused_address_is_logged_once_with_the_reason_and_escaped() {
         assert!(refused[0].contains(part), "no {part} in {refused:?}");
     }
     scene.update("hostname=pc.dyn.example&myip=evil%0aINFO%1b[31m");
-    assert_eq!(lines("is not an address").len(), 1, "{}", scene.daemon.said());
+    assert_eq!(lines("characters that are no address").len(), 1, "{}", scene.daemon.said());
     assert!(!scene.daemon.said().contains('\u{1b}'), "{}", scene.daemon.said());
     assert!(!scene.daemon.said().lines().any(|line| line.starts_with("INFO")));
     scene.update("hostname=other.dyn.example&myip=ff02::1").is(200, "nohost\n");
@@ -98,4 +98,29 @@ fn a_proxys_header_counts_only_from_a_trusted_proxy() {
     from(&trusting, "X-Other: 1").is(200, "badip\n");
     let strict = Scene::with(|setup| setup.set("daemon.proxy_header", "X-Forwarded-For"));
     from(&strict, "X-Forwarded-For: 192.0.2.44").is(200, "good 127.0.0.1\n");
+}
+
+#[test]
+fn who_publishes_the_address_of_this_machine_itself_is_told_what_may_be_wrong() {
+    let scene = Scene::new();
+    scene.add_hosts(&["two"]);
+    let warnings = || {
+        let said = scene.daemon.said();
+        let all = said.lines().filter(|line| line.contains("proxy_header and trusted_proxies"));
+        let all: Vec<_> = all.map(str::to_owned).collect();
+        assert!(
+            all.iter().all(|line| line.contains(" WARN") && line.contains("127.0.0.1")),
+            "{all:?}"
+        );
+        all.len()
+    };
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert_eq!(warnings(), 0);
+    scene.update("hostname=pc.dyn.example").is(200, "good 127.0.0.1\n");
+    assert_eq!(warnings(), 1);
+    scene.update("hostname=pc.dyn.example").is(200, "nochg 127.0.0.1\n");
+    assert_eq!(warnings(), 1, "once it is published it is no news");
+    let both = scene.update("hostname=pc.dyn.example,two.dyn.example");
+    both.is(200, "nochg 127.0.0.1\ngood 127.0.0.1\n");
+    assert_eq!(warnings(), 2, "wherever in the list it is new");
 }

@@ -120,3 +120,28 @@ fn a_deleted_user_is_refused_at_once() {
     scene.ctl().add_user_with("alice", "another one").ok();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(401, "badauth\n");
 }
+
+#[test]
+fn who_and_what_was_unknown_is_known_with_its_addition_and_its_import() {
+    let scene = Scene::new();
+    let ask = |host: &str| {
+        let path = format!("/update?hostname={host}.{ZONE}&myip=192.0.2.1");
+        scene.daemon.get(&path).user("bob", PASSWORD).send().body
+    };
+    for _ in 0..2 {
+        assert_eq!(ask("his"), "badauth\n");
+    }
+    scene.ctl().add_user("bob");
+    for _ in 0..2 {
+        assert_eq!(ask("his"), "nohost\n");
+    }
+    scene.ctl().add_host("bob", "his", ZONE, &[]);
+    assert_eq!(ask("his"), "good 192.0.2.1\n");
+    let exported = scene.ctl().run(&["export"]).ok().stdout;
+    scene.ctl().run(&["hostname", "delete", "his", ZONE]).ok();
+    assert_eq!(ask("his"), "nohost\n");
+    scene.ctl().run(&["user", "delete", "bob"]).ok();
+    assert_eq!(ask("his"), "badauth\n");
+    scene.ctl().run_with_input(&["import", "--skip-existing", "-"], &exported).ok();
+    assert!(ask("his").ends_with(" 192.0.2.1\n"), "{}", ask("his"));
+}

@@ -3,9 +3,11 @@
 
 use crate::Scene;
 use ddnsd_tests::ctl::PASSWORD;
+use ddnsd_tests::eventually::eventually;
 use ddnsd_tests::http::Reply;
 use ddnsd_tests::named::ZONE;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const AGENT: &str = "inadyn/2.12.0";
 
@@ -23,17 +25,19 @@ impl Scene {
         request.user(user, password).send()
     }
 
-    /// The last request's word must be this, and its reason hold that.
+    /// The last request's word must be this, and its reason hold that: soon, because a refused one is
+    /// noted after its answer.
     #[track_caller]
     fn last_is(&self, label: &str, word: &str, reason: Option<&str>) {
-        let last = self.last(label);
-        assert_eq!(last["word"], word, "{last}");
-        match reason {
-            Some(reason) => {
-                assert!(last["reason"].as_str().is_some_and(|r| r.contains(reason)), "{last}");
-            }
-            None => assert_eq!(last["reason"], Value::Null, "{last}"),
-        }
+        let last = eventually(Duration::from_secs(10), &format!("{word} for {label}"), || {
+            let last = self.last(label);
+            let why = last["reason"].as_str();
+            let is_so = match reason {
+                Some(reason) => why.is_some_and(|why| why.contains(reason)),
+                None => why.is_none(),
+            };
+            if is_so && last["word"] == word { Ok(last) } else { Err(last.to_string()) }
+        });
         assert_eq!((&last["client"], &last["user_agent"]), (&json!("127.0.0.1"), &json!(AGENT)));
         assert!(last["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{last}");
     }

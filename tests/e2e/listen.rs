@@ -98,6 +98,29 @@ fn two_colons_serve_both_families_and_an_ipv4_client_is_seen_as_one() {
 }
 
 #[test]
+fn two_colons_serve_both_families_whatever_the_system_prefers() {
+    let test = "two_colons_serve_both_families_whatever_the_system_prefers";
+    let named = Named::start();
+    // a network of its own, whose IPv6 sockets are for IPv6 alone unless they say otherwise
+    let network =
+        "echo 1 > /proc/sys/net/ipv6/bindv6only && ip link set lo up && exec \"$0\" \"$@\"";
+    let in_it = ["unshare", "--net", "sh", "-c", network];
+    if run(Command::new(in_it[0]).args(&in_it[1..]).arg("true"), "").code != Some(0) {
+        eprintln!("{test}: not run, because only root can give a process its own network");
+        return;
+    }
+    let daemon = Daemon::builder(&named).on_sqlite().set("daemon.host", "::");
+    let daemon = daemon.wrapped_in(&in_it).start();
+    let port = daemon.url().rsplit(':').next().unwrap();
+    for host in ["127.0.0.1", "[::1]"] {
+        let mut curl = Command::new("nsenter");
+        curl.args(["--net", "--target", &daemon.pid().to_string(), "curl", "-q", "-sS", "-g"]);
+        let said = run(curl.arg(format!("http://{host}:{port}/update")), "").ok();
+        assert_eq!(said.stdout, "badauth\n", "{host}: {said}");
+    }
+}
+
+#[test]
 fn debug_on_the_command_line_beats_the_log_level() {
     let named = Named::start();
     let quiet = Daemon::builder(&named).set("daemon.log_level", "ERROR");

@@ -17,6 +17,7 @@ mod fail2ban;
 mod flapping;
 mod hosts;
 mod http;
+mod http2;
 mod json;
 mod last_request;
 mod limits;

@@ -29,7 +29,7 @@ impl Scene {
         self.ctl().run(&["reload"]).ok()
     }
 
-    fn counter(&self, name: &str) -> u64 {
+    pub(crate) fn counter(&self, name: &str) -> u64 {
         self.ctl().json(&["status"])["counters"][name].as_u64().expect("a counter")
     }
 }
@@ -311,6 +311,55 @@ fn tls_is_switched_on_for_new_connections_and_kept_ones_end_as_they_are() {
     secure(&scene.daemon, &authority, "ddns.example", "/update").send().is(401, "badauth\n");
 }
 
+#[test]
+fn certificates_and_tls_itself_change_under_load_and_no_request_is_lost() {
+    let authority = Authority::new();
+    let mut scene = Scene::new();
+    let certificates = [authority.sign("ddns.example"), authority.sign("ddns.example")];
+    let address = scene.daemon.address().to_owned();
+    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|threads| {
+        let _over = Over(&done);
+        for _ in 0..4 {
+            // it began as a plain one, and is
+            let mut kept = Kept::open(&address);
+            kept.asks();
+            let (done, asked) = (&done, &asked);
+            threads.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    kept.asks();
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 0..12 {
+            let before = asked.load(Ordering::Relaxed);
+            install(scene.daemon.setup(), &certificates[round % 2]);
+            if round % 4 == 3 {
+                scene.reload(|setup| setup.set("daemon.ssl", false));
+                get(&format!("http://{address}/update")).send().is(401, "badauth\n");
+            } else {
+                scene.reload(with_tls);
+                let request = secure(&scene.daemon, &authority, "ddns.example", "/update");
+                request.send().is(401, "badauth\n");
+            }
+            eventually(SOON, "further requests on the kept connections", || {
+                let more = asked.load(Ordering::Relaxed) - before;
+                if more >= 8 { Ok(()) } else { Err(format!("{more}")) }
+            });
+        }
+    });
+}
+
+/// Tells threads to stop when a test is over, or has failed: their scope waits for them.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A plain connection that stays open.
 struct Kept(TcpStream);
 
@@ -513,7 +562,20 @@ fn twenty_reloads_under_load_lose_no_request() {
     let mut scene = Scene::new();
     under_load(&mut scene, 20, |scene, round| {
         scene.reload(|setup| {
+            let proxies = vec!["127.0.0.1"; usize::try_from(round % 2).unwrap()];
+            let mut endpoints = endpoint("/update");
+            if let (Some(all), toml::Value::Array(more)) =
+                (endpoints.as_array_mut(), endpoint(&format!("/round/{round}")))
+            {
+                all.extend(more);
+            }
             setup
+                .set_top("endpoints", endpoints)
+                .set("daemon.trusted_proxies", proxies)
+                .set(
+                    "daemon.proxy_header",
+                    ["", "X-Real-IP"][usize::try_from(round % 3 / 2).unwrap()],
+                )
                 .set("daemon.log_requests", round % 2 == 0)
                 .set("daemon.thread_pool_size", 1 + round % 3)
                 .set("daemon.request_timeout", 10 + round)

@@ -1,9 +1,12 @@
 //! The request log: a line for everything that was asked, of parsed fields only.
 
 use crate::Scene;
+use crate::tls::{install, secure, with_tls};
+use ddnsd_tests::authority::Authority;
 use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::eventually::eventually;
 use ddnsd_tests::http::{ask, basic, lines};
+use std::net::UdpSocket;
 use std::time::Duration;
 
 fn logging() -> Scene {
@@ -45,22 +48,111 @@ fn an_update_is_logged_by_its_fields_and_never_by_its_query() {
 fn what_is_refused_before_it_is_read_is_logged_too() {
     let scene = logging();
     let alice = basic("alice", PASSWORD);
-    for (request, body, status) in [
-        ("GET /404/nothing?password=hunter2", "", 404),
-        ("PUT /update/", "", 405),
-        ("POST //update", "{}", 415),
-        ("POST /update//", &"x".repeat(17 * 1024), 413),
-        (&format!("GET ///update?{}", "x".repeat(8193)), "", 414),
+    let (form, json) =
+        ("Content-Type: application/x-www-form-urlencoded", "Content-Type: application/json");
+    for (request, kind, body, status) in [
+        ("PUT /update/", form, "", 405),
+        ("POST //update", json, "{}", 415),
+        ("POST /update//", form, &"x".repeat(17 * 1024), 413),
+        (&format!("GET ///update?{}", "x".repeat(8193)), form, "", 414),
     ] {
-        ask(scene.daemon.address(), lines(request, &[&alice], body)).has_status(status);
+        ask(scene.daemon.address(), lines(request, &[&alice, kind], body)).has_status(status);
         let (method, path) = request.split_once(' ').unwrap();
         let path = path.split('?').next().unwrap();
         let expected = format!("127.0.0.1 method={method} path={path:?} status={status}");
         assert_eq!(line(&scene, path), expected);
     }
+    assert!(!scene.daemon.said().contains("hunter2"), "{}", scene.daemon.said());
     // announced, and never sent
     let half = "POST /update HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nmyip";
     ask(scene.daemon.address(), half).has_status(408);
     assert_eq!(line(&scene, "/update"), r#"127.0.0.1 method=POST path="/update" status=408"#);
+}
+
+#[test]
+fn of_a_path_that_is_nobodys_only_what_can_be_no_token_is_logged() {
+    let scene = logging();
+    for (path, shown) in [
+        ("/update/hunter2/hunter2?x=hunter2", "/update/…"),
+        ("//update//hunter2", "/update/…"),
+        ("/nic/update?password=hunter2", "/nic/update"),
+        ("/nic/update/hunter2", "/nic/update/…"),
+        ("/hunter2/update", "/…"),
+        ("/", "/"),
+    ] {
+        let before = scene.daemon.said().len();
+        ask(scene.daemon.address(), lines(&format!("GET {path}"), &[], "")).has_status(404);
+        let expected = format!("request client=127.0.0.1 method=GET path={shown:?} status=404");
+        eventually(Duration::from_secs(10), &format!("the line of {path}"), || {
+            let said = scene.daemon.said();
+            let is_there = said[before..].lines().any(|line| line.ends_with(&expected));
+            if is_there { Ok(()) } else { Err(said) }
+        });
+    }
     assert!(!scene.daemon.said().contains("hunter2"), "{}", scene.daemon.said());
+}
+
+#[test]
+fn nothing_that_proves_who_somebody_is_is_in_the_log_however_much_is_logged() {
+    let authority = Authority::new();
+    let scene = Scene::with(|setup| {
+        install(&setup, &authority.sign("ddns.example"));
+        with_tls(setup).set("daemon.log_requests", true).set("daemon.log_level", "DEBUG")
+    });
+    let query = "/update?hostname=pc.dyn.example&myip=192.0.2.1";
+    let secure = |path: &str| secure(&scene.daemon, &authority, "ddns.example", path);
+    let escaped = "correct%20horse%3a+battery";
+    for version in ["--http1.1", "--http2"] {
+        secure(query).user("alice", PASSWORD).with(&[version]).send().has_status(200);
+        secure(query).user("alice", "wrong horse").with(&[version]).send().has_status(401);
+        let by_name = format!("{query}&user=alice&pass={escaped}");
+        secure(&by_name).with(&[version]).send().has_status(200);
+        secure("/update/pc/horse-token").with(&[version]).send().has_status(404);
+        secure(query).header("Authorization: Bearer horse-token").with(&[version]).send();
+    }
+    let said = scene.daemon.said();
+    let token = |password: &str| {
+        let header = basic("alice", password);
+        header.rsplit(' ').next().unwrap().trim_end_matches('=').to_owned()
+    };
+    for secret in ["horse", &token(PASSWORD), &token("wrong horse")] {
+        assert!(!said.contains(secret), "{secret:?} is in the log: {said}");
+    }
+}
+
+#[test]
+fn a_client_that_hangs_up_has_its_line() {
+    // a name server that never answers keeps the request under way
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    silent.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let port = i64::from(silent.local_addr().unwrap().port());
+    let authority = Authority::new();
+    let scene = Scene::with(|setup| {
+        install(&setup, &authority.sign("ddns.example"));
+        let setup = with_tls(setup).set("daemon.log_requests", true);
+        let setup = setup.set("dns_service.dns_port", port).set("daemon.request_timeout", 30);
+        setup.set("dns_service.dns_timeout", 20)
+    });
+    let path = "//update?hostname=pc.dyn.example&myip=192.0.2.1";
+    let request = secure(&scene.daemon, &authority, "ddns.example", path);
+    request.user("alice", PASSWORD).with(&["--http2"]).hang_up_after(1);
+    silent.recv(&mut [0; 512]).expect("the update was on its way");
+    let said = line(&scene, "//update");
+    let fields = r#"127.0.0.1 method=GET path="//update" user="alice" hosts="pc.dyn.example" addresses="192.0.2.1" status=499 ms="#;
+    assert!(said.starts_with(fields), "{said}");
+}
+
+#[test]
+fn a_template_whose_address_is_the_password_tells_nobody_the_password() {
+    let scene = logging();
+    for (parameters, said) in [
+        ("myip=correct%20horse%3a+battery", "the ipv4 parameter holds 22 characters"),
+        ("myip=192.0.2.1&myip6=correct+horse:+battery", "the ipv6 parameter holds 22 characters"),
+    ] {
+        scene.update(&format!("hostname=pc.dyn.example&{parameters}")).is(200, "badip\n");
+        let shown = scene.ctl().json(&["hostname", "show", "pc", "dyn.example"]).to_string();
+        assert!(shown.contains(said) && !shown.contains("horse"), "{shown}");
+        assert!(scene.daemon.said().contains(said), "{}", scene.daemon.said());
+    }
+    assert!(!scene.daemon.said().contains("horse"), "{}", scene.daemon.said());
 }

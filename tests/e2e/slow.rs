@@ -111,12 +111,14 @@ fn served_until(stop: &AtomicBool, mut ask: impl FnMut()) -> Vec<Duration> {
     times
 }
 
-/// Served in under a second; a busy machine may hold up a few.
+/// Served in under a second. A machine that is busy with other tests may hold up one in twenty for longer,
+/// and none for long.
 #[track_caller]
 fn assert_served(times: &[Duration]) {
-    let (middle, slowest) = (times[times.len() / 2], times[times.len() - 1]);
-    assert!(middle < Duration::from_secs(1), "half of {} took over {middle:?}", times.len());
-    assert!(slowest < Duration::from_secs(5), "one of {} took {slowest:?}", times.len());
+    let late = times.iter().filter(|time| **time >= Duration::from_secs(1)).count();
+    let slowest = times.iter().max().expect("an answer");
+    assert!(late <= 1 + times.len() / 20, "{late} of {} took a second or more", times.len());
+    assert!(*slowest < Duration::from_secs(5), "one of {} took {slowest:?}", times.len());
 }
 
 #[test]

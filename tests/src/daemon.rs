@@ -130,6 +130,15 @@ impl Daemon {
         self.stop_by(Signal::SIGTERM)
     }
 
+    /// Waits for the end that it was asked for.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    #[track_caller]
+    pub fn terminated(&mut self) -> ExitStatus {
+        self.process.take().expect("a running daemon").wait(STOP, "ddnsd")
+    }
+
     /// Sends a signal that should end it and waits for its end.
     ///
     /// # Panics

@@ -1,12 +1,12 @@
 //! Requests, as routers send them. In: a URL and what `curl` shall do with it, or the bytes
 //! themselves. Out: status, headers and body, with the answer shown whenever an expectation fails.
 
-use crate::process::{program, run};
+use crate::process::{Finished, program, run};
 use base64::Engine as _;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::Duration;
@@ -54,15 +54,25 @@ impl Request {
     /// When there is no reply.
     #[track_caller]
     pub fn send(&self) -> Reply {
-        let curl = run(
-            Command::new(program("curl"))
-                .args(["-q", "-sS", "-g", "-i", "--max-time", "30", "--noproxy", "*"])
-                .args(&self.arguments)
-                .arg(&self.url),
-            "",
-        )
-        .ok();
+        let curl = self.curl(30).ok();
         Reply::parse(&curl.stdout).unwrap_or_else(|| panic!("no HTTP reply: {curl}"))
+    }
+
+    /// Sends it and hangs up if there is no reply after so many seconds.
+    ///
+    /// # Panics
+    /// When there was a reply.
+    #[track_caller]
+    pub fn hang_up_after(&self, seconds: u32) {
+        // "operation timeout"
+        self.curl(seconds).exits(28);
+    }
+
+    #[track_caller]
+    fn curl(&self, seconds: u32) -> Finished {
+        let mut curl = Command::new(program("curl"));
+        curl.args(["-q", "-sS", "-g", "-i", "--noproxy", "*", "--max-time", &seconds.to_string()]);
+        run(curl.args(&self.arguments).arg(&self.url), "")
     }
 }
 
@@ -163,6 +173,32 @@ pub fn raw(server: impl ToSocketAddrs, bytes: &[u8]) -> io::Result<String> {
     said(TcpStream::connect(server)?, bytes)
 }
 
+/// The same, but what was said before the connection broke is said too: a server that refuses a request
+/// before it has read all of it makes the kernel reset the connection.
+///
+/// # Panics
+/// When there is no connection.
+pub fn raw_got(server: impl ToSocketAddrs, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The same, and the client's half of the connection is closed with the last byte.
+///
+/// # Errors
+/// Connecting, writing or reading failed, or 30 s went by.
+pub fn raw_half_closed(server: impl ToSocketAddrs, bytes: &[u8]) -> io::Result<String> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(bytes)?;
+    stream.shutdown(Shutdown::Write)?;
+    read_all(stream)
+}
+
 /// The same from another address of this machine's loopback network.
 ///
 /// # Errors
@@ -190,6 +226,14 @@ pub fn connect_from(source: Ipv4Addr, server: &str) -> io::Result<TcpStream> {
 fn said(mut stream: TcpStream, bytes: &[u8]) -> io::Result<String> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(bytes)?;
+    read_all(stream)
+}
+
+/// All that the server says until it closes.
+///
+/// # Errors
+/// Reading failed, or took longer than the stream may.
+pub fn read_all(mut stream: TcpStream) -> io::Result<String> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())

@@ -107,14 +107,13 @@ impl Db {
     /// The database failed, or the row does not convert.
     pub async fn host(&self, name: &Fqdn) -> Result<Option<Arc<Host>>, DbError> {
         let ticket = match self.0.caches.hosts.get(name) {
-            Ok(host) => return Ok(Some(host)),
+            Ok(known) => return Ok(known),
             Err(ticket) => ticket,
         };
         let row: Option<HostRow> = self.0.readers.optional(&ONE, args![name.as_str()]).await?;
-        let Some(row) = row else { return Ok(None) };
-        let host = Arc::new(row.host()?);
-        self.0.caches.hosts.fill(&host.fqdn, Arc::clone(&host), &ticket);
-        Ok(Some(host))
+        let host = row.map(|row| row.host().map(Arc::new)).transpose()?;
+        self.0.caches.hosts.fill(name, host.clone(), &ticket);
+        Ok(host)
     }
 
     /// Memory is laid over the rows anyway; without this a keepalive that is being written while the rows are

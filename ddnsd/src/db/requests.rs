@@ -49,6 +49,8 @@ pub(super) struct Requests {
 impl Requests {
     fn note(&self, host: HostId, request: LastRequest) {
         match self.noted.entry(host) {
+            // refused ones are noted late
+            Entry::Occupied(known) if known.get().at > request.at => {}
             Entry::Occupied(mut known) => {
                 known.insert(request);
             }

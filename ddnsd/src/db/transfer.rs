@@ -2,6 +2,7 @@
 //! looked for in it too, so that nothing can change in between, and every one of them is known at the end.
 
 use super::Db;
+use super::cache::Caches;
 use super::driver::Conn;
 use super::error::DbError;
 use super::job::Work;
@@ -107,7 +108,6 @@ impl Db {
     }
 }
 
-// what is new is in no cache yet, and what is there already stays as it is: nothing to remember
 impl Work for Arc<Import> {
     type Output = Imported;
     const DURABLE: bool = true;
@@ -122,6 +122,12 @@ impl Work for Arc<Import> {
             self.hosts(hosts, &mut imported, conn).await?;
         }
         Ok(imported)
+    }
+
+    // what was there already stays as it is
+    fn remember(&self, _: &Imported, caches: &Caches) {
+        caches.accounts.forget_absent();
+        caches.hosts.forget_absent();
     }
 
     fn undo(&self, imported: &Imported) -> bool {

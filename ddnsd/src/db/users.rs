@@ -55,15 +55,13 @@ impl Db {
     /// The database failed.
     pub async fn account(&self, name: &UserName) -> Result<Option<Account>, DbError> {
         let ticket = match self.0.caches.accounts.get(name) {
-            Ok(account) => return Ok(Some(account)),
+            Ok(known) => return Ok(known),
             Err(ticket) => ticket,
         };
         let row: Option<AccountRow> =
             self.0.readers.optional(&ACCOUNT, args![name.as_str()]).await?;
         let account = row.map(AccountRow::account);
-        if let Some(account) = &account {
-            self.0.caches.accounts.fill(name, account.clone(), &ticket);
-        }
+        self.0.caches.accounts.fill(name, account.clone(), &ticket);
         Ok(account)
     }
 

@@ -6,7 +6,7 @@ use super::{client_address, credentials};
 use crate::rules::request::{self, Login, MOST_HOSTS, Origin};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Reads a query and a form: never too many hosts, never an address that nobody can reach.
 ///
@@ -15,23 +15,30 @@ use std::net::IpAddr;
 pub fn parameters(query: &str, form: &[u8]) {
     let given = Parameters::read(query, form);
     let names = ["hostname".to_owned(), "host".to_owned()];
-    if let Ok(hosts) = request::hosts(given.value(&names)) {
+    if let Ok(hosts) = request::hosts(given.list(&names)) {
         assert!((1..=MOST_HOSTS).contains(&hosts.len()));
         assert!(hosts.iter().all(|host| !host.sent.trim().is_empty()));
     }
     let client = Origin::Client(IpAddr::from([198, 51, 100, 7]));
-    let (ipv4, ipv6) = (given.named("myip"), given.named("myip6"));
+    let names = |name: &str| [name.to_owned()];
+    let (ipv4, ipv6) = (given.list(&names("myip")), given.list(&names("myip6")));
     if let Ok(addresses) = request::addresses(ipv4, ipv6, client) {
-        let bad4 = |ip: std::net::Ipv4Addr| ip.is_unspecified() || ip.is_loopback();
-        let bad6 = |ip: std::net::Ipv6Addr| {
-            ip.is_unspecified()
-                || ip.is_loopback()
-                || ip.is_multicast()
-                || ip.to_ipv4_mapped().is_some()
-        };
-        assert!(!addresses.v4.is_some_and(bad4) && !addresses.v6.is_some_and(bad6));
+        assert!(!addresses.v4.is_some_and(is_nobodys) && !addresses.v6.is_some_and(is_nobodys6));
         assert!(!addresses.is_empty(), "the client's own counts when none is given");
     }
+}
+
+/// Unspecified, loopback, link-local, multicast or broadcast, by the numbers of RFC 6890 and RFC 5771.
+fn is_nobodys(address: Ipv4Addr) -> bool {
+    matches!(address.octets(), [0 | 127 | 224..=239, ..] | [169, 254, ..] | [255, 255, 255, 255])
+}
+
+/// The same by the numbers of RFC 4291; and IPv4, which is an address of the other family.
+fn is_nobodys6(address: Ipv6Addr) -> bool {
+    let is_small = matches!(address.segments(), [0, 0, 0, 0, 0, 0, 0, 0 | 1]);
+    is_small
+        || matches!(address.segments(), [0xfe80..=0xfebf | 0xff00..=0xffff, ..])
+        || matches!(address.segments(), [0, 0, 0, 0, 0, 0xffff, ..])
 }
 
 /// Reads an Authorization header beside parameters: a name is one that a user can have.
@@ -51,8 +58,8 @@ pub fn authorization(header: &[u8], user: Option<&str>) {
     }
 }
 
-/// Reads the lines of a proxy's header: without trust they change nothing, with it no trusted proxy is taken
-/// for a client while another address stands there.
+/// Reads the lines of a proxy's header: without trust they change nothing; with it, whatever a client sends,
+/// it is the one that the proxy has seen and added at the end.
 ///
 /// # Panics
 /// When it does not hold.
@@ -71,6 +78,23 @@ pub fn forwarded(header: &str, lines: &[Vec<u8>]) {
     match client_address::origin(peer, &headers, Some(&name), &[trusted]) {
         Origin::SilentProxy(proxy) => assert_eq!(proxy, peer),
         Origin::Client(client) => assert_eq!(client, client.to_canonical()),
+    }
+    let seen = IpAddr::from([192, 0, 2, 55]);
+    let key = if name == "forwarded" { "for=" } else { "" };
+    let last = headers.get_all(&name).iter().next_back().map_or(&b""[..], HeaderValue::as_bytes);
+    // proxies add to the last line, or one of their own
+    let added = [last, b", ", key.as_bytes(), b"192.0.2.55"].concat();
+    let own = format!("{key}192.0.2.55").into_bytes();
+    let before = headers.get_all(&name).iter().count().saturating_sub(1);
+    for (kept, line) in [(before, added), (before + 1, own)] {
+        let mut sent: HeaderMap = HeaderMap::new();
+        for value in headers.get_all(&name).iter().take(kept) {
+            sent.append(name.clone(), value.clone());
+        }
+        let Ok(line) = HeaderValue::from_bytes(&line) else { continue };
+        sent.append(name.clone(), line);
+        let origin = client_address::origin(peer, &sent, Some(&name), &[trusted]);
+        assert_eq!(origin, Origin::Client(seen), "{sent:?}");
     }
 }
 
@@ -120,6 +144,34 @@ mod tests {
         ]
     }
 
+    /// Lists of addresses, most of which nobody can have.
+    fn addresses() -> impl Strategy<Value = String> {
+        let any = prop_oneof![
+            any::<u32>().prop_map(|bits| std::net::Ipv4Addr::from_bits(bits).to_string()),
+            any::<u128>().prop_map(|bits| std::net::Ipv6Addr::from_bits(bits).to_string()),
+            any::<u32>().prop_map(|bits| format!("::ffff:{}", std::net::Ipv4Addr::from_bits(bits))),
+            (0xfe00_u16.., any::<u16>()).prop_map(|(first, last)| format!("{first:x}::{last:x}")),
+            (0_u8.., 0_u8..).prop_map(|(first, last)| format!("{first}.254.255.{last}")),
+            prop::sample::select(vec![
+                "0.0.0.0",
+                "0.1.2.3",
+                "127.9.9.9",
+                "169.254.1.1",
+                "224.0.0.1",
+                "239.255.255.255",
+                "255.255.255.255",
+                "::",
+                "::1",
+                "ff02::1",
+                "febf::1",
+                "192.0.2.1",
+                "2001:db8::1",
+            ])
+            .prop_map(str::to_owned),
+        ];
+        proptest::collection::vec(any, 0..3).prop_map(|all| all.join(","))
+    }
+
     fn text() -> impl Strategy<Value = String> {
         proptest::collection::vec(piece(), 0..16).prop_map(|pieces| pieces.concat())
     }
@@ -129,6 +181,11 @@ mod tests {
         fn any_query_and_form_are_read_within_bounds(query in text(), form in proptest::collection::vec(any::<u8>(), 0..80)) {
             super::parameters(&query, &form);
             super::parameters("", query.as_bytes());
+        }
+
+        #[test]
+        fn any_addresses_are_ones_that_somebody_can_have(ipv4 in addresses(), ipv6 in addresses()) {
+            super::parameters(&format!("myip={ipv4}&myip6={ipv6}"), b"");
         }
 
         #[test]

@@ -95,44 +95,44 @@ impl Front {
         body: impl Stream<Item = Result<B, warp::Error>>,
     ) -> Response {
         let settings = self.0.settings.load_full();
-        match asked(&settings, &call, body).await {
-            Ok((names, form)) => self.update(&settings, names, call, &form).await,
-            Err(refused) => {
-                if settings.http.log_requests {
-                    request_log::refused(origin(&settings, &call), &call, refused.status());
-                }
-                refused
-            }
+        let logs = settings.http.log_requests;
+        let mut line = logs.then(|| Line::of(&settings, &call, self.0.clock));
+        let response = match asked(&settings, &call, body).await {
+            Ok(asked) => self.update(&settings, asked, &call, line.as_mut()).await,
+            Err(refused) => refused,
+        };
+        if let Some(line) = &mut line {
+            line.answered(response.status());
         }
+        response
     }
 
     async fn update(
         &self,
         settings: &Settings,
-        names: &Params,
-        call: Call,
-        form: &[u8],
+        (names, form): (&Params, Bytes),
+        call: &Call,
+        mut line: Option<&mut Line>,
     ) -> Response {
-        let parameters = Parameters::read(&call.query, form);
-        let (origin, request) = checked(settings, names, &call, &parameters);
+        let parameters = Parameters::read(&call.query, &form);
+        let request = checked(settings, names, call, &parameters);
         let is_local =
             matches!(request.asked, Ok(Asked::Set(addresses)) if addresses.is_loopback());
-        let log = settings.http.log_requests.then(|| Line::of(&call, &request));
-        let start = self.0.clock.now().mono;
+        let client = request.client;
+        if let Some(line) = &mut line {
+            line.asks(&request);
+        }
         // over its time an update goes on, but nobody is kept waiting for it
         let answer = timeout_at(call.peer.deadline, self.0.update.run(request)).await;
         let answer = answer.unwrap_or(Reply::whole(Word::ServerError));
         // only the connection gives a loopback address: given ones are refused
-        if is_local && answer.decisive_word() == Word::Good {
-            let client = origin.address();
+        if is_local && answer.has_changed_any() {
             tracing::warn!(%client, "the address of this machine itself was published; behind a proxy set daemon.proxy_header and trusted_proxies");
         }
-        let response = reply::response(&answer, Form::accepted(&call.headers));
-        if let Some(line) = log {
-            let took = self.0.clock.now().mono.saturating_duration_since(start);
-            line.log(origin, &answer, response.status(), took);
+        if let Some(line) = line {
+            line.hears(&answer);
         }
-        response
+        reply::response(&answer, Form::accepted(&call.headers))
     }
 }
 
@@ -165,10 +165,11 @@ fn origin(settings: &Settings, call: &Call) -> Origin {
 
 /// The endpoint of a path; repeated slashes and one at the end do not count.
 fn endpoint<'a>(endpoints: &'a [Endpoint], path: &str) -> Option<&'a Endpoint> {
-    fn segments(path: &str) -> impl Iterator<Item = &str> {
-        path.split('/').filter(|segment| !segment.is_empty())
-    }
     endpoints.iter().find(|endpoint| segments(&endpoint.path).eq(segments(path)))
+}
+
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
 }
 
 /// Everything about the request that names, addresses and credentials can be read from.
@@ -177,7 +178,7 @@ fn checked(
     names: &Params,
     call: &Call,
     given: &Parameters<'_>,
-) -> (Origin, UpdateRequest) {
+) -> UpdateRequest {
     let origin = origin(settings, call);
     let header = call.headers.get(http::header::AUTHORIZATION).map(HeaderValue::as_bytes);
     let login =
@@ -190,7 +191,7 @@ fn checked(
         request::addresses(ipv4, ipv6, origin).map(Asked::Set)
     };
     let agent = call.headers.get(http::header::USER_AGENT);
-    let request = UpdateRequest {
+    UpdateRequest {
         client: origin.address(),
         agent: agent.and_then(|agent| request::agent(agent.as_bytes())),
         key: ClientKey::from(origin.address()),
@@ -198,8 +199,7 @@ fn checked(
         hosts: request::hosts(given.list(&names.hostname)),
         asked,
         notify: request::notify(given.value(&names.notify_change)),
-    };
-    (origin, request)
+    }
 }
 
 /// Whether the endpoint gives this parameter name a meaning of its own.
@@ -209,13 +209,15 @@ fn is_alias(names: &Params, name: &str) -> bool {
     all.into_iter().flatten().any(|alias| alias == name)
 }
 
-/// Reads a form body, bounded in time and size.
+/// Reads a form body, bounded in time and size. What is no form is read as far, so that its sender hears
+/// the answer, and not kept.
 async fn form_body<B: Buf>(
     call: &Call,
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Bytes, Response> {
     let mut body = std::pin::pin!(body);
-    let mut read = BytesMut::new();
+    let is_form = is_form(&call.headers);
+    let (mut length, mut read) = (0, BytesMut::new());
     loop {
         let Ok(part) = timeout_at(call.peer.deadline, body.next()).await else {
             let text = "the form did not come in time\n";
@@ -225,17 +227,23 @@ async fn form_body<B: Buf>(
         let Ok(mut part) = part else {
             return Err(reply::sentence(StatusCode::BAD_REQUEST, "the body broke off\n"));
         };
-        if read.len() + part.remaining() > FORM {
-            let text = "the form is over 16 KiB\n";
-            return Err(reply::sentence(StatusCode::PAYLOAD_TOO_LARGE, text));
+        length += part.remaining();
+        if length > FORM {
+            break;
         }
-        read.extend_from_slice(&part.copy_to_bytes(part.remaining()));
+        if is_form {
+            read.extend_from_slice(&part.copy_to_bytes(part.remaining()));
+        }
     }
-    if read.is_empty() || is_form(&call.headers) {
-        return Ok(read.freeze());
+    if length > 0 && !is_form {
+        let text = "send parameters as application/x-www-form-urlencoded\n";
+        return Err(reply::sentence(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
-    let text = "send parameters as application/x-www-form-urlencoded\n";
-    Err(reply::sentence(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
+    if length > FORM {
+        let text = "the form is over 16 KiB\n";
+        return Err(reply::sentence(StatusCode::PAYLOAD_TOO_LARGE, text));
+    }
+    Ok(read.freeze())
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -39,6 +39,10 @@ pub enum NameError {
 /// The longest text that is looked at at all; U-labels may be longer than their A-labels.
 const MAX_INPUT: usize = 1024;
 
+/// RFC 1123, 2.1 allows `my--host`, and DNS has such names; what begins with `xn--` must still be a
+/// whole A-label, whatever this says.
+const HYPHENS: Hyphens = Hyphens::CheckFirstLast;
+
 fn to_a_labels(text: &str) -> Result<String, NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
@@ -47,7 +51,7 @@ fn to_a_labels(text: &str) -> Result<String, NameError> {
         return Err(NameError::TooLong);
     }
     let ascii = Uts46::new()
-        .to_ascii(text.as_bytes(), AsciiDenyList::STD3, Hyphens::Check, DnsLength::Ignore)
+        .to_ascii(text.as_bytes(), AsciiDenyList::STD3, HYPHENS, DnsLength::Ignore)
         .map_err(|_| NameError::Illegal)?;
     let name = ascii.strip_suffix('.').unwrap_or(&ascii);
     if name.len() > 253 || name.split('.').any(|label| label.len() > 63) {
@@ -61,7 +65,7 @@ fn to_a_labels(text: &str) -> Result<String, NameError> {
 
 fn to_u_labels(a_labels: &str) -> String {
     let (unicode, valid) =
-        Uts46::new().to_unicode(a_labels.as_bytes(), AsciiDenyList::STD3, Hyphens::Check);
+        Uts46::new().to_unicode(a_labels.as_bytes(), AsciiDenyList::STD3, HYPHENS);
     if valid.is_ok() { unicode.into_owned() } else { a_labels.to_owned() }
 }
 
@@ -266,6 +270,17 @@ mod tests {
         assert_eq!(idn.to_unicode(), "bücher.example");
         assert_eq!(Fqdn::parse("xn--bcher-kva.example").unwrap(), idn);
         assert_eq!(Fqdn::parse("faß.example").unwrap().as_str(), "xn--fa-hia.example");
+    }
+
+    #[test]
+    fn two_hyphens_are_legal_anywhere_but_in_a_broken_a_label() {
+        for name in ["my--host.example", "r3---sn-x.example", "a-b--c.example"] {
+            assert_eq!(Fqdn::parse(name).unwrap().as_str(), name);
+            assert_eq!(Fqdn::parse(name).unwrap().to_unicode(), name);
+        }
+        for name in ["xn--.example", "xn--a.example", "xn--abc-.example", "XN--\u{fc}.example"] {
+            assert_eq!(Fqdn::parse(name), Err(NameError::Illegal), "{name}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub use hash::Unusable as UnusableHash;
 use hash::{Memory, Stored};
 use known::{Digest, Known, ProcessKey};
 use pool::{Lane, Pool, QueueFull, Resize};
+pub use stand_in::StandInKey;
 use stand_in::StandIns;
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,13 +163,14 @@ impl Passwords {
     /// The system refuses a thread.
     pub fn new(
         config: config::Auth,
+        stand_ins: &StandInKey,
         counters: Arc<PasswordCounters>,
     ) -> Result<Self, PasswordError> {
         let key: ProcessKey = rand::random();
         Ok(Self(Arc::new(Shared {
             known: Arc::new(Known::new(&key, config.cache_ttl)),
             flights: Arc::default(),
-            stand_ins: StandIns::new(&key),
+            stand_ins: StandIns::new(stand_ins),
             pool: Pool::start(threads(config)).map_err(PasswordError::Thread)?,
             counters,
         })))

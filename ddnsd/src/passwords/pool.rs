@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// Logins that wait, at most: some two seconds of two threads at our own cost.
 const MAX_LOGINS: usize = 256;
+/// Large runs among them, at most: only one is under way at a time, and each takes its place from many
+/// small ones.
+const MAX_LARGE: usize = 16;
 /// New hashes that wait, at most.
 const MAX_ADMINISTRATION: usize = 64;
 /// A run that needs more is large: 128 MiB.
@@ -94,7 +97,8 @@ impl Pool {
             Lane::Administration => (&mut state.administration, MAX_ADMINISTRATION),
             Lane::Login => (&mut state.logins, MAX_LOGINS),
         };
-        if queue.len() >= max {
+        let waiting_large = || queue.iter().filter(|run| run.is_large).count();
+        if queue.len() >= max || run.is_large && waiting_large() >= MAX_LARGE {
             // dropping the run takes other locks
             drop(state);
             drop(run);
@@ -250,6 +254,16 @@ mod tests {
         }
         assert_eq!(pool.submit(Lane::Login, SMALL, |_| ()), Err(QueueFull));
         assert_eq!(pool.submit(Lane::Administration, SMALL, |_| ()), Ok(()));
+    }
+
+    #[test]
+    fn large_logins_leave_room_for_small_ones() {
+        let (pool, _release) = busy_pool();
+        for _ in 0..MAX_LARGE {
+            pool.submit(Lane::Login, LARGE_KIB + 1, |_| ()).unwrap();
+        }
+        assert_eq!(pool.submit(Lane::Login, LARGE_KIB + 1, |_| ()), Err(QueueFull));
+        assert_eq!(pool.submit(Lane::Login, LARGE_KIB, |_| ()), Ok(()));
     }
 
     #[test]

@@ -5,12 +5,35 @@
 use super::hash::{Cost, OURS, Stored};
 use super::known::{ProcessKey, keyed};
 use crate::model::name::UserName;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use std::sync::{Mutex, PoisonError};
 
 /// Users whose cost is kept: enough to show the mix, few enough to sort beside an Argon2 run.
 const SAMPLE: usize = 256;
+
+/// What the draw is keyed by. It is kept with the users: were it another after each restart, a name whose
+/// cost changes with it would be nobody's.
+pub struct StandInKey(ProcessKey);
+
+impl StandInKey {
+    /// A new one.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// Reads what [`StandInKey::text`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        STANDARD.decode(text).ok()?.try_into().ok().map(Self)
+    }
+
+    /// As it is kept.
+    pub fn text(&self) -> String {
+        STANDARD.encode(self.0)
+    }
+}
 
 pub(super) struct StandIns {
     key: Hmac<Sha256>,
@@ -19,8 +42,8 @@ pub(super) struct StandIns {
 }
 
 impl StandIns {
-    pub(super) fn new(key: &ProcessKey) -> Self {
-        Self { key: keyed(key, b"stand-in"), sample: Mutex::new([None; SAMPLE]) }
+    pub(super) fn new(key: &StandInKey) -> Self {
+        Self { key: keyed(&key.0, b"stand-in"), sample: Mutex::new([None; SAMPLE]) }
     }
 
     /// A user's stored hash has this cost.
@@ -71,12 +94,29 @@ mod tests {
 
     #[test]
     fn with_nothing_known_unknown_users_cost_what_new_hashes_cost() {
-        assert_eq!(StandIns::new(&[1; 64]).of(&user(1)).cost(), OURS);
+        assert_eq!(StandIns::new(&StandInKey([1; 64])).of(&user(1)).cost(), OURS);
+    }
+
+    #[test]
+    fn a_name_costs_the_same_after_a_restart() {
+        let key = StandInKey::random();
+        let draw = |key: &StandInKey| {
+            let stand_ins = StandIns::new(key);
+            for number in 0..400 {
+                let cost = if number % 2 == 0 { cost("m=65536,t=3,p=4") } else { OURS };
+                stand_ins.note(&user(number), cost);
+            }
+            (5000..5200).map(|number| stand_ins.of(&user(number)).cost()).collect::<Vec<_>>()
+        };
+        let kept = StandInKey::parse(&key.text()).unwrap();
+        assert_eq!(draw(&key), draw(&kept));
+        assert_ne!(draw(&key), draw(&StandInKey::random()));
+        assert!(StandInKey::parse("short").is_none());
     }
 
     #[test]
     fn costs_are_drawn_in_the_proportion_of_the_stored_ones_and_stable_per_name() {
-        let (stand_ins, cffi) = (StandIns::new(&[1; 64]), cost("m=65536,t=3,p=4"));
+        let (stand_ins, cffi) = (StandIns::new(&StandInKey([1; 64])), cost("m=65536,t=3,p=4"));
         for number in 0..4000 {
             stand_ins.note(&user(number), if number % 4 == 0 { cffi } else { OURS });
         }
@@ -89,7 +129,7 @@ mod tests {
 
     #[test]
     fn when_one_user_changes_kind_hardly_any_name_does() {
-        let (stand_ins, cffi) = (StandIns::new(&[1; 64]), cost("m=65536,t=3,p=4"));
+        let (stand_ins, cffi) = (StandIns::new(&StandInKey([1; 64])), cost("m=65536,t=3,p=4"));
         for number in 0..4000 {
             stand_ins.note(&user(number), if number % 2 == 0 { cffi } else { OURS });
         }

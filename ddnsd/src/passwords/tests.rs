@@ -22,7 +22,7 @@ struct Login {
 fn login(cache_ttl: Duration) -> Login {
     let counters = Arc::new(PasswordCounters::default());
     let config = config::Auth { cache_ttl, threads: 10 };
-    let passwords = Passwords::new(config, Arc::clone(&counters)).unwrap();
+    let passwords = Passwords::new(config, &StandInKey::random(), Arc::clone(&counters)).unwrap();
     Login { passwords, counters, now: now() }
 }
 

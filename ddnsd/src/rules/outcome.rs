@@ -108,6 +108,14 @@ impl Reply {
         }
     }
 
+    /// Whether DNS took a change of any host.
+    pub fn has_changed_any(&self) -> bool {
+        match self {
+            Reply::Whole { word, .. } => *word == Word::Good,
+            Reply::Hosts { lines, .. } => lines.iter().any(|line| line.word == Word::Good),
+        }
+    }
+
     /// The word that stands for a list: the first that is not `nochg`, else `nochg`.
     pub fn summary(&self) -> Word {
         match self {
@@ -155,5 +163,11 @@ mod tests {
     fn a_lists_summary_is_its_first_word_that_tells_something() {
         assert_eq!(hosts(&[Word::Nochg, Word::Nohost, Word::Good]).summary(), Word::Nohost);
         assert_eq!(hosts(&[Word::Nochg, Word::Nochg]).summary(), Word::Nochg);
+    }
+
+    #[test]
+    fn a_list_changed_something_wherever_good_stands_in_it() {
+        assert!(hosts(&[Word::Nochg, Word::Nohost, Word::Good]).has_changed_any());
+        assert!(!hosts(&[Word::Nochg, Word::Dnserr]).has_changed_any());
     }
 }

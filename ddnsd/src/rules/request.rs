@@ -83,9 +83,18 @@ pub enum Asked {
 /// Why the addresses of a request cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadAddress {
-    /// Neither an IPv4 nor an IPv6 address.
+    /// Neither an IPv4 nor an IPv6 address, but written like one.
     #[error("{0:?} is not an address")]
     NotAnAddress(String),
+    /// Something else altogether. It is shown to nobody: where a router's template has its parameters
+    /// swapped it is the password.
+    #[error("the {parameter} parameter holds {length} characters that are no address")]
+    Foreign {
+        /// Which of the address parameters.
+        parameter: &'static str,
+        /// How long it is.
+        length: usize,
+    },
     /// Two different ones of one family.
     #[error("two different addresses of one family: {0} and {1}")]
     Two(IpAddr, IpAddr),
@@ -156,12 +165,12 @@ pub fn addresses(
     origin: Origin,
 ) -> Result<Addresses, BadAddress> {
     let mut found = Addresses::default();
-    let items = [ipv4, ipv6].into_iter().flatten().flat_map(|list| list.split(','));
-    for item in items.map(str::trim).filter(|item| !item.is_empty()) {
-        let address = item
-            .parse::<IpAddr>()
-            .map_err(|_| BadAddress::NotAnAddress(item.chars().take(64).collect()))?
-            .to_canonical();
+    let items = [("ipv4", ipv4), ("ipv6", ipv6)].into_iter().flat_map(|(parameter, list)| {
+        list.into_iter().flat_map(|list| list.split(',')).map(move |item| (parameter, item.trim()))
+    });
+    for (parameter, item) in items.filter(|(_, item)| !item.is_empty()) {
+        let address =
+            item.parse::<IpAddr>().map_err(|_| no_address(parameter, item))?.to_canonical();
         if let Some(why) = unreachable(address) {
             return Err(BadAddress::Unreachable(address, why));
         }
@@ -171,6 +180,16 @@ pub fn addresses(
         _ if !found.is_empty() => Ok(found),
         Origin::Client(address) => Ok(Addresses::only(address)),
         Origin::SilentProxy(proxy) => Err(BadAddress::SilentProxy(proxy)),
+    }
+}
+
+fn no_address(parameter: &'static str, item: &str) -> BadAddress {
+    let is_written_like_one = item.contains(['.', ':'])
+        && item.chars().all(|c| c.is_ascii_hexdigit() || ".:/%[]".contains(c));
+    if is_written_like_one {
+        BadAddress::NotAnAddress(item.chars().take(64).collect())
+    } else {
+        BadAddress::Foreign { parameter, length: item.chars().count() }
     }
 }
 
@@ -206,11 +225,6 @@ pub(super) fn unreachable(address: IpAddr) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// Whether a flag parameter says yes, as clients write it.
-pub fn is_yes(value: &str) -> bool {
-    ["1", "yes", "true", "on"].iter().any(|yes| value.trim().eq_ignore_ascii_case(yes))
 }
 
 #[cfg(test)]
@@ -275,9 +289,18 @@ mod tests {
 
     #[test]
     fn one_bad_value_spoils_the_request() {
-        assert_eq!(read("192.0.2.1,no", ""), Err("\"no\" is not an address".into()));
+        let length = "the ipv6 parameter holds 2 characters that are no address";
+        assert_eq!(read("192.0.2.1", "no"), Err(length.into()));
         assert_eq!(read("192.0.2.300", ""), Err("\"192.0.2.300\" is not an address".into()));
         assert_eq!(read("2001:db8::1/64", ""), Err("\"2001:db8::1/64\" is not an address".into()));
+        assert_eq!(read("[fe80::1%1]", ""), Err("\"[fe80::1%1]\" is not an address".into()));
+        for secret in ["hunter2", "c0ffee", "p4ss.word", "12345678", "fe80::1%eth0", "<ipaddr>"] {
+            let said = read(secret, "").unwrap_err();
+            assert!(
+                said.starts_with("the ipv4 parameter holds") && !said.contains(secret),
+                "{said}"
+            );
+        }
         let two = read("192.0.2.1", "192.0.2.2").unwrap_err();
         assert_eq!(two, "two different addresses of one family: 192.0.2.1 and 192.0.2.2");
     }
@@ -313,15 +336,5 @@ mod tests {
         assert_eq!(agent(b" "), None);
         assert_eq!(agent(b"\xff").as_deref(), Some("\u{fffd}"));
         assert_eq!(agent("ü".repeat(999).as_bytes()).unwrap().chars().count(), AGENT);
-    }
-
-    #[test]
-    fn a_flag_says_yes_in_four_ways() {
-        for yes in ["1", "yes", "TRUE", " on "] {
-            assert!(is_yes(yes));
-        }
-        for no in ["", "0", "no", "off", "y"] {
-            assert!(!is_yes(no));
-        }
     }
 }

@@ -2,9 +2,11 @@
 //! address it resolves to, all on one port.
 
 use std::io::{Error, ErrorKind};
-use std::net::SocketAddr;
-use tokio::net::TcpListener;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use tokio::net::{TcpListener, TcpSocket};
 
+/// Connections that the kernel keeps until they are accepted, as tokio and the standard library choose.
+const BACKLOG: u32 = 1024;
 /// Tries at finding a port that is free on every address.
 const TRIES: usize = 20;
 
@@ -69,7 +71,7 @@ async fn bind_all(addresses: &[SocketAddr], port: u16) -> Result<Vec<TcpListener
     let mut missing = None;
     for address in addresses {
         let address = SocketAddr::new(address.ip(), port);
-        match TcpListener::bind(address).await {
+        match listen(address).await {
             Ok(listener) => {
                 port = listener.local_addr().map_or(port, |bound| bound.port());
                 listeners.push(listener);
@@ -84,6 +86,18 @@ async fn bind_all(addresses: &[SocketAddr], port: u16) -> Result<Vec<TcpListener
         Some(error) if listeners.is_empty() => Err(error),
         _ => Ok(listeners),
     }
+}
+
+async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    if address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        return TcpListener::bind(address).await;
+    }
+    let socket = TcpSocket::new_v6()?;
+    // "::" is IPv4 too, whatever the system's net.ipv6.bindv6only says
+    rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 #[cfg(test)]

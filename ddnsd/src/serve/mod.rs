@@ -6,6 +6,8 @@
 mod client;
 pub mod listen;
 mod permits;
+mod tls;
+mod told;
 
 pub use client::Peer;
 pub use permits::Permits;
@@ -13,14 +15,9 @@ pub use permits::Permits;
 use crate::config;
 use arc_swap::ArcSwap;
 use client::Client;
-use futures::FutureExt;
-use futures::future::Map;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
-use rustls::ServerConfig;
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use told::Told;
 use tower::util::BoxCloneSyncService;
 use tracing::{debug, warn};
 
@@ -40,6 +38,11 @@ const HEAD: usize = 16 * 1024;
 const HEADERS: usize = HEAD / 64;
 /// Requests at once on one HTTP/2 connection.
 const STREAMS: u32 = 32;
+/// What a peer may send ahead on an HTTP/2 connection, bytes: several forms.
+const WINDOW: u32 = 64 * 1024;
+/// At the stop, how long a connection without a request under way is listened to: what is on its way is
+/// answered.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// What answers requests.
 pub type Service = BoxCloneSyncService<
@@ -66,7 +69,7 @@ impl Settings {
     /// TLS supports no protocol version.
     pub fn new(config: &config::Http) -> Result<Self, rustls::Error> {
         Ok(Self {
-            tls: config.tls.as_ref().map(tls).transpose()?,
+            tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
             timeout: config.request_timeout,
             trusted: Arc::clone(&config.trusted_proxies),
         })
@@ -149,7 +152,11 @@ impl Server {
     }
 
     async fn tls(&self, acceptor: &TlsAcceptor, stream: TcpStream, peer: &Arc<Client>) {
-        let stream = match acceptor.accept(stream).await {
+        let accepted = tokio::select! {
+            accepted = acceptor.accept(stream) => accepted,
+            () = self.stop.cancelled() => return,
+        };
+        let stream = match accepted {
             Ok(stream) => stream,
             Err(error) => return debug!(client = %peer.address, "TLS: {error}"),
         };
@@ -161,19 +168,22 @@ impl Server {
     }
 
     async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: &Arc<Client>) {
+        let busy = permits::Busy::default();
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             // also bounds how long a kept connection may idle
             .header_read_timeout(peer.timeout)
             .max_buf_size(HEAD)
             .max_headers(HEADERS)
-            .serve_connection(TokioIo::new(stream), self.answering(peer));
+            // `nc -N` and the like close their half with the request and wait for the answer
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), busy.around(self.answering(peer)));
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                unless_idle(connection, &busy).await
             }
         };
         if let Err(error) = ended {
@@ -190,6 +200,8 @@ impl Server {
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
             .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
             .keep_alive_interval(peer.timeout)
             .keep_alive_timeout(peer.timeout)
@@ -203,7 +215,7 @@ impl Server {
             }
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                unless_idle(connection, &busy).await
             }
         };
         if let Err(error) = ended {
@@ -217,78 +229,19 @@ impl Server {
     }
 }
 
-/// Puts the peer into each request.
-#[derive(Clone)]
-struct Told {
-    service: Service,
-    peer: Arc<Client>,
-}
-
-impl tower::Service<http::Request<hyper::body::Incoming>> for Told {
-    type Response = warp::reply::Response;
-    type Error = std::convert::Infallible;
-    type Future = Map<
-        <Service as tower::Service<http::Request<hyper::body::Incoming>>>::Future,
-        fn(Answer) -> Answer,
-    >;
-
-    fn poll_ready(
-        &mut self,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Self::Error>> {
-        self.service.poll_ready(context)
+/// Drives a connection that is shutting down until nothing is asked on it any more: who never asked does
+/// not delay the stop.
+async fn unless_idle<E>(
+    connection: impl Future<Output = Result<(), E>>,
+    busy: &permits::Busy,
+) -> Result<(), E> {
+    tokio::select! {
+        ended = connection => ended,
+        () = busy.idle_for(LAST_WORDS) => Ok(()),
     }
-
-    fn call(&mut self, mut request: http::Request<hyper::body::Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.peer.asks());
-        // "CONNECT host:port" and "GET host" have no path, on which warp panics
-        if request.uri().path_and_query().is_none() {
-            *request.uri_mut() = http::Uri::from_static("/");
-        }
-        let is_old = request.version() == http::Version::HTTP_10;
-        let finish: fn(Answer) -> Answer = if is_old { closing } else { |answer| answer };
-        self.service.call(request).map(finish)
-    }
-}
-
-type Answer = Result<warp::reply::Response, std::convert::Infallible>;
-
-/// HTTP/1.0 clients read to the end of the connection, even some that ask to keep it.
-fn closing(answer: Answer) -> Answer {
-    answer.map(|mut response| {
-        // else hyper adds "keep-alive" for those that asked
-        *response.version_mut() = http::Version::HTTP_10;
-        let close = http::HeaderValue::from_static("close");
-        response.headers_mut().insert(http::header::CONNECTION, close);
-        response
-    })
 }
 
 fn is_clients_fault(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
-}
-
-/// TLS with the configured certificate, TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
-///
-/// # Errors
-/// The crypto provider supports no protocol version.
-fn tls(config: &config::Tls) -> Result<TlsAcceptor, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut server = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(OneKey(Arc::clone(&config.certified))));
-    // a client that names only what is not here is refused, and curl --http1.0 names that one
-    server.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"].map(<[u8]>::to_vec).into();
-    Ok(TlsAcceptor::from(Arc::new(server)))
-}
-
-#[derive(Debug)]
-struct OneKey(Arc<CertifiedKey>);
-
-impl ResolvesServerCert for OneKey {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
 }

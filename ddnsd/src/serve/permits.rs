@@ -1,8 +1,9 @@
-//! How many connections there may be, in all and per client, and whether an HTTP/2 one is busy.
+//! How many connections there may be, in all and per client, and whether one is busy.
 
 use crate::model::client::ClientKey;
 use dashmap::DashMap;
 use ipnet::IpNet;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +12,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+/// Connections in all, if the limit of open files allows.
+const CONNECTIONS: usize = 8_192;
+/// Open files kept for everything but connections.
+const OTHER_FILES: u64 = 256;
 /// Connections of one client address (IPv6: of one /64).
 const PER_CLIENT: usize = 256;
 
@@ -28,8 +33,18 @@ pub(super) struct Permit {
 }
 
 impl Permits {
-    /// Places for this many connections in all.
-    pub fn new(most: usize) -> Self {
+    /// As many places as the limit of open files allows, after raising it as far as it goes.
+    pub fn of_all_files() -> Self {
+        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+            return Self::new(CONNECTIONS / 8);
+        };
+        let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+        let files = if raised { hard } else { soft };
+        let free = files.saturating_sub(OTHER_FILES).max(16);
+        Self::new(usize::try_from(free).unwrap_or(CONNECTIONS).min(CONNECTIONS))
+    }
+
+    fn new(most: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(most)), clients: Arc::default() }
     }
 
@@ -73,7 +88,7 @@ impl Drop for Permit {
     }
 }
 
-/// Counts the requests in flight on one HTTP/2 connection.
+/// Counts the requests in flight on one connection.
 #[derive(Clone, Default)]
 pub(super) struct Busy(Arc<InFlight>);
 

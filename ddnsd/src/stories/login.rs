@@ -10,7 +10,7 @@ use crate::model::client::ClientKey;
 use crate::model::name::UserName;
 use crate::model::secret::Secret;
 use crate::model::time::Now;
-use crate::passwords::{Attempt, Caller, Passwords, Verdict};
+use crate::passwords::{Attempt, Caller, Passwords, StandInKey, Verdict};
 use crate::rules::outcome::{Reply, Word};
 use crate::rules::request::{Login, UpdateRequest};
 use std::net::IpAddr;
@@ -63,9 +63,10 @@ impl LogIn {
         }
         let slot = self.knock(request.key, now).await.map_err(abuse)?;
         let mut admitted = self.admit(request, slot, now).await?;
-        if let Err(refused) = self.limits.spend(&mut admitted.slot, now) {
+        // it may have waited long for others of its client and for the password
+        if let Err(refused) = self.limits.spend(&mut admitted.slot, self.clock.now()) {
             let told = Told::because(Word::Abuse, "too many good requests from this address");
-            self.requests.note_refused(request, now, Some(admitted.caller.user()), told).await;
+            self.requests.note_refused(request, now, Some(admitted.caller.user()), told);
             return Err(abuse(refused));
         }
         Ok(admitted)
@@ -143,7 +144,7 @@ impl LogIn {
 
     async fn verify(
         &self,
-        request: &UpdateRequest,
+        request: &Arc<UpdateRequest>,
         now: Now,
     ) -> Result<(Caller, Option<DropGuard>), Word> {
         let (user, password): (&UserName, &Secret) = match &request.login {
@@ -169,12 +170,26 @@ impl LogIn {
                 let word = refused(user.as_str(), request.client);
                 let told = Told::because(word, "wrong password");
                 let user_id = account.map(|account| account.id);
-                self.requests.note_refused(request, now, user_id, told).await;
+                self.requests.note_refused(request, now, user_id, told);
                 Err(word)
             }
             Verdict::Busy => Err(Word::ServerError),
         }
     }
+}
+
+/// The key by which unknown users' costs are drawn: made once for a database.
+///
+/// # Errors
+/// The database failed.
+pub async fn stand_in_key(db: &Db) -> Result<StandInKey, DbError> {
+    let kept = db.meta("stand_in_key").await?;
+    if let Some(key) = kept.and_then(|text| StandInKey::parse(&text)) {
+        return Ok(key);
+    }
+    let key = StandInKey::random();
+    db.set_meta("stand_in_key", key.text()).await?;
+    Ok(key)
 }
 
 fn refused(name: &str, client: IpAddr) -> Word {

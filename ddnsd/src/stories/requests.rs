@@ -11,7 +11,12 @@ use crate::rules::request::UpdateRequest;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 use tracing::debug;
+
+/// Refused requests that wait to be noted, at most; beyond, they are not, so that a flood costs nothing.
+const MOST_WAITING: usize = 32;
 
 /// What a host was told, and why.
 #[derive(Clone, Debug)]
@@ -33,16 +38,18 @@ impl Told {
     }
 }
 
-/// The story; clones share the database.
+/// The story; clones share everything.
 #[derive(Clone)]
 pub struct Requests {
     db: Db,
+    tasks: TaskTracker,
+    places: Arc<Semaphore>,
 }
 
 impl Requests {
-    /// Notes into this database.
-    pub fn new(db: Db) -> Self {
-        Self { db }
+    /// Notes into this database, what takes a while in these tasks.
+    pub fn new(db: Db, tasks: TaskTracker) -> Self {
+        Self { db, tasks, places: Arc::new(Semaphore::new(MOST_WAITING)) }
     }
 
     /// Notes what hosts were told; only for the caller's own.
@@ -64,8 +71,25 @@ impl Requests {
     }
 
     /// Notes a request that was refused before its hosts were looked at, for those of them that this
-    /// user owns. They are looked up whether the user exists or not, so that no answer's time tells.
-    pub(super) async fn note_refused(
+    /// user owns. Nobody waits for it: how long the answer takes must not tell which hosts there are.
+    pub(super) fn note_refused(
+        &self,
+        request: &Arc<UpdateRequest>,
+        now: Now,
+        user: Option<UserId>,
+        told: Told,
+    ) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return debug!("too many refused requests wait to be noted");
+        };
+        let (story, request) = (self.clone(), Arc::clone(request));
+        self.tasks.spawn(async move {
+            story.look_up_and_note(&request, now, user, told).await;
+            drop(place);
+        });
+    }
+
+    async fn look_up_and_note(
         &self,
         request: &UpdateRequest,
         now: Now,

@@ -12,7 +12,7 @@ use ddnsd::model::notice::{Mails, Notify};
 use ddnsd::model::secret::Secret;
 use ddnsd::model::time::Millis;
 use ddnsd::model::user::PasswordHash;
-use ddnsd::passwords::Passwords;
+use ddnsd::passwords::{Passwords, StandInKey};
 use ddnsd::rules::outcome::{Reply, Word};
 use ddnsd::rules::request::{Asked, AskedHost, Login, UpdateRequest};
 use ddnsd::stories::expire::Expire;
@@ -64,7 +64,7 @@ impl Daemon {
         let defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };
         let defaults = Arc::new(arc_swap::ArcSwap::from_pointee(defaults));
         let publisher = Publisher::new(db.clone(), dns, clock, Arc::clone(&defaults));
-        let requests = Requests::new(db.clone());
+        let requests = Requests::new(db.clone(), tokio_util::task::TaskTracker::new());
         let mails = Mails { change: true, expiry: true };
         let mails = Arc::new(arc_swap::ArcSwap::from_pointee(mails));
         let notices = Notices { db: db.clone(), clock, mails, defaults: Arc::clone(&defaults) };
@@ -167,7 +167,7 @@ fn log_in(db: &Db, requests: &Requests) -> LogIn {
 
 fn passwords() -> Passwords {
     let auth = config::Auth { cache_ttl: Duration::from_hours(1), threads: 1 };
-    Passwords::new(auth, Arc::default()).unwrap()
+    Passwords::new(auth, &StandInKey::random(), Arc::default()).unwrap()
 }
 
 /// The hash of the user's password, which all worlds share: it costs.

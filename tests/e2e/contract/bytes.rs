@@ -3,9 +3,14 @@
 use super::JSON;
 use crate::Scene;
 use ddnsd_tests::ctl::PASSWORD;
-use ddnsd_tests::http::{Reply, ask, basic, lines, raw};
+use ddnsd_tests::http::{Reply, ask, basic, lines, raw, raw_got, raw_half_closed, read_all};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 const QUERY: &str = "hostname=pc.dyn.example&myip=192.0.2.1";
+/// A request's head, at most, bytes.
+const HEAD: usize = 16 * 1024;
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 
 #[test]
@@ -126,6 +131,34 @@ fn http_1_0_is_answered_and_closed() {
 }
 
 #[test]
+fn a_client_that_closes_its_half_with_the_request_is_answered_and_the_connection_ends() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    let (get, post) =
+        (format!("GET /update?{QUERY}"), lines("POST /update", &[&alice, FORM], QUERY));
+    let closed = lines(&get, &[&alice], "");
+    let (kept, old) =
+        (closed.replace("Connection: close\r\n", ""), closed.replace("HTTP/1.1", "HTTP/1.0"));
+    let mut answer = "good 192.0.2.1\n";
+    for request in [old, post, kept, closed.clone()] {
+        let start = Instant::now();
+        let said = raw_half_closed(scene.daemon.address(), request.as_bytes()).unwrap();
+        let reply =
+            Reply::parse(&said).unwrap_or_else(|| panic!("no reply to {request}: {said:?}"));
+        reply.is(200, answer);
+        assert!(start.elapsed() < Duration::from_secs(5), "{request}: {:?}", start.elapsed());
+        answer = "nochg 192.0.2.1\n";
+    }
+    // what can never become a request ends too
+    for half in ["", "GET /upd", &closed[..closed.len() - 2]] {
+        let start = Instant::now();
+        let said = raw_half_closed(scene.daemon.address(), half.as_bytes()).unwrap_or_default();
+        assert!(!said.contains("200"), "{half:?}: {said}");
+        assert!(start.elapsed() < Duration::from_secs(5), "{half:?}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
 fn forms_are_bounded_and_of_one_type() {
     let scene = Scene::new();
     let alice = basic("alice", PASSWORD);
@@ -136,6 +169,7 @@ fn forms_are_bounded_and_of_one_type() {
         (FORM, &padded(16 * 1024), 200),
         (FORM, &padded(16 * 1024 + 1), 413),
         ("Content-Type: application/json", "{}", 415),
+        ("Content-Type: application/json", &padded(16 * 1024 + 1), 415),
         ("Content-Type: multipart/form-data; boundary=x", "--x--", 415),
         ("Content-Type: text/plain", QUERY, 415),
         ("X-No-Type: 1", QUERY, 415),
@@ -172,12 +206,15 @@ fn queries_and_heads_are_bounded() {
         let pad = format!("X-Pad: {}", "x".repeat(length - bare));
         lines(&format!("GET /update?{QUERY}"), &[&alice, &pad], "")
     };
-    ask(scene.daemon.address(), head(15 * 1024)).is(200, "nochg 192.0.2.1\n");
+    for length in [15 * 1024, HEAD] {
+        ask(scene.daemon.address(), head(length)).is(200, "nochg 192.0.2.1\n");
+    }
+    ask(scene.daemon.address(), head(HEAD + 1)).has_status(431);
+    // of more than it reads the kernel may say that it was not wanted
     for length in [17 * 1024, 64 * 1024] {
-        let reply = raw(scene.daemon.address(), head(length).as_bytes());
-        // it may close before all was written, which the kernel then reports instead
-        let reply = reply.ok().and_then(|said| Reply::parse(&said));
-        assert_eq!(reply.map_or(431, |reply| reply.status), 431, "a head of {length} bytes");
+        let got = raw_got(scene.daemon.address(), head(length).as_bytes());
+        let reply = Reply::parse(&got).unwrap_or_else(|| panic!("{length} bytes: {got:?}"));
+        reply.has_status(431);
     }
 }
 
@@ -186,7 +223,6 @@ fn what_is_no_http_is_refused_and_hurts_nobody() {
     let scene = Scene::new();
     for rubbish in [
         "\x16\x03\x01\x02\x00nonsense\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "GET\r\n\r\n",
         "GET /update HTTP/9.9\r\n\r\n",
         "GET /update HTTP/1.1\r\nno colon\r\n\r\n",
@@ -195,10 +231,102 @@ fn what_is_no_http_is_refused_and_hurts_nobody() {
         "POST /update HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
         "\r\n\r\n\r\n\0\0\0",
     ] {
-        let said = raw(scene.daemon.address(), rubbish.as_bytes()).unwrap_or_default();
-        let status = Reply::parse(&said).map_or(400, |reply| reply.status);
-        assert!([400, 431, 505].contains(&status), "{rubbish:?}: {said}");
+        let got = raw_got(scene.daemon.address(), rubbish.as_bytes());
+        let reply =
+            Reply::parse(&got).unwrap_or_else(|| panic!("no reply to {rubbish:?}: {got:?}"));
+        assert_eq!(reply.status, 400, "{rubbish:?}: {reply}");
     }
+    // who speaks HTTP/2 without TLS would not understand an answer in HTTP/1
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    assert_eq!(raw_got(scene.daemon.address(), preface), "");
     scene.hears(QUERY, &[]).is(200, "good 192.0.2.1\n");
     assert!(!scene.daemon.said().contains("panicked"), "{}", scene.daemon.said());
+}
+
+/// Requests whose framing is said in two ways: an attacker's, where a proxy in front reads them otherwise.
+#[test]
+fn what_could_be_read_in_two_ways_is_never_two_requests() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    let smuggled = format!("GET /update?{QUERY} HTTP/1.1\r\nHost: x\r\n{alice}\r\n\r\n");
+    let chunked = "Transfer-Encoding: chunked";
+    let form = format!("POST /update HTTP/1.1\r\nHost: x\r\n{FORM}\r\n");
+    for request in [
+        // length and chunks
+        format!("{form}Content-Length: 5\r\n{chunked}\r\n\r\n0\r\n\r\n{smuggled}"),
+        format!("{form}{chunked}\r\nContent-Length: 5\r\n\r\n0\r\n\r\n{smuggled}"),
+        // chunks, where there are none
+        format!("POST /update HTTP/1.0\r\n{FORM}\r\n{chunked}\r\n\r\n0\r\n\r\n{smuggled}"),
+        // chunks that are not the last encoding, and spellings of it
+        format!("{form}Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n{smuggled}"),
+        format!("{form}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{smuggled}"),
+        format!("{form}Content-Length: 0\r\nContent-Length: 5\r\n\r\n{smuggled}"),
+        format!("{form}Content-Length: +0\r\n\r\n{smuggled}"),
+    ] {
+        let got = raw_got(scene.daemon.address(), request.as_bytes());
+        let answers = got.matches("HTTP/1.").count();
+        assert!(answers <= 1 && !got.contains(" 200 "), "{request:?}: {got}");
+        assert_eq!(scene.a("pc"), [""; 0], "{request:?}: {got}");
+    }
+    scene.hears(QUERY, &[]).is(200, "good 192.0.2.1\n");
+}
+
+#[test]
+fn unusual_requests_are_answered_as_usual() {
+    let scene = Scene::new();
+    let (alice, wrong) = (basic("alice", PASSWORD), basic("alice", "wrong"));
+    let get = format!("GET /update?{QUERY}");
+    for (request, headers, status, body) in [
+        (&*get, &[&*alice][..], 200, "good 192.0.2.1\n"),
+        // of two lines the first counts, whatever the second is
+        (&get, &[&alice, &wrong], 200, "nochg 192.0.2.1\n"),
+        (&get, &[&wrong, &alice], 401, "badauth\n"),
+        // raw UTF-8 where escapes belong
+        ("GET /update?hostname=b\u{fc}cher.example", &[&alice], 200, "nohost\n"),
+        ("GET /update?hostname=\u{1f980}\u{1f980}", &[&alice], 200, "notfqdn\n"),
+        (&format!("GET /\u{fc}pdate?{QUERY}"), &[&alice], 404, "there is nothing here\n"),
+        (&get, &["Cookie: a=b", &alice, "X-Empty:", "Accept:"], 200, "nochg 192.0.2.1\n"),
+    ] {
+        let bytes = lines(request, headers, "");
+        let reply = ask(scene.daemon.address(), &bytes);
+        assert_eq!((reply.status, reply.body.as_str()), (status, body), "{bytes}");
+    }
+}
+
+#[test]
+fn a_client_that_waits_to_be_told_to_go_on_is_told() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    let length = format!("Content-Length: {}", QUERY.len());
+    let head = lines("POST /update", &[&alice, FORM, "Expect: 100-continue", &length], "");
+    let mut stream = TcpStream::connect(scene.daemon.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut told = [0; 25];
+    stream.read_exact(&mut told).unwrap();
+    assert_eq!(told, *b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(QUERY.as_bytes()).unwrap();
+    let reply = Reply::parse(&read_all(stream).unwrap()).unwrap();
+    reply.is(200, "good 192.0.2.1\n");
+}
+
+#[test]
+fn the_body_of_a_request_that_is_refused_is_not_the_next_request() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    let smuggled = lines(&format!("GET /update?{QUERY}"), &[&alice], "");
+    for request in ["POST /nowhere", "PUT /update", "DELETE /nowhere", "GET /nowhere"] {
+        let refused = lines(request, &[&alice, FORM], &smuggled);
+        let refused = refused.replacen("Connection: close\r\n", "", 1);
+        let next = lines("GET /update?hostname=x", &[&alice], "");
+        let got = raw_got(scene.daemon.address(), (refused + &next).as_bytes());
+        let answers: Vec<_> = got.split("HTTP/1.1 ").skip(1).map(|one| &one[..3]).collect();
+        // it may also close instead of reading what it does not want
+        assert!(
+            [&["404", "200"][..], &["405", "200"], &["404"], &["405"]].contains(&&*answers),
+            "{got}"
+        );
+        assert!(answers.len() == 1 || got.ends_with("notfqdn\n"), "{request}: {got}");
+        assert_eq!(scene.a("pc"), [""; 0], "{request}: {got}");
+    }
 }

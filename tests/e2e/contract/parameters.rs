@@ -184,6 +184,9 @@ fn configured_names_replace_the_defaults_and_an_empty_list_disables() {
     for (path, query, has_header, status, answer) in [
         ("/nic/update", &*format!("{host}&myip=192.0.2.1"), true, 200, "good 192.0.2.1"),
         ("/nic/update", &format!("{host}&myip=192.0.2.1&{login}"), false, 200, "nochg 192.0.2.1"),
+        ("/nic//update", &format!("{host}&myip=192.0.2.1"), true, 200, "nochg 192.0.2.1"),
+        ("//nic///update//", &format!("{host}&myip=192.0.2.1"), true, 200, "nochg 192.0.2.1"),
+        ("/nicupdate", &format!("{host}&myip=192.0.2.1"), true, 404, "there is nothing here"),
         ("/duck", "domains=pc.dyn.example&ip=192.0.2.2", true, 200, "good 192.0.2.2"),
         ("/duck", &format!("{host}&ip=192.0.2.3"), true, 200, "notfqdn"),
         (

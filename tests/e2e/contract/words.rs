@@ -95,6 +95,8 @@ fn abuse_says_when_the_window_frees_and_911_to_come_again_soon() {
     let _silent = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let setup = Daemon::builder(&named).set("dns_service.dns_port", i64::from(port));
     let setup = setup.set("daemon.request_timeout", 4).set("dns_service.dns_timeout", 3);
+    // in flight all three count
+    let setup = setup.set("rate_limit.enabled", true).set("rate_limit.good_max_requests", 4);
     let scene = Scene { daemon: setup.start(), named };
     scene.ctl().add_user("alice");
     scene.ctl().add_host("alice", "pc", ZONE, &[]);
@@ -110,6 +112,11 @@ fn abuse_says_when_the_window_frees_and_911_to_come_again_soon() {
         assert_eq!(is_text(second.join().unwrap(), 503, "911\n").retry_after(), 30);
         is_text(first.join().unwrap(), 503, "dnserr\n");
     });
+    // 911 counts nothing, and dnserr counts as good
+    for last in 4..=6 {
+        assert_eq!(hear(last, &[]).body, "dnserr\n");
+    }
+    is_text(hear(7, &[]), 503, "abuse\n");
 }
 
 #[test]

@@ -50,7 +50,9 @@ fn warn(section: &mut Section<'_>, http: &Http, has_tls: bool) {
         section.warn("proxy_header", "has no effect, because trusted_proxies is empty");
     }
     if http.proxy_header.is_none() && !http.trusted_proxies.is_empty() {
-        section.warn("trusted_proxies", "has no effect, because proxy_header is empty");
+        let what = "their updates need an address of their own, else the answer is badip, because \
+                    proxy_header is empty";
+        section.warn("trusted_proxies", what);
     }
     let is_local = http.host == "localhost"
         || networks::address(&http.host).is_ok_and(|address| address.is_loopback());

@@ -74,7 +74,8 @@ fn param(text: &str) -> Result<String, String> {
     }
 }
 
-/// Names that two parameters share: the later one's key, the name, the earlier one's key.
+/// Names that two parameters share: the later one's key, the name, the earlier one's key. Either address
+/// parameter takes either family, so these two may share theirs.
 fn shared(params: &Params) -> Vec<(&'static str, &str, &'static str)> {
     let lists = [
         ("hostname", &params.hostname),
@@ -89,7 +90,7 @@ fn shared(params: &Params) -> Vec<(&'static str, &str, &'static str)> {
     for (key, names) in lists {
         for name in names {
             let owner = *owners.entry(name.as_str()).or_insert(key);
-            if owner != key {
+            if owner != key && (owner, key) != ("ipv4", "ipv6") {
                 shared.push((key, name.as_str(), owner));
             }
         }

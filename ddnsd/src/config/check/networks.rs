@@ -1,7 +1,7 @@
 //! Addresses, networks and sockets as people write them in, checked ones out.
 
 use super::value::shown;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use std::net::{IpAddr, SocketAddr};
 
 /// An IP address; IPv6 with or without brackets.
@@ -19,15 +19,26 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// A network, or an address, which is a network of one. An IPv4-mapped address is taken as IPv4,
-/// because that is how its clients are seen.
+/// A network, or an address, which is a network of one. An IPv4-mapped one is taken as IPv4, because
+/// that is how its clients are seen (RFC 4291, 2.5.5.2).
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     if let Ok(net) = text.parse::<IpNet>() {
-        return Ok(net.trunc());
+        return unmapped(net).ok_or_else(|| {
+            let got = shown(text);
+            format!("must be at least /96 if it is of IPv4-mapped addresses, got {got}")
+        });
     }
     let wrong = |_| {
         let got = shown(text);
         format!(r#"must be an address or a network like "192.0.2.0/24", got {got}"#)
     };
     address(text).map(|address| IpNet::from(address.to_canonical())).map_err(wrong)
+}
+
+/// The network without its host bits; `None` if it is of mapped addresses and others.
+fn unmapped(net: IpNet) -> Option<IpNet> {
+    let IpAddr::V4(v4) = net.addr().to_canonical() else { return Some(net.trunc()) };
+    let bits = if net.addr().is_ipv6() { 96 } else { 0 };
+    let net = Ipv4Net::new(v4, net.prefix_len().checked_sub(bits)?).ok()?;
+    Some(net.trunc().into())
 }

@@ -175,13 +175,15 @@ fn mail_is_configured_by_its_section() {
 fn proxies_are_networks_and_single_addresses() {
     let checked = sound(
         "[daemon]\nproxy_header = \"X-Forwarded-For\"\n\
-         trusted_proxies = [\"192.0.2.7\", \"10.1.2.3/8\", \"::1\", \"[2001:db8::1]\", \"::ffff:192.0.2.9\"]",
+         trusted_proxies = [\"192.0.2.7\", \"10.1.2.3/8\", \"::1\", \"[2001:db8::1]\", \"::ffff:192.0.2.9\", \
+         \"::ffff:172.16.5.0/108\", \"::/0\"]",
     );
     assert_eq!(checked.config.http.proxy_header.unwrap().as_str(), "x-forwarded-for");
     let networks: Vec<_> =
         checked.config.http.trusted_proxies.iter().map(ToString::to_string).collect();
-    let expected = ["192.0.2.7/32", "10.0.0.0/8", "::1/128", "2001:db8::1/128", "192.0.2.9/32"];
-    assert_eq!(networks, expected);
+    let mapped = ["192.0.2.9/32", "172.16.0.0/12"];
+    let expected = ["192.0.2.7/32", "10.0.0.0/8", "::1/128", "2001:db8::1/128"];
+    assert_eq!(networks, [&expected[..], &mapped, &["::/0"]].concat());
 }
 
 #[test]
@@ -195,6 +197,10 @@ fn endpoints_are_normalised_and_keep_the_default_names_of_what_they_leave_out() 
     assert_eq!(one.params.hostname, ["h"]);
     assert!(one.params.ipv6.is_empty());
     assert_eq!(one.params.username, ["username", "user"]);
+    // DuckDNS's `ip` holds either family
+    let shared =
+        "[[endpoints]]\npath = \"/u\"\nparams.ipv4 = [\"ip\"]\nparams.ipv6 = [\"ipv6\", \"ip\"]";
+    assert_eq!(sound(shared).config.endpoints.first().unwrap().params.ipv6, ["ipv6", "ip"]);
     assert_eq!(normal_path(""), "/");
     assert_eq!(normal_path("nic/update"), "/nic/update");
 }
@@ -355,8 +361,8 @@ fn endpoints_need_paths_and_names_of_their_own() {
             "c.toml:7: endpoints.params.hostname: has the name \"user\", which `username` has too",
         ),
         (
-            "[[endpoints]]\npath = \"/u\"\nparams.ipv4 = [\"ip\"]\nparams.ipv6 = [\"ip\"]\n",
-            "c.toml:8: endpoints.params.ipv6: has the name \"ip\", which `ipv4` has too",
+            "[[endpoints]]\npath = \"/u\"\nparams.ipv4 = [\"ip\"]\nparams.password = [\"ip\"]\n",
+            "c.toml:8: endpoints.params.password: has the name \"ip\", which `ipv4` has too",
         ),
         (
             "[[endpoints]]\npath = \"/u\"\nparams.ipv4 = [\"ip\",\n\"\"]\n",
@@ -422,7 +428,10 @@ fn what_an_operator_should_know_is_a_warning() {
         ),
         (
             proxies,
-            &["c.toml:6: daemon.trusted_proxies: has no effect, because proxy_header is empty"],
+            &[
+                "c.toml:6: daemon.trusted_proxies: their updates need an address of their own, else \
+               the answer is badip, because proxy_header is empty",
+            ],
         ),
         (
             open,
