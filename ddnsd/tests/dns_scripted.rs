@@ -14,22 +14,29 @@ use ddnsd::model::host::HostId;
 use ddnsd::model::name::{Fqdn, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::secret::SecretBytes;
+use futures::StreamExt;
+use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use hickory_proto::op::Message;
 use hickory_proto::rr::Name;
 use hickory_proto::rr::rdata::tsig::{self, TSIG, make_tsig_record};
 use hickory_proto::serialize::binary::BinEncoder;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::time::{sleep, timeout};
 
 const TIMEOUT: Duration = Duration::from_millis(900);
 const NOERROR: u8 = 0;
 const SERVFAIL: u8 = 2;
 const REFUSED: u8 = 5;
+const YXRRSET: u8 = 7;
 /// What both sides sign with.
 const SECRET: &[u8] = b"secret";
 
@@ -92,12 +99,13 @@ async fn reply_framed(stream: &mut TcpStream, answer: &[u8]) {
     stream.write_all(answer).await.unwrap();
 }
 
-/// An unsigned answer without sections, as RFC 2136, 3.8 allows.
+/// An unsigned answer with the zone section only, as servers send it.
 fn answer_to(request: &[u8], rcode: u8) -> Vec<u8> {
-    let mut answer = request[..12].to_vec();
+    let zone_ends = 12 + request[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
+    let mut answer = request[..zone_ends].to_vec();
     answer[2] |= 0x80;
     answer[3] = rcode;
-    answer[4..].fill(0);
+    answer[6..12].fill(0);
     answer
 }
 
@@ -141,6 +149,11 @@ fn change(host: i64) -> RecordChange {
     }
 }
 
+/// The host of the same name, deleted and added again.
+fn added_again(change: RecordChange) -> RecordChange {
+    RecordChange { host: HostId(1000 + change.host.0), ..change }
+}
+
 async fn publish(dns: &Dns, host: i64) -> Published {
     dns.publish(change(host), Lane::Fresh).await
 }
@@ -153,7 +166,7 @@ fn acknowledged(published: &Published) -> Option<bool> {
 }
 
 #[tokio::test]
-async fn a_lost_datagram_is_repeated_by_tcp_and_leaves_the_host_in_doubt_once() {
+async fn after_a_lost_datagram_tcp_is_asked_and_leaves_the_host_in_doubt_once() {
     let server = Server::start().await;
     let (dns, counters) = server.dns(false, DnsTransport::Auto);
     let script = async {
@@ -163,15 +176,66 @@ async fn a_lost_datagram_is_repeated_by_tcp_and_leaves_the_host_in_doubt_once() 
         assert_ne!(lost[..2], repeated[..2], "another id");
         assert_eq!(lost[2..], repeated[2..]);
         reply_framed(&mut stream, &answer_to(&repeated, NOERROR)).await;
-        let (next, from) = server.datagram().await;
-        server.udp.send_to(&answer_to(&next, NOERROR), from).await.unwrap();
+        for _ in 0..3 {
+            let next = framed(&mut stream).await;
+            reply_framed(&mut stream, &answer_to(&next, NOERROR)).await;
+        }
     };
     let client = async {
         assert_eq!(acknowledged(&publish(&dns, 1).await), Some(true), "the lost one may be late");
-        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(false));
+        let again = async {
+            for host in [1, 2, 3] {
+                assert_eq!(acknowledged(&publish(&dns, host).await), Some(false), "{host}");
+            }
+        };
+        timeout(TIMEOUT / 3, again).await.unwrap();
     };
     tokio::join!(script, client);
-    assert_eq!((counters.messages.get(), counters.unanswered.get()), (3, 1));
+    assert_eq!((counters.messages.get(), counters.unanswered.get()), (5, 1));
+}
+
+#[tokio::test]
+async fn udp_is_tried_again_when_tcp_is_silent_too() {
+    let server = Server::start().await;
+    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let script = async {
+        server.datagram().await;
+        let mut stream = server.connection().await;
+        let request = framed(&mut stream).await;
+        reply_framed(&mut stream, &answer_to(&request, NOERROR)).await;
+        framed(&mut stream).await; // and says nothing more
+        let (request, from) = server.datagram().await;
+        server.udp.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
+    };
+    let client = async {
+        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(true));
+        assert!(matches!(publish(&dns, 1).await, Published::Unknown(DnsError::NoAnswer { .. })));
+        let back = dns.publish(change(1), Lane::Background).await;
+        assert_eq!(acknowledged(&back), Some(true));
+    };
+    tokio::join!(script, client);
+}
+
+#[tokio::test]
+async fn a_server_without_udp_is_sent_nothing_by_it_and_leaves_no_host_in_doubt() {
+    let Server { udp, tcp, address } = Server::start().await;
+    let server = Server { udp: UdpSocket::bind("127.0.0.1:0").await.unwrap(), tcp, address };
+    drop(udp);
+    let (dns, counters) = server.dns(false, DnsTransport::Auto);
+    let script = async {
+        let mut stream = server.connection().await;
+        for _ in 0..2 {
+            let request = framed(&mut stream).await;
+            reply_framed(&mut stream, &answer_to(&request, NOERROR)).await;
+        }
+    };
+    let client = async {
+        for host in [1, 2] {
+            assert_eq!(acknowledged(&publish(&dns, host).await), Some(false), "{host}");
+        }
+    };
+    tokio::join!(script, timeout(TIMEOUT / 3, client)).1.unwrap();
+    assert_eq!((counters.messages.get(), counters.unanswered.get()), (2, 0));
 }
 
 #[tokio::test]
@@ -186,6 +250,25 @@ async fn answers_with_another_id_or_from_elsewhere_are_dropped_and_the_true_one_
         wrong_id[0] ^= 1;
         server.udp.send_to(&wrong_id, from).await.unwrap();
         server.udp.send_to(b"?", from).await.unwrap();
+        server.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();
+    };
+    let (published, ()) = tokio::join!(publish(&dns, 1), script);
+    assert!(matches!(published, Published::Refused(_)), "{published:?}");
+    assert_eq!((counters.dropped.get(), counters.refused.get()), (2, 1));
+}
+
+#[tokio::test]
+async fn without_a_key_an_answer_without_the_zone_or_with_another_is_not_accepted() {
+    let server = Server::start().await;
+    let (dns, counters) = server.dns(false, DnsTransport::Auto);
+    let script = async {
+        let (request, from) = server.datagram().await;
+        let mut bare = answer_to(&request, NOERROR)[..12].to_vec();
+        bare[5] = 0;
+        server.udp.send_to(&bare, from).await.unwrap();
+        let mut other = answer_to(&request, NOERROR);
+        other[13] ^= 1; // the zone's first letter
+        server.udp.send_to(&other, from).await.unwrap();
         server.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();
     };
     let (published, ()) = tokio::join!(publish(&dns, 1), script);
@@ -213,16 +296,37 @@ async fn an_unsigned_success_is_asked_again_by_tcp_and_then_not_believed() {
 }
 
 #[tokio::test]
-async fn what_came_by_udp_is_told_when_tcp_does_not_answer() {
-    let server = Server::start().await;
-    let (dns, _) = server.dns(true, DnsTransport::Auto);
-    let script = async {
-        let (request, from) = server.datagram().await;
-        server.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();
-    };
-    let (published, ()) = tokio::join!(publish(&dns, 1), script);
-    let told = matches!(published, Published::Unknown(DnsError::Unverified { .. }));
-    assert!(told, "{published:?}");
+async fn what_came_unsigned_by_udp_is_told_and_is_silence_when_tcp_does_not_answer() {
+    let mut server = Server::start().await;
+    for tcp in ["is silent", "is not served"] {
+        if tcp == "is not served" {
+            server.tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        }
+        let (dns, counters) = server.dns(true, DnsTransport::Auto);
+        let script = async {
+            let (request, from) = server.datagram().await;
+            assert_eq!(hosts_of(&request).len(), 8);
+            server.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();
+            server.datagram().await; // none of it is sent in parts
+        };
+        let changes = dns.publish_all((1..=8).map(change).collect(), Lane::Fresh);
+        let all = tokio::select! {
+            all = timeout(2 * TIMEOUT, join_all(changes)) => all.unwrap(),
+            () = script => panic!("{tcp}: halved"),
+        };
+        for published in all {
+            let Published::Unknown(error @ DnsError::NoAnswerByTcp { .. }) = published else {
+                panic!("{tcp}: {published:?}")
+            };
+            assert!(error.is_silence());
+            assert!(error.to_string().contains("REFUSED (does it know TSIG key `k`"), "{error}");
+        }
+        let health = &dns.zones()[0];
+        assert!(health.down);
+        let told = health.last_error.as_ref().unwrap().to_string();
+        assert!(told.contains("by TCP (is it reachable"), "{told}");
+        assert!(counters.messages.get() <= 2);
+    }
 }
 
 #[tokio::test]
@@ -234,7 +338,7 @@ async fn a_server_that_stalls_costs_one_timeout_and_takes_the_zone_down() {
         publish(&dns, 2).await
     };
     let both = async { tokio::join!(publish(&dns, 1), second) };
-    let (first, second) = tokio::time::timeout(2 * TIMEOUT, both).await.unwrap();
+    let (first, second) = timeout(2 * TIMEOUT, both).await.unwrap();
     assert!(matches!(first, Published::Unknown(DnsError::NoAnswer { .. })), "{first:?}");
     assert!(matches!(second, Published::Unknown(DnsError::Down { .. })), "{second:?}");
     assert!(dns.zones()[0].down);
@@ -269,7 +373,7 @@ async fn while_the_records_move_nothing_is_sent_and_then_to_the_server_in_force(
         let mut one = Box::pin(publish(&dns, 1));
         assert!(futures::poll!(&mut one).is_pending());
         let many = dns.publish_all(vec![change(2), change(3)], Lane::Fresh);
-        let mut many = Box::pin(futures::future::join_all(many));
+        let mut many = Box::pin(join_all(many));
         assert!(futures::poll!(&mut many).is_pending());
         assert!(dns.zones().iter().all(|zone| zone.queued == 0), "it waits before any queue");
         if is_committed {
@@ -412,32 +516,28 @@ async fn answers_with_a_wrong_mac_or_a_replayed_one_are_dropped_and_the_true_one
 #[tokio::test]
 async fn a_mac_that_is_cut_to_less_than_half_proves_nothing() {
     let server = Server::start().await;
-    let (dns, counters) = server.dns(true, DnsTransport::Auto);
-    let script = async {
-        // RFC 8945, 5.2.2.1: half of SHA-256 is 16 octets
-        for octets in [16, 15, 9] {
+    // RFC 8945, 5.2.2.1: half of SHA-256 is 16 octets
+    for (octets, dropped) in [(16, 0), (15, 2), (9, 2)] {
+        let (dns, counters) = server.dns(true, DnsTransport::Auto);
+        let cut =
+            |request: &[u8]| signed(&answer_to(request, NOERROR), SECRET, &mac_of(request), octets);
+        let script = async {
             let (request, from) = server.datagram().await;
-            let answer = answer_to(&request, NOERROR);
-            let cut = signed(&answer, SECRET, &mac_of(&request), octets);
-            server.udp.send_to(&cut, from).await.unwrap();
+            server.udp.send_to(&cut(&request), from).await.unwrap();
             if octets < 16 {
                 let mut stream = server.connection().await;
                 let request = framed(&mut stream).await;
-                let cut = signed(&answer_to(&request, NOERROR), SECRET, &mac_of(&request), octets);
-                reply_framed(&mut stream, &cut).await;
+                reply_framed(&mut stream, &cut(&request)).await;
                 reply_framed(&mut stream, &well_signed(&request, REFUSED)).await;
             }
+        };
+        let (published, ()) = tokio::join!(publish(&dns, 1), script);
+        match octets {
+            16 => assert_eq!(acknowledged(&published), Some(false), "half is enough"),
+            _ => assert!(matches!(published, Published::Refused(_)), "{published:?}"),
         }
-    };
-    let client = async {
-        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(false), "half is enough");
-        for _ in 0..2 {
-            let published = publish(&dns, 1).await;
-            assert!(matches!(published, Published::Refused(_)), "{published:?}");
-        }
-    };
-    tokio::join!(client, script);
-    assert_eq!(counters.dropped.get(), 4);
+        assert_eq!(counters.dropped.get(), dropped);
+    }
 }
 
 #[tokio::test]
@@ -459,6 +559,119 @@ async fn servfail_once_is_a_failure_once_and_takes_no_zone_down() {
     };
     tokio::join!(client, script);
     assert_eq!((counters.refused.get(), counters.unanswered.get()), (1, 0));
+}
+
+/// The hosts of an update, by number.
+fn hosts_of(request: &[u8]) -> BTreeSet<i64> {
+    let message = Message::from_vec(request).unwrap();
+    let names = message.authorities.iter().map(|record| record.name.to_ascii());
+    names.map(|name| name[1..].split('.').next().unwrap().parse().unwrap()).collect()
+}
+
+impl Server {
+    /// Answers each datagram after so long, many at a time; `None` is no answer.
+    async fn answer_each(&self, after: Duration, rcode: impl Fn(&BTreeSet<i64>) -> Option<u8>) {
+        let mut answers = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                (request, from) = self.datagram() => {
+                    if let Some(rcode) = rcode(&hosts_of(&request)) {
+                        answers.push(async move {
+                            sleep(after).await;
+                            self.udp.send_to(&answer_to(&request, rcode), from).await.unwrap();
+                        });
+                    }
+                }
+                Some(()) = answers.next() => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_added_again_takes_over_doubt_and_turn_of_the_one_before() {
+    let server = Server::start().await;
+    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let script = async {
+        let (request, from) = server.datagram().await;
+        // both are there now, and only one of them is out
+        assert!(timeout(TIMEOUT / 10, server.datagram()).await.is_err());
+        server.udp.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
+        server.datagram().await; // and says nothing
+        framed(&mut server.connection().await).await;
+        let (request, from) = server.datagram().await;
+        server.udp.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
+    };
+    let client = async {
+        let both = vec![change(1), added_again(change(1))];
+        let published = join_all(dns.publish_all(both, Lane::Fresh)).await;
+        assert_eq!(acknowledged(&published[0]), Some(false));
+        assert!(matches!(published[1], Published::Unknown(DnsError::NoAnswer { .. })));
+        let again = dns.publish(change(1), Lane::Background).await;
+        assert_eq!(acknowledged(&again), Some(true));
+    };
+    tokio::join!(client, script);
+}
+
+#[tokio::test]
+async fn hosts_that_are_refused_in_the_background_hold_no_fresh_change_up() {
+    const ROUND_TRIP: Duration = Duration::from_millis(25);
+    const CULPRITS: i64 = 1000;
+    let server = Server::start().await;
+    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let rcode = |hosts: &BTreeSet<i64>| {
+        Some(if hosts.range(CULPRITS..).next().is_some() { YXRRSET } else { NOERROR })
+    };
+    let next = AtomicI64::new(CULPRITS);
+    let background = join_all((0..20).map(|_| async {
+        loop {
+            let culprit = next.fetch_add(1, Ordering::Relaxed);
+            let published = dns.publish(change(culprit), Lane::Background).await;
+            assert!(matches!(published, Published::Refused(_)), "{published:?}");
+        }
+    }));
+    let fresh = join_all((0..3).map(|client| {
+        let dns = &dns;
+        async move {
+            for n in 0..10 {
+                let start = Clock.now().mono;
+                assert_eq!(acknowledged(&publish(dns, client * 10 + n).await), Some(false));
+                let took = Clock.now().mono - start;
+                assert!(took < 12 * ROUND_TRIP, "{took:?}");
+            }
+        }
+    }));
+    tokio::select! {
+        _ = fresh => {}
+        _ = background => {}
+        () = server.answer_each(ROUND_TRIP, rcode) => {}
+    }
+    assert!(next.into_inner() > CULPRITS + 20, "some of the background was done meanwhile");
+}
+
+#[tokio::test]
+async fn a_change_that_waited_for_one_of_its_host_follows_while_the_rest_of_that_batch_is_out() {
+    let server = Server::start().await;
+    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let script = async {
+        let (both, from) = server.datagram().await;
+        server.udp.send_to(&answer_to(&both, REFUSED), from).await.unwrap();
+        let (first, from) = server.datagram().await;
+        let again = dns.publish_all(vec![change(1)], Lane::Fresh).next().unwrap();
+        server.udp.send_to(&answer_to(&first, NOERROR), from).await.unwrap();
+        // the second of both stays unanswered until then
+        let (second, from) = server.datagram().await;
+        assert_eq!((hosts_of(&first), hosts_of(&second)), ([1].into(), [2].into()));
+        let (request, newer) = server.datagram().await;
+        assert_eq!(hosts_of(&request), [1].into());
+        server.udp.send_to(&answer_to(&request, NOERROR), newer).await.unwrap();
+        assert_eq!(acknowledged(&again.await), Some(false));
+        server.udp.send_to(&answer_to(&second, NOERROR), from).await.unwrap();
+    };
+    let both = dns.publish_all(vec![change(1), change(2)], Lane::Background);
+    let (both, ()) =
+        timeout(TIMEOUT / 3, async { tokio::join!(join_all(both), script) }).await.unwrap();
+    assert!(both.iter().all(|published| acknowledged(published) == Some(false)), "{both:?}");
 }
 
 #[tokio::test]

@@ -144,10 +144,16 @@ fn a_full_disk_is_911_and_loses_nothing() {
 /// Makes every fsync of the daemon fail, until dropped.
 #[track_caller]
 fn failing_fsync(scene: &Scene) -> Running {
+    trace(scene, Path::new("/dev/null"), "inject=fsync,fdatasync:error=EIO")
+}
+
+/// Notes what becomes durable, and meddles with it, until dropped.
+#[track_caller]
+fn trace(scene: &Scene, to: &Path, inject: &str) -> Running {
     let pid = scene.daemon.pid().to_string();
     let mut strace = Command::new(program("strace"));
-    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-p", &pid]);
-    strace.args(["-e", "inject=fsync,fdatasync:error=EIO"]);
+    strace.args(["-f", "-qq", "-y", "-e", "trace=fsync,fdatasync,ftruncate", "-p", &pid]);
+    strace.args(["-e", inject, "-o"]).arg(to);
     let child = strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     Running(child.unwrap())
 }
@@ -182,4 +188,34 @@ fn fsync_that_fails_is_911_and_loses_nothing() {
         is_whole(&scene, &clients);
     }
     assert!(scene.daemon.said().contains("changes are not written"), "{}", scene.daemon.said());
+}
+
+#[test]
+fn after_an_fsync_that_failed_once_the_log_is_no_more_relied_on() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::with(Setup::on_sqlite);
+    let mut clients = clients(&scene);
+    recovers(&scene, &mut clients);
+    let folder = TempDir::new().unwrap();
+    let calls = folder.path().join("calls");
+    // per thread; and the next one succeeds, though the kernel may have dropped what it was to write
+    let mut strace = trace(&scene, &calls, "inject=fsync,fdatasync:error=EIO:when=1");
+    eventually(RECOVERY, "fsync to fail", || {
+        let word = clients[0].update(scene.daemon.address());
+        if word.as_deref() == Some("911") { Ok(()) } else { Err(format!("{word:?}")) }
+    });
+    recovers(&scene, &mut clients);
+    strace.signal(Signal::SIGINT);
+    strace.wait(Duration::from_secs(10), "strace");
+    let calls = std::fs::read_to_string(&calls).unwrap();
+    let after = calls.split_once("INJECTED").unwrap().1;
+    let next = |call: &str, file: &str| {
+        after.lines().position(|line| line.contains(call) && line.contains(file))
+    };
+    let emptied = next("ftruncate(", "-wal>, 0)").expect("the log is begun anew");
+    let stored = next("sync(", "ddnsd.sqlite>)").expect("the file itself is made durable");
+    assert!(stored < emptied, "{calls}");
+    is_whole(&scene, &clients);
 }

@@ -11,6 +11,7 @@ use ddnsd_tests::powerdns::PowerDns;
 use ddnsd_tests::primary::{OPEN, Primary, ZONE};
 use ddnsd_tests::setup::Setup;
 use std::fmt::Write as _;
+use std::net::UdpSocket;
 use std::time::Duration;
 
 /// Hosts that come at once; as many as a message holds.
@@ -73,6 +74,7 @@ on_every_server!(
     a_wrong_key_and_a_wrong_zone_are_told_and_change_nothing,
     without_a_key_updates_go_unsigned_where_that_is_allowed,
     what_a_dead_server_missed_is_there_when_it_is_back,
+    every_answer_to_an_unsigned_update_names_the_zone,
 );
 
 /// A server, a daemon that updates it, and alice.
@@ -297,6 +299,47 @@ fn what_a_dead_server_missed_is_there_when_it_is_back(kind: &Kind) {
         place.daemon.ctl().hosts().iter().all(|host| host.published)
     });
     place.in_step();
+}
+
+/// A name as it is sent.
+fn wire(name: &str) -> Vec<u8> {
+    let labels = name
+        .split('.')
+        .flat_map(|label| std::iter::once(u8::try_from(label.len()).unwrap()).chain(label.bytes()));
+    labels.chain([0]).collect()
+}
+
+/// Without a key the id and the zone are all that tells an answer from another's, so `ddnsd` demands both.
+fn every_answer_to_an_unsigned_update_names_the_zone(kind: &Kind) {
+    let server = (kind.start)();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(("127.0.0.1", server.port())).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // class NONE: no A may stand there (RFC 2136, 2.4.3); ANY: they go (2.5.2)
+    let (is_none, delete) = ([0, 1, 0, 254], [0, 1, 0, 255]);
+    for (zone, label, record, rcode) in [
+        (OPEN, "pc", delete, Some(0)),
+        (OPEN, "ns", is_none, Some(7)),
+        (ZONE, "pc", delete, None),
+        ("nowhere.example", "pc", delete, Some(9)),
+    ] {
+        let (required, updated) = if record == is_none { (1, 0) } else { (0, 1) };
+        let mut message = vec![0, 7, 0x28, 0, 0, 1, 0, required, 0, updated, 0, 0];
+        message.extend([wire(zone), vec![0, 6, 0, 1]].concat());
+        let zone_section = message[12..].to_vec();
+        message.extend(wire(&format!("{label}.{zone}")));
+        message.extend([&record[..], &[0; 6]].concat());
+        socket.send(&message).unwrap();
+        let mut answer = [0; 512];
+        let length = socket.recv(&mut answer).unwrap();
+        let answer = &answer[..length];
+        if let Some(rcode) = rcode {
+            assert_eq!(answer[3] & 15, rcode, "{zone}: {answer:?}");
+        }
+        assert_eq!(answer[..2], [0, 7]);
+        assert_eq!(answer[4..6], [0, 1], "{zone}, {label}: {answer:?}");
+        assert!(answer[12..].starts_with(&zone_section), "{zone}, {label}: {answer:?}");
+    }
 }
 
 #[test]

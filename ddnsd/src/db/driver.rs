@@ -247,6 +247,17 @@ impl Conn {
         }
     }
 
+    /// Writes all that a file's log holds into the file itself, durably, and begins the log anew.
+    ///
+    /// # Errors
+    /// It is not; the log stays.
+    pub(super) async fn empty_log(&mut self) -> Result<(), DbError> {
+        let Conn::Sqlite(conn) = self else { return Ok(()) };
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let (busy, _, _): (i64, i64, i64) = sqlx::query_as(sql).fetch_one(conn).await?;
+        if busy == 0 { Ok(()) } else { Err(DbError::Failed("its log is being read".into())) }
+    }
+
     /// Says goodbye, if the other end still listens.
     pub(super) async fn close(self) -> Result<(), DbError> {
         match self {

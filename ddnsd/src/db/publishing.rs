@@ -18,12 +18,12 @@ use std::sync::Arc;
 
 statements! {
     UNPUBLISHED_REMOVALS: Keyed =
-        "SELECT unpublished_since, id, fqdn, zone FROM hosts
+        "SELECT unpublished_since, id, fqdn, zone, attempts FROM hosts
          WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
              AND state4 <> 1 AND state6 <> 1
          ORDER BY unpublished_since, id LIMIT ?";
     UNPUBLISHED_ADDRESSES: Keyed =
-        "SELECT unpublished_since, id, fqdn, zone FROM hosts
+        "SELECT unpublished_since, id, fqdn, zone, attempts FROM hosts
          WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
              AND (state4 = 1 OR state6 = 1)
          ORDER BY unpublished_since, id LIMIT ?";
@@ -117,6 +117,8 @@ pub struct Unpublished {
     pub fqdn: Fqdn,
     /// Its zone.
     pub zone: Zone,
+    /// How often publishing it failed.
+    pub attempts: u32,
 }
 
 impl Db {

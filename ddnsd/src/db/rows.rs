@@ -149,6 +149,7 @@ pub(super) struct UnpublishedRow {
     id: i64,
     fqdn: String,
     zone: String,
+    attempts: i64,
 }
 
 impl UnpublishedRow {
@@ -162,6 +163,7 @@ impl UnpublishedRow {
             host: HostId(self.id),
             fqdn: row.parsed("fqdn", "not a host name", Fqdn::parse(&self.fqdn))?,
             zone: row.parsed("zone", "not a zone name", Zone::parse(&self.zone))?,
+            attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
         })
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Session {
     origin: Arc<Origin>,
     /// Whether its commits outlive a power cut at the moment.
     durable: bool,
+    /// Whether a file's commits of before may have been lost with the one that failed.
+    log_in_doubt: bool,
 }
 
 /// Where a transaction failed; nothing of it is stored, but for [`DbError::Unknown`].
@@ -43,7 +45,7 @@ impl Failed {
 
 impl Session {
     pub(super) fn new(conn: Option<Conn>, origin: Arc<Origin>) -> Self {
-        Self { conn, origin, durable: true }
+        Self { conn, origin, durable: true, log_in_doubt: false }
     }
 
     /// Whether transactions may run beside each other.
@@ -100,7 +102,13 @@ impl Session {
         };
         match &done {
             Ok(()) => self.conn = Some(conn),
-            Err(Failed::Begin(error) | Failed::Statement(error) | Failed::End(error)) => {
+            Err(
+                failed @ (Failed::Begin(error) | Failed::Statement(error) | Failed::End(error)),
+            ) => {
+                // the kernel tells of pages that it could not write once, and takes them for written
+                // then: those of earlier commits that were not durable, too
+                self.log_in_doubt |=
+                    self.origin.is_ours_alone() && matches!(failed, Failed::End(_));
                 self.keep(conn, error).await;
             }
         }
@@ -108,6 +116,10 @@ impl Session {
     }
 
     async fn begin(&mut self, conn: &mut Conn, durable: bool) -> Result<(), DbError> {
+        if self.log_in_doubt {
+            conn.empty_log().await?;
+            self.log_in_doubt = false;
+        }
         // takes effect between transactions; NORMAL spares the fsync where the work is only done again
         if self.durable != durable {
             conn.set_durable(durable).await?;

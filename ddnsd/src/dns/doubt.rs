@@ -1,22 +1,25 @@
-//! Hosts of which a message ended without an answer, so that it may still be applied, after a newer
-//! one even. In: hosts of such messages, and of acknowledged ones. Out: who must be asserted again.
+//! Names of which a message ended without an answer, so that it may still be applied, after a newer
+//! one even. In: names of such messages, and of acknowledged ones. Out: who must be asserted again.
+//! Names and not hosts: a host that was deleted and added again has the record of before.
 
-use crate::model::host::HostId;
-use std::collections::HashSet;
+use crate::model::name::Fqdn;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-/// Hosts remembered. Beyond, every host counts as in doubt until those are acknowledged.
-const MAX_HOSTS: usize = 100_000;
+/// Names remembered. Beyond, all count as in doubt for as long as a message can be late.
+const MAX_NAMES: usize = 100_000;
 
-/// The hosts in doubt, of all zones.
+/// The names in doubt, of all zones.
 #[derive(Default)]
 pub(super) struct Doubt(Mutex<Doubted>);
 
 #[derive(Default)]
 struct Doubted {
-    hosts: HashSet<HostId>,
+    /// Until when the message can be late.
+    names: HashMap<Fqdn, Instant>,
     /// There were more than are remembered.
-    and_others: bool,
+    others_until: Option<Instant>,
 }
 
 impl Doubt {
@@ -24,53 +27,87 @@ impl Doubt {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A message with these hosts went out and was not answered.
-    pub(super) fn add(&self, hosts: impl Iterator<Item = HostId>) {
+    /// A message with these names went out and was not answered; it can be late by so much.
+    pub(super) fn add<'a>(
+        &self,
+        names: impl Iterator<Item = &'a Fqdn>,
+        now: Instant,
+        lateness: Duration,
+    ) {
         let mut doubted = self.doubted();
-        for host in hosts {
-            if doubted.hosts.len() < MAX_HOSTS {
-                doubted.hosts.insert(host);
-            } else if !doubted.hosts.contains(&host) {
-                doubted.and_others = true;
+        let until = now + lateness;
+        if doubted.names.len() >= MAX_NAMES {
+            // nobody may ever ask for them again: deleted ones
+            doubted.names.retain(|_, until| now < *until);
+        }
+        for name in names {
+            if doubted.names.len() < MAX_NAMES || doubted.names.contains_key(name) {
+                doubted.names.insert(name.clone(), until);
+            } else {
+                doubted.others_until = Some(until);
             }
         }
     }
 
-    /// These hosts are acknowledged: which of them were in doubt, and are no more.
-    pub(super) fn take(&self, hosts: impl Iterator<Item = HostId>) -> Vec<bool> {
+    /// These are acknowledged: which of them were in doubt, and are no more.
+    pub(super) fn take<'a>(
+        &self,
+        names: impl Iterator<Item = &'a Fqdn>,
+        now: Instant,
+    ) -> Vec<bool> {
         let mut doubted = self.doubted();
-        let and_others = doubted.and_others;
-        let taken = hosts.map(|host| doubted.hosts.remove(&host) || and_others).collect();
-        doubted.and_others &= !doubted.hosts.is_empty();
-        taken
+        let any = doubted.others_until.is_some_and(|until| now < until);
+        names.map(|name| doubted.names.remove(name).is_some() || any).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
-    fn hosts(range: std::ops::Range<usize>) -> impl Iterator<Item = HostId> {
-        range.map(|host| HostId(i64::try_from(host).unwrap()))
+    const LATENESS: Duration = Duration::from_secs(10);
+
+    fn names(range: std::ops::Range<usize>) -> Vec<Fqdn> {
+        range.map(|n| Fqdn::parse(&format!("h{n}.example.org")).unwrap()).collect()
+    }
+
+    fn add(doubt: &Doubt, range: std::ops::Range<usize>, now: Instant) {
+        doubt.add(names(range).iter(), now, LATENESS);
+    }
+
+    fn take(doubt: &Doubt, range: std::ops::Range<usize>, now: Instant) -> Vec<bool> {
+        doubt.take(names(range).iter(), now)
     }
 
     #[test]
-    fn a_host_is_in_doubt_until_it_is_acknowledged() {
-        let doubt = Doubt::default();
-        doubt.add(hosts(0..2));
-        assert_eq!(doubt.take(hosts(1..3)), [true, false]);
-        assert_eq!(doubt.take(hosts(0..2)), [true, false]);
+    fn a_name_is_in_doubt_until_it_is_acknowledged_however_late_that_is() {
+        let (doubt, now) = (Doubt::default(), Clock.now().mono);
+        add(&doubt, 0..2, now);
+        assert_eq!(take(&doubt, 1..3, now), [true, false]);
+        assert_eq!(take(&doubt, 0..2, now + 100 * LATENESS), [true, false]);
     }
 
     #[test]
-    fn when_there_are_too_many_to_remember_every_host_is_in_doubt() {
-        let doubt = Doubt::default();
-        doubt.add(hosts(0..MAX_HOSTS));
-        doubt.add(hosts(0..1));
-        assert_eq!(doubt.take(hosts(MAX_HOSTS..MAX_HOSTS + 1)), [false]);
-        doubt.add(hosts(MAX_HOSTS..MAX_HOSTS + 1));
-        assert_eq!(doubt.take(hosts(MAX_HOSTS..MAX_HOSTS + 1)), [true]);
-        assert_eq!(doubt.take(hosts(0..MAX_HOSTS)).iter().filter(|was| **was).count(), MAX_HOSTS);
-        assert_eq!(doubt.take(hosts(MAX_HOSTS..MAX_HOSTS + 1)), [false]);
+    fn when_there_are_too_many_to_remember_all_are_in_doubt_for_as_long_as_one_can_be_late() {
+        let (doubt, now) = (Doubt::default(), Clock.now().mono);
+        let one_more = MAX_NAMES..MAX_NAMES + 1;
+        add(&doubt, 0..MAX_NAMES, now);
+        add(&doubt, 0..1, now);
+        assert_eq!(take(&doubt, one_more.clone(), now), [false]);
+        add(&doubt, one_more.clone(), now);
+        assert_eq!(take(&doubt, one_more.clone(), now), [true]);
+        let later = now + LATENESS;
+        assert_eq!(take(&doubt, one_more, later), [false], "though the others never came");
+        assert_eq!(take(&doubt, 0..2, later), [true, true]);
+    }
+
+    #[test]
+    fn names_that_nobody_asks_for_any_more_make_room() {
+        let (doubt, now) = (Doubt::default(), Clock.now().mono);
+        add(&doubt, 0..MAX_NAMES, now);
+        let later = now + LATENESS;
+        add(&doubt, MAX_NAMES..MAX_NAMES + 1, later);
+        assert_eq!(take(&doubt, MAX_NAMES..MAX_NAMES + 2, later), [true, false]);
     }
 }

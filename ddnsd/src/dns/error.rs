@@ -35,6 +35,19 @@ pub enum DnsError {
         /// What it said, to be taken as a hint only.
         refusal: Refusal,
     },
+    /// Something answered by UDP and could not show that it knows the key; by TCP nothing did.
+    #[error(
+        "name server {server} did not answer the update of zone `{zone}` by TCP (is it reachable \
+         by that?), and by UDP without a signature: {refusal}"
+    )]
+    NoAnswerByTcp {
+        /// Which server.
+        server: SocketAddr,
+        /// Which zone.
+        zone: Zone,
+        /// What came by UDP, to be taken as a hint only.
+        refusal: Refusal,
+    },
     /// Nothing believable came back in time.
     #[error(
         "name server {server} did not answer the update of zone `{zone}` within {} s (is it \
@@ -91,10 +104,16 @@ pub enum DnsError {
 impl DnsError {
     /// Whether the server said nothing, so that asking it for another host is of no use yet.
     pub fn is_silence(&self) -> bool {
-        matches!(self, Self::NoAnswer { .. } | Self::Unreachable { .. } | Self::Down { .. })
+        matches!(
+            self,
+            Self::NoAnswer { .. }
+                | Self::NoAnswerByTcp { .. }
+                | Self::Unreachable { .. }
+                | Self::Down { .. }
+        )
     }
 
-    /// What the server said, if it said something: with or without a signature.
+    /// What the server said, if that is what it has to say: with or without a signature.
     pub(super) fn refusal(&self) -> Option<&Refusal> {
         match self {
             DnsError::Refused { refusal, .. } | DnsError::Unverified { refusal, .. } => {

@@ -3,6 +3,7 @@
 
 use super::error::Rcode;
 use super::tcp::{Connection, Connections};
+use super::udp::Udp;
 use crate::clock::Clock;
 use crate::config::{DnsTransport, Rfc2136};
 use crate::model::address::Family;
@@ -10,10 +11,9 @@ use crate::model::name::Fqdn;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -81,18 +81,20 @@ pub(super) struct Lookup {
     timeout: Duration,
     mode: DnsTransport,
     clock: Clock,
+    udp: Arc<Udp>,
     connections: Connections,
     permits: Semaphore,
 }
 
 impl Lookup {
     /// Asks the server that takes the updates.
-    pub(super) fn new(config: &Rfc2136, clock: Clock) -> Self {
+    pub(super) fn new(config: &Rfc2136, udp: Arc<Udp>, clock: Clock) -> Self {
         Self {
             server: config.server,
             timeout: config.timeout,
             mode: config.transport,
             clock,
+            udp,
             connections: Connections::new(config.server),
             permits: Semaphore::new(MAX_OUT),
         }
@@ -119,11 +121,13 @@ impl Lookup {
     /// `None` if all that came was truncated.
     async fn tries(&self, question: &Question) -> io::Result<Option<Message>> {
         let bytes = question.bytes()?;
-        if self.mode == DnsTransport::Auto {
+        let mut is_lost = false;
+        if self.mode == DnsTransport::Auto && self.udp.is_worth_a_try(self.clock.now().mono) {
             // a lost datagram costs a third, and leaves the rest for TCP
             match timeout(self.timeout / 3, self.by_udp(question, &bytes)).await {
                 Ok(Ok(answer)) if !answer.truncation => return Ok(Some(answer)),
-                Ok(Ok(_) | Err(_)) | Err(_) => {}
+                Ok(Ok(_) | Err(_)) => {}
+                Err(_elapsed) => is_lost = true,
             }
         }
         let first = match self.connections.kept(self.clock.now().mono) {
@@ -137,17 +141,14 @@ impl Lookup {
                 self.by_tcp(self.connections.fresh().await?, question, &bytes).await?
             }
         };
+        if is_lost {
+            self.udp.fell_silent(self.clock.now().mono);
+        }
         Ok(Some(answer).filter(|answer| !answer.truncation))
     }
 
     async fn by_udp(&self, question: &Question, bytes: &[u8]) -> io::Result<Message> {
-        let any: IpAddr = match self.server {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((any, 0)).await?;
-        // connected: the kernel drops what comes from another address
-        socket.connect(self.server).await?;
+        let socket = self.udp.socket().await?;
         socket.send(bytes).await?;
         let mut buffer = vec![0; UDP_ANSWER_BYTES];
         loop {
@@ -249,6 +250,7 @@ fn address(record: &Record) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     fn name(text: &str) -> Name {
         Name::from_ascii(text).unwrap()

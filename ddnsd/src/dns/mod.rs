@@ -13,6 +13,7 @@ mod target;
 mod tcp;
 mod transport;
 mod tsig;
+mod udp;
 mod waiting;
 mod zone_queue;
 

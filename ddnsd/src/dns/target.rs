@@ -6,6 +6,7 @@ use super::doubt::Doubt;
 use super::error::DnsError;
 use super::lookup::{Found, Lookup, LookupError};
 use super::transport::Transport;
+use super::udp::Udp;
 use super::zone_queue::{NotTaken, ZoneQueue};
 use super::{Lane, Published, ZoneHealth};
 use crate::clock::Clock;
@@ -27,6 +28,7 @@ pub(super) struct Target {
     clock: Clock,
     doubt: Arc<Doubt>,
     zones: Arc<Zones>,
+    udp: Arc<Udp>,
     lookup: Lookup,
 }
 
@@ -73,8 +75,18 @@ pub(super) enum Queued {
 impl Target {
     /// Nothing waits yet.
     pub(super) fn new(config: Rfc2136, counters: Arc<DnsCounters>, clock: Clock) -> Self {
-        let lookup = Lookup::new(&config, clock);
-        Self { config, counters, clock, doubt: Arc::default(), zones: Arc::default(), lookup }
+        Self::doubting(Arc::default(), config, counters, clock)
+    }
+
+    fn doubting(
+        doubt: Arc<Doubt>,
+        config: Rfc2136,
+        counters: Arc<DnsCounters>,
+        clock: Clock,
+    ) -> Self {
+        let udp = Arc::new(Udp::new(config.server, config.timeout));
+        let lookup = Lookup::new(&config, Arc::clone(&udp), clock);
+        Self { config, counters, clock, doubt, zones: Arc::default(), udp, lookup }
     }
 
     /// A target by another configuration, unless it is the same. Hosts stay in doubt: it may be the same
@@ -84,8 +96,7 @@ impl Target {
             return None;
         }
         let (counters, doubt) = (Arc::clone(&self.counters), Arc::clone(&self.doubt));
-        let lookup = Lookup::new(&config, self.clock);
-        Some(Self { config, counters, clock: self.clock, doubt, zones: Arc::default(), lookup })
+        Some(Self::doubting(doubt, config, counters, self.clock))
     }
 
     /// Where messages go.
@@ -173,7 +184,8 @@ impl Target {
         if let Some(queue) = zones.get(zone) {
             return Ok(Arc::clone(queue));
         }
-        let transport = Transport::new(zone, &self.config, Arc::clone(&self.counters), self.clock)?;
+        let (udp, counters) = (Arc::clone(&self.udp), Arc::clone(&self.counters));
+        let transport = Transport::new(zone, &self.config, udp, counters, self.clock)?;
         let doubt = Arc::clone(&self.doubt);
         let queue = Arc::new(ZoneQueue::new(zone.clone(), transport, self.clock, doubt));
         zones.insert(zone.clone(), Arc::clone(&queue));

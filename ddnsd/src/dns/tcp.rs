@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Idle connections kept; as many messages of a zone are in flight at most.
-const MAX_KEPT: usize = 4;
+const MAX_KEPT: usize = 5;
 /// One that lay idle for longer may be forgotten by a firewall on the way, which says nothing.
 const MAX_IDLE: Duration = Duration::from_secs(10);
 

@@ -1,21 +1,22 @@
 //! In: an unsigned UPDATE message. Out: what the name server made of it, within `dns_timeout`.
-//! UDP first, from a fresh port with a fresh id; TCP for the second try, for what is too long and
-//! for what was truncated. TCP connections are kept, and replaced when the server has closed them.
+//! UDP first, from a fresh port with a fresh id; TCP for the second try, for what is too long, for what
+//! was truncated, and for a while where UDP was silent. TCP connections are kept, and replaced when the
+//! server has closed them.
 
 use super::answer::{Answer, Expected, Signature, judge};
 use super::error::{DnsError, Refusal};
 use super::tcp::{Connection, Connections};
 use super::tsig::Signer;
+use super::udp::Udp;
 use crate::clock::Clock;
 use crate::config::{DnsTransport, Rfc2136};
 use crate::counters::DnsCounters;
 use crate::model::name::Zone;
 use hickory_proto::rr::Name;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 /// The longest message that travels by UDP: fits any path's packets. PowerDNS drops longer ones.
@@ -33,13 +34,15 @@ pub(super) struct Transport {
     key: Option<(Signer, Arc<str>)>,
     counters: Arc<DnsCounters>,
     clock: Clock,
+    udp: Arc<Udp>,
     connections: Connections,
 }
 
 /// How sending a message ended.
 #[must_use]
 pub(super) struct Sent {
-    /// Applied; refused or answered without a signature ([`DnsError::refusal`]); or not answered.
+    /// Applied; refused or answered without a signature ([`DnsError::refusal`]); or not answered
+    /// ([`DnsError::is_silence`]).
     pub(super) outcome: Result<(), DnsError>,
     /// Some copy of the message went out and was not answered: it may be applied yet.
     pub(super) doubtful: bool,
@@ -69,6 +72,7 @@ impl Transport {
     pub(super) fn new(
         zone: &Zone,
         config: &Rfc2136,
+        udp: Arc<Udp>,
         counters: Arc<DnsCounters>,
         clock: Clock,
     ) -> Result<Self, DnsError> {
@@ -86,6 +90,7 @@ impl Transport {
             key: key.transpose()?,
             counters,
             clock,
+            udp,
             connections: Connections::new(config.server),
         })
     }
@@ -93,6 +98,11 @@ impl Transport {
     /// Where messages go.
     pub(super) fn server(&self) -> SocketAddr {
         self.server
+    }
+
+    /// How long one message may take, retries included.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Sends a message about so many hosts and waits for what becomes of it.
@@ -103,12 +113,17 @@ impl Transport {
         self.count(&progress, hosts);
         let outcome = match (tries, progress.unverified) {
             (Ok(Ok(answer)), _) => self.outcome(answer),
-            (_, Some(refusal)) => self.outcome(Answer::Unverified(refusal)),
+            (_, Some(refusal)) => {
+                let (server, zone) = (self.server, self.zone.clone());
+                Err(DnsError::NoAnswerByTcp { server, zone, refusal })
+            }
             (Ok(Err(error)), None) => Err(self.unreachable(error)),
             (Err(_elapsed), None) => Err(self.no_answer()),
         };
-        if matches!(outcome, Err(DnsError::Refused { .. })) {
-            self.counters.refused.add_one();
+        match &outcome {
+            Err(DnsError::Refused { .. }) => self.counters.refused.add_one(),
+            Err(error) if error.is_silence() => self.udp.try_again(),
+            _ => {}
         }
         Sent { outcome, doubtful }
     }
@@ -142,7 +157,8 @@ impl Transport {
 
     async fn tries(&self, unsigned: &[u8], progress: &mut Progress) -> io::Result<Answer> {
         let mut request = self.prepare(unsigned)?;
-        if self.mode == DnsTransport::Auto && request.bytes.len() <= MAX_UDP_BYTES {
+        let fits = self.mode == DnsTransport::Auto && request.bytes.len() <= MAX_UDP_BYTES;
+        if fits && self.udp.is_worth_a_try(self.clock.now().mono) {
             // a lost datagram leaves most of the time for TCP
             match timeout(self.timeout / 3, self.by_udp(&request, progress)).await {
                 Ok(Ok(answer @ (Answer::Done | Answer::Refused(_)))) => return Ok(answer),
@@ -151,7 +167,12 @@ impl Transport {
             }
             request = self.prepare(unsigned)?;
         }
-        self.by_tcp(&request, progress).await
+        let is_lost = progress.sent > progress.answered;
+        let answer = self.by_tcp(&request, progress).await?;
+        if is_lost && matches!(answer, Answer::Done | Answer::Refused(_)) {
+            self.udp.fell_silent(self.clock.now().mono);
+        }
+        Ok(answer)
     }
 
     fn prepare(&self, unsigned: &[u8]) -> io::Result<Request> {
@@ -193,18 +214,17 @@ impl Transport {
 
     /// One datagram, and the first answer to it that is not foreign.
     async fn by_udp(&self, request: &Request, progress: &mut Progress) -> io::Result<Answer> {
-        let any: IpAddr = match self.server {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((any, 0)).await?;
-        // connected: the kernel drops what comes from another address
-        socket.connect(self.server).await?;
-        progress.sent += 1;
+        let socket = self.udp.socket().await?;
         socket.send(&request.bytes).await?;
+        progress.sent += 1;
         let mut buffer = vec![0; UDP_ANSWER_BYTES];
         loop {
-            let length = socket.recv(&mut buffer).await?;
+            let length = socket.recv(&mut buffer).await.inspect_err(|error| {
+                // nobody takes datagrams there, so this one can never be applied
+                if error.kind() == io::ErrorKind::ConnectionRefused {
+                    progress.sent -= 1;
+                }
+            })?;
             let bytes = buffer.get(..length).unwrap_or_default();
             let answer = self.judge(bytes, request, progress);
             if !matches!(answer, Answer::Foreign(_)) {

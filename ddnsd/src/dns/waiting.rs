@@ -5,17 +5,17 @@ use super::error::DnsError;
 use super::message::{MAX_BYTES, MAX_NAMES, size_limit};
 use super::{Lane, Published};
 use crate::model::change::RecordChange;
-use crate::model::host::HostId;
-use std::collections::{HashSet, VecDeque};
+use crate::model::name::Fqdn;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Changes that may wait in a lane.
 const MAX_WAITING: usize = 10_000;
-/// Messages in flight. Only a full one joins another: BIND pays per message, so waiting for more
+/// Fresh messages in flight. Only a full one joins another: BIND pays per message, so waiting for more
 /// names is cheaper; Knot answers 10 ms late whatever the size, so full ones need not wait.
 const MAX_OUT: usize = 4;
-/// Hosts that are remembered as refused. Beyond, one more split finds the next one again.
+/// Hosts that are remembered as travelling alone. Beyond, one more split finds the next one again.
 const MAX_ALONE: usize = 100_000;
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LAST_BACKOFF: Duration = Duration::from_secs(15);
@@ -49,42 +49,44 @@ pub(super) enum Pushed {
 /// All that waits for a zone.
 #[derive(Default)]
 pub(super) struct Waiting {
-    fresh: VecDeque<Job>,
-    background: VecDeque<Job>,
-    /// Changes of hosts that have an earlier one waiting or in flight.
+    fresh: Queue,
+    background: Queue,
+    /// Changes of names that have an earlier one waiting or in flight.
     held: VecDeque<Job>,
-    /// Hosts that have a change in a lane or in flight.
-    hosts: HashSet<HostId>,
-    /// Hosts that were refused alone, and so travel alone until they succeed.
-    alone: HashSet<HostId>,
-    /// Messages in flight, by the lane of their first change.
-    out: Out,
+    /// Names that have a change in a lane or in flight.
+    names: HashSet<Fqdn>,
+    /// Those that were refused or at fault alone, and so travel alone until they succeed.
+    alone: HashSet<Fqdn>,
+    /// Those that had no answer alone, and how many messages had been answered the first time.
+    silent: HashMap<Fqdn, u64>,
+    /// Messages answered.
+    answers: u64,
+    room: Room,
     down: Option<Down>,
     closed: bool,
     /// The last failure.
     pub(super) last_error: Option<DnsError>,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Out {
-    fresh: usize,
-    background: usize,
+/// A lane.
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Its messages in flight.
+    out: usize,
 }
 
-impl Out {
-    fn all(self) -> usize {
-        self.fresh + self.background
-    }
+/// Names that the next message may hold.
+struct Room(usize);
 
-    fn of(&mut self, lane: Lane) -> &mut usize {
-        match lane {
-            Lane::Fresh => &mut self.fresh,
-            Lane::Background => &mut self.background,
-        }
+impl Default for Room {
+    fn default() -> Self {
+        Self(MAX_NAMES)
     }
 }
 
 struct Down {
+    since: Instant,
     backoff: Duration,
     retry_at: Instant,
 }
@@ -98,70 +100,75 @@ impl Waiting {
         if matches!(job.lane, Lane::Fresh) && !self.takes_fresh(now) {
             return Pushed::Down;
         }
-        if self.lane(job.lane).len() >= MAX_WAITING || self.held.len() >= MAX_WAITING {
+        if self.lane(job.lane).jobs.len() >= MAX_WAITING || self.held.len() >= MAX_WAITING {
             return Pushed::Full;
         }
         self.enqueue(job);
-        Pushed::Waits { ready: self.may_start() }
+        Pushed::Waits { ready: self.is_ready() }
     }
 
     /// While the zone is down, one fresh change may try it, when the back-off is over. Background
     /// changes always wait: for the try that is out, or to be the next.
     fn takes_fresh(&self, now: Instant) -> bool {
         let Some(down) = &self.down else { return true };
-        down.retry_at <= now && self.out.all() == 0 && self.len() == 0
+        down.retry_at <= now && self.out() == 0 && self.len() == 0
     }
 
-    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Job> {
+    fn lane(&mut self, lane: Lane) -> &mut Queue {
         match lane {
             Lane::Fresh => &mut self.fresh,
             Lane::Background => &mut self.background,
         }
     }
 
+    fn out(&self) -> usize {
+        self.fresh.out + self.background.out
+    }
+
     fn enqueue(&mut self, job: Job) {
-        if self.hosts.insert(job.change.host) {
-            self.lane(job.lane).push_back(job);
+        if self.names.insert(job.change.fqdn.clone()) {
+            self.lane(job.lane).jobs.push_back(job);
         } else {
             self.held.push_back(job);
         }
     }
 
-    fn may_start(&self) -> bool {
-        let in_lanes = self.fresh.len() + self.background.len();
-        let full = in_lanes >= MAX_NAMES && self.out.all() < MAX_OUT && self.down.is_none();
-        in_lanes > 0 && (self.out.all() == 0 || full || self.may_pass())
+    /// Whether a message may start.
+    pub(super) fn is_ready(&self) -> bool {
+        self.next_lane().is_some()
     }
 
-    /// A fresh message does not wait for background ones: those may be halved for long.
-    fn may_pass(&self) -> bool {
-        let passes = self.out.fresh == 0 && self.out.background > 0 && self.down.is_none();
-        passes && !self.fresh.is_empty() && self.out.all() <= MAX_OUT
+    /// Which lane the next message is of. A message is of one lane, and neither waits for the other: those
+    /// in the background may be halved for long. There is one of them at a time.
+    fn next_lane(&self) -> Option<Lane> {
+        if self.down.is_some() && self.out() > 0 {
+            return None;
+        }
+        let (fresh, background) = (&self.fresh, &self.background);
+        let joins = fresh.jobs.len() >= MAX_NAMES && fresh.out < MAX_OUT;
+        if !fresh.jobs.is_empty() && (fresh.out == 0 || joins) {
+            Some(Lane::Fresh)
+        } else if !background.jobs.is_empty() && background.out == 0 {
+            Some(Lane::Background)
+        } else {
+            None
+        }
     }
 
-    /// The next message's changes, each of another host; none if nothing may start now. Fresh ones
-    /// come first, in their order; a host that was refused goes alone; so does a try of a zone
-    /// that is down. Each batch is ended by [`Self::message_ended`] with the lane of its first change.
+    /// The next message's changes, each of another host; none if nothing may start now. A host that was
+    /// refused goes alone; so does a try of a zone that is down. Each batch is ended by
+    /// [`Self::message_ended`] with its lane.
     pub(super) fn take(&mut self) -> Vec<Job> {
         let mut batch = Vec::new();
-        if !self.may_start() {
-            return batch;
-        }
-        let room = if self.down.is_some() { 1 } else { MAX_NAMES };
-        // nothing in the background may hold up what passes it
-        let only_fresh = self.may_pass();
+        let Some(lane) = self.next_lane() else { return batch };
+        let room = if self.down.is_some() { 1 } else { self.room.0 };
         let mut bytes = 0;
         while batch.len() < room {
-            let lane = match (self.fresh.is_empty(), only_fresh) {
-                (false, _) => &mut self.fresh,
-                (true, false) => &mut self.background,
-                (true, true) => break,
-            };
-            let Some(job) = lane.pop_front() else { break };
+            let Some(job) = self.lane(lane).jobs.pop_front() else { break };
             bytes += size_limit(&job.change);
-            let alone = self.alone.contains(&job.change.host);
+            let alone = self.alone.contains(&job.change.fqdn);
             if !batch.is_empty() && (alone || bytes > MAX_BYTES) {
-                lane.push_front(job);
+                self.lane(lane).jobs.push_front(job);
                 break;
             }
             batch.push(job);
@@ -169,16 +176,14 @@ impl Waiting {
                 break;
             }
         }
-        if let Some(first) = batch.first() {
-            *self.out.of(first.lane) += 1;
-        }
+        self.lane(lane).out += 1;
         batch
     }
 
     /// A host's change is over: what was held for it may follow.
-    pub(super) fn host_ended(&mut self, host: HostId) {
-        self.hosts.remove(&host);
-        let next = self.held.iter().position(|job| job.change.host == host);
+    pub(super) fn host_ended(&mut self, name: &Fqdn) {
+        self.names.remove(name);
+        let next = self.held.iter().position(|job| job.change.fqdn == *name);
         if let Some(job) = next.and_then(|at| self.held.remove(at)) {
             self.enqueue(job);
         }
@@ -186,50 +191,97 @@ impl Waiting {
 
     /// A batch that was taken is over.
     pub(super) fn message_ended(&mut self, lane: Lane) {
-        let out = self.out.of(lane);
-        *out = out.saturating_sub(1);
+        let lane = self.lane(lane);
+        lane.out = lane.out.saturating_sub(1);
     }
 
-    /// The host was refused with nobody beside it.
-    pub(super) fn refused_alone(&mut self, host: HostId) {
+    /// The host failed with nobody beside it, and others do not.
+    pub(super) fn failed_alone(&mut self, name: Fqdn) {
         if self.alone.len() < MAX_ALONE {
-            self.alone.insert(host);
+            self.alone.insert(name);
         }
     }
 
     /// The host's change is in DNS.
-    pub(super) fn succeeded(&mut self, host: HostId) {
-        self.alone.remove(&host);
+    pub(super) fn succeeded(&mut self, name: &Fqdn) {
+        self.alone.remove(name);
     }
 
-    /// The server answered; says whether it had been down.
-    pub(super) fn answered(&mut self) -> bool {
+    /// The server answered a message about these; says whether the zone had been down.
+    pub(super) fn answered(&mut self, part: &[Job]) -> bool {
+        self.answers += 1;
+        if part.len() >= self.room.0 {
+            self.room.0 = (self.room.0 * 2).min(MAX_NAMES);
+        }
+        for job in part {
+            self.silent.remove(&job.change.fqdn);
+        }
         self.down.take().is_some()
     }
 
-    /// The server did not answer: the zone is down, for longer each time. Out: all that waited.
-    pub(super) fn unanswered(&mut self, now: Instant) -> Vec<Job> {
-        let backoff = self.down.as_ref().map_or(FIRST_BACKOFF, |down| down.backoff * 2);
-        let backoff = backoff.min(LAST_BACKOFF);
-        self.down = Some(Down { backoff, retry_at: now + backoff });
-        let waited: Vec<_> = self.fresh.drain(..).chain(self.background.drain(..)).collect();
+    /// A message about these, sent then, was not answered. The zone is down, for longer each time it is
+    /// tried; unless it is a host that was silent before, alone, when others were not: that one is at
+    /// fault itself. Out: all that waited, if the zone is down.
+    pub(super) fn unanswered(&mut self, part: &[Job], sent: Instant, now: Instant) -> Vec<Job> {
+        // smaller ones find out if it is one host's fault
+        if part.len() > 1 {
+            self.room.0 = self.room.0.min(part.len() / 2);
+        }
+        if self.is_at_fault(part) && self.down.is_none() {
+            return Vec::new();
+        }
+        match &mut self.down {
+            // sent before it was known
+            Some(down) if sent < down.since => {}
+            Some(down) => {
+                down.backoff = (down.backoff * 2).min(LAST_BACKOFF);
+                down.retry_at = now + down.backoff;
+            }
+            None => {
+                let (backoff, retry_at) = (FIRST_BACKOFF, now + FIRST_BACKOFF);
+                self.down = Some(Down { since: now, backoff, retry_at });
+            }
+        }
+        self.drain()
+    }
+
+    /// Notes that a host was silent alone. Whether it was before, and others answered since: then it
+    /// travels alone from now on.
+    fn is_at_fault(&mut self, part: &[Job]) -> bool {
+        let [job] = part else { return false };
+        if self.silent.len() >= MAX_ALONE {
+            self.silent.clear();
+        }
+        let name = &job.change.fqdn;
+        let is_at_fault = self.answers > *self.silent.entry(name.clone()).or_insert(self.answers);
+        if is_at_fault {
+            self.failed_alone(name.clone());
+        }
+        is_at_fault
+    }
+
+    fn drain(&mut self) -> Vec<Job> {
+        let waited: Vec<_> = {
+            let (fresh, background) = (&mut self.fresh.jobs, &mut self.background.jobs);
+            fresh.drain(..).chain(background.drain(..)).collect()
+        };
         for job in &waited {
-            self.hosts.remove(&job.change.host);
+            self.names.remove(&job.change.fqdn);
         }
         waited.into_iter().chain(self.held.drain(..)).collect()
     }
 
     /// Ends the queue if it has nothing to do; says whether it did.
     pub(super) fn close_if_idle(&mut self) -> bool {
-        self.closed = self.out.all() == 0 && self.len() == 0;
+        self.closed = self.out() == 0 && self.len() == 0;
         self.closed
     }
 
     /// Ends the queue; whoever waits learns of it by the end of the reply channel.
     pub(super) fn close(&mut self) {
         self.closed = true;
-        self.fresh.clear();
-        self.background.clear();
+        self.fresh.jobs.clear();
+        self.background.jobs.clear();
         self.held.clear();
     }
 
@@ -240,7 +292,7 @@ impl Waiting {
 
     /// Changes that wait.
     pub(super) fn len(&self) -> usize {
-        self.fresh.len() + self.background.len() + self.held.len()
+        self.fresh.jobs.len() + self.background.jobs.len() + self.held.len()
     }
 }
 
@@ -248,7 +300,8 @@ impl Waiting {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::model::name::{Fqdn, Zone};
+    use crate::model::host::HostId;
+    use crate::model::name::Zone;
     use crate::model::record::WantedRecords;
 
     fn job(host: i64, lane: Lane) -> Job {
@@ -276,22 +329,25 @@ mod tests {
 
     fn end(waiting: &mut Waiting, batch: &[Job]) {
         for job in batch {
-            waiting.host_ended(job.change.host);
+            waiting.host_ended(&job.change.fqdn);
         }
         waiting.message_ended(batch[0].lane);
     }
 
     #[test]
-    fn what_arrives_while_a_message_is_out_goes_with_the_next_fresh_first() {
+    fn what_arrives_while_a_message_is_out_goes_with_the_next_of_its_lane() {
         let mut waiting = Waiting::default();
         assert!(waits(&mut waiting, 1, Lane::Fresh));
         let first = waiting.take();
         for (host, lane) in [(2, Lane::Background), (3, Lane::Fresh), (4, Lane::Fresh)] {
             assert!(waits(&mut waiting, host, lane));
         }
-        assert!(waiting.take().is_empty(), "one is out, and no full one waits");
+        assert_eq!(hosts(&waiting.take()), [2], "a lane waits for its own only");
+        assert!(waiting.take().is_empty(), "one of each is out, and no full one waits");
+        assert!(waits(&mut waiting, 5, Lane::Background));
         end(&mut waiting, &first);
-        assert_eq!(hosts(&waiting.take()), [3, 4, 2]);
+        assert_eq!(hosts(&waiting.take()), [3, 4]);
+        assert!(waiting.take().is_empty());
     }
 
     #[test]
@@ -317,8 +373,9 @@ mod tests {
         assert!(waiting.take().is_empty());
         end(&mut waiting, &first);
         assert_eq!(hosts(&waiting.take()), [301]);
+        assert!(waiting.take().is_empty(), "one of each is out");
         end(&mut waiting, &slow);
-        assert!(waiting.take().is_empty(), "a fresh one is out");
+        assert_eq!(hosts(&waiting.take()), [200], "nor do they wait for fresh ones");
     }
 
     #[test]
@@ -342,9 +399,12 @@ mod tests {
         assert!(waits(&mut waiting, 1, Lane::Background));
         assert!(waits(&mut waiting, 1, Lane::Fresh));
         assert!(waits(&mut waiting, 2, Lane::Fresh));
+        let other = waiting.take();
+        assert_eq!(hosts(&other), [2]);
         let first = waiting.take();
-        assert_eq!(hosts(&first), [2, 1]);
-        assert_eq!(first[1].lane, Lane::Background);
+        assert_eq!((hosts(&first), first[0].lane), (vec![1], Lane::Background));
+        end(&mut waiting, &other);
+        assert!(waiting.take().is_empty(), "its second waits for its first");
         end(&mut waiting, &first);
         let second = waiting.take();
         assert_eq!((hosts(&second), second[0].lane), (vec![1], Lane::Fresh));
@@ -353,7 +413,7 @@ mod tests {
     #[test]
     fn a_host_that_was_refused_travels_alone_until_it_succeeds() {
         let mut waiting = Waiting::default();
-        waiting.refused_alone(HostId(2));
+        waiting.failed_alone(job(2, Lane::Fresh).change.fqdn);
         for host in 1..=3 {
             assert!(waits(&mut waiting, host, Lane::Fresh));
         }
@@ -362,7 +422,7 @@ mod tests {
             assert_eq!(hosts(&batch), [expected]);
             end(&mut waiting, &batch);
         }
-        waiting.succeeded(HostId(2));
+        waiting.succeeded(&job(2, Lane::Fresh).change.fqdn);
         for host in 1..=3 {
             assert!(waits(&mut waiting, host, Lane::Fresh));
         }
@@ -376,7 +436,7 @@ mod tests {
         let batch = waiting.take();
         assert!(waits(&mut waiting, 2, Lane::Fresh));
         let start = now();
-        assert_eq!(hosts(&waiting.unanswered(start)), [2], "who waited is told");
+        assert_eq!(hosts(&waiting.unanswered(&batch, start, start)), [2], "who waited is told");
         end(&mut waiting, &batch);
 
         assert!(matches!(waiting.push(job(3, Lane::Fresh), start), Pushed::Down));
@@ -385,7 +445,7 @@ mod tests {
         assert!(matches!(waiting.push(job(4, Lane::Fresh), later), Pushed::Down));
         let attempt = waiting.take();
         assert_eq!(hosts(&attempt), [3]);
-        assert!(waiting.answered(), "it was down");
+        assert!(waiting.answered(&attempt), "it was down");
         end(&mut waiting, &attempt);
         assert!(matches!(waiting.push(job(4, Lane::Fresh), later), Pushed::Waits { ready: true }));
     }
@@ -393,14 +453,14 @@ mod tests {
     #[test]
     fn background_changes_wait_for_the_try_of_a_zone_that_is_down() {
         let mut waiting = Waiting::default();
-        assert!(waiting.unanswered(now()).is_empty());
+        assert!(waiting.unanswered(&[], now(), now()).is_empty());
         for host in 1..=3 {
             assert!(waits(&mut waiting, host, Lane::Background));
         }
         let attempt = waiting.take();
         assert_eq!(hosts(&attempt), [1]);
         assert!(waiting.take().is_empty());
-        assert!(waiting.answered());
+        assert!(waiting.answered(&attempt));
         end(&mut waiting, &attempt);
         assert_eq!(hosts(&waiting.take()), [2, 3]);
     }
@@ -410,12 +470,90 @@ mod tests {
         let mut waiting = Waiting::default();
         let start = now();
         for pause in [1, 2, 4, 8, 15, 15] {
-            assert!(waiting.unanswered(start).is_empty());
+            assert!(waiting.unanswered(&[], start, start).is_empty());
             let retry_at = start + Duration::from_secs(pause);
             let early = retry_at.checked_sub(Duration::from_millis(1)).unwrap();
             assert!(!waiting.takes_fresh(early), "{pause}");
             assert!(waiting.takes_fresh(retry_at), "{pause}");
         }
+    }
+
+    #[test]
+    fn messages_that_fail_together_are_one_outage() {
+        let mut waiting = Waiting::default();
+        let (sent, ended) = (now(), now() + Duration::from_secs(5));
+        for millis in 0..4 {
+            let ended = ended + Duration::from_millis(millis);
+            assert!(waiting.unanswered(&[], sent, ended).is_empty());
+        }
+        let retried = ended + FIRST_BACKOFF;
+        assert!(waiting.takes_fresh(retried));
+        assert!(waiting.unanswered(&[], retried, retried).is_empty());
+        assert!(!waiting.takes_fresh(retried + FIRST_BACKOFF), "a try of its own");
+        assert!(waiting.takes_fresh(retried + 2 * FIRST_BACKOFF));
+    }
+
+    #[test]
+    fn a_message_without_an_answer_makes_the_next_ones_smaller_until_they_have_one() {
+        let mut waiting = Waiting::default();
+        let mut next = |expected: usize, is_answered: bool| {
+            for host in 0..200 {
+                let _full = waiting.push(job(host, Lane::Background), now());
+            }
+            if waiting.is_down() {
+                let attempt = waiting.take();
+                assert_eq!(attempt.len(), 1);
+                end(&mut waiting, &attempt);
+                assert!(waiting.answered(&attempt));
+            }
+            let batch = waiting.take();
+            assert_eq!(batch.len(), expected);
+            end(&mut waiting, &batch);
+            if is_answered {
+                waiting.answered(&batch);
+            } else {
+                drop(waiting.unanswered(&batch, now(), now()));
+            }
+        };
+        for (expected, is_answered) in [
+            (200, false),
+            (100, false),
+            (50, true),
+            (100, false),
+            (50, false),
+            (25, true),
+            (50, true),
+            (100, true),
+            (200, true),
+        ] {
+            next(expected, is_answered);
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_silent_alone_while_others_are_not_takes_no_zone_down_again() {
+        let mut waiting = Waiting::default();
+        let mut send = |host, is_answered| {
+            assert!(waits(&mut waiting, host, Lane::Background));
+            let batch = waiting.take();
+            end(&mut waiting, &batch);
+            if is_answered {
+                waiting.answered(&batch);
+            } else {
+                assert!(waiting.unanswered(&batch, now(), now()).is_empty());
+            }
+            waiting.is_down()
+        };
+        assert!(send(1, false), "it may be the server");
+        assert!(send(1, false), "it still may");
+        assert!(!send(2, true));
+        for _ in 0..2 {
+            assert!(!send(1, false));
+        }
+        assert!(send(2, false), "another one is news");
+        assert!(send(1, false), "and while it is down everything is a try");
+        assert!(!send(1, true));
+        assert!(send(1, false), "it had an answer in between");
     }
 
     #[test]

@@ -10,8 +10,7 @@ use super::waiting::{Job, Pushed, Waiting};
 use super::{Lane, Published, ZoneHealth, message};
 use crate::clock::Clock;
 use crate::model::change::RecordChange;
-use crate::model::host::HostId;
-use crate::model::name::Zone;
+use crate::model::name::{Fqdn, Zone};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -148,37 +147,38 @@ impl ZoneQueue {
     }
 
     /// Sends a batch, in halves if it is refused, until each of its hosts has an outcome. Says which lane
-    /// its first change came by.
+    /// it came by.
     async fn deliver(&self, batch: Vec<Job>) -> Lane {
         let lane = batch.first().map_or(Lane::Background, |first| first.lane);
         let alone = self.deliver_parts(batch).await;
         let mut waiting = self.waiting();
-        for host in alone {
-            waiting.refused_alone(host);
+        for name in alone {
+            waiting.failed_alone(name);
         }
         lane
     }
 
     /// Returns the hosts that spoil a message for others: they travel alone from now on. If all were
     /// refused it may be for a reason of the server's, and then none of them is known to.
-    async fn deliver_parts(&self, batch: Vec<Job>) -> Vec<HostId> {
+    async fn deliver_parts(&self, batch: Vec<Job>) -> Vec<Fqdn> {
         let mut parts = vec![batch];
         let mut undivided = true;
         let (mut refused, mut any_succeeded) = (Vec::new(), false);
         while let Some(mut part) = parts.pop() {
+            let sent = self.clock.now().mono;
             let Err(error) = self.send(&part).await else {
                 any_succeeded = true;
                 self.acknowledge(part);
                 continue;
             };
             let Some(refusal) = error.refusal() else {
-                self.go_down(&error);
+                self.unanswered(&error, &part, sent);
                 part.extend(parts.drain(..).flatten());
                 self.answer(part, &Published::Unknown(error));
                 break;
             };
             if part.len() == 1 {
-                refused.extend(part.iter().map(|job| job.change.host));
+                refused.extend(part.iter().map(|job| job.change.fqdn.clone()));
                 self.answer(part, &failed(error));
             } else if undivided && self.concerns_zone(refusal, part.len()).await {
                 self.answer(part, &failed(error));
@@ -195,11 +195,12 @@ impl ZoneQueue {
         let unsigned = message::build(&self.zone, part.iter().map(|job| &job.change));
         let Sent { outcome, doubtful } = self.transport.send(&unsigned, part.len()).await;
         if doubtful {
-            self.doubt.add(part.iter().map(|job| job.change.host));
+            let (now, lateness) = (self.clock.now().mono, self.transport.timeout() * 2);
+            self.doubt.add(part.iter().map(|job| &job.change.fqdn), now, lateness);
         }
         let mut waiting = self.waiting();
         if outcome.as_ref().map_or_else(|error| error.refusal().is_some(), |()| true)
-            && waiting.answered()
+            && waiting.answered(part)
         {
             info!(zone = %self.zone, "the name server answers again");
         }
@@ -224,23 +225,22 @@ impl ZoneQueue {
     }
 
     fn acknowledge(&self, part: Vec<Job>) {
-        let doubted = self.doubt.take(part.iter().map(|job| job.change.host));
-        let mut waiting = self.waiting();
-        for (job, doubtful_before) in part.into_iter().zip(doubted) {
-            waiting.succeeded(job.change.host);
-            waiting.host_ended(job.change.host);
-            reply(job, Published::Acknowledged { doubtful_before });
-        }
+        let names = part.iter().map(|job| &job.change.fqdn);
+        let doubted = self.doubt.take(names, self.clock.now().mono);
+        let outcomes = doubted.into_iter();
+        let outcomes = outcomes.map(|doubtful_before| Published::Acknowledged { doubtful_before });
+        self.end(part.into_iter().zip(outcomes));
     }
 
-    fn go_down(&self, error: &DnsError) {
+    fn unanswered(&self, error: &DnsError, part: &[Job], sent: Instant) {
         let now = self.clock.now().mono;
         let mut waiting = self.waiting();
-        if !waiting.is_down() {
-            warn!(zone = %self.zone, error = error as &dyn std::error::Error, "zone is down");
-        }
-        for job in waiting.unanswered(now) {
+        let was_down = waiting.is_down();
+        for job in waiting.unanswered(part, sent, now) {
             reply(job, Published::Unknown(self.down()));
+        }
+        if waiting.is_down() && !was_down {
+            warn!(zone = %self.zone, error = error as &dyn std::error::Error, "zone is down");
         }
     }
 
@@ -249,10 +249,21 @@ impl ZoneQueue {
     }
 
     fn answer(&self, part: Vec<Job>, outcome: &Published) {
+        self.end(part.into_iter().map(|job| (job, outcome.clone())));
+    }
+
+    /// Tells callers. What was held back for their hosts may follow, while the rest of the batch is out.
+    fn end(&self, ended: impl Iterator<Item = (Job, Published)>) {
         let mut waiting = self.waiting();
-        for job in part {
-            waiting.host_ended(job.change.host);
-            reply(job, outcome.clone());
+        for (job, outcome) in ended {
+            if matches!(outcome, Published::Acknowledged { .. }) {
+                waiting.succeeded(&job.change.fqdn);
+            }
+            waiting.host_ended(&job.change.fqdn);
+            reply(job, outcome);
+        }
+        if waiting.is_ready() {
+            self.arrived.notify_one();
         }
     }
 }

@@ -154,9 +154,11 @@ impl Republish {
     async fn zone(
         &self,
         zone: Zone,
-        pending: Vec<Unpublished>,
+        mut pending: Vec<Unpublished>,
     ) -> Result<(Zone, Option<usize>), DbError> {
         let mut published = 0;
+        // one that is at fault itself, or not answered, must not be the one that is asked with each time
+        pending.sort_by_key(|pending| pending.attempts);
         let mut pending = pending.into_iter();
         while self.publisher.is_down(&zone) {
             let Some(probe) = pending.next() else { return Ok((zone, None)) };
@@ -179,7 +181,7 @@ impl Republish {
 
     /// Sends one host again. One that is being changed is left to whoever changes it.
     async fn one(&self, pending: Unpublished) -> Result<Sent, DbError> {
-        let Unpublished { host: id, fqdn, .. } = pending;
+        let Unpublished { host: id, fqdn, zone, .. } = pending;
         if self.publisher.is_waiting(id) {
             return Ok(Sent::NotNow);
         }
@@ -190,7 +192,8 @@ impl Republish {
                     Ok(()) => Ok(Sent::Published),
                     Err(problem) => {
                         tracing::debug!(host = %fqdn, "still not published: {problem}");
-                        Ok(if problem.is_silence() { Sent::Silence } else { Sent::Refused })
+                        let is_silence = problem.is_silence() && self.publisher.is_down(&zone);
+                        Ok(if is_silence { Sent::Silence } else { Sent::Refused })
                     }
                 }
             }

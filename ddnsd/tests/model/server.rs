@@ -180,10 +180,11 @@ impl Server {
     async fn treat(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let arrived = Instant::now();
         let answer = |rcode| {
-            let mut answer = bytes[..12].to_vec();
+            let zone_ends = 12 + bytes[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
+            let mut answer = bytes[..zone_ends].to_vec();
             answer[2] |= 0x80;
             answer[3] = rcode;
-            answer[4..].fill(0);
+            answer[6..12].fill(0);
             Some(answer)
         };
         match self.fate() {
