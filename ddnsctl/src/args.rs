@@ -1,7 +1,10 @@
 //! The command line. Everything that can be refused without the daemon is refused here, with exit
 //! code 2.
 
-use clap::{ArgGroup, Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgGroup, Args as ClapArgs, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand,
+    ValueEnum,
+};
 use std::path::PathBuf;
 
 /// RFC 2181, 8: the largest TTL.
@@ -37,6 +40,25 @@ pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Args {
+    /// Reads the command line; ends the program where that is wrong.
+    pub(crate) fn read() -> Self {
+        Self::from_arg_matches_mut(&mut command().get_matches())
+            .unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// An empty `DDNSD_SOCKET` is none, as in a shell; clap would take it for an empty path.
+fn command() -> clap::Command {
+    let command = Args::command();
+    match std::env::var_os("DDNSD_SOCKET") {
+        Some(path) if path.is_empty() => {
+            command.mut_arg("socket", |socket| socket.env(None::<&str>))
+        }
+        _ => command,
+    }
 }
 
 /// The nouns.
@@ -305,7 +327,6 @@ fn seconds(text: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

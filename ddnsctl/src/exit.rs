@@ -18,7 +18,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Unfinished(String),
     /// The result cannot be printed.
-    #[error("cannot write to standard output: {0}")]
+    #[error("cannot write to standard output: {0} (make room there, or send it elsewhere)")]
     Output(#[from] io::Error),
 }
 

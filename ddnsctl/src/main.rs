@@ -8,10 +8,9 @@ mod exit;
 mod output;
 mod password;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    exit::report(commands::run(args::Args::parse()).await)
+    exit::report(commands::run(args::Args::read()).await)
 }

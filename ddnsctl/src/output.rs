@@ -59,6 +59,16 @@ pub(crate) fn maybe(value: Option<impl Display>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
+/// A word as a shell takes it for one.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+');
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// A name in U-labels; a daemon of before 1.3 says a name in one form only.
 pub(crate) fn readable<'a>(fqdn: &'a str, unicode: &'a str) -> &'a str {
     if unicode.is_empty() { fqdn } else { unicode }
@@ -163,6 +173,12 @@ mod tests {
     fn control_characters_reach_no_terminal() {
         assert_eq!(clean("a\x1b[31m\r\nb\u{9b}\u{202e}ü"), "a\\u{1b}[31m\\r\\nb\\u{9b}\\u{202e}ü");
         assert!(!table(["X"], &[row(["\x07"])]).contains('\x07'));
+    }
+
+    #[test]
+    fn a_word_that_a_shell_would_split_or_change_is_quoted() {
+        let words = ["alice", "Old Router", "o'x;$(y)", "Жанна"].map(quoted);
+        assert_eq!(words, ["alice", "'Old Router'", r"'o'\''x;$(y)'", "Жанна"]);
     }
 
     #[test]

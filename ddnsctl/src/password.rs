@@ -3,7 +3,8 @@
 
 use crate::args::PasswordFlags;
 use crate::exit::Failure;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, raise};
+use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 use rand::RngExt;
 use rand::distr::Alphanumeric;
 use std::io::{self, BufRead, IsTerminal};
@@ -36,6 +37,11 @@ pub(crate) fn obtain(flags: &PasswordFlags) -> Result<NewPassword, Failure> {
     Ok(NewPassword { text, generated: false })
 }
 
+/// Whether somebody is there to be asked.
+pub(crate) fn asks(flags: &PasswordFlags) -> bool {
+    !flags.generate && !flags.password_stdin && io::stdin().is_terminal()
+}
+
 /// Letters and digits only: many routers do not escape what they send.
 fn generate() -> Zeroizing<String> {
     Zeroizing::new(rand::rng().sample_iter(Alphanumeric).take(GENERATED).map(char::from).collect())
@@ -47,6 +53,7 @@ fn ask_twice() -> Result<Zeroizing<String>, Failure> {
             "no terminal to ask for the password on (use --password-stdin or --generate)",
         ));
     }
+    restore_when_killed();
     let first = ask("Password: ")?;
     check(&first)?;
     if first == ask("The same again: ")? {
@@ -54,6 +61,23 @@ fn ask_twice() -> Result<Zeroizing<String>, Failure> {
     } else {
         Err(usage("the two passwords differ (nothing was changed; try again)"))
     }
+}
+
+/// Whoever ends us at the prompt gets the terminal back as it was. A thread waits for that, because this one
+/// waits for what is typed.
+fn restore_when_killed() {
+    let ends: SigSet = [Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+    let Ok(before) = tcgetattr(io::stdin()) else { return };
+    if ends.thread_block().is_err() {
+        return;
+    }
+    std::thread::spawn(move || {
+        if let Ok(signal) = ends.wait() {
+            let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before);
+            let _ = ends.thread_unblock();
+            let _ = raise(signal);
+        }
+    });
 }
 
 /// Ctrl-C makes rpassword raise SIGINT while the terminal still hides what is typed; held back, it ends
@@ -67,7 +91,7 @@ fn ask(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     }
     typed
         .map(Zeroizing::new)
-        .map_err(|error| usage(&format!("cannot ask for the password: {error}")))
+        .map_err(|error| usage(&format!("cannot ask for the password: {error} (nothing was changed; use --password-stdin or --generate)")))
 }
 
 /// The first line without its end.
@@ -75,9 +99,14 @@ fn first_line(input: impl BufRead) -> Result<Zeroizing<String>, Failure> {
     let mut line = Zeroizing::new(Vec::with_capacity(MAX + 2));
     let bound = MAX as u64 + 2;
     let read = input.take(bound).read_until(b'\n', &mut line);
-    read.map_err(|error| usage(&format!("cannot read the password from standard input: {error}")))?;
-    let text = std::str::from_utf8(&line)
-        .map_err(|_| usage("the password on standard input is not UTF-8 text"))?;
+    read.map_err(|error| {
+        usage(&format!(
+            "cannot read the password from standard input: {error} (nothing was changed; pipe one in, or use --generate)"
+        ))
+    })?;
+    let text = std::str::from_utf8(&line).map_err(|_| {
+        usage("the password on standard input is not UTF-8 text (nothing was changed; use another one, or convert it)")
+    })?;
     let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     Ok(Zeroizing::new(text.to_owned()))
 }

@@ -46,6 +46,22 @@ fn without_a_daemon_it_names_the_socket_and_the_next_step() {
 }
 
 #[test]
+fn an_empty_ddnsd_socket_is_as_unset() {
+    let with = |words: &[&str]| {
+        let mut ctl = Command::new(env!("CARGO_BIN_EXE_ddnsctl"));
+        ctl.args(words).env("DDNSD_SOCKET", "").output().unwrap()
+    };
+    let version = with(&["--version"]);
+    assert!(version.status.success(), "{version:?}");
+    assert_says(&with(&["--socket", "/nonexistent/admin.sock", "status"]), 69, "/nonexistent/");
+    // where a daemon of this machine may listen
+    let status = with(&["status"]);
+    assert_ne!(status.status.code(), Some(2), "{status:?}");
+    let empty = with(&["--socket", "", "status"]);
+    assert_says(&empty, 2, "--socket");
+}
+
+#[test]
 fn a_socket_that_nobody_listens_on_is_no_daemon() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");

@@ -98,10 +98,7 @@ pub fn overrule(config: &mut Config, args: &Args) {
 /// # Errors
 /// It cannot be opened, or a running daemon owns it; the sentence names it.
 pub fn init_db(config: &Config) -> anyhow::Result<()> {
-    runtime()?.block_on(async {
-        Db::open(&config.database, Arc::default()).await?.close().await;
-        Ok(())
-    })
+    runtime()?.block_on(async { Ok(Db::init(&config.database).await?) })
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

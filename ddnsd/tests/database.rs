@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
-use ddnsd::db::{Db, DbError, NewHost, NewUser, Settle, Want};
-use ddnsd::model::host::{Host, Seen};
+use ddnsd::counters::DatabaseCounters;
+use ddnsd::db::{Db, DbError, LookAgain, NewHost, NewUser, Settle, Want};
+use ddnsd::model::host::{Host, HostId, Seen};
+use ddnsd::model::last_request::LastRequest;
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::notice::{Notice, OfFamily, Owed};
 use ddnsd::model::record::{Wanted, WantedRecords};
@@ -14,6 +16,7 @@ use ddnsd_tests::mariadb::{Account, Mariadb};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -189,6 +192,8 @@ async fn a_row_that_another_session_holds_fails_no_other_change() {
 /// end of the connection either; who comes later is served.
 struct Relay {
     port: u16,
+    /// Whether who comes from now on hears nothing.
+    deaf: Arc<AtomicBool>,
     hole: tokio::sync::watch::Sender<u32>,
 }
 
@@ -196,11 +201,15 @@ impl Relay {
     async fn before(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let (hole, _) = tokio::sync::watch::channel(0);
-        let relay = Self { port: listener.local_addr().unwrap().port(), hole: hole.clone() };
+        let (port_here, deaf) = (listener.local_addr().unwrap().port(), Arc::default());
+        let relay = Self { port: port_here, deaf: Arc::clone(&deaf), hole: hole.clone() };
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
-                let mut hole = hole.subscribe();
+                let (mut hole, is_deaf) = (hole.subscribe(), deaf.load(Ordering::SeqCst));
                 tokio::spawn(async move {
+                    if is_deaf {
+                        return std::future::pending().await;
+                    }
                     let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
                     tokio::select! {
                         // an end that is reached is as good as one that is not
@@ -300,6 +309,129 @@ async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other() {
     assert_eq!(db.host(&a.fqdn).await.unwrap().unwrap().owed, None);
     assert_eq!(db.give_up_mails(Millis(3)).await.unwrap(), 0);
     assert_eq!(db.give_up_mails(Millis(4)).await.unwrap(), 2);
+}
+
+/// How many statements the server was asked to carry out so far.
+async fn statements(look: &mut MySqlConnection) -> i64 {
+    let asked = "SELECT CAST(variable_value AS SIGNED) FROM information_schema.global_status
+                 WHERE variable_name = 'COM_STMT_EXECUTE'";
+    number(look, asked).await
+}
+
+fn request(at: i64) -> LastRequest {
+    // a first row without a text must not decide for those after it
+    let agent = (at % 3 == 1).then(|| "rüuter/1.0 \u{1f4e1}".repeat(9).into());
+    let reason =
+        (at % 2 == 1).then(|| "because of this".repeat(usize::try_from(at % 40).unwrap()).into());
+    let client = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
+    LastRequest { at: Millis(at), client, agent, word: "good".into(), reason }
+}
+
+#[tokio::test]
+async fn many_rows_are_written_in_few_statements_and_each_as_it_is() {
+    const HOSTS: i64 = 3_000;
+    let server = Mariadb::start(); // its statements are counted
+    let account = server.account();
+    let db = opened(&account).await;
+    let mut look = administrator(&account).await;
+    say(&mut look, "INSERT INTO users (id, name, email, password_hash, created_at, changed_at) VALUES (1, 'alice', 'a@b.example', 'x', 1, 1)").await;
+    say(&mut look, &format!(
+        "INSERT INTO hosts (id, user_id, label, zone, fqdn, state4, ipv4, check_at, created_at, changed_at)
+         SELECT seq, 1, CONCAT('h', seq), 'dyn.example', CONCAT('h', seq, '.dyn.example'), 1, '192.0.2.1', seq, 1, 1
+         FROM seq_1_to_{HOSTS}"
+    )).await;
+    let at = |n: i64| Seen {
+        v4: (n % 2 == 0).then_some(Millis(n * 10)),
+        v6: (n % 3 == 0).then_some(Millis(n << 40)),
+    };
+    for n in 1..=HOSTS + 1 {
+        // the last one's host is gone
+        db.touch(HostId(n), at(n));
+        db.note_request(HostId(n), request(n));
+    }
+    let look_again = |n: i64| LookAgain {
+        host: HostId(n),
+        was: Millis(n),
+        at: (n % 2 == 0).then_some(Millis(n << 40)),
+        version: i64::from(n % 5 != 0),
+    };
+    let version = number(&mut look, "SELECT MAX(version) FROM hosts").await;
+    assert_eq!((version, number(&mut look, "SELECT MIN(version) FROM hosts").await), (1, 1));
+    let before = statements(&mut look).await;
+    db.flush_touches().await.unwrap();
+    db.flush_requests().await.unwrap();
+    db.look_again((1..=HOSTS).map(look_again).collect()).await.unwrap();
+    let asked = statements(&mut look).await - before;
+    assert!(asked < 100, "{asked} statements");
+    for n in 1..=HOSTS {
+        assert_eq!(db.seen(HostId(n)).await.unwrap(), at(n), "touch {n}");
+        assert_eq!(db.last_request(HostId(n)).await.unwrap(), Some(request(n)), "request {n}");
+    }
+    assert_eq!(db.seen(HostId(HOSTS + 1)).await.unwrap(), Seen::default());
+    let moved = "SELECT COUNT(*) FROM hosts
+                 WHERE check_at <=> CASE WHEN id % 5 = 0 THEN id WHEN id % 2 = 0 THEN id << 40 END";
+    assert_eq!(number(&mut look, moved).await, HOSTS);
+    // a later one of one family leaves the other as it is
+    db.touch(HostId(6), Seen { v4: Some(Millis(7)), v6: None });
+    db.flush_touches().await.unwrap();
+    assert_eq!(db.seen(HostId(6)).await.unwrap(), Seen { v4: Some(Millis(7)), v6: at(6).v6 });
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_to_be_reached_is_waited_for_once() {
+    let mut account = Mariadb::shared().account();
+    let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
+    let relay = Relay::before(account.port).await;
+    account.port = relay.port;
+    let db = opened(&account).await;
+    let [_, b] = with_hosts(&db).await;
+    say(&mut other, "BEGIN; UPDATE hosts SET attempts = 7 WHERE fqdn = 'b.dyn.example'").await;
+    let want = || {
+        let (db, mut wants) = (db.clone(), both(&[Arc::clone(&b), Arc::clone(&b)]));
+        wants.truncate(1);
+        tokio::spawn(async move { db.want(wants).await })
+    };
+    // while the first waits, and again, the others come together
+    let first = want();
+    let waits = waiting_for_a_row(&mut look, &account, None).await;
+    let others: Vec<_> = (0..10).map(|_| want()).collect();
+    let again = waiting_for_a_row(&mut look, &account, waits).await;
+    waiting_for_a_row(&mut look, &account, again).await;
+    relay.deaf.store(true, Ordering::SeqCst);
+    say(&mut look, &format!("KILL USER {}", account.user)).await;
+    // one after the other they would wait for 20 s
+    let others = timeout(Duration::from_secs(10), futures::future::join_all(others)).await;
+    for failed in others.unwrap() {
+        assert_eq!(failed.unwrap().unwrap_err(), DbError::Silent);
+    }
+    assert!(first.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_transaction_on_a_connection_of_its_own_is_counted_too() {
+    let counters = Arc::new(DatabaseCounters::default());
+    let config = configured(&Mariadb::shared().account());
+    let db = Db::open(&config, Arc::clone(&counters)).await.unwrap();
+    let before = (counters.commits.get(), counters.jobs.get());
+    db.look_at_all().await.unwrap();
+    assert_eq!((counters.commits.get(), counters.jobs.get()), (before.0 + 1, before.1 + 1));
+}
+
+#[tokio::test]
+async fn a_schema_is_not_touched_under_a_daemon_though_its_connection_was_lost() {
+    let account = Mariadb::shared().account();
+    let config = configured(&account);
+    Db::init(&config).await.unwrap();
+    let db = opened(&account).await;
+    let mut look = administrator(&account).await;
+    for _ in 0..2 {
+        let refused = Db::init(&config).await.unwrap_err().to_string();
+        assert!(refused.contains("in use by a running ddnsd"), "{refused}");
+        say(&mut look, &format!("KILL USER {}", account.user)).await;
+        db.set_meta("target", "x".to_owned()).await.unwrap();
+    }
+    db.close().await;
+    Db::init(&config).await.unwrap();
 }
 
 #[tokio::test]

@@ -29,16 +29,6 @@ pub struct FindHost {
     pub zone: String,
 }
 
-/// A host's name in both forms.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HostName {
-    /// In A-labels.
-    pub fqdn: String,
-    /// In U-labels.
-    pub unicode: String,
-}
-
 /// Another TTL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

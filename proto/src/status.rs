@@ -1,6 +1,5 @@
 //! The daemon's state and the outcome of a sweep, as they travel.
 
-use crate::host::HostName;
 use serde::{Deserialize, Serialize};
 
 /// The daemon's state at one moment.
@@ -49,6 +48,16 @@ pub struct Named {
     pub name: String,
     /// The number.
     pub value: u64,
+}
+
+/// A host's name in both forms.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostName {
+    /// In A-labels.
+    pub fqdn: String,
+    /// In U-labels.
+    pub unicode: String,
 }
 
 /// What a sweep did. The lists are cut where a frame would overflow; the totals are not.

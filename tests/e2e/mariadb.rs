@@ -77,15 +77,20 @@ fn mariadb_is_reached_by_tcp_and_by_its_socket_with_every_spelling_of_the_keys()
 }
 
 #[test]
-fn init_db_makes_the_tables_in_mariadb_also_beside_a_running_daemon() {
+fn init_db_makes_the_tables_in_mariadb_and_leaves_them_to_a_running_daemon() {
     let named = Named::start();
-    let setup = Daemon::builder(&named).on_mariadb(Mariadb::shared().account());
+    let account = Mariadb::shared().account();
+    let setup = Daemon::builder(&named).on_mariadb(account.clone());
     setup.run(&["--init-db"]).ok();
     assert_eq!(setup.database().sql("SELECT count(*) FROM users;"), "0\n");
     let daemon = setup.start();
     daemon.ctl().add_user("alice");
-    daemon.setup().run(&["--init-db"]).ok();
+    let refused = daemon.setup().run(&["--init-db"]);
+    refused.exits(1).says(&["in use by a running ddnsd", "stop that one first"]).one_sentence();
     assert_eq!(daemon.ctl().json(&["user", "list"]).as_array().unwrap().len(), 1);
+    // a second daemon is told, and starts
+    let second = Daemon::builder(&named).on_mariadb(account).start();
+    assert!(second.said().contains("another ddnsd uses the database"), "{}", second.said());
 }
 
 #[test]
@@ -127,6 +132,29 @@ fn a_mariadb_database_of_another_program_is_refused_and_left_as_it_is() {
     }
 }
 
+#[test]
+fn an_account_of_the_system_needs_no_password_and_one_by_ed25519_is_told_to_change() {
+    let named = Named::start();
+    let server = Mariadb::start();
+    let account = server.account();
+    let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().expect("a user").name;
+    server.administer(&format!(
+        "CREATE USER IF NOT EXISTS '{me}'@localhost; GRANT ALL ON {db}.* TO '{me}'@localhost;
+         ALTER USER '{me}'@localhost IDENTIFIED VIA unix_socket;",
+        db = account.database
+    ));
+    let socket = account.socket.to_str().unwrap();
+    let setup =
+        || Daemon::builder(&named).on_mariadb(account.clone()).set("database.socket", socket);
+    works(setup().set("database.user", me).without("database.password"));
+    server.administer(&format!(
+        "INSTALL SONAME 'auth_ed25519';
+         ALTER USER {}@'%' IDENTIFIED VIA ed25519 USING PASSWORD('pässword');",
+        account.user
+    ));
+    refuses(&setup(), &["client_ed25519", "IDENTIFIED VIA mysql_native_password"]);
+}
+
 //----- TLS -----
 
 #[test]
@@ -161,6 +189,8 @@ fn tls_to_mariadb_is_what_the_configuration_says() {
     let other_authority = fresh("verify", "localhost").set("database.tls_ca_file", wrong);
     refuses(&other_authority, &["localhost", "certificate"]);
     refuses(&fresh("verify", "localhost"), &["localhost", "certificate"]);
+    // the system's roots, where they are
+    works(fresh("verify", "localhost").wrapped_in(&["env", &format!("SSL_CERT_FILE={right}")]));
     let other_name = fresh("verify", "127.0.0.1").set("database.tls_ca_file", right);
     refuses(&other_name, &["127.0.0.1", "certificate"]);
     let no_file = fresh("verify", "localhost").set("database.tls_ca_file", "/no/such/ca.pem");

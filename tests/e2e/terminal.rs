@@ -4,6 +4,8 @@
 use crate::Scene;
 use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::terminal::Terminal;
+use nix::sys::signal::Signal;
+use std::os::unix::process::ExitStatusExt;
 
 const SECRET: &str = "pässword: typed";
 
@@ -64,6 +66,31 @@ fn ctrl_c_at_either_prompt_changes_nothing_and_leaves_the_echo_on() {
     terminal.types("hal\x03");
     assert!(!terminal.ends().success());
     nothing_happened(&scene, &terminal);
+}
+
+#[test]
+fn whoever_ends_it_at_the_prompt_gets_the_terminal_back() {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let (scene, mut terminal) = asked();
+        terminal.types("hal");
+        assert!(!terminal.echoes());
+        terminal.signal(signal);
+        assert_eq!(terminal.ends().signal(), Some(signal as i32));
+        nothing_happened(&scene, &terminal);
+    }
+}
+
+#[test]
+fn without_a_daemon_nobody_is_asked_for_a_password() {
+    let nothing = ddnsd_tests::setup::Setup::empty();
+    let ctl = ddnsd_tests::ctl::Ctl::new(&nothing.socket());
+    for words in
+        [["user", "add", "alice", "alice@example.org"].as_slice(), &["user", "passwd", "alice"]]
+    {
+        let mut terminal = ctl.on_terminal(words);
+        assert_eq!(terminal.ends().code(), Some(69), "{:?}", terminal.shown());
+        assert!(!terminal.shown().contains("Password"), "{:?}", terminal.shown());
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use crate::eventually::eventually;
 use crate::process::{Running, program};
 use nix::pty::openpty;
+use nix::sys::signal::Signal;
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -72,6 +73,11 @@ impl Terminal {
     /// Types, with `\n` for the Enter key and `\x03` for Ctrl-C.
     pub fn types(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Sends the program a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Whether what is typed appears.

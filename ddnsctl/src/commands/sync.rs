@@ -64,7 +64,10 @@ fn verdict(all: &SyncedPage, check: bool) -> Result<(), Failure> {
         );
     }
     if !all.failed.is_empty() {
-        return unfinished(format!("{} could not be compared", hosts(all.failed.len())));
+        return unfinished(format!(
+            "{} could not be compared (the reason stands beside each; mend that and compare again)",
+            hosts(all.failed.len())
+        ));
     }
     Ok(())
 }

@@ -119,7 +119,7 @@ impl Lines {
         }
         let name = file.display().to_string();
         let opened = File::open(file)
-            .map_err(|error| Failure::Usage(format!("cannot open {name}: {error}")))?;
+            .map_err(|error| Failure::Usage(format!("cannot open {name}: {error} (nothing was imported; is that its name, and may you read it?)")))?;
         Ok(Self { name, input: Box::new(BufReader::new(opened)), number: 0 })
     }
 
@@ -129,7 +129,10 @@ impl Lines {
         let mut bytes = 0;
         while bytes < CHUNK {
             let Some(line) = self.next().map_err(|error| {
-                Failure::Usage(format!("cannot read {} (nothing was imported): {error}", self.name))
+                Failure::Usage(format!(
+                    "cannot read {}: {error} (nothing was imported; name a file that can be read)",
+                    self.name
+                ))
             })?
             else {
                 break;

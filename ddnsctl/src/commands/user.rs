@@ -2,10 +2,10 @@
 
 use super::{Session, every, print};
 use crate::args::{PasswordFlags, User};
-use crate::client::SOON;
+use crate::client::{Client, SOON};
 use crate::exit::{Failure, say};
-use crate::output::{Format, json, local, table, utc};
-use crate::password;
+use crate::output::{Format, json, local, quoted, table, utc};
+use crate::password::{self, NewPassword};
 use ddnsd_proto::MAX_PAGE;
 use ddnsd_proto::user::{
     AddUser, DeleteUser, ListUsers, Password, SetEmail, SetPassword, UserView,
@@ -38,8 +38,7 @@ async fn add(
     email: String,
     flags: &PasswordFlags,
 ) -> Result<(), Failure> {
-    let new = password::obtain(flags)?;
-    let client = session.client().await?;
+    let (new, client) = password_for(session, flags).await?;
     let password = Password::new(new.text.to_string());
     let user = AddUser { name: name.clone(), email, password };
     let added = client.call(SOON, async |rpc, ctx| rpc.user_add(ctx, user).await).await?;
@@ -57,8 +56,7 @@ async fn add(
 }
 
 async fn passwd(session: &Session, name: String, flags: &PasswordFlags) -> Result<(), Failure> {
-    let new = password::obtain(flags)?;
-    let client = session.client().await?;
+    let (new, client) = password_for(session, flags).await?;
     let password = Password::new(new.text.to_string());
     let user = SetPassword { name: name.clone(), password };
     client.call(SOON, async |rpc, ctx| rpc.user_passwd(ctx, user).await).await?;
@@ -74,13 +72,27 @@ async fn passwd(session: &Session, name: String, flags: &PasswordFlags) -> Resul
     }
 }
 
+/// Nobody is asked for a password that no daemon would take; while somebody thinks of one, the daemon may have
+/// hung up.
+async fn password_for(
+    session: &Session,
+    flags: &PasswordFlags,
+) -> Result<(NewPassword, Client), Failure> {
+    if password::asks(flags) {
+        drop(session.client().await?);
+    }
+    let new = password::obtain(flags)?;
+    Ok((new, session.client().await?))
+}
+
 /// Prints what may hold a password that nobody else knows: if that fails, it is lost.
 fn reveal(name: &str, is_new: bool, text: &str) -> Result<(), Failure> {
     print(text).map_err(|failure| match failure {
-        failure if !is_new => failure,
-        failure => Failure::Unfinished(format!(
-            "{failure}, so nobody knows the new password of user {name} (give another one: ddnsctl user passwd {name} --generate)"
+        Failure::Output(error) if is_new => Failure::Unfinished(format!(
+            "cannot write to standard output: {error}, so nobody knows the new password of user {name} (give another one: ddnsctl user passwd {} --generate)",
+            quoted(name)
         )),
+        failure => failure,
     })
 }
 

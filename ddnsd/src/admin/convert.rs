@@ -1,33 +1,30 @@
 //! Between the model and what travels to `ddnsctl`; pure. Everything is cut to what fits a frame, so
 //! that no reply ends the connection.
 
+mod outcomes;
+
 use super::connection::VERSION;
 use crate::config::{Defaults, Difference, Differences};
-use crate::model::address::Family;
 use crate::model::host::{Host, HostDetails};
 use crate::model::name::{Fqdn, Label, Zone};
 use crate::model::user::{User, UserRecord};
 use crate::stories::error::{Kind, Refused};
-use crate::stories::expire::Swept;
 use crate::stories::hosts::modify::{Modified, Modify, NewTtl};
-use crate::stories::hosts::sync::{Compared, Drift, Repair};
-use crate::stories::hosts::{Added, Deleted, HostFilter, NewHost, Shown};
+use crate::stories::hosts::{Added, HostFilter, NewHost, Shown};
 use crate::stories::status::{Snapshot, ZoneState};
 use crate::stories::transfer::{Existing, Imported, StagedLine};
 use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
-    self as proto, AddHost, AddedHost, HostName, HostState, HostView, LastRequestView, LeftRecord,
-    ListHosts, ModifyHost, StoredHost,
+    self as proto, AddHost, AddedHost, HostState, HostView, LastRequestView, ListHosts, ModifyHost,
+    StoredHost,
 };
 use ddnsd_proto::reload::{ChangedKey, Reloaded};
-use ddnsd_proto::status::{Failed, Named, StatusView, SweptView, ZoneView};
-use ddnsd_proto::sync::{DriftView, SyncedPage};
+use ddnsd_proto::status::{HostName, Named, StatusView, ZoneView};
 use ddnsd_proto::transfer::{self, BeginImport, Confidential};
-use ddnsd_proto::transport::MAX_FRAME;
 use ddnsd_proto::user::UserView;
 use ddnsd_proto::{MAX_PAGE, Page};
-use serde::Serialize;
-use std::net::IpAddr;
+use outcomes::host_name;
+pub(super) use outcomes::{deleted, swept, synced};
 use std::sync::Arc;
 
 /// Characters of an error text that are sent.
@@ -36,36 +33,14 @@ const MAX_TEXT: usize = 500;
 /// Keys and problems of a configuration that are sent.
 const MAX_KEYS: usize = 100;
 
-/// Bytes of a list whose items have no bound on their number: a reply has a few such lists.
-const MAX_LIST: usize = MAX_FRAME / 4;
-
 /// Zones that are sent.
 const MAX_ZONES: usize = 500;
-
-/// Records at one name that are sent.
-const MAX_RECORDS: usize = 50;
 
 fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
         text.truncate(end);
     }
     text
-}
-
-/// The first of these, as many as fit: names in U-labels are up to four times as long as in A-labels, and
-/// most are short.
-fn fitting<T: Serialize>(items: impl Iterator<Item = T>) -> Vec<T> {
-    let mut left = MAX_LIST;
-    let mut fits = |item: &T| {
-        // what cannot be written is not sent either
-        let bytes = serde_json::to_vec(item).map_or(usize::MAX, |json| json.len());
-        let rest = left.checked_sub(bytes.saturating_add(1));
-        rest.is_some_and(|rest| {
-            left = rest;
-            true
-        })
-    };
-    items.take_while(|item| fits(item)).collect()
 }
 
 /// The page size that a client gets.
@@ -256,76 +231,6 @@ fn state(details: &HostDetails) -> HostState {
     }
 }
 
-/// What a sweep did.
-pub(super) fn swept(swept: Swept) -> SweptView {
-    let expired_hosts = fitting(swept.expired.iter().map(host_name));
-    SweptView {
-        expired_total: swept.expired.len() as u64,
-        failed_total: swept.failed.len() as u64,
-        expired: expired_hosts.iter().map(|host| host.fqdn.clone()).collect(),
-        expired_hosts,
-        failed: fitting(swept.failed.into_iter().map(failed)),
-        pending: swept.pending,
-    }
-}
-
-fn host_name(fqdn: &Fqdn) -> HostName {
-    HostName { fqdn: fqdn.as_str().to_owned(), unicode: fqdn.to_unicode() }
-}
-
-fn failed((fqdn, reason): (Fqdn, String)) -> Failed {
-    let HostName { fqdn, unicode } = host_name(&fqdn);
-    Failed { fqdn, unicode, reason: cut(reason) }
-}
-
-/// What a deletion left behind.
-pub(super) fn deleted(deleted: &Deleted) -> proto::Deleted {
-    let record = |address: &IpAddr| {
-        let HostName { fqdn, unicode } = host_name(&deleted.fqdn);
-        let record = if address.is_ipv4() { "A" } else { "AAAA" }.to_owned();
-        LeftRecord { fqdn, unicode, record, address: address.to_string() }
-    };
-    let records: Vec<_> = deleted.left_in_dns.iter().map(record).collect();
-    let line = |left: &LeftRecord| format!("{} {} {}", left.fqdn, left.record, left.address);
-    proto::Deleted {
-        left_in_dns: records.iter().map(line).collect(),
-        records,
-        others_possible: deleted.others_possible,
-    }
-}
-
-/// What came of comparing a page.
-pub(super) fn synced(page: Compared) -> SyncedPage {
-    SyncedPage {
-        compared: page.compared,
-        pending: page.pending,
-        drift: page.drift.into_iter().map(drift).collect(),
-        failed: page.failed.into_iter().map(failed).collect(),
-        next: page.next,
-    }
-}
-
-fn drift(drift: Drift) -> DriftView {
-    let problem = match &drift.repair {
-        Repair::NotYet(why) => Some(cut(why.clone())),
-        Repair::NotAsked | Repair::Done => None,
-    };
-    DriftView {
-        fqdn: drift.host.fqdn.as_str().to_owned(),
-        unicode: drift.host.fqdn.to_unicode(),
-        record: match drift.family {
-            Family::V4 => "A".to_owned(),
-            Family::V6 => "AAAA".to_owned(),
-        },
-        in_dns: drift.found.records.into_iter().take(MAX_RECORDS).map(cut).collect(),
-        in_dns_ttl: drift.found.ttl,
-        wanted: drift.wanted,
-        wanted_ttl: drift.wanted_ttl,
-        repaired: drift.repair == Repair::Done,
-        problem,
-    }
-}
-
 /// What a reload did, or why it did nothing.
 pub(super) fn reloaded(outcome: Result<Differences, Vec<String>>) -> Reloaded {
     let key = |Difference { key, values }| {
@@ -373,13 +278,16 @@ pub(super) fn status(snapshot: Snapshot) -> StatusView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::address::{Addresses, PerFamily};
+    use crate::model::address::{Addresses, Family, PerFamily};
     use crate::model::host::{Acked, HostId, Seen};
     use crate::model::name::UserName;
     use crate::model::record::Wanted;
     use crate::model::time::Millis;
     use crate::model::user::UserId;
     use crate::rules::drift::InDns;
+    use crate::stories::expire::Swept;
+    use crate::stories::hosts::sync::{Compared, Drift, Repair};
+    use ddnsd_proto::transport::MAX_FRAME;
     use std::net::Ipv4Addr;
 
     const DEFAULTS: Defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };

@@ -165,11 +165,14 @@ fn knock(path: &Path) -> Result<(), Errno> {
 /// The folder of the socket, locked among daemons (flock on the folder itself leaves no file).
 struct Folder {
     path: PathBuf,
+    /// Held, as a rule.
     _lock: File,
 }
 
 impl Folder {
-    /// Waits up to a second: the others hold the lock for as long as a bind takes.
+    /// Waits up to a second: the others hold the lock for as long as a bind takes. Who may read the folder
+    /// could keep it locked for ever, and must not keep ddnsd from starting: then only two daemons that start
+    /// at the same moment could replace each other's socket, one that is served is found all the same.
     fn lock(socket: &Path) -> Result<Self, SocketError> {
         let parent = socket.parent().filter(|parent| !parent.as_os_str().is_empty());
         let path = parent.unwrap_or(Path::new(".")).to_owned();
@@ -189,8 +192,11 @@ impl Folder {
                 }
             }
         }
-        let busy = io::Error::new(io::ErrorKind::WouldBlock, "another process keeps it locked");
-        Err(failed("lock the admin socket's folder", &path)(busy))
+        tracing::warn!(
+            "another process keeps the admin socket's folder {} locked; the socket is made without the lock",
+            path.display()
+        );
+        Ok(Self { path, _lock: lock })
     }
 }
 
@@ -291,6 +297,18 @@ mod tests {
         assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), inode);
         assert_eq!(names_in(dir.path()), ["admin.sock"]);
         drop(first);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_somebody_keeps_locked_keeps_no_daemon_from_its_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = File::open(dir.path()).unwrap();
+        lock.lock().unwrap();
+        let path = dir.path().join("admin.sock");
+        let _first = bind(&config(path.clone())).unwrap();
+        StdStream::connect(&path).unwrap();
+        // one that is served is left alone without the lock too
+        assert!(matches!(bind(&config(path)), Err(SocketError::Live(_))));
     }
 
     #[tokio::test]

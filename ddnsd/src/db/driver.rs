@@ -16,6 +16,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 /// For one that changes every row of a table.
 const PATIENCE_WHOLE: Duration = Duration::from_mins(5);
 
+/// Rows in one statement where there may be many.
+pub(super) const TOGETHER: usize = 256;
+
 /// A row that both drivers can fill.
 pub(super) trait Row:
     for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin
@@ -145,6 +148,29 @@ impl Conn {
                 Ok(done.map_err(|_| DbError::Silent)??.rows_affected())
             }
         }
+    }
+
+    /// Runs a statement for each of these rows, whose values follow VALUES in its text for a server: there each
+    /// statement is a way there and back, during which nobody else writes. A row may be taken twice.
+    pub(super) async fn run_each(
+        &mut self,
+        sql: &'static Sql,
+        rows: Vec<Vec<Arg>>,
+    ) -> Result<(), DbError> {
+        if let Conn::Sqlite(_) = self {
+            for row in rows {
+                self.run(sql, row).await?;
+            }
+            return Ok(());
+        }
+        for rows in rows.chunks(TOGETHER) {
+            // of few numbers of rows, so that few texts are prepared: see [`Self::run_rows`]
+            let last = rows.last().cloned().unwrap_or_default();
+            let mut rows = rows.to_vec();
+            rows.resize(rows.len().next_power_of_two(), last);
+            self.run_rows(sql, rows).await?;
+        }
+        Ok(())
     }
 
     /// Runs an INSERT of one row's values for several rows at once. The text stays prepared: closing a

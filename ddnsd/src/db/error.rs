@@ -135,6 +135,14 @@ pub enum OpenError {
         /// Which.
         path: PathBuf,
     },
+    /// A daemon runs on it.
+    #[error(
+        "the database {database} is in use by a running ddnsd; stop that one first (or start it again: every start makes and migrates the tables, too)"
+    )]
+    Used {
+        /// Which.
+        database: String,
+    },
     /// Its schema is unknown to this program.
     #[error(
         "the database {database} was made by a newer ddnsd (schema version {found}, this one knows up to {known}); install that version again or restore a backup"

@@ -18,7 +18,16 @@ statements! {
          WHERE h.check_at <= ? AND h.check_at >= ? AND (h.check_at > ? OR h.id > ?)
          ORDER BY h.check_at, h.id LIMIT ?";
     LOOK_AGAIN: Keyed =
-        "UPDATE hosts SET check_at = ? WHERE id = ? AND check_at = ? AND version = ?";
+        "UPDATE hosts SET check_at = ? WHERE id = ? AND check_at = ? AND version = ?",
+        mariadb
+        // of a mere `?`, or as SIGNED, the first row's numbers would decide how long the others may be
+        "UPDATE (
+             WITH r (next, id, was, version) AS (VALUES (
+                 CAST(? AS DECIMAL(20)), CAST(? AS DECIMAL(20)),
+                 CAST(? AS DECIMAL(20)), CAST(? AS DECIMAL(20))
+             )) SELECT * FROM r
+         ) v STRAIGHT_JOIN hosts h ON h.id = CAST(v.id AS SIGNED)
+         SET h.check_at = v.next WHERE h.check_at = v.was AND h.version = v.version";
     LOOK_AT_ALL: Whole = "UPDATE hosts SET check_at = 0 WHERE state4 = 1 OR state6 = 1";
     CHANGES_NO_LATER: Whole =
         "UPDATE hosts SET set4_at = CASE WHEN set4_at > ? THEN ? ELSE set4_at END,
@@ -128,10 +137,10 @@ impl Work for LookAgainAll {
     const DURABLE: bool = false;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        for LookAgain { host, was, at, version } in &self.0 {
-            conn.run(&LOOK_AGAIN, args![at.map(|at| at.0), host.0, was.0, *version]).await?;
-        }
-        Ok(())
+        let row = |LookAgain { host, was, at, version }: &LookAgain| {
+            args![at.map(|at| at.0), host.0, was.0, *version].into()
+        };
+        conn.run_each(&LOOK_AGAIN, self.0.iter().map(row).collect()).await
     }
 }
 

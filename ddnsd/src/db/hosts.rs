@@ -2,14 +2,15 @@
 
 use super::Db;
 use super::cache::Caches;
-use super::driver::Conn;
+use super::driver::{Conn, TOGETHER};
 use super::error::DbError;
 use super::job::Work;
 use super::rows::{DetailsRow, HostRow, host_columns};
-use super::sql::{args, statements};
-use crate::model::host::{Host, HostDetails};
+use super::sql::{Arg, args, statements};
+use crate::model::host::{Host, HostDetails, HostId};
 use crate::model::name::{Fqdn, Label, UserName, Zone};
 use crate::model::time::Millis;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A host to add.
@@ -97,6 +98,7 @@ statements! {
     ADD: Keyed =
         "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, created_at, changed_at)
          SELECT id, ?, ?, ?, ?, ?, ?, ? FROM users WHERE name = ?";
+    THERE: Keyed = "SELECT id FROM hosts WHERE id IN (?)";
     REMOVE: Keyed = "DELETE FROM hosts WHERE id = ?";
 }
 
@@ -173,6 +175,21 @@ impl Db {
     pub async fn remove(&self, host: Arc<Host>) -> Result<(), DbError> {
         self.0.writer.run(Remove(host)).await
     }
+}
+
+/// Those of these hosts that were not deleted meanwhile.
+pub(super) async fn there(
+    hosts: impl Iterator<Item = HostId>,
+    conn: &mut Conn,
+) -> Result<HashSet<HostId>, DbError> {
+    let ids: Vec<_> = hosts.map(|host| Arg::from(host.0)).collect();
+    let mut there = HashSet::with_capacity(ids.len());
+    for some in ids.chunks(TOGETHER) {
+        let full = some.len().next_power_of_two();
+        let rows: Vec<(i64,)> = conn.all_of(&THERE, some.to_vec(), full).await?;
+        there.extend(rows.into_iter().map(|(id,)| HostId(id)));
+    }
+    Ok(there)
 }
 
 impl Work for NewHost {

@@ -3,7 +3,7 @@
 
 use super::driver::{Conn, PATIENCE, Pool};
 use super::error::{DbError, OpenError, reason};
-use super::open::{Opened, Origin, refuse_newer};
+use super::open::{Opened, Origin, Purpose, refuse_newer};
 use super::readers::Readers;
 use crate::config::{DatabaseTls, MariaDb};
 use sqlx::migrate::{MigrateError, Migrator};
@@ -35,16 +35,27 @@ impl Server {
         let made = timeout(CONNECTING, session(&self.options)).await;
         Ok(made.map_err(|_| DbError::Silent)??)
     }
+
+    /// The same, with the lock by which others know that a daemon uses the database.
+    pub(super) async fn first_session(&self) -> Result<MySqlConnection, DbError> {
+        let mut conn = self.session().await?;
+        // without it the daemon works as well; the connection before may still hold it
+        let _ = timeout(CONNECTING, take_lock(&mut conn)).await;
+        Ok(conn)
+    }
 }
 
 /// Connects, and makes or migrates the schema as needed.
-pub(super) async fn open(config: &MariaDb) -> Result<Opened, OpenError> {
+pub(super) async fn open(config: &MariaDb, purpose: Purpose) -> Result<Opened, OpenError> {
     let database = name_of(config);
     let options = options(config);
     let failed = |reason: String| OpenError::Database { database: database.clone(), reason };
     let first = timeout(PATIENCE, session(&options)).await;
     let silent = |_| failed(format!("no answer within {} s", PATIENCE.as_secs()));
     let mut writer = first.map_err(silent)?.map_err(|error| failed(advice(&error, config)))?;
+    if purpose == Purpose::Schema {
+        refuse_company(&database, &mut writer).await?;
+    }
     refuse_foreign(&database, &mut writer).await?;
     // the wait for another daemon that migrates, and as long for a migration of our own
     let migrated = timeout(MIGRATING * 2, migrate(&mut writer)).await;
@@ -104,6 +115,9 @@ fn advice(error: &sqlx::Error, config: &MariaDb) -> String {
     let hint = match (error, number) {
         (_, Some(1045 | 1044 | 1698)) => "see database.user, password and its grants",
         (_, Some(1049)) => "make it first, or see database.name",
+        (sqlx::Error::Protocol(said), _) if said.contains("authentication plugin") => {
+            "make the account IDENTIFIED VIA mysql_native_password, or unix_socket beside database.socket"
+        }
         (sqlx::Error::Tls(_), _) => "see database.tls and tls_ca_file",
         (sqlx::Error::Io(_), _) if config.socket.is_some() => {
             "is the server running? see database.socket"
@@ -141,10 +155,25 @@ async fn refuse_foreign(database: &str, conn: &mut MySqlConnection) -> Result<()
 /// Says so if another daemon seems to use the database: this version is made for one at a time. Known by a lock
 /// that ends with the session; one that cannot be asked for is no reason not to start.
 async fn warn_of_company(database: &str, conn: &mut MySqlConnection) {
-    let lock = "SELECT GET_LOCK(CONCAT('ddnsd daemon ', LEFT(DATABASE(), 40)), 0)";
-    let locked: Result<Option<i64>, _> = sqlx::query_scalar(lock).fetch_one(conn).await;
-    if let Ok(Some(0)) = locked {
+    if let Ok(Some(0)) = take_lock(conn).await {
         tracing::warn!("another ddnsd uses the database {database}; it should be the only one");
+    }
+}
+
+async fn take_lock(conn: &mut MySqlConnection) -> sqlx::Result<Option<i64>> {
+    let lock = "SELECT GET_LOCK(CONCAT('ddnsd daemon ', LEFT(DATABASE(), 40)), 0)";
+    sqlx::query_scalar(lock).fetch_one(conn).await
+}
+
+/// Nobody changes the tables under a daemon that runs.
+async fn refuse_company(database: &str, conn: &mut MySqlConnection) -> Result<(), OpenError> {
+    let holder = "SELECT IS_USED_LOCK(CONCAT('ddnsd daemon ', LEFT(DATABASE(), 40)))";
+    let holder: Result<Option<i64>, _> = sqlx::query_scalar(holder).fetch_one(conn).await;
+    let database = database.to_owned();
+    match holder {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err(OpenError::Used { database }),
+        Err(error) => Err(OpenError::Database { database, reason: reason(&error) }),
     }
 }
 

@@ -39,6 +39,7 @@ pub use users::NewUser;
 use crate::counters::DatabaseCounters;
 use cache::{Caches, Use};
 use driver::{Conn, Pool};
+use open::Purpose;
 use requests::Requests;
 use session::Session;
 use sql::{args, statements};
@@ -126,20 +127,32 @@ impl Db {
         config: &crate::config::Database,
         counters: Arc<DatabaseCounters>,
     ) -> Result<Self, OpenError> {
-        let opened = open::open(config).await?;
+        Ok(Self::on(open::open(config, Purpose::Daemon).await?, counters))
+    }
+
+    /// Makes or migrates the database that the configuration names.
+    ///
+    /// # Errors
+    /// It cannot be opened, a daemon uses it, or a newer ddnsd made it.
+    pub async fn init(config: &crate::config::Database) -> Result<(), OpenError> {
+        Self::on(open::open(config, Purpose::Schema).await?, Arc::default()).close().await;
+        Ok(())
+    }
+
+    fn on(opened: open::Opened, counters: Arc<DatabaseCounters>) -> Self {
         let origin = Arc::new(opened.origin);
         let used = if origin.is_ours_alone() { Use::Full } else { Use::None };
         let caches = Arc::new(Caches::new(used));
         let session = Session::new(Some(opened.writer), Arc::clone(&origin));
         let writer = Writer::start(session, Arc::clone(&caches), counters);
-        Ok(Self(Arc::new(Inner {
+        Self(Arc::new(Inner {
             readers: opened.readers,
             writer,
             caches,
             touches: Touches::default(),
             _origin: origin,
             requests: Requests::default(),
-        })))
+        }))
     }
 
     /// A value of `meta`.

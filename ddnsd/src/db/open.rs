@@ -18,6 +18,15 @@ pub(super) struct Opened {
     pub(super) origin: Origin,
 }
 
+/// What a database is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To run on it.
+    Daemon,
+    /// Only to make or migrate the schema.
+    Schema,
+}
+
 /// What a database is opened from.
 pub(super) enum Origin {
     /// A file that is ours alone.
@@ -36,10 +45,10 @@ impl Origin {
     }
 }
 
-pub(super) async fn open(config: &Database) -> Result<Opened, OpenError> {
+pub(super) async fn open(config: &Database, purpose: Purpose) -> Result<Opened, OpenError> {
     match config {
         Database::Sqlite { path, pool_size } => sqlite::open(path, *pool_size).await,
-        Database::Mariadb(config) => mariadb::open(config).await,
+        Database::Mariadb(config) => mariadb::open(config, purpose).await,
     }
 }
 

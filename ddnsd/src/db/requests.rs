@@ -1,12 +1,12 @@
 //! The last request for each host: kept in memory, laid over what is read, written in batches, so that
 //! a request costs no SQL. What a crash loses of them is only missing from what administrators see.
 
-use super::Db;
 use super::driver::Conn;
 use super::error::DbError;
 use super::job::Work;
 use super::rows::RequestRow;
 use super::sql::{args, statements};
+use super::{Db, hosts};
 use crate::model::host::HostId;
 use crate::model::last_request::LastRequest;
 use dashmap::DashMap;
@@ -17,16 +17,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 statements! {
     ONE: Keyed =
         "SELECT host_id, seen_at, client, agent, word, reason FROM requests WHERE host_id = ?";
-    // selected from hosts, because a host may have been deleted meanwhile
     WRITE: Keyed =
         "INSERT INTO requests (host_id, seen_at, client, agent, word, reason)
-         SELECT id, ?, ?, ?, ?, ? FROM hosts WHERE id = ?
+         VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT (host_id) DO UPDATE SET
              seen_at = excluded.seen_at, client = excluded.client, agent = excluded.agent,
              word = excluded.word, reason = excluded.reason",
         mariadb
         "INSERT INTO requests (host_id, seen_at, client, agent, word, reason)
-         SELECT id, ?, ?, ?, ?, ? FROM hosts WHERE id = ?
+         VALUES (?, ?, ?, ?, ?, ?)
          ON DUPLICATE KEY UPDATE
              seen_at = VALUES(seen_at), client = VALUES(client), agent = VALUES(agent),
              word = VALUES(word), reason = VALUES(reason)";
@@ -49,10 +48,11 @@ pub(super) struct Requests {
 impl Requests {
     fn note(&self, host: HostId, request: LastRequest) {
         match self.noted.entry(host) {
-            // refused ones are noted late
-            Entry::Occupied(known) if known.get().at > request.at => {}
+            // one that was refused, or waited for the name server, may be noted after one that came later
             Entry::Occupied(mut known) => {
-                known.insert(request);
+                if known.get().at <= request.at {
+                    known.insert(request);
+                }
             }
             Entry::Vacant(new) => {
                 if self.count.fetch_add(1, Ordering::Relaxed) < MOST {
@@ -122,13 +122,33 @@ impl Work for Flush {
     const DURABLE: bool = false;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        for (host, request) in self.0.iter() {
+        let row = |(host, request): &(HostId, LastRequest)| {
             let LastRequest { at, client, agent, word, reason } = request;
             let (agent, reason) =
                 (agent.as_deref().map(str::to_owned), reason.as_deref().map(str::to_owned));
-            let args = args![at.0, client.to_string(), agent, &**word, reason, host.0];
-            conn.run(&WRITE, args).await?;
+            args![host.0, at.0, client.to_string(), agent, &**word, reason].into()
+        };
+        let there = hosts::there(self.0.iter().map(|(host, _)| *host), conn).await?;
+        let rows = self.0.iter().filter(|(host, _)| there.contains(host)).map(row);
+        conn.run_each(&WRITE, rows.collect()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::time::Millis;
+    use std::borrow::Cow;
+
+    #[test]
+    fn a_request_that_ends_late_does_not_hide_one_that_came_after_it() {
+        let requests = Requests::default();
+        for at in [1, 3, 2] {
+            let client = [192, 0, 2, 1].into();
+            let (word, at) = (Cow::Borrowed("good"), Millis(at));
+            requests.note(HostId(7), LastRequest { at, client, agent: None, word, reason: None });
         }
-        Ok(())
+        let noted = requests.noted.get(&HostId(7)).map(|request| request.at);
+        assert_eq!((noted, requests.count.load(Ordering::Relaxed)), (Some(Millis(3)), 1));
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Session {
     /// None after it failed.
     conn: Option<Conn>,
     origin: Arc<Origin>,
+    /// Whether it is the daemon's own one, that shows others on a server that a daemon is there.
+    is_first: bool,
     /// Whether its commits outlive a power cut at the moment.
     durable: bool,
     /// Whether a file's commits of before may have been lost with the one that failed.
@@ -45,7 +47,7 @@ impl Failed {
 
 impl Session {
     pub(super) fn new(conn: Option<Conn>, origin: Arc<Origin>) -> Self {
-        Self { conn, origin, durable: true, log_in_doubt: false }
+        Self { conn, origin, is_first: true, durable: true, log_in_doubt: false }
     }
 
     /// Whether transactions may run beside each other.
@@ -55,7 +57,7 @@ impl Session {
 
     /// Another one on the same database.
     pub(super) fn another(&self) -> Self {
-        Self::new(None, Arc::clone(&self.origin))
+        Self { is_first: false, ..Self::new(None, Arc::clone(&self.origin)) }
     }
 
     /// Runs the jobs in one transaction. One that lost a race, or met a connection that had died since it was
@@ -130,6 +132,9 @@ impl Session {
 
     async fn connect(&mut self) -> Result<Conn, DbError> {
         match &*self.origin {
+            Origin::Server(server) if self.is_first => {
+                Ok(Conn::Mariadb(server.first_session().await?))
+            }
             Origin::Server(server) => Ok(Conn::Mariadb(server.session().await?)),
             Origin::File { .. } => Err(DbError::Closed),
         }

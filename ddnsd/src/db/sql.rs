@@ -96,11 +96,18 @@ macro_rules! args {
 }
 pub(super) use args;
 
-/// The text of an INSERT with its last parenthesis, a row of values, as often as there are rows.
+/// The text of a statement with the row of values that follows VALUES as often as there are rows.
 pub(super) fn with_rows(text: &str, count: usize) -> String {
-    let row = text.rfind('(').unwrap_or(text.len());
-    let (statement, row) = text.split_at(row);
-    format!("{statement}{}", vec![row; count].join(", "))
+    const VALUES: &str = "VALUES ";
+    let start = text.find("VALUES (").map_or(text.len(), |at| at + VALUES.len());
+    let (statement, rest) = text.split_at(start);
+    let mut depth = 0;
+    let ends = |c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ')' && depth == 0
+    };
+    let (row, rest) = rest.split_at(rest.find(ends).map_or(rest.len(), |end| end + 1));
+    format!("{statement}{}{rest}", vec![row; count].join(", "))
 }
 
 /// The text of a question that ends in `(?)` with as many `?` as there are items.
@@ -118,6 +125,11 @@ mod tests {
         let insert = "INSERT INTO t (a, b) VALUES (?, ?)";
         assert_eq!(with_rows(insert, 1), insert);
         assert_eq!(with_rows(insert, 2), "INSERT INTO t (a, b) VALUES (?, ?), (?, ?)");
+        assert_eq!(with_rows("VALUES (f(?), ?)) x", 2), "VALUES (f(?), ?), (f(?), ?)) x");
+        assert_eq!(
+            with_rows("INSERT INTO t VALUES (?) ON DUPLICATE KEY UPDATE a = VALUES(a)", 2),
+            "INSERT INTO t VALUES (?), (?) ON DUPLICATE KEY UPDATE a = VALUES(a)"
+        );
         assert_eq!(
             with_items("SELECT a FROM t WHERE b IN (?)", 3),
             "SELECT a FROM t WHERE b IN (?, ?, ?)"

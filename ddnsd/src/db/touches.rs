@@ -5,7 +5,7 @@ use super::driver::Conn;
 use super::error::DbError;
 use super::job::Work;
 use super::sql::{args, statements};
-use super::{Db, rows};
+use super::{Db, hosts, rows};
 use crate::model::host::{HostId, Seen};
 use crate::model::time::Millis;
 use dashmap::DashMap;
@@ -15,14 +15,13 @@ statements! {
     SEEN: Keyed =
         "SELECT h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at
          FROM hosts h LEFT JOIN touches t ON t.host_id = h.id WHERE h.id = ?";
-    // selected from hosts, because a host may have been deleted meanwhile
     WRITE: Keyed =
-        "INSERT INTO touches (host_id, ipv4_at, ipv6_at) SELECT id, ?, ? FROM hosts WHERE id = ?
+        "INSERT INTO touches (host_id, ipv4_at, ipv6_at) VALUES (?, ?, ?)
          ON CONFLICT (host_id) DO UPDATE SET
              ipv4_at = COALESCE(excluded.ipv4_at, ipv4_at),
              ipv6_at = COALESCE(excluded.ipv6_at, ipv6_at)",
         mariadb
-        "INSERT INTO touches (host_id, ipv4_at, ipv6_at) SELECT id, ?, ? FROM hosts WHERE id = ?
+        "INSERT INTO touches (host_id, ipv4_at, ipv6_at) VALUES (?, ?, ?)
          ON DUPLICATE KEY UPDATE
              ipv4_at = COALESCE(VALUES(ipv4_at), ipv4_at),
              ipv6_at = COALESCE(VALUES(ipv6_at), ipv6_at)";
@@ -87,10 +86,12 @@ impl Work for Flush {
     const DURABLE: bool = false;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        for (host, seen) in self.0.iter() {
+        let row = |(host, seen): &(HostId, Seen)| {
             let (v4, v6) = (seen.v4.map(|at: Millis| at.0), seen.v6.map(|at: Millis| at.0));
-            conn.run(&WRITE, args![v4, v6, host.0]).await?;
-        }
-        Ok(())
+            args![host.0, v4, v6].into()
+        };
+        let there = hosts::there(self.0.iter().map(|(host, _)| *host), conn).await?;
+        let rows = self.0.iter().filter(|(host, _)| there.contains(host)).map(row);
+        conn.run_each(&WRITE, rows.collect()).await
     }
 }

@@ -15,6 +15,7 @@ use super::job::{Pending, Queued, Work};
 use super::session::{Failed, Session};
 use crate::counters::DatabaseCounters;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 /// Jobs that may wait; beyond, callers hear [`DbError::Busy`].
@@ -39,7 +40,8 @@ impl Writer {
         counters: Arc<DatabaseCounters>,
     ) -> Self {
         let (queue, jobs) = mpsc::channel(MOST_WAITING);
-        let task = Task { session, caches, counters, is_failing: false };
+        let ledger = Arc::new(Ledger { caches, counters, is_failing: AtomicBool::new(false) });
+        let task = Task { session, ledger };
         tokio::spawn(task.run(jobs));
         Self { queue }
     }
@@ -76,10 +78,7 @@ impl Writer {
 
 struct Task {
     session: Session,
-    caches: Arc<Caches>,
-    counters: Arc<DatabaseCounters>,
-    /// The last transaction failed: the next failures are no news.
-    is_failing: bool,
+    ledger: Arc<Ledger>,
 }
 
 impl Task {
@@ -121,16 +120,31 @@ impl Task {
         match self.session.write(batch).await {
             Err(Failed::Statement(error)) if batch.len() > 1 && error != DbError::Silent => {
                 tracing::debug!(jobs = batch.len(), "each is tried on its own: {error}");
-                for job in batch.drain(..) {
-                    let mut one = [job];
-                    let committed = self.session.write(&mut one).await.map_err(Failed::error);
-                    self.finish(one, &committed);
-                }
+                self.commit_each(batch).await;
             }
             committed => {
                 let committed = committed.map_err(Failed::error);
-                self.finish(batch.drain(..), &committed);
+                self.ledger.finish(batch.drain(..), &committed);
             }
+        }
+    }
+
+    /// Commits each job on its own, until the database is not to be reached: then the others do not wait for
+    /// that one after the other.
+    async fn commit_each(&mut self, batch: &mut Vec<Box<dyn Queued>>) {
+        let mut unreachable = None;
+        for job in batch.drain(..) {
+            let mut one = [job];
+            let committed = match &unreachable {
+                Some(error) => Err(DbError::clone(error)),
+                None => self.session.write(&mut one).await.map_err(|failed| {
+                    if let Failed::Begin(error) = &failed {
+                        unreachable = Some(error.clone());
+                    }
+                    failed.error()
+                }),
+            };
+            self.ledger.finish(one, &committed);
         }
     }
 
@@ -139,32 +153,41 @@ impl Task {
         let mut one = [job];
         if !self.session.may_have_company() {
             let committed = self.session.write(&mut one).await.map_err(Failed::error);
-            return self.finish(one, &committed);
+            return self.ledger.finish(one, &committed);
         }
-        let (mut session, caches) = (self.session.another(), Arc::clone(&self.caches));
+        let (mut session, ledger) = (self.session.another(), Arc::clone(&self.ledger));
         tokio::spawn(async move {
             let committed = session.write(&mut one).await.map_err(Failed::error);
             session.close().await;
-            let [job] = one;
-            job.finish(committed, &caches);
+            ledger.finish(one, &committed);
         });
     }
+}
 
+/// Counts and tells what became of transactions, of whichever connection.
+struct Ledger {
+    caches: Arc<Caches>,
+    counters: Arc<DatabaseCounters>,
+    /// The last transaction failed: the next failures are no news.
+    is_failing: AtomicBool,
+}
+
+impl Ledger {
     fn finish(
-        &mut self,
+        &self,
         jobs: impl IntoIterator<Item = Box<dyn Queued>>,
         committed: &Result<(), DbError>,
     ) {
         match committed {
             Ok(()) => {
                 self.counters.commits.add_one();
-                if std::mem::take(&mut self.is_failing) {
+                if self.is_failing.swap(false, Ordering::Relaxed) {
                     tracing::info!("the database takes changes again");
                 }
             }
             Err(error) => {
                 self.counters.failed.add_one();
-                if std::mem::replace(&mut self.is_failing, true) {
+                if self.is_failing.swap(true, Ordering::Relaxed) {
                     tracing::debug!("changes are not written: {error}");
                 } else {
                     tracing::error!("changes are not written: {error}");

@@ -170,7 +170,9 @@ fn sentence(conflict: &Conflict) -> String {
         Conflict::UserExists(name) => format!("user {name} exists already ({skip})"),
         Conflict::HostExists(fqdn) => format!("hostname {fqdn} exists already ({skip})"),
         Conflict::NoSuchUser(fqdn, user) => {
-            format!("hostname {fqdn} belongs to user {user}, who is neither in the file nor known")
+            format!(
+                "hostname {fqdn} belongs to user {user}, who is neither in the file nor known (add the user's line, or the user with `ddnsctl user add`)"
+            )
         }
     }
 }

@@ -86,7 +86,10 @@ impl Users {
 
     async fn hash(&self, password: Secret) -> Result<PasswordHash, Refused> {
         self.passwords.hash(password).await.map_err(|problem| {
-            Refused::new(Kind::Busy, format!("the password could not be hashed: {problem}"))
+            let message = format!(
+                "the password could not be hashed: {problem}; nothing was changed, try again in a moment"
+            );
+            Refused::new(Kind::Busy, message)
         })
     }
 
@@ -101,7 +104,8 @@ impl Users {
             Ok(false) => Err(no_such_user(&name)),
             Err(DbError::Referenced) => {
                 let message = format!(
-                    "user {name} still owns hostnames; delete them first (ddnsctl hostname list --user {name})"
+                    "user {name} still owns hostnames; delete them first (ddnsctl hostname list --user {})",
+                    quoted(&name)
                 );
                 Err(Refused::new(Kind::InUse, message))
             }
@@ -144,6 +148,16 @@ fn changed(name: &UserName, done: Result<bool, DbError>) -> Result<(), Refused> 
 pub(super) fn no_such_user(name: &UserName) -> Refused {
     let message = format!("there is no user {name}; `ddnsctl user list` shows all");
     Refused::new(Kind::NotFound, message)
+}
+
+/// A name as a shell takes it for one word.
+fn quoted(name: &UserName) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+');
+    if name.as_str().chars().all(is_plain) {
+        name.as_str().to_owned()
+    } else {
+        format!("'{}'", name.as_str().replace('\'', r"'\''"))
+    }
 }
 
 fn taken(name: &UserName) -> Refused {
