@@ -20,9 +20,15 @@ const CONNECTING: Duration = Duration::from_secs(2);
 /// For another daemon that migrates.
 const MIGRATING: Duration = Duration::from_mins(5);
 
-/// What each session is set to: no value is ever cut to fit, and nobody waits long for a row.
-const SESSION: &str = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), \
-                       SESSION innodb_lock_wait_timeout = 1";
+/// What each session is set to, whatever the server's defaults are: each statement is committed by itself,
+/// reads see what has been committed, in full, no value is ever cut to fit, nobody waits long for a row.
+const SESSION: &str = "SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', \
+     SESSION sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,\
+NO_ENGINE_SUBSTITUTION', \
+     SESSION sql_select_limit = 18446744073709551615, SESSION sql_safe_updates = 0, \
+     SESSION foreign_key_checks = 1, SESSION unique_checks = 1, \
+     SESSION innodb_lock_wait_timeout = 1; \
+     SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE";
 
 /// Where the server is and how to log in.
 pub(super) struct Server {
@@ -79,6 +85,8 @@ fn name_of(config: &MariaDb) -> String {
 fn options(config: &MariaDb) -> MySqlConnectOptions {
     let mode = match config.tls {
         DatabaseTls::Disabled => MySqlSslMode::Disabled,
+        // nobody listens on a socket of this machine
+        DatabaseTls::Preferred if config.socket.is_some() => MySqlSslMode::Disabled,
         DatabaseTls::Preferred => MySqlSslMode::Preferred,
         DatabaseTls::Required => MySqlSslMode::Required,
         DatabaseTls::Verify => MySqlSslMode::VerifyIdentity,
@@ -89,6 +97,9 @@ fn options(config: &MariaDb) -> MySqlConnectOptions {
         .username(&config.user)
         .database(&config.name)
         .ssl_mode(mode)
+        // the mode is set below, as a whole
+        .pipes_as_concat(false)
+        .no_engine_substitution(false)
         .disable_statement_logging();
     if !config.password.expose().is_empty() {
         options = options.password(config.password.expose());
@@ -119,6 +130,7 @@ fn advice(error: &sqlx::Error, config: &MariaDb) -> String {
             "make the account IDENTIFIED VIA mysql_native_password, or unix_socket beside database.socket"
         }
         (sqlx::Error::Tls(_), _) => "see database.tls and tls_ca_file",
+        (sqlx::Error::Io(error), _) if is_tls(error) => "see database.tls and tls_ca_file",
         (sqlx::Error::Io(_), _) if config.socket.is_some() => {
             "is the server running? see database.socket"
         }
@@ -126,6 +138,11 @@ fn advice(error: &sqlx::Error, config: &MariaDb) -> String {
         _ => return said,
     };
     format!("{said} ({hint})")
+}
+
+/// Whether the server was reached, and the handshake failed.
+fn is_tls(error: &std::io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
 }
 
 /// Looks whose tables are there before anything is written.
