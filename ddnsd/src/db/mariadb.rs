@@ -2,13 +2,15 @@
 //! is not undone when it breaks off, so each file can be run again from its start.
 
 use super::driver::{Conn, PATIENCE, Pool};
-use super::error::{DbError, OpenError, reason};
-use super::open::{Opened, Origin, Purpose, refuse_newer};
+use super::error::{DbError, OpenError, mariadb_number, reason};
+use super::open::{
+    FIRST_MIGRATION, Opened, Origin, Purpose, refuse_newer, refuse_other_migrations,
+};
 use super::readers::Readers;
 use crate::config::{DatabaseTls, MariaDb};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, SqlSafeStr as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -68,6 +70,7 @@ pub(super) async fn open(config: &MariaDb, purpose: Purpose) -> Result<Opened, O
     let migrated = migrated.map_err(|_| "the server does not answer any more".to_owned());
     let migrated = migrated.and_then(|done| done.map_err(|error| error.to_string()));
     migrated.map_err(|reason| OpenError::Migrate { database: database.clone(), reason })?;
+    must_be_whole(&database, &mut writer).await?;
     warn_of_company(&database, &mut writer).await;
     let server = Arc::new(Server { options });
     let readers = Readers::new(Arc::clone(&server), config.pool_size);
@@ -122,7 +125,7 @@ async fn session(options: &MySqlConnectOptions) -> Result<MySqlConnection, sqlx:
 /// What the server said, and what to look at.
 fn advice(error: &sqlx::Error, config: &MariaDb) -> String {
     let said = reason(error);
-    let number = super::error::mariadb_number(error);
+    let number = mariadb_number(error);
     let hint = match (error, number) {
         (_, Some(1045 | 1044 | 1698)) => "see database.user, password and its grants",
         (_, Some(1049)) => "make it first, or see database.name",
@@ -162,11 +165,39 @@ async fn refuse_foreign(database: &str, conn: &mut MySqlConnection) -> Result<()
             None => Ok(()),
         };
     }
+    let first = sqlx::query_scalar(FIRST_MIGRATION).fetch_optional(&mut *conn).await;
+    let first: Option<String> = match first {
+        // no such column: no table of ours
+        Err(error) if mariadb_number(&error) == Some(1054) => Some(String::new()),
+        first => first.map_err(failed)?,
+    };
+    refuse_other_migrations(database, first.as_deref(), &MIGRATIONS)?;
     let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
         .fetch_one(&mut *conn)
         .await
         .map_err(failed)?;
     refuse_newer(database, found, &MIGRATIONS)
+}
+
+/// Every statement must find its tables and columns, now and not at the first update.
+async fn must_be_whole(database: &str, conn: &mut MySqlConnection) -> Result<(), OpenError> {
+    let database = || database.to_owned();
+    for sql in super::all_statements() {
+        let prepared = timeout(PATIENCE, conn.prepare(sql.mariadb.into_sql_str())).await;
+        let silent = |_| DbError::Silent.to_string();
+        match prepared.map_err(silent) {
+            Ok(Ok(_)) => {}
+            // no such table, no such column
+            Ok(Err(error)) if matches!(mariadb_number(&error), Some(1146 | 1054)) => {
+                return Err(OpenError::Incomplete { database: database(), reason: reason(&error) });
+            }
+            Ok(Err(error)) => {
+                return Err(OpenError::Database { database: database(), reason: reason(&error) });
+            }
+            Err(reason) => return Err(OpenError::Database { database: database(), reason }),
+        }
+    }
+    Ok(())
 }
 
 /// Says so if another daemon seems to use the database: this version is made for one at a time. Known by a lock
