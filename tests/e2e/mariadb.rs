@@ -122,12 +122,14 @@ fn a_mariadb_database_of_another_program_is_refused_and_left_as_it_is() {
     for theirs in [
         "CREATE TABLE recipes (id BIGINT PRIMARY KEY, text TEXT); INSERT INTO recipes VALUES (1, 'x');",
         "CREATE TABLE users (uid BIGINT, gecos TEXT); CREATE TABLE hosts (mac TEXT);",
+        "CREATE VIEW answer AS SELECT 42;",
+        "CREATE TABLE _sqlx_migrations (of_another_kind TEXT);",
     ] {
         let account = Mariadb::shared().account();
         account.sql(theirs);
         let before = account.dump();
         let setup = Daemon::builder(&named).on_mariadb(account.clone());
-        refuses(&setup, &[&account.database]);
+        refuses(&setup, &[&account.database, "belongs to another program"]);
         assert_eq!(account.dump(), before, "the refused database was changed");
     }
 }
@@ -188,6 +190,21 @@ fn a_mariadb_with_other_defaults_for_sessions_is_used_as_any() {
     ctl.run(&["hostname", "show", "tv", ZONE]).exits(1);
     ctl.run(&["user", "delete", "bob"]).ok();
     assert_eq!(ctl.json(&["user", "list"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_mariadb_database_that_lacks_a_table_or_a_column_is_refused_at_the_start() {
+    let named = Named::start();
+    for (loss, what) in [
+        ("DROP TABLE touches;", "touches"),
+        ("ALTER TABLE hosts DROP COLUMN last_error;", "last_error"),
+    ] {
+        let account = Mariadb::shared().account();
+        let setup = Daemon::builder(&named).on_mariadb(account.clone());
+        setup.run(&["--init-db"]).ok();
+        account.sql(loss);
+        refuses(&setup, &[&account.database, what, "restore a backup"]);
+    }
 }
 
 //----- TLS -----
@@ -298,6 +315,13 @@ fn what_can_be_read_is_shown_and_what_cannot_is_unknown() {
     ctl.run(&["hostname", "show", "pc", ZONE]).ok();
     ctl.run(&["export"]).ok();
     assert_eq!(ctl.json(&["status"])["users"], 1);
+    ctl.run(&["user", "email", "alice", "other@example.org"]).exits(1);
+    ctl.run(&["status"]).ok().says(&["failing: changes have not been written for"]);
+    let status = ctl.json(&["status"]);
+    assert_eq!((&status["users"], &status["database_reachable"]), (&1.into(), &true.into()));
+    server.administer("SET GLOBAL read_only = OFF;");
+    ctl.run(&["user", "email", "alice", "other@example.org"]).ok();
+    assert!(ctl.json(&["status"])["database_write_error"].is_null());
     server.stop();
     let status = ctl.json(&["status"]);
     assert_eq!(status["database_reachable"], false, "{status}");
