@@ -86,6 +86,9 @@ fn a_new_dns_ttl_is_published_at_once() {
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1,2001:db8::1").has_status(200);
     let modified = modify(&scene.ctl(), &["--dns-ttl", "30"]).ok();
     assert_eq!(modified.said(), "modified pc in dyn.example\n");
+    let said = scene.daemon.said();
+    let line = "TTLs modified host=pc.dyn.example dns_ttl=30 expiry_ttl=default";
+    assert!(said.contains(line), "{said}");
     assert_eq!(scene.named.lookup(PC, "A"), [(30, "192.0.2.1".to_owned())]);
     assert_eq!(scene.named.lookup(PC, "AAAA"), [(30, "2001:db8::1".to_owned())]);
     let shown = scene.ctl().json(&["hostname", "show", "pc", ZONE]);
