@@ -43,21 +43,28 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Reads the command line; ends the program where that is wrong.
-    pub(crate) fn read() -> Self {
-        Self::from_arg_matches_mut(&mut command().get_matches())
-            .unwrap_or_else(|error| error.exit())
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// It is wrong, or asks for help: what is to be printed.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        Self::from_arg_matches_mut(&mut command().try_get_matches()?)
     }
 }
 
-/// An empty `DDNSD_SOCKET` is none, as in a shell; clap would take it for an empty path.
+/// An empty `DDNSD_SOCKET` is none, as in a shell; clap would take it for an empty path. Another one is a
+/// default: clap would show what it took from the environment as required.
 fn command() -> clap::Command {
     let command = Args::command();
     match std::env::var_os("DDNSD_SOCKET") {
         Some(path) if path.is_empty() => {
             command.mut_arg("socket", |socket| socket.env(None::<&str>))
         }
-        _ => command,
+        Some(path) => {
+            let path: &'static std::ffi::OsStr = Box::leak(path.into_boxed_os_str());
+            command.mut_arg("socket", |socket| socket.env(None::<&str>).default_value(path))
+        }
+        None => command,
     }
 }
 

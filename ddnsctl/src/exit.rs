@@ -55,6 +55,16 @@ pub(crate) fn report(outcome: Result<(), Failure>) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Prints help, or what is wrong with the command line. Help that cannot be printed was asked for in vain.
+pub(crate) fn told(told: &clap::Error) -> ExitCode {
+    let printed = told.print().and_then(|()| io::stdout().flush());
+    match u8::try_from(told.exit_code()) {
+        Ok(0) => report(printed.map_err(Failure::Output)),
+        Ok(code) => ExitCode::from(code),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 /// One line of talk on stderr. Nobody listening is no failure.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{}", clean(line));

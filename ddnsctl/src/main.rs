@@ -12,5 +12,8 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    exit::report(commands::run(args::Args::read()).await)
+    match args::Args::read() {
+        Ok(args) => exit::report(commands::run(args).await),
+        Err(told) => exit::told(&told),
+    }
 }

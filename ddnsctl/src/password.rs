@@ -89,9 +89,20 @@ fn ask(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     if held.is_ok() {
         let _ = interrupt.thread_unblock();
     }
-    typed
+    let typed = typed
         .map(Zeroizing::new)
-        .map_err(|error| usage(&format!("cannot ask for the password: {error} (nothing was changed; use --password-stdin or --generate)")))
+        .map_err(|error| usage(&format!("cannot ask for the password: {error} (nothing was changed; use --password-stdin or --generate)")))?;
+    readable(typed)
+}
+
+/// rpassword puts this one character for whatever is not UTF-8, so that different passwords would be equal.
+fn readable(typed: Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
+    if typed.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(usage(
+            "the password that was typed is not UTF-8 text (nothing was changed; use another one, or a terminal that speaks UTF-8)",
+        ));
+    }
+    Ok(typed)
 }
 
 /// The first line without its end.
@@ -148,6 +159,13 @@ mod tests {
         assert!(piped(&vec![b'x'; 1_000_000]).unwrap_err().contains("longer than 1024"));
         assert!(piped(b"\xff\n").unwrap_err().contains("UTF-8"));
         assert_eq!(piped(&[b'x'; 1024]).map(|text| text.len()), Ok(1024));
+    }
+
+    #[test]
+    fn a_typed_password_that_was_replaced_in_part_is_refused() {
+        let typed = |text: &str| readable(Zeroizing::new(text.to_owned()));
+        assert!(typed("p\u{fffd}ss").is_err_and(|failure| failure.to_string().contains("UTF-8")));
+        assert!(typed("päss").is_ok());
     }
 
     #[test]

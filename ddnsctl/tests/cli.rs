@@ -62,6 +62,29 @@ fn an_empty_ddnsd_socket_is_as_unset() {
 }
 
 #[test]
+fn a_ddnsd_socket_that_is_set_is_used_and_not_shown_as_required() {
+    let with = |words: &[&str]| {
+        let mut ctl = Command::new(env!("CARGO_BIN_EXE_ddnsctl"));
+        ctl.args(words).env("DDNSD_SOCKET", "/nonexistent/other.sock").output().unwrap()
+    };
+    assert_says(&with(&["status"]), 69, "/nonexistent/other.sock");
+    let named = with(&["--socket", "/nonexistent/third.sock", "status"]);
+    assert_says(&named, 69, "/nonexistent/third.sock");
+    let wrong = with(&["hostname", "show", "pc"]);
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+    let usage = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!usage.contains("--socket <PATH>"), "{usage}");
+}
+
+#[test]
+fn help_that_cannot_be_printed_is_a_failure() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut help = Command::new(env!("CARGO_BIN_EXE_ddnsctl"));
+    let failed = help.arg("--help").stdout(full).output().unwrap();
+    assert_says(&failed, 1, "cannot write to standard output");
+}
+
+#[test]
 fn a_socket_that_nobody_listens_on_is_no_daemon() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");

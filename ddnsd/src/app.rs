@@ -169,7 +169,8 @@ async fn start(
         sections: sections.clone(),
         life: life.clone(),
     };
-    let stories = stories(&config, rfc2136, &ground).await?;
+    let stories = stories(&config, rfc2136, &ground).await;
+    let stories = stories.with_context(|| format!("cannot start on {}", config.database))?;
     let expire = stories.expire.clone();
     let reload = reload(args, config, log, &stories, &sections);
     serve(&sections, bound, stories, reload.clone(), life)?;

@@ -1,6 +1,8 @@
 //! Atomic counters, one small struct a part, handed out by `app.rs`; `stories/status.rs` reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// A number that only grows. Relaxed: nothing is ordered by it.
 #[derive(Debug, Default)]
@@ -96,4 +98,31 @@ pub struct DatabaseCounters {
     pub jobs: Counter,
     /// Commits that failed.
     pub failed: Counter,
+    /// Whether changes are written at the moment.
+    pub writing: Writing,
+}
+
+/// Whether changes are written.
+#[derive(Debug, Default)]
+pub struct Writing(Mutex<Option<(Instant, String)>>);
+
+impl Writing {
+    /// The last change was not written. Whether that is news.
+    pub fn fails(&self, now: Instant, why: &str) -> bool {
+        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = failing.is_none();
+        let since = failing.take().map_or(now, |(since, _)| since);
+        *failing = Some((since, why.to_owned()));
+        is_news
+    }
+
+    /// The last change was written. Whether that is news.
+    pub fn works(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    }
+
+    /// Since when changes are not written, and why the last one was not.
+    pub fn failing(&self) -> Option<(Instant, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }

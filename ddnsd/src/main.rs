@@ -41,8 +41,8 @@ fn start(args: &Args, loaded: config::load::Loaded) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    if args.init_db {
-        return app::init_db(&config);
-    }
-    app::run(args, config, log)
+    let lines = log.clone();
+    let ended = if args.init_db { app::init_db(&config) } else { app::run(args, config, log) };
+    lines.flush();
+    ended
 }

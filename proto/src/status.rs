@@ -12,6 +12,8 @@ pub struct StatusView {
     pub uptime_ms: u64,
     /// Why the database does not answer; `None` when it does.
     pub database_error: Option<String>,
+    /// Why nothing can be stored in it; `None` when that works.
+    pub database_write_error: Option<String>,
     /// Users in the database.
     pub users: u64,
     /// Hosts in the database.

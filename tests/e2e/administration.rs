@@ -89,6 +89,9 @@ fn a_new_dns_ttl_is_published_at_once() {
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1,2001:db8::1").has_status(200);
     let modified = modify(&scene.ctl(), &["--dns-ttl", "30"]).ok();
     assert_eq!(modified.said(), "modified pc in dyn.example\n");
+    let said = scene.daemon.said();
+    let line = "TTLs modified host=pc.dyn.example dns_ttl=30 expiry_ttl=default";
+    assert!(said.contains(line), "{said}");
     assert_eq!(scene.named.lookup(PC, "A"), [(30, "192.0.2.1".to_owned())]);
     assert_eq!(scene.named.lookup(PC, "AAAA"), [(30, "2001:db8::1".to_owned())]);
     let shown = scene.ctl().json(&["hostname", "show", "pc", ZONE]);
@@ -199,6 +202,44 @@ fn a_host_that_is_split_elsewhere_into_name_and_zone_is_told_how_to_be_named() {
 }
 
 #[test]
+fn a_zone_without_a_hostname_is_an_error_to_compare_and_said_where_it_is_listed() {
+    let scene = Scene::new();
+    let ctl = scene.ctl();
+    for options in [&["sync", "nope.example"][..], &["sync", "--check", "nope.example"]] {
+        ctl.run(options).exits(1).one_sentence().says(&["no hostname in zone nope.example"]);
+    }
+    // one that was never updated
+    ctl.run(&["sync", "--check", ZONE]).ok();
+    let listed = ctl.run(&["hostname", "list", "--zone", "nope.example"]).ok();
+    listed.one_sentence().says(&["no hostname in zone nope.example"]);
+    let of_alice = ["--json", "hostname", "list", "--user", "alice", "--zone", "nope.example"];
+    let listed = ctl.run(&of_alice).ok().one_sentence();
+    assert!(listed.stderr.contains("no hostname of user alice"), "{listed}");
+    assert_eq!(listed.stdout.trim(), "[]");
+}
+
+#[test]
+fn a_hostname_that_repeats_its_zone_is_shown_whole_and_how_to_undo_it() {
+    let scene = Scene::new();
+    let ctl = scene.ctl();
+    let added = ctl.run(&["hostname", "add", "alice", &format!("nas.{ZONE}"), ZONE]).ok();
+    let whole = format!("added nas.{ZONE}.{ZONE} for user alice");
+    let undo = format!("ddnsctl hostname delete nas.{ZONE} {ZONE}");
+    added.says(&[&whole, "twice", &undo]);
+    let plain = ctl.run(&["hostname", "add", "alice", "nas", ZONE]).ok().one_sentence();
+    plain.says(&[&format!("added nas.{ZONE} for user alice")]);
+}
+
+#[test]
+fn of_a_name_that_is_too_long_the_beginning_is_shown() {
+    let scene = Scene::new();
+    let long = "x".repeat(100_000);
+    let refused = scene.ctl().run(&["user", "email", &long, "x@example.org"]).exits(1);
+    assert!(refused.stderr.len() < 1_000, "{}", refused.stderr.len());
+    refused.one_sentence().says(&["xxx", "longer than 64 characters"]);
+}
+
+#[test]
 fn what_was_added_is_answered_as_it_is_stored() {
     let scene = Scene::without_hosts(|setup| setup);
     let ctl = scene.ctl();
@@ -228,7 +269,8 @@ fn a_closed_pipe_turns_no_failure_into_success() {
     let mut scene = Scene::with(|setup| setup.set("dns_service.dns_timeout", 1));
     let ctl = scene.ctl();
     ctl.run_unread(&["hostname", "list"], "").ok();
-    ctl.run_unread(&["--json", "import", "-"], "").ok();
+    let bob = r#"{"user":"bob","email":"b@example.org","password_hash":"$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$jZhab/11I2+caaKeWdIG1g"}"#;
+    ctl.run_unread(&["--json", "import", "-"], bob).ok();
     ctl.run_unread(&["--json", "import", "-"], "{}\n").exits(1).says(&["nothing was imported"]);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.named.nsupdate("update add pc.dyn.example 60 A 192.0.2.99");

@@ -84,14 +84,16 @@ fn the_addresses_of_refused_logins_are_found_in_the_log_file_and_nothing_else() 
         setup.set("daemon.log_target", "file").set("daemon.log_file", log)
     });
     let clients = attack(&scene);
-    assert_eq!(found(&scene.daemon.setup().file("log")), clients, "{}", scene.daemon.said());
+    let said = scene.daemon.said();
+    assert_eq!(found(&scene.daemon.setup().file("log")), clients, "{said}");
 }
 
 #[test]
 fn so_are_they_on_standard_output() {
     let scene = scene(|setup| setup);
     let clients = attack(&scene);
-    assert_eq!(found(&scene.daemon.setup().file("log")), clients, "{}", scene.daemon.said());
+    let said = scene.daemon.said();
+    assert_eq!(found(&scene.daemon.setup().file("log")), clients, "{said}");
 }
 
 /// Takes the datagrams of a syslog socket and writes one a line to where the harness looks.

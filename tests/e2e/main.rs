@@ -23,6 +23,7 @@ mod last_request;
 mod limits;
 mod listen;
 mod lists;
+mod log;
 mod mariadb;
 mod notices;
 mod outage;

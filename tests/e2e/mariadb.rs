@@ -122,12 +122,14 @@ fn a_mariadb_database_of_another_program_is_refused_and_left_as_it_is() {
     for theirs in [
         "CREATE TABLE recipes (id BIGINT PRIMARY KEY, text TEXT); INSERT INTO recipes VALUES (1, 'x');",
         "CREATE TABLE users (uid BIGINT, gecos TEXT); CREATE TABLE hosts (mac TEXT);",
+        "CREATE VIEW answer AS SELECT 42;",
+        "CREATE TABLE _sqlx_migrations (of_another_kind TEXT);",
     ] {
         let account = Mariadb::shared().account();
         account.sql(theirs);
         let before = account.dump();
         let setup = Daemon::builder(&named).on_mariadb(account.clone());
-        refuses(&setup, &[&account.database]);
+        refuses(&setup, &[&account.database, "belongs to another program"]);
         assert_eq!(account.dump(), before, "the refused database was changed");
     }
 }
@@ -153,6 +155,56 @@ fn an_account_of_the_system_needs_no_password_and_one_by_ed25519_is_told_to_chan
         account.user
     ));
     refuses(&setup(), &["client_ed25519", "IDENTIFIED VIA mysql_native_password"]);
+}
+
+#[test]
+fn a_mariadb_with_other_defaults_for_sessions_is_used_as_any() {
+    let server = Mariadb::start();
+    let account = server.account();
+    server.administer(
+        "SET GLOBAL autocommit = 0; SET GLOBAL sql_mode = 'ORACLE'; SET GLOBAL completion_type = 1;
+         SET GLOBAL sql_select_limit = 1; SET GLOBAL sql_safe_updates = 1;
+         SET GLOBAL TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY;",
+    );
+    let scene = Scene::with(|setup| setup.on_mariadb(account).set("database.pool_size", 2));
+    let ctl = scene.ctl();
+    scene.add_hosts(&["nas", "tv"]);
+    ctl.add_user("bob");
+    assert_eq!(ctl.hosts().len(), 3);
+    assert_eq!(ctl.json(&["user", "list"]).as_array().unwrap().len(), 2);
+    for (password, next) in [(PASSWORD, "the second one"), ("the second one", "the third one")] {
+        for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+            let query = format!("/update?hostname=pc.{ZONE}&myip={address}");
+            let update = || scene.daemon.get(&query).user("alice", password).send();
+            update().is(200, &format!("good {address}\n"));
+            update().is(200, &format!("nochg {address}\n"));
+            assert_eq!(ctl.host(&format!("pc.{ZONE}")).ipv4.as_deref(), Some(address));
+            assert_eq!(scene.a("pc"), [address]);
+        }
+        let passwd = ["user", "passwd", "alice", "--password-stdin"];
+        ctl.run_with_input(&passwd, &format!("{next}\n")).ok();
+        let revoked = scene.daemon.get(&format!("/update?hostname=pc.{ZONE}&myip=192.0.2.9"));
+        revoked.user("alice", password).send().is(401, "badauth\n");
+    }
+    ctl.run(&["hostname", "delete", "tv", ZONE]).ok();
+    ctl.run(&["hostname", "show", "tv", ZONE]).exits(1);
+    ctl.run(&["user", "delete", "bob"]).ok();
+    assert_eq!(ctl.json(&["user", "list"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_mariadb_database_that_lacks_a_table_or_a_column_is_refused_at_the_start() {
+    let named = Named::start();
+    for (loss, what) in [
+        ("DROP TABLE touches;", "touches"),
+        ("ALTER TABLE hosts DROP COLUMN last_error;", "last_error"),
+    ] {
+        let account = Mariadb::shared().account();
+        let setup = Daemon::builder(&named).on_mariadb(account.clone());
+        setup.run(&["--init-db"]).ok();
+        account.sql(loss);
+        refuses(&setup, &[&account.database, what, "restore a backup"]);
+    }
 }
 
 //----- TLS -----
@@ -187,7 +239,7 @@ fn tls_to_mariadb_is_what_the_configuration_says() {
     works(fresh("verify", "localhost").set("database.tls_ca_file", right));
     refuses(&fresh("disabled", "127.0.0.1"), &[&account.user]);
     let other_authority = fresh("verify", "localhost").set("database.tls_ca_file", wrong);
-    refuses(&other_authority, &["localhost", "certificate"]);
+    refuses(&other_authority, &["localhost", "certificate", "database.tls and tls_ca_file"]);
     refuses(&fresh("verify", "localhost"), &["localhost", "certificate"]);
     // the system's roots, where they are
     works(fresh("verify", "localhost").wrapped_in(&["env", &format!("SSL_CERT_FILE={right}")]));
@@ -195,6 +247,33 @@ fn tls_to_mariadb_is_what_the_configuration_says() {
     refuses(&other_name, &["127.0.0.1", "certificate"]);
     let no_file = fresh("verify", "localhost").set("database.tls_ca_file", "/no/such/ca.pem");
     no_file.run(&[]).exits(78).says(&["/no/such/ca.pem"]);
+}
+
+#[test]
+fn a_socket_is_not_encrypted_unless_that_was_asked_for_and_no_goodbye_is_a_warning() {
+    let authority = Authority::new();
+    let proof = authority.sign("localhost");
+    let server = Mariadb::start_with(&[
+        &format!("--ssl-cert={}", proof.certificate.display()),
+        &format!("--ssl-key={}", proof.key.display()),
+    ]);
+    let named = Named::start();
+    for (tls, encrypted) in [("preferred", false), ("required", true)] {
+        let account = server.account();
+        let socket = account.socket.to_str().unwrap().to_owned();
+        let setup = Daemon::builder(&named).on_mariadb(account.clone());
+        let setup = setup.set("database.socket", socket).set("database.tls", tls);
+        let made = setup.run(&["--init-db"]).ok();
+        assert!(!made.said().contains("WARN"), "{made}");
+        let mut daemon = setup.start();
+        daemon.ctl().add_user("alice");
+        assert!(daemon.terminate().success());
+        let said = daemon.said();
+        assert!(!said.contains("WARN") && !said.contains("closing the database"), "{said}");
+        server.administer(&format!("ALTER USER {}@'%' REQUIRE SSL;", account.user));
+        let started = daemon.setup().run(&["--init-db"]);
+        assert_eq!(started.code == Some(0), encrypted, "{started}");
+    }
 }
 
 #[test]
@@ -236,6 +315,13 @@ fn what_can_be_read_is_shown_and_what_cannot_is_unknown() {
     ctl.run(&["hostname", "show", "pc", ZONE]).ok();
     ctl.run(&["export"]).ok();
     assert_eq!(ctl.json(&["status"])["users"], 1);
+    ctl.run(&["user", "email", "alice", "other@example.org"]).exits(1);
+    ctl.run(&["status"]).ok().says(&["failing: changes have not been written for"]);
+    let status = ctl.json(&["status"]);
+    assert_eq!((&status["users"], &status["database_reachable"]), (&1.into(), &true.into()));
+    server.administer("SET GLOBAL read_only = OFF;");
+    ctl.run(&["user", "email", "alice", "other@example.org"]).ok();
+    assert!(ctl.json(&["status"])["database_write_error"].is_null());
     server.stop();
     let status = ctl.json(&["status"]);
     assert_eq!(status["database_reachable"], false, "{status}");

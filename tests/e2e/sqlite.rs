@@ -72,6 +72,8 @@ fn a_file_that_is_no_sqlite_database_is_refused_and_left_as_it_is() {
 fn a_sqlite_file_of_another_program_is_refused_and_left_as_it_is() {
     let named = Named::start();
     for theirs in [
+        "CREATE VIEW answer AS SELECT 42;",
+        "CREATE TABLE _sqlx_migrations (of_another_kind TEXT);",
         "CREATE TABLE recipes (id INTEGER PRIMARY KEY, text TEXT); INSERT INTO recipes VALUES (1, 'x');",
         // the names of our tables, and not our tables
         "CREATE TABLE users (uid INTEGER, gecos TEXT); CREATE TABLE hosts (mac TEXT);",
@@ -85,11 +87,41 @@ fn a_sqlite_file_of_another_program_is_refused_and_left_as_it_is() {
         setup.database().sql(theirs);
         let before = std::fs::read(setup.sqlite_file()).unwrap();
         for arguments in [&[][..], &["--init-db"]] {
-            setup.run(arguments).exits(1).says(&["ddnsd.sqlite"]).one_sentence();
+            let refused = setup.run(arguments).exits(1).one_sentence();
+            refused.says(&["ddnsd.sqlite", "belongs to another program"]);
             let after = std::fs::read(setup.sqlite_file()).unwrap();
             assert!(before == after, "the file was changed by ddnsd {arguments:?}: {theirs}");
         }
     }
+}
+
+#[test]
+fn a_sqlite_file_that_lacks_a_table_or_a_column_is_refused_at_the_start() {
+    let named = Named::start();
+    for (loss, what) in [
+        ("DROP TABLE touches;", "touches"),
+        ("ALTER TABLE hosts DROP COLUMN last_error;", "last_error"),
+    ] {
+        let setup = Daemon::builder(&named).on_sqlite();
+        setup.run(&["--init-db"]).ok();
+        setup.database().sql(loss);
+        for arguments in [&[][..], &["--init-db"]] {
+            let refused = setup.run(arguments).exits(1).one_sentence();
+            refused.says(&["ddnsd.sqlite", what, "restore a backup"]);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_sqlite_file_is_named() {
+    let named = Named::start();
+    let setup = Daemon::builder(&named).on_sqlite();
+    setup.run(&["--init-db"]).ok();
+    let mut bytes = std::fs::read(setup.sqlite_file()).unwrap();
+    // all but the first page, which holds the schema
+    bytes.iter_mut().skip(4096).for_each(|byte| *byte = 0x5a);
+    std::fs::write(setup.sqlite_file(), bytes).unwrap();
+    setup.run(&[]).exits(1).one_sentence().says(&["ddnsd.sqlite", "malformed"]);
 }
 
 #[test]

@@ -326,7 +326,6 @@ fn a_file_that_cannot_be_read_is_wrong_usage() {
     ctl.run(&["import", "/nonexistent/file"]).exits(2).says(&["/nonexistent/file"]).one_sentence();
     ctl.run(&["import", "/"]).exits(2).says(&["cannot read /"]).one_sentence();
     ctl.run(&["import"]).exits(2).says(&["FILE", "--help"]);
-    import(&ctl, "").ok().says(&["imported 0 users and 0 hostnames"]);
     import(&ctl, &"x".repeat(70_000)).exits(1).says(&["line 1: it is longer than 65536 bytes"]);
 }
 
@@ -394,4 +393,15 @@ fn an_import_that_fails_takes_no_update_with_it() {
     let address = format!("192.0.2.{last}");
     assert_eq!(scene.ctl().host("pc.dyn.example").ipv4, Some(address.clone()));
     assert_eq!(scene.a("pc"), [address]);
+}
+
+#[test]
+fn an_import_of_nothing_is_refused_because_the_export_before_it_may_have_failed() {
+    let scene = Scene::new();
+    let before = scene.ctl().hosts();
+    for nothing in ["", "\n \n"] {
+        let refused = import(&scene.ctl(), nothing).exits(1).one_sentence();
+        refused.says(&["standard input has no line", "nothing was imported"]);
+    }
+    assert_eq!(scene.ctl().hosts(), before);
 }

@@ -108,8 +108,11 @@ impl Daemon {
         Ctl::new(&self.setup.socket())
     }
 
-    /// All it has said since its first start.
+    /// All it has said since its first start, up to now.
     pub fn said(&self) -> String {
+        if let Some(process) = &self.process {
+            written(process.0.id());
+        }
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
@@ -200,6 +203,23 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             eprintln!("---- the end of ddnsd's log ----\n{}\n----", tail(&self.log, 60));
         }
+    }
+}
+
+/// Waits until the daemon's thread that writes the log sleeps: lines come from it a moment after what
+/// they tell of. A daemon that was wrapped in another program has it elsewhere and is not waited for.
+fn written(process: u32) {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return };
+    let writer = threads.flatten().map(|thread| thread.path()).find(|thread| {
+        std::fs::read_to_string(thread.join("comm")).is_ok_and(|name| name == "ddnsd-log\n")
+    });
+    let Some(writer) = writer else { return };
+    for _ in 0..1000 {
+        let stat = std::fs::read_to_string(writer.join("stat")).unwrap_or_default();
+        if stat.contains("(ddnsd-log) S") {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -86,6 +86,7 @@ struct State<'a> {
     uptime_seconds: u64,
     database_reachable: bool,
     database_error: Option<&'a str>,
+    database_write_error: Option<&'a str>,
     users: Option<u64>,
     hostnames: Option<u64>,
     pending: Option<u64>,
@@ -120,6 +121,7 @@ fn status_text(status: &StatusView, format: &Format) -> String {
             uptime_seconds: status.uptime_ms / 1000,
             database_reachable: status.database_error.is_none(),
             database_error: status.database_error.as_deref(),
+            database_write_error: status.database_write_error.as_deref(),
             users: known(status, status.users),
             hostnames: known(status, status.hosts),
             pending: known(status, status.pending),
@@ -136,7 +138,7 @@ fn by_name(named: &[Named]) -> BTreeMap<&str, u64> {
 }
 
 fn status_lines(status: &StatusView) -> String {
-    let database = status.database_error.as_ref();
+    let database = status.database_error.as_ref().or(status.database_write_error.as_ref());
     let mut lines = vec![
         ("version".to_owned(), status.version.clone()),
         ("uptime".to_owned(), uptime(status.uptime_ms / 1000)),
@@ -239,6 +241,19 @@ updates.good          17
         );
         assert_eq!(value["counters"]["updates.good"], 17);
         assert_eq!(value["zones"][1]["down"], true);
+    }
+
+    #[test]
+    fn a_database_that_can_only_be_read_is_failing_and_tells_what_it_holds() {
+        let status = StatusView { database_write_error: Some("disk full".into()), ..busy() };
+        let table = status_text(&status, &TABLE);
+        assert!(
+            table.contains("database              failing: disk full\nusers                 3\n")
+        );
+        let value: serde_json::Value =
+            serde_json::from_str(&status_text(&status, &Format::Json)).unwrap();
+        assert_eq!(value["database_write_error"], "disk full");
+        assert_eq!((&value["database_reachable"], &value["users"]), (&true.into(), &3.into()));
     }
 
     #[test]

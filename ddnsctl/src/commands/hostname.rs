@@ -6,7 +6,7 @@ use super::{Session, every, print};
 use crate::args::{Host, Hostname, Ttl};
 use crate::client::{PATIENT, SOON};
 use crate::exit::{Failure, say};
-use crate::output::{Format, json};
+use crate::output::{Format, json, quoted};
 use ddnsd_proto::MAX_PAGE;
 use ddnsd_proto::host::{
     AddHost, DeleteHost, FindHost, LeftRecord, ListHosts, ModifyHost, NewTtl, StoredHost,
@@ -42,7 +42,12 @@ async fn list(
         let query = ListHosts { user: user.clone(), zone: zone.clone(), after, limit: MAX_PAGE };
         client.call(SOON, async |rpc, ctx| rpc.host_list(ctx, query).await).await
     });
-    print(&listed(&hosts.await?, &session.format))
+    let hosts = hosts.await?;
+    if let Some(zone) = zone.as_deref().filter(|_| hosts.is_empty()) {
+        let whose = user.as_ref().map_or_else(String::new, |user| format!(" of user {user}"));
+        say(&format!("there is no hostname{whose} in zone {zone}"));
+    }
+    print(&listed(&hosts, &session.format))
 }
 
 async fn show(session: &Session, Host { hostname, zone }: Host) -> Result<(), Failure> {
@@ -60,12 +65,30 @@ async fn add(session: &Session, host: AddHost) -> Result<(), Failure> {
     match session.format {
         Format::Json => print(&json(&Added { host: added.host.as_ref(), user: &added.user })),
         Format::Table(_) => {
-            say(&format!(
-                "added {hostname} in {zone} for user {user}; its records appear with its first update"
-            ));
+            // an older daemon does not say what it has made of it
+            let name = added
+                .host
+                .as_ref()
+                .map_or_else(|| format!("{hostname} in {zone}"), |stored| stored.unicode.clone());
+            say(&format!("added {name} for user {user}; its records appear with its first update"));
+            if let Some(stored) = &added.host
+                && repeats_zone(stored)
+            {
+                say(&format!(
+                    "the zone stands in that name twice: HOSTNAME is only what stands before it (if that was not meant: ddnsctl hostname delete {} {}, and add it again)",
+                    quoted(hostname),
+                    quoted(zone)
+                ));
+            }
             Ok(())
         }
     }
+}
+
+/// Whether the zone was written twice.
+fn repeats_zone(stored: &StoredHost) -> bool {
+    let StoredHost { hostname, zone, .. } = stored;
+    hostname.strip_suffix(zone.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 async fn modify(session: &Session, host: ModifyHost) -> Result<(), Failure> {

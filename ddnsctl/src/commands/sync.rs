@@ -1,9 +1,10 @@
 //! `ddnsctl sync`
 
 use super::{Session, print};
-use crate::client::{Client, ClientError, PATIENT};
+use crate::client::{Client, ClientError, PATIENT, SOON};
 use crate::exit::{Failure, say};
 use crate::output::{Format, json, maybe, readable, table};
+use ddnsd_proto::host::ListHosts;
 use ddnsd_proto::status::Failed;
 use ddnsd_proto::sync::{DriftView, SyncHosts, SyncedPage};
 use serde::Serialize;
@@ -16,6 +17,9 @@ pub(super) async fn run(
     check: bool,
 ) -> Result<(), Failure> {
     let client = session.client().await?;
+    if let Some(zone) = &zone {
+        must_have_hosts(&client, zone).await?;
+    }
     let mut all = SyncedPage::default();
     let ended = pages(&client, zone, check, &mut all).await;
     // what was found, and perhaps repaired, before it ended
@@ -27,6 +31,18 @@ pub(super) async fn run(
         say(&summary(&all, check));
     }
     verdict(&all, check).and(printed)
+}
+
+/// Nothing differs in a zone that is misspelt.
+async fn must_have_hosts(client: &Client, zone: &str) -> Result<(), Failure> {
+    let query = ListHosts { zone: Some(zone.to_owned()), limit: 1, ..ListHosts::default() };
+    let first = client.call(SOON, async |rpc, ctx| rpc.host_list(ctx, query).await).await?;
+    if first.rows.is_empty() {
+        return Err(Failure::Unfinished(format!(
+            "there is no hostname in zone {zone} (`ddnsctl hostname list` shows all zones)"
+        )));
+    }
+    Ok(())
 }
 
 async fn pages(

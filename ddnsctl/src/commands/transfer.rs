@@ -53,7 +53,8 @@ pub(super) async fn import(
     let client = session.client().await?;
     let begin = BeginImport { skip_existing };
     let import = client.call(SOON, async |rpc, ctx| rpc.import_begin(ctx, begin).await).await?;
-    if let Err(failure) = stage(&client, &import, &mut lines).await {
+    let staged = stage(&client, &import, &mut lines).await;
+    if let Err(failure) = staged.and_then(|staged| some(staged, &lines.name)) {
         // it would be forgotten by itself too, only later
         let _ = client.call(SOON, async |rpc, ctx| rpc.import_abandon(ctx, import).await).await;
         return Err(failure);
@@ -62,12 +63,25 @@ pub(super) async fn import(
     finish(session, &done)
 }
 
-async fn stage(client: &Client, import: &ImportToken, lines: &mut Lines) -> Result<(), Failure> {
+/// An export that failed writes nothing, and a pipe does not tell.
+fn some(staged: usize, name: &str) -> Result<(), Failure> {
+    if staged == 0 {
+        return Err(Failure::Unfinished(format!(
+            "{name} has no line, so nothing was imported (did the export fail that should have written it?)"
+        )));
+    }
+    Ok(())
+}
+
+/// Hands the lines over; says how many there were.
+async fn stage(client: &Client, import: &ImportToken, lines: &mut Lines) -> Result<usize, Failure> {
+    let mut staged = 0;
     loop {
         let chunk = lines.chunk()?;
         if chunk.is_empty() {
-            return Ok(());
+            return Ok(staged);
         }
+        staged += chunk.len();
         let chunk = StageLines { token: import.token.clone(), lines: chunk };
         let sent: Result<_, ClientError> =
             client.call(PATIENT, async |rpc, ctx| rpc.import_stage(ctx, chunk).await).await;

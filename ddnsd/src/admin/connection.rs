@@ -4,6 +4,8 @@
 
 use super::peer::{self, Peer, Policy};
 use super::places::Guest;
+use super::strangers::Strangers;
+use crate::clock::Clock;
 use ddnsd_proto::transport::{Preamble, PreambleError, Status, frames};
 use ddnsd_proto::{AdministrationRequest, AdministrationResponse, PROTOCOL, Protocol};
 use futures::Stream;
@@ -20,7 +22,7 @@ use tarpc::{RequestName, ServerError};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 /// For the peer's credentials and preamble.
 const GREETING: Duration = Duration::from_secs(5);
@@ -72,12 +74,9 @@ pub(super) enum Unwelcome {
 
 impl Unwelcome {
     /// Strangers are an operator's business, the rest is only for those who look.
-    pub(super) fn log(&self) {
+    pub(super) fn log(&self, strangers: &Strangers) {
         match self {
-            Unwelcome::Stranger(Peer { uid, pid, .. }) => {
-                let pid = pid.unwrap_or_default();
-                warn!(uid, pid, "admin socket: refused, neither root, own user nor admin group");
-            }
+            Unwelcome::Stranger(peer) => strangers.log(*peer, Clock.now().mono),
             Unwelcome::OtherProtocol { .. } => {
                 info!("admin socket: {}", self.to_string().escape_debug());
             }

@@ -266,6 +266,7 @@ pub(super) fn status(snapshot: Snapshot) -> StatusView {
         version: VERSION.to_owned(),
         uptime_ms: snapshot.uptime_ms,
         database_error: snapshot.database.map(cut),
+        database_write_error: snapshot.writing.map(cut),
         users: snapshot.users,
         hosts: snapshot.hosts,
         pending: snapshot.pending,

@@ -8,6 +8,7 @@ mod peer;
 mod places;
 mod service;
 pub mod socket;
+mod strangers;
 
 use crate::reload::Reload;
 use crate::stories::expire::Expire;
@@ -22,6 +23,7 @@ use service::Service;
 use socket::Bound;
 use std::sync::Arc;
 use std::time::Duration;
+use strangers::Strangers;
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -55,14 +57,15 @@ pub async fn serve(bound: Bound, admin: Admin, stop: CancellationToken, tasks: T
 }
 
 async fn accept(bound: &Bound, answer: Answer, stop: CancellationToken, tasks: TaskTracker) {
-    let places = Places::new();
+    let (places, strangers) = (Places::new(), Arc::new(Strangers::default()));
     while let Some(next) = stop.run_until_cancelled(bound.listener().accept()).await {
         match next {
             Ok((stream, _)) => {
                 let Some(guest) = stop.run_until_cancelled(places.take(&stop)).await else {
                     return;
                 };
-                tasks.spawn(visit(stream, bound.policy(), Arc::clone(&answer), guest));
+                let (answer, strangers) = (Arc::clone(&answer), Arc::clone(&strangers));
+                tasks.spawn(visit(stream, bound.policy(), answer, guest, strangers));
             }
             Err(error) => {
                 warn!(%error, "admin socket: cannot accept a connection, trying again");
@@ -73,10 +76,16 @@ async fn accept(bound: &Bound, answer: Answer, stop: CancellationToken, tasks: T
 }
 
 /// One connection from beginning to end.
-async fn visit(mut stream: UnixStream, policy: Policy, answer: Answer, guest: Guest) {
+async fn visit(
+    mut stream: UnixStream,
+    policy: Policy,
+    answer: Answer,
+    guest: Guest,
+    strangers: Arc<Strangers>,
+) {
     match guest.leave().run_until_cancelled(connection::greet(&mut stream, policy)).await {
         Some(Ok(peer)) => connection::converse(stream, peer, answer, &guest).await,
-        Some(Err(error)) => error.log(),
+        Some(Err(error)) => error.log(&strangers),
         None => {}
     }
 }

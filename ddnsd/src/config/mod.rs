@@ -133,6 +133,15 @@ pub enum Database {
     Mariadb(MariaDb),
 }
 
+impl std::fmt::Display for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite { path, .. } => write!(f, "the database {}", path.display()),
+            Self::Mariadb(MariaDb { name, .. }) => write!(f, "the database `{name}`"),
+        }
+    }
+}
+
 /// How to reach a MariaDB server.
 #[derive(Clone, Debug)]
 pub struct MariaDb {

@@ -155,9 +155,9 @@ pub enum OpenError {
         /// The newest known here.
         known: i64,
     },
-    /// It has tables, but not ours.
+    /// It has tables or views, but not ours.
     #[error(
-        "the database {database} belongs to another program (it has a table `{table}`); give ddnsd one of its own"
+        "the database {database} belongs to another program (it has a table `{table}` that ddnsd did not make); give ddnsd one of its own"
     )]
     Foreign {
         /// Which.
@@ -171,6 +171,16 @@ pub enum OpenError {
         /// Which.
         database: String,
         /// Why.
+        reason: String,
+    },
+    /// A table or column of ours is not there any more.
+    #[error(
+        "the database {database} lacks something that ddnsd made: {reason}; restore a backup, or export from a copy that is whole"
+    )]
+    Incomplete {
+        /// Which.
+        database: String,
+        /// What.
         reason: String,
     },
     /// A migration failed, or was edited after it had run.

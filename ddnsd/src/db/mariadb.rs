@@ -2,13 +2,15 @@
 //! is not undone when it breaks off, so each file can be run again from its start.
 
 use super::driver::{Conn, PATIENCE, Pool};
-use super::error::{DbError, OpenError, reason};
-use super::open::{Opened, Origin, Purpose, refuse_newer};
+use super::error::{DbError, OpenError, mariadb_number, reason};
+use super::open::{
+    FIRST_MIGRATION, Opened, Origin, Purpose, refuse_newer, refuse_other_migrations,
+};
 use super::readers::Readers;
 use crate::config::{DatabaseTls, MariaDb};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, SqlSafeStr as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -20,9 +22,15 @@ const CONNECTING: Duration = Duration::from_secs(2);
 /// For another daemon that migrates.
 const MIGRATING: Duration = Duration::from_mins(5);
 
-/// What each session is set to: no value is ever cut to fit, and nobody waits long for a row.
-const SESSION: &str = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), \
-                       SESSION innodb_lock_wait_timeout = 1";
+/// What each session is set to, whatever the server's defaults are: each statement is committed by itself,
+/// reads see what has been committed, in full, no value is ever cut to fit, nobody waits long for a row.
+const SESSION: &str = "SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', \
+     SESSION sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,\
+NO_ENGINE_SUBSTITUTION', \
+     SESSION sql_select_limit = 18446744073709551615, SESSION sql_safe_updates = 0, \
+     SESSION foreign_key_checks = 1, SESSION unique_checks = 1, \
+     SESSION innodb_lock_wait_timeout = 1; \
+     SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE";
 
 /// Where the server is and how to log in.
 pub(super) struct Server {
@@ -62,6 +70,7 @@ pub(super) async fn open(config: &MariaDb, purpose: Purpose) -> Result<Opened, O
     let migrated = migrated.map_err(|_| "the server does not answer any more".to_owned());
     let migrated = migrated.and_then(|done| done.map_err(|error| error.to_string()));
     migrated.map_err(|reason| OpenError::Migrate { database: database.clone(), reason })?;
+    must_be_whole(&database, &mut writer).await?;
     warn_of_company(&database, &mut writer).await;
     let server = Arc::new(Server { options });
     let readers = Readers::new(Arc::clone(&server), config.pool_size);
@@ -79,6 +88,8 @@ fn name_of(config: &MariaDb) -> String {
 fn options(config: &MariaDb) -> MySqlConnectOptions {
     let mode = match config.tls {
         DatabaseTls::Disabled => MySqlSslMode::Disabled,
+        // nobody listens on a socket of this machine
+        DatabaseTls::Preferred if config.socket.is_some() => MySqlSslMode::Disabled,
         DatabaseTls::Preferred => MySqlSslMode::Preferred,
         DatabaseTls::Required => MySqlSslMode::Required,
         DatabaseTls::Verify => MySqlSslMode::VerifyIdentity,
@@ -89,6 +100,9 @@ fn options(config: &MariaDb) -> MySqlConnectOptions {
         .username(&config.user)
         .database(&config.name)
         .ssl_mode(mode)
+        // the mode is set below, as a whole
+        .pipes_as_concat(false)
+        .no_engine_substitution(false)
         .disable_statement_logging();
     if !config.password.expose().is_empty() {
         options = options.password(config.password.expose());
@@ -111,7 +125,7 @@ async fn session(options: &MySqlConnectOptions) -> Result<MySqlConnection, sqlx:
 /// What the server said, and what to look at.
 fn advice(error: &sqlx::Error, config: &MariaDb) -> String {
     let said = reason(error);
-    let number = super::error::mariadb_number(error);
+    let number = mariadb_number(error);
     let hint = match (error, number) {
         (_, Some(1045 | 1044 | 1698)) => "see database.user, password and its grants",
         (_, Some(1049)) => "make it first, or see database.name",
@@ -119,6 +133,7 @@ fn advice(error: &sqlx::Error, config: &MariaDb) -> String {
             "make the account IDENTIFIED VIA mysql_native_password, or unix_socket beside database.socket"
         }
         (sqlx::Error::Tls(_), _) => "see database.tls and tls_ca_file",
+        (sqlx::Error::Io(error), _) if is_tls(error) => "see database.tls and tls_ca_file",
         (sqlx::Error::Io(_), _) if config.socket.is_some() => {
             "is the server running? see database.socket"
         }
@@ -126,6 +141,11 @@ fn advice(error: &sqlx::Error, config: &MariaDb) -> String {
         _ => return said,
     };
     format!("{said} ({hint})")
+}
+
+/// Whether the server was reached, and the handshake failed.
+fn is_tls(error: &std::io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
 }
 
 /// Looks whose tables are there before anything is written.
@@ -145,11 +165,39 @@ async fn refuse_foreign(database: &str, conn: &mut MySqlConnection) -> Result<()
             None => Ok(()),
         };
     }
+    let first = sqlx::query_scalar(FIRST_MIGRATION).fetch_optional(&mut *conn).await;
+    let first: Option<String> = match first {
+        // no such column: no table of ours
+        Err(error) if mariadb_number(&error) == Some(1054) => Some(String::new()),
+        first => first.map_err(failed)?,
+    };
+    refuse_other_migrations(database, first.as_deref(), &MIGRATIONS)?;
     let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
         .fetch_one(&mut *conn)
         .await
         .map_err(failed)?;
     refuse_newer(database, found, &MIGRATIONS)
+}
+
+/// Every statement must find its tables and columns, now and not at the first update.
+async fn must_be_whole(database: &str, conn: &mut MySqlConnection) -> Result<(), OpenError> {
+    let database = || database.to_owned();
+    for sql in super::all_statements() {
+        let prepared = timeout(PATIENCE, conn.prepare(sql.mariadb.into_sql_str())).await;
+        let silent = |_| DbError::Silent.to_string();
+        match prepared.map_err(silent) {
+            Ok(Ok(_)) => {}
+            // no such table, no such column
+            Ok(Err(error)) if matches!(mariadb_number(&error), Some(1146 | 1054)) => {
+                return Err(OpenError::Incomplete { database: database(), reason: reason(&error) });
+            }
+            Ok(Err(error)) => {
+                return Err(OpenError::Database { database: database(), reason: reason(&error) });
+            }
+            Err(reason) => return Err(OpenError::Database { database: database(), reason }),
+        }
+    }
+    Ok(())
 }
 
 /// Says so if another daemon seems to use the database: this version is made for one at a time. Known by a lock

@@ -52,6 +52,25 @@ pub(super) async fn open(config: &Database, purpose: Purpose) -> Result<Opened, 
     }
 }
 
+/// The first migration that a database has seen: its description tells ours from another program's.
+pub(super) const FIRST_MIGRATION: &str =
+    "SELECT description FROM _sqlx_migrations ORDER BY version LIMIT 1";
+
+/// Refuses a database that sqlx migrated for another program.
+pub(super) fn refuse_other_migrations(
+    database: &str,
+    first: Option<&str>,
+    migrations: &Migrator,
+) -> Result<(), OpenError> {
+    let ours = migrations.iter().next().map(|migration| &*migration.description);
+    // none at all: the first one broke off
+    if first.is_none() || first == ours {
+        return Ok(());
+    }
+    let table = "_sqlx_migrations".to_owned();
+    Err(OpenError::Foreign { database: database.to_owned(), table })
+}
+
 /// Refuses a schema version that these migrations do not know.
 pub(super) fn refuse_newer(
     database: &str,

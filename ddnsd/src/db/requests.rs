@@ -48,7 +48,7 @@ pub(super) struct Requests {
 impl Requests {
     fn note(&self, host: HostId, request: LastRequest) {
         match self.noted.entry(host) {
-            // one that waited for the name server, or was noted late, may end after one that came later
+            // one that was refused, or waited for the name server, may be noted after one that came later
             Entry::Occupied(mut known) => {
                 if known.get().at <= request.at {
                     known.insert(request);

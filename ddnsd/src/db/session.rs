@@ -85,10 +85,13 @@ impl Session {
 
     /// Says goodbye, if the other end still listens.
     pub(super) async fn close(self) {
-        if let Some(conn) = self.conn
-            && let Err(error) = conn.close().await
-        {
+        let Some(conn) = self.conn else { return };
+        let Err(error) = conn.close().await else { return };
+        if self.origin.is_ours_alone() {
             tracing::warn!("closing the database: {error}");
+        } else {
+            // all is committed; the server only did not wait for the goodbye
+            tracing::debug!("closing the connection to the database: {error}");
         }
     }
 

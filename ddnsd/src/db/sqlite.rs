@@ -2,11 +2,13 @@
 
 use super::driver::{Conn, Pool};
 use super::error::{OpenError, reason};
-use super::open::{Opened, Origin, refuse_newer};
+use super::open::{FIRST_MIGRATION, Opened, Origin, refuse_newer, refuse_other_migrations};
 use nix::fcntl::{Flock, FlockArg};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use sqlx::{
+    ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr as _, SqliteConnection,
+};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -47,6 +49,7 @@ pub(super) async fn open(path: &Path, pool_size: u32) -> Result<Opened, OpenErro
         database: path.display().to_string(),
         reason: error.to_string(),
     })?;
+    must_be_whole(path, &mut writer).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(pool_size)
         .acquire_timeout(PATIENCE)
@@ -123,22 +126,50 @@ fn close_to_others(path: &Path) -> Result<(), OpenError> {
 /// Looks whose database it is before anything is written, the journal mode included.
 async fn refuse_foreign(path: &Path, look: &mut SqliteConnection) -> Result<(), OpenError> {
     let failed = |error| failure(path, &error);
-    let tables: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-            .fetch_all(&mut *look)
-            .await
-            .map_err(failed)?;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name",
+    )
+    .fetch_all(&mut *look)
+    .await
+    .map_err(failed)?;
     if !tables.iter().any(|table| table == "_sqlx_migrations") {
         return match tables.into_iter().next() {
             Some(table) => Err(OpenError::Foreign { database: path.display().to_string(), table }),
             None => Ok(()),
         };
     }
+    let database = path.display().to_string();
+    // where even that column is another one, it is no table of ours
+    let first = sqlx::query_scalar(FIRST_MIGRATION).fetch_optional(&mut *look).await;
+    let first: Option<String> = match first {
+        Err(sqlx::Error::Database(error)) if error.message().contains("no such column") => {
+            Some(String::new())
+        }
+        first => first.map_err(failed)?,
+    };
+    refuse_other_migrations(&database, first.as_deref(), &MIGRATIONS)?;
     let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
         .fetch_one(&mut *look)
         .await
         .map_err(failed)?;
-    refuse_newer(&path.display().to_string(), found, &MIGRATIONS)
+    refuse_newer(&database, found, &MIGRATIONS)
+}
+
+/// Every statement must find its tables and columns, now and not at the first update.
+async fn must_be_whole(path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError> {
+    for sql in super::all_statements() {
+        let prepared = conn.prepare(sql.sqlite.into_sql_str()).await;
+        prepared.map_err(|error| match error {
+            sqlx::Error::Database(error) if error.message().starts_with("no such") => {
+                OpenError::Incomplete {
+                    database: path.display().to_string(),
+                    reason: error.message().to_owned(),
+                }
+            }
+            error => failure(path, &error),
+        })?;
+    }
+    Ok(())
 }
 
 fn failure(path: &Path, error: &sqlx::Error) -> OpenError {

@@ -13,9 +13,9 @@ use super::cache::Caches;
 use super::error::DbError;
 use super::job::{Pending, Queued, Work};
 use super::session::{Failed, Session};
+use crate::clock::Clock;
 use crate::counters::DatabaseCounters;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 /// Jobs that may wait; beyond, callers hear [`DbError::Busy`].
@@ -40,7 +40,7 @@ impl Writer {
         counters: Arc<DatabaseCounters>,
     ) -> Self {
         let (queue, jobs) = mpsc::channel(MOST_WAITING);
-        let ledger = Arc::new(Ledger { caches, counters, is_failing: AtomicBool::new(false) });
+        let ledger = Arc::new(Ledger { caches, counters });
         let task = Task { session, ledger };
         tokio::spawn(task.run(jobs));
         Self { queue }
@@ -168,8 +168,6 @@ impl Task {
 struct Ledger {
     caches: Arc<Caches>,
     counters: Arc<DatabaseCounters>,
-    /// The last transaction failed: the next failures are no news.
-    is_failing: AtomicBool,
 }
 
 impl Ledger {
@@ -181,16 +179,17 @@ impl Ledger {
         match committed {
             Ok(()) => {
                 self.counters.commits.add_one();
-                if self.is_failing.swap(false, Ordering::Relaxed) {
+                if self.counters.writing.works() {
                     tracing::info!("the database takes changes again");
                 }
             }
             Err(error) => {
                 self.counters.failed.add_one();
-                if self.is_failing.swap(true, Ordering::Relaxed) {
-                    tracing::debug!("changes are not written: {error}");
-                } else {
+                // the next failures are no news
+                if self.counters.writing.fails(Clock.now().mono, &error.to_string()) {
                     tracing::error!("changes are not written: {error}");
+                } else {
+                    tracing::debug!("changes are not written: {error}");
                 }
             }
         }

@@ -3,22 +3,34 @@
 //! tried again later; a file that somebody took away is made anew.
 
 use super::LogError;
-use super::stdout::{now, stamped};
+use super::stdout::stamped_now;
+use super::writer::{Output, Place, Writer};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::{File, OpenOptions};
-use std::io::{Error, ErrorKind, Write};
+use std::io::{Error, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tracing::Level;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// For the lines of before, which belong to the file of before.
+const REOPENING: Duration = Duration::from_millis(500);
 
 pub(super) struct LogFile {
+    place: Arc<FilePlace>,
+    lines: Writer,
+}
+
+/// What both ends of the queue know.
+struct FilePlace {
     path: PathBuf,
     /// Before a rotation.
     max_bytes: AtomicU64,
     /// Rotated files kept.
     versions: AtomicU32,
-    current: Mutex<Current>,
+    /// Opened to be used from the next line on.
+    reopened: Mutex<Option<Current>>,
 }
 
 struct Current {
@@ -30,7 +42,13 @@ struct Current {
 
 impl Current {
     fn open(path: &Path) -> Result<Self, Error> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o640);
+        // a pipe that nobody reads is an error, and nothing to wait for
+        options.custom_flags(OFlag::O_NONBLOCK.bits());
+        let file = options.open(path)?;
+        let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+        fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
         let found = file.metadata()?;
         Ok(Self { file, is_regular: found.is_file(), bytes: found.len() })
     }
@@ -39,45 +57,74 @@ impl Current {
 impl LogFile {
     pub(super) fn open(path: &Path, max_bytes: u64, versions: u32) -> Result<Self, LogError> {
         let failed = |source| LogError::File { path: path.to_owned(), source };
-        let current = Mutex::new(Current::open(path).map_err(failed)?);
+        let current = Current::open(path).map_err(failed)?;
         let (max_bytes, versions) = (AtomicU64::new(max_bytes), AtomicU32::new(versions));
-        Ok(Self { path: path.to_owned(), max_bytes, versions, current })
+        let reopened = Mutex::new(None);
+        let place = Arc::new(FilePlace { path: path.to_owned(), max_bytes, versions, reopened });
+        let output = Rotating { place: Arc::clone(&place), current };
+        Ok(Self { place, lines: Writer::start(stamped_now, output)? })
     }
 
     /// Rotates by these numbers from the next line on.
     pub(super) fn resize(&self, max_bytes: u64, versions: u32) {
-        self.max_bytes.store(max_bytes, Ordering::Relaxed);
-        self.versions.store(versions, Ordering::Relaxed);
+        // lines of before count by the numbers of before
+        self.lines.flush(REOPENING);
+        self.place.max_bytes.store(max_bytes, Ordering::Relaxed);
+        self.place.versions.store(versions, Ordering::Relaxed);
     }
 
     /// Follows the path to the file that is there now, or makes it.
     pub(super) fn reopen(&self) -> Result<(), LogError> {
-        let failed = |source| LogError::File { path: self.path.clone(), source };
-        let anew = Current::open(&self.path).map_err(failed)?;
-        *self.lock() = anew;
+        let path = &self.place.path;
+        let failed = |source| LogError::File { path: path.clone(), source };
+        let anew = Current::open(path).map_err(failed)?;
+        self.lines.flush(REOPENING);
+        *self.place.reopened() = Some(anew);
         Ok(())
     }
 
     /// On a full disk the line is lost.
-    pub(super) fn write(&self, level: Level, text: &str) {
-        let line = stamped(&now(), level, text);
-        let bytes = line.len() as u64;
-        let max_bytes = self.max_bytes.load(Ordering::Relaxed);
-        let mut current = self.lock();
-        if current.is_regular && current.bytes > 0 && current.bytes + bytes > max_bytes {
+    pub(super) fn lines(&self) -> &Writer {
+        &self.lines
+    }
+}
+
+/// The file as its writing thread has it.
+struct Rotating {
+    place: Arc<FilePlace>,
+    current: Current,
+}
+
+impl Output for Rotating {
+    fn begin(&mut self, bytes: u64) -> Place {
+        let mut place = Place::Same;
+        if let Some(anew) = self.place.reopened().take() {
+            self.current = anew;
+            place = Place::Anew;
+        }
+        let max_bytes = self.place.max_bytes.load(Ordering::Relaxed);
+        let Current { is_regular, bytes: before, .. } = self.current;
+        if is_regular && before > 0 && before + bytes > max_bytes {
             // a rotation that failed is tried again after as many bytes, not with every line
-            current.bytes = 0;
-            if let Ok(anew) = self.rotate() {
-                *current = anew;
+            self.current.bytes = 0;
+            if let Ok(anew) = self.place.rotate() {
+                self.current = anew;
+                place = Place::Anew;
             }
         }
-        if current.file.write_all(line.as_bytes()).is_ok() {
-            current.bytes += bytes;
-        }
+        place
     }
 
-    fn lock(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        let written = self.current.file.write(bytes)?;
+        self.current.bytes += written as u64;
+        Ok(written)
+    }
+}
+
+impl FilePlace {
+    fn reopened(&self) -> MutexGuard<'_, Option<Current>> {
+        self.reopened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rotate(&self) -> Result<Current, Error> {
@@ -111,6 +158,7 @@ fn unless_gone(done: Result<(), Error>) -> Result<(), Error> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use tracing::Level;
 
     struct Folder(tempfile::TempDir);
 
@@ -143,8 +191,9 @@ mod tests {
 
     fn write(file: &LogFile, words: &[&str]) {
         for word in words {
-            file.write(Level::INFO, word);
+            file.lines().push(Level::INFO, word);
         }
+        file.lines().flush(Duration::from_secs(20));
     }
 
     #[test]
@@ -270,7 +319,23 @@ mod tests {
     fn a_full_disk_loses_lines_and_nothing_else() {
         let file = LogFile::open(Path::new("/dev/full"), u64::MAX, 1).unwrap();
         write(&file, &["a", "b", "c", "d", "e"]);
-        assert_eq!(file.lock().bytes, 0);
+        assert!(file.reopen().is_ok());
+        write(&file, &["f"]);
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_an_error_at_the_start_and_holds_nobody_up_later() {
+        let folder = Folder::new();
+        let path = folder.path();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(LogFile::open(&path, TWO_LINES, 1).is_err());
+        let reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let file = LogFile::open(&path, TWO_LINES, 1).unwrap();
+        for _ in 0..10_000 {
+            file.lines().push(Level::INFO, &"x".repeat(1000));
+        }
+        assert!(file.reopen().is_ok());
+        drop(reader);
     }
 
     #[test]

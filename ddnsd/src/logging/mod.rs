@@ -7,6 +7,7 @@ mod journald;
 mod line;
 mod stdout;
 mod syslog;
+mod writer;
 
 use crate::config::{Log, LogTarget};
 use arc_swap::ArcSwap;
@@ -14,13 +15,19 @@ use file::LogFile;
 use journald::Journald;
 use std::path::PathBuf;
 use std::sync::Arc;
-use stdout::Stdout;
+use std::time::Duration;
 use syslog::Syslog;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::{Registry, registry, reload};
+use writer::Writer;
+
+/// For the last lines, at the end: a reader that is stuck is not waited for any longer.
+const ENDING: Duration = Duration::from_secs(2);
+/// The same for the last lines of a target that is left.
+const LEAVING: Duration = Duration::from_millis(500);
 
 /// Why logging could not start, or could not change.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +48,9 @@ pub enum LogError {
         /// Why.
         source: std::io::Error,
     },
+    /// No thread can be had that writes the lines.
+    #[error("cannot start the thread that writes the log")]
+    Thread(#[source] std::io::Error),
     /// Logging has been started before.
     #[error("logging is already up")]
     AlreadyUp,
@@ -60,7 +70,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 
 /// Where lines go now.
 enum Sink {
-    Stdout(Stdout),
+    Stdout(Writer),
     File(LogFile),
     Syslog(Syslog),
     Journald(Journald),
@@ -69,7 +79,7 @@ enum Sink {
 impl Sink {
     fn open(target: &LogTarget) -> Result<Self, LogError> {
         match target {
-            LogTarget::Stdout => Ok(Self::Stdout(Stdout::new())),
+            LogTarget::Stdout => stdout::to_stdout().map(Self::Stdout),
             LogTarget::File { path, max_bytes, versions } => {
                 LogFile::open(path, *max_bytes, *versions).map(Self::File)
             }
@@ -80,13 +90,22 @@ impl Sink {
         }
     }
 
-    /// A line that cannot be written is lost: the daemon does not stop for its log.
+    /// A line that cannot be written is lost: the daemon neither stops nor waits for its log.
     fn write(&self, level: Level, text: &str) {
         match self {
-            Self::Stdout(stdout) => stdout.write(level, text),
-            Self::File(file) => file.write(level, text),
+            Self::Stdout(lines) => lines.push(level, text),
+            Self::File(file) => file.lines().push(level, text),
             Self::Syslog(syslog) => syslog.write(level, text),
             Self::Journald(journald) => journald.write(level, text),
+        }
+    }
+
+    /// Waits, but no longer than this, until what was written has arrived.
+    fn flush(&self, within: Duration) {
+        match self {
+            Self::Stdout(lines) => lines.flush(within),
+            Self::File(file) => file.lines().flush(within),
+            Self::Syslog(_) | Self::Journald(_) => {}
         }
     }
 }
@@ -111,6 +130,11 @@ impl Handle {
         }
     }
 
+    /// Waits for the last lines, for the end of the process; not long if nobody reads them.
+    pub fn flush(&self) {
+        self.sink.load().flush(ENDING);
+    }
+
     /// Opens the target of another configuration; [`Handle::commit`] starts to use it. The same one is
     /// gone on with: what a file's reopening opened may have been rotated by then.
     ///
@@ -132,7 +156,7 @@ impl Handle {
     /// Logs as prepared from now on.
     pub fn commit(&self, prepared: Prepared) {
         match (prepared.sink, &**self.sink.load(), &prepared.target) {
-            (Some(sink), ..) => self.sink.store(Arc::new(sink)),
+            (Some(sink), ..) => self.sink.swap(Arc::new(sink)).flush(LEAVING),
             (None, Sink::File(file), LogTarget::File { max_bytes, versions, .. }) => {
                 file.resize(*max_bytes, *versions);
             }

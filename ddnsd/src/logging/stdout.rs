@@ -1,36 +1,43 @@
 //! Standard output. In: level and text. Out: a line with local time and level, or, when the journal
 //! reads it, with the priority that the journal takes from the start of a line.
 
+use super::LogError;
 use super::syslog::severity;
+use super::writer::{Look, Output, Place, Writer};
 use jiff::Zoned;
 use std::fs::File;
-use std::io::Write;
+use std::io::Error;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use tracing::Level;
 
-pub(super) struct Stdout {
-    journal: bool,
+/// Lines for a reader that has gone are lost.
+pub(super) fn to_stdout() -> Result<Writer, LogError> {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let output = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    let found = output.and_then(|output| output.metadata());
+    let is_journal = found.is_ok_and(|found| names(&stream, found.dev(), found.ino()));
+    let look: Look = if is_journal { prioritized } else { stamped_now };
+    Writer::start(look, Stdout)
 }
 
-impl Stdout {
-    pub(super) fn new() -> Self {
-        let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
-        let output = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
-        let found = output.and_then(|output| output.metadata());
-        Self { journal: found.is_ok_and(|found| names(&stream, found.dev(), found.ino())) }
+struct Stdout;
+
+impl Output for Stdout {
+    fn begin(&mut self, _: u64) -> Place {
+        Place::Same
     }
 
-    /// Waits for the reader of a pipe; lines for a reader that has gone are lost.
-    pub(super) fn write(&self, level: Level, text: &str) {
-        let line = if self.journal {
-            // sd-daemon(3): "<4>" and the text
-            format!("<{}>{text}\n", severity(level))
-        } else {
-            stamped(&now(), level, text)
-        };
-        drop(std::io::stdout().lock().write_all(line.as_bytes()));
+    /// Past the standard library's buffer, which would hold back half a line after an error, and its lock,
+    /// which the end of the process would meet.
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        Ok(nix::unistd::write(std::io::stdout(), bytes)?)
     }
+}
+
+/// sd-daemon(3): "<4>" and the text.
+fn prioritized(level: Level, text: &str) -> String {
+    format!("<{}>{text}\n", severity(level))
 }
 
 /// systemd.exec(5): the variable is inherited by programs whose output goes elsewhere, so it counts
@@ -48,8 +55,13 @@ pub(super) fn now() -> Zoned {
     Zoned::now()
 }
 
+/// A line of this moment.
+pub(super) fn stamped_now(level: Level, text: &str) -> String {
+    stamped(&now(), level, text)
+}
+
 /// `2026-11-23T10:00:00.123+01:00 INFO  message`.
-pub(super) fn stamped(now: &Zoned, level: Level, text: &str) -> String {
+fn stamped(now: &Zoned, level: Level, text: &str) -> String {
     format!("{} {level:<5} {text}\n", now.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"))
 }
 

@@ -40,8 +40,9 @@ fn our_crates_log_at_the_level_and_others_at_warning() {
         ),
     ] {
         let path = folder.path().join(level.as_str());
-        let (subscriber, _handle) = subscriber(&to_file(&path, level)).unwrap();
+        let (subscriber, handle) = subscriber(&to_file(&path, level)).unwrap();
         tracing::subscriber::with_default(subscriber, log_something);
+        handle.flush();
         assert_eq!(messages(&path), expected);
     }
 }
@@ -58,6 +59,7 @@ fn target_and_level_change_while_the_daemon_runs() {
         tracing::info!("not any more");
         tracing::error!("after");
     });
+    handle.flush();
     assert_eq!(messages(&old), ["INFO  before"]);
     assert_eq!(messages(&new), ["ERROR after"]);
 }
@@ -72,6 +74,7 @@ fn a_target_that_cannot_be_opened_changes_nothing() {
         assert!(handle.prepare(&to_file(&missing, Level::ERROR)).is_err());
         tracing::info!("still here");
     });
+    handle.flush();
     assert_eq!(messages(&path), ["INFO  still here"]);
 }
 
@@ -86,6 +89,7 @@ fn reopening_writes_to_the_file_at_the_path() {
         handle.reopen().unwrap();
         tracing::info!("second");
     });
+    handle.flush();
     assert_eq!(messages(&path), ["INFO  second"]);
 }
 

@@ -5,6 +5,9 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use std::fmt;
 use std::sync::Arc;
 
+/// Characters of what somebody wrote that a sentence shows: as many as the longest name has.
+const MOST_SHOWN: usize = 253;
+
 /// Why a text is not the name it should be. Prints as the end of a sentence about that text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -256,9 +259,24 @@ impl Email {
     }
 }
 
+/// What somebody wrote, in quotes and for a sentence: not whole if it is longer than any name.
+pub fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_text_that_can_be_no_name_only_the_beginning_is_shown() {
+        assert_eq!(excerpt("a\nb"), r#""a\nb""#);
+        let long = excerpt(&"ü".repeat(100_000));
+        assert_eq!(long, format!("\"{}\"…", "ü".repeat(253)));
+    }
 
     #[test]
     fn a_host_name_is_read_in_any_case_and_form() {

@@ -1,10 +1,10 @@
 //! Argon2 on reused memory. In: a PHC string, a password. Out: whether they belong together, or a new
 //! PHC string. A stored string is not trusted: what it asks for is bounded before it is allocated.
 
-use super::PasswordError;
+use super::{PasswordError, phc};
 use crate::model::secret::Secret;
 use crate::model::user::PasswordHash;
-use argon2::password_hash::phc::{self, Output, ParamsString, Salt};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq;
 
@@ -81,7 +81,8 @@ impl Cost {
         if self.kib > MAX_KIB || self.lanes > MAX_LANES || written > MAX_WRITTEN_KIB {
             return Err(Unusable::TooCostly);
         }
-        Ok(self)
+        let params = Params::new(self.kib, self.passes, self.lanes, None);
+        params.map(|_| self).map_err(|_| Unusable::NoCost)
     }
 
     fn argon2(self, output: usize) -> Result<Argon2<'static>, argon2::Error> {
@@ -96,6 +97,21 @@ pub enum Unusable {
     /// Another algorithm, or no PHC string at all.
     #[error("it is not an Argon2 PHC string with salt and hash")]
     NotArgon2,
+    /// Longer than any that is stored.
+    #[error("it is longer than 1024 characters")]
+    TooLong,
+    /// A version that does not exist.
+    #[error("its version is neither 16 nor 19")]
+    Version,
+    /// Not the three of them.
+    #[error("its parameters are not m, t and p, a number each and each once")]
+    Parameters,
+    /// Numbers that Argon2 does not take.
+    #[error("t and p must be at least 1, and m at least 8 times p")]
+    NoCost,
+    /// Salt or output.
+    #[error("its salt has less than 8 bytes, or its hash less than 4")]
+    TooShort,
     /// Beyond our bounds.
     #[error("it asks for more than 1 GiB of memory, 255 lanes, or 8 GiB written in all passes")]
     TooCostly,
@@ -111,26 +127,9 @@ pub(super) struct Stored {
 impl Stored {
     /// Reads a PHC string of argon2id, argon2i or argon2d.
     pub(super) fn parse(hash: &PasswordHash) -> Result<Self, Unusable> {
-        let parsed = phc::PasswordHash::new(&hash.0).map_err(|_| Unusable::NotArgon2)?;
-        let algorithm =
-            Algorithm::new(parsed.algorithm.as_str()).map_err(|_| Unusable::NotArgon2)?;
-        // the reference implementation reads a string without a version as 1.0
-        let version = parsed.version.map_or(Ok(Version::V0x10), Version::try_from);
-        let params = Params::try_from(&parsed).map_err(|_| Unusable::NotArgon2)?;
-        if !params.data().is_empty() {
-            return Err(Unusable::NotArgon2);
-        }
-        let cost = Cost {
-            algorithm,
-            version: version.map_err(|_| Unusable::NotArgon2)?,
-            kib: params.m_cost(),
-            passes: params.t_cost(),
-            lanes: params.p_cost(),
-        };
-        let (Some(salt), Some(output)) = (parsed.salt, parsed.hash) else {
-            return Err(Unusable::NotArgon2);
-        };
-        let (salt, output) = (Box::from(&*salt), Box::from(output.as_bytes()));
+        let phc::Parts { algorithm, version, kib, passes, lanes, salt, output } =
+            phc::read(&hash.0)?;
+        let cost = Cost { algorithm, version, kib, passes, lanes };
         Ok(Self { cost: cost.checked()?, salt, output })
     }
 
@@ -167,7 +166,7 @@ pub(super) fn make(
     let unhashable = |why: &dyn std::fmt::Display| PasswordError::Unhashable(why.to_string());
     fill(OURS, password, &salt, &mut output, memory).map_err(|e| unhashable(&e))?;
     let params = OURS.argon2(output.len()).map_err(|e| unhashable(&e))?;
-    let phc = phc::PasswordHash {
+    let phc = Phc {
         algorithm: OURS.algorithm.ident(),
         version: Some(OURS.version.into()),
         params: ParamsString::try_from(params.params()).map_err(|e| unhashable(&e))?,
@@ -193,6 +192,8 @@ fn fill(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
 
     fn stored(phc: &str) -> Result<Stored, Unusable> {
         Stored::parse(&PasswordHash(phc.into()))
@@ -292,13 +293,52 @@ mod tests {
             "$2b$12$abcdefghijklmnopqrstuv",
             "$argon2id$v=19$m=1024,t=2,p=1",
             "$argon2id$v=19$m=1024,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg",
-            "$argon2id$v=20$m=1024,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$jZhab/11I2+caaKeWdIG1g",
-            "$argon2id$v=19$m=7,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$jZhab/11I2+caaKeWdIG1g",
-            "$argon2id$v=19$m=1024,t=0,p=1$MDEyMzQ1Njc4OWFiY2RlZg$jZhab/11I2+caaKeWdIG1g",
-            "$argon2id$v=19$m=1024,t=2,p=4294967295$MDEyMzQ1Njc4OWFiY2RlZg$jZhab/11I2+caaKeWdIG1g",
             "$argon2x$v=19$m=1024,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$jZhab/11I2+caaKeWdIG1g",
         ] {
             assert_eq!(stored(phc).err(), Some(Unusable::NotArgon2), "{phc}");
+        }
+    }
+
+    #[test]
+    fn each_fault_of_a_hash_has_its_reason() {
+        let (salt, output) = ("MDEyMzQ1Njc4OWFiY2RlZg", "jZhab/11I2+caaKeWdIG1g");
+        for (fields, reason) in [
+            ("v=20$m=1024,t=2,p=1", Unusable::Version),
+            ("v=99$m=1024,t=2,p=1", Unusable::Version),
+            ("v=19$m=7,t=2,p=1", Unusable::NoCost),
+            ("v=19$m=8,t=2,p=2", Unusable::NoCost),
+            ("v=19$m=1024,t=0,p=1", Unusable::NoCost),
+            ("v=19$m=1024,t=2,p=0", Unusable::NoCost),
+            ("v=19$m=1024,t=2,p=4294967295", Unusable::TooCostly),
+            ("v=19$m=1024,m=1024,t=2,p=1", Unusable::Parameters),
+            ("v=19$m=1024,t=2", Unusable::Parameters),
+            ("v=19$m=+1024,t=2,p=1", Unusable::Parameters),
+            ("v=19$m=1024,t=2,p=1,keyid=MDEy", Unusable::Parameters),
+            ("v=19$v=19$m=1024,t=2,p=1", Unusable::NotArgon2),
+        ] {
+            let phc = format!("$argon2id${fields}${salt}${output}");
+            assert_eq!(stored(&phc).err(), Some(reason), "{phc}");
+        }
+        let phc = |salt, output| format!("$argon2id$v=19$m=1024,t=2,p=1${salt}${output}");
+        assert_eq!(stored(&phc("MDEyMzQ1Ng", output)).err(), Some(Unusable::TooShort));
+        assert_eq!(stored(&phc(salt, "jZha")).err(), Some(Unusable::TooShort));
+        let long = "A".repeat(1024);
+        assert_eq!(stored(&phc(salt, &long)).err(), Some(Unusable::TooLong));
+    }
+
+    #[test]
+    fn every_length_of_salt_and_hash_that_argon2_cffi_makes_is_verified() {
+        let mut memory = Memory::default();
+        for (salt, output) in [(8, 4), (8, 8), (64, 65), (100, 128), (255, 400)] {
+            let cost = Cost { kib: 64, ..OURS };
+            let salt = vec![7; salt];
+            let mut hash = vec![0; output];
+            fill(cost, &secret("correct horse"), &salt, &mut hash, &mut memory).unwrap();
+            let text = |bytes: &[u8]| STANDARD_NO_PAD.encode(bytes);
+            let phc = format!("$argon2id$v=19$m=64,t=2,p=1${}${}", text(&salt), text(&hash));
+            let stored = stored(&phc).unwrap();
+            assert!(stored.matches(&secret("correct horse"), &mut memory), "{phc}");
+            assert!(!stored.matches(&secret("wrong"), &mut memory), "{phc}");
         }
     }
 }

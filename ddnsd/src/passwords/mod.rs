@@ -5,6 +5,7 @@
 mod flights;
 mod hash;
 mod known;
+mod phc;
 mod pool;
 mod stand_in;
 

@@ -2,7 +2,7 @@
 //! times, or what is wrong with it. Whether a hash can be used, and who exists, is for others to say.
 
 use crate::model::host::ImportedHost;
-use crate::model::name::{Email, Fqdn, Label, NameError, UserName, Zone};
+use crate::model::name::{Email, Fqdn, Label, NameError, UserName, Zone, excerpt};
 use crate::model::time::Millis;
 use crate::model::user::{ImportedUser, PasswordHash};
 use crate::rules::request::unreachable;
@@ -146,7 +146,7 @@ fn needed(key: &str, value: Option<String>) -> Result<String, String> {
 }
 
 fn cannot(key: &str, value: &str, why: &dyn Display) -> String {
-    format!("cannot take {key} {value:?}: {why}")
+    format!("cannot take {key} {}: {why}", excerpt(value))
 }
 
 fn user_name(text: &str) -> Result<UserName, String> {

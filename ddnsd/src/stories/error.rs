@@ -44,8 +44,24 @@ pub(super) fn database(problem: &crate::db::DbError) -> Refused {
         _ => Kind::Database,
     };
     tracing::error!("administration: {problem}");
-    Refused::new(
-        kind,
-        format!("it could not be carried out: {problem}; the daemon's log may say more"),
-    )
+    let message = match problem {
+        // it may have been
+        crate::db::DbError::Unknown => problem.to_string(),
+        _ => format!("it could not be carried out: {problem}; the daemon's log may say more"),
+    };
+    Refused::new(kind, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::DbError;
+
+    #[test]
+    fn what_may_have_been_carried_out_is_not_said_to_have_not() {
+        let unknown = database(&DbError::Unknown).message;
+        assert!(!unknown.contains("could not be carried out"), "{unknown}");
+        assert!(unknown.contains("look before you try again"), "{unknown}");
+        assert!(database(&DbError::Silent).message.contains("could not be carried out"));
+    }
 }

@@ -13,7 +13,7 @@ pub use crate::db::NewHost as Added;
 use crate::db::{self, Db, DbError};
 use crate::model::host::{Defaults, Host, HostDetails};
 use crate::model::last_request::LastRequest;
-use crate::model::name::{Fqdn, Label, NameError, Zone};
+use crate::model::name::{Fqdn, Label, NameError, Zone, excerpt};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -238,17 +238,18 @@ fn names(label: &str, zone: &str) -> Result<(Label, Zone, Fqdn), Refused> {
         Refused::new(Kind::Invalid, format!("cannot take {what}: {why}"))
     };
     let checked = zone_name(zone)?;
-    let host =
-        Label::parse(label).map_err(|why| refused(format!("the hostname {label:?}"), why))?;
-    let fqdn = host
-        .in_zone(&checked)
-        .map_err(|why| refused(format!("the hostname {label:?} in zone {zone:?}"), why))?;
+    let host = Label::parse(label)
+        .map_err(|why| refused(format!("the hostname {}", excerpt(label)), why))?;
+    let fqdn = host.in_zone(&checked).map_err(|why| {
+        refused(format!("the hostname {} in zone {}", excerpt(label), excerpt(zone)), why)
+    })?;
     Ok((host, checked, fqdn))
 }
 
 fn zone_name(zone: &str) -> Result<Zone, Refused> {
-    Zone::parse(zone)
-        .map_err(|why| Refused::new(Kind::Invalid, format!("cannot take the zone {zone:?}: {why}")))
+    Zone::parse(zone).map_err(|why| {
+        Refused::new(Kind::Invalid, format!("cannot take the zone {}: {why}", excerpt(zone)))
+    })
 }
 
 /// RFC 2181, 8: a TTL has 31 bits; times to expire are held to the same.

@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub queues: Vec<(String, u64)>,
     /// Why the database does not answer; `None` if it does.
     pub database: Option<String>,
+    /// Why nothing can be stored in it, and for how long already; `None` if changes are written.
+    pub writing: Option<String>,
     /// Each zone that was published to lately, or has pending hosts, by name.
     pub zones: Vec<ZoneState>,
     /// Hosts whose records DNS is not known to hold.
@@ -93,11 +95,18 @@ impl Status {
                 ("dns".into(), waiting),
             ],
             database,
+            writing: self.writing(),
             zones: zone_states(zones, pending),
             pending: counted.unpublished,
             users: counted.users,
             hosts: counted.hosts,
         }
+    }
+
+    fn writing(&self) -> Option<String> {
+        let (since, why) = self.counters.database.writing.failing()?;
+        let seconds = self.clock.now().mono.saturating_duration_since(since).as_secs();
+        Some(format!("changes have not been written for {seconds} s: {why}"))
     }
 
     /// A database that does not answer is not asked twice: the administrator waits.

@@ -3,7 +3,7 @@
 use super::error::{Kind, Refused, database};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, NewUser};
-use crate::model::name::{Email, NameError, UserName};
+use crate::model::name::{Email, NameError, UserName, excerpt};
 use crate::model::secret::Secret;
 use crate::model::user::{PasswordHash, User};
 use crate::passwords::Passwords;
@@ -117,13 +117,16 @@ impl Users {
 /// A user name as typed, checked.
 pub(super) fn user_name(text: &str) -> Result<UserName, Refused> {
     UserName::parse(text).map_err(|why: NameError| {
-        Refused::new(Kind::Invalid, format!("cannot take the user name {text:?}: {why}"))
+        Refused::new(Kind::Invalid, format!("cannot take the user name {}: {why}", excerpt(text)))
     })
 }
 
 fn mail_address(text: &str) -> Result<Email, Refused> {
     Email::parse(text).map_err(|why| {
-        Refused::new(Kind::Invalid, format!("cannot take the mail address {text:?}: {why}"))
+        Refused::new(
+            Kind::Invalid,
+            format!("cannot take the mail address {}: {why}", excerpt(text)),
+        )
     })
 }
 

@@ -109,7 +109,7 @@ fn auth(section: &mut Section<'_>, threads: u32) -> Auth {
 }
 
 fn admin(section: &mut Section<'_>) -> Admin {
-    let socket = section.text("socket", "/run/ddnsd/admin.sock");
+    let socket = section.parsed("socket", "/run/ddnsd/admin.sock".to_owned(), socket_path);
     section.not_empty(&[("socket", &socket)]);
     let group = section.text("group", "");
     Admin {
@@ -117,6 +117,14 @@ fn admin(section: &mut Section<'_>) -> Admin {
         mode: section.parsed("mode", 0o660, octal_mode),
         group: (!group.is_empty()).then_some(group),
     }
+}
+
+/// What a socket address holds: unix(7).
+fn socket_path(text: &str) -> Result<String, String> {
+    if text.len() > 107 {
+        return Err(format!("has {} bytes, and a socket's path 107 at most", text.len()));
+    }
+    Ok(text.to_owned())
 }
 
 fn octal_mode(text: &str) -> Result<u32, String> {

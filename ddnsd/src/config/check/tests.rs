@@ -459,3 +459,11 @@ fn what_an_operator_should_know_is_a_warning() {
         assert_eq!(warnings(text), expected, "{text}");
     }
 }
+
+#[test]
+fn an_admin_socket_whose_path_fits_no_address_is_a_problem() {
+    let of = |bytes: usize| format!("socket = \"/{}\"", "x".repeat(bytes - 1));
+    let said = about("[admin]", &of(108));
+    assert!(said.contains("admin.socket") && said.contains("108 bytes"), "{said}");
+    sound(&format!("[admin]\n{}", of(107)));
+}

@@ -77,7 +77,8 @@ impl Hosts {
         }
         let publish = decide::must_publish_ttl(dns_ttl, &host, &self.defaults());
         let host = self.store(&host, dns_ttl, expiry_ttl, publish).await?;
-        tracing::info!(host = %fqdn, ?dns_ttl, ?expiry_ttl, "TTLs modified");
+        let (dns_ttl, expiry_ttl) = (said(dns_ttl), said(expiry_ttl));
+        tracing::info!(host = %fqdn, %dns_ttl, %expiry_ttl, "TTLs modified");
         if !publish {
             return Ok((host, Modified::Done));
         }
@@ -102,4 +103,9 @@ impl Hosts {
             Refused::new(Kind::Busy, format!("{} has just changed; try again", host.fqdn))
         })
     }
+}
+
+/// A TTL for people.
+fn said(ttl: Option<u32>) -> String {
+    ttl.map_or_else(|| "default".to_owned(), |seconds| seconds.to_string())
 }

@@ -1,0 +1,293 @@
+//! The one way of lines to an output that may stall: a terminal that is held, a pipe that nobody reads, a
+//! server's folder that is gone. In: lines, from threads that must never wait. Out: a thread of its own
+//! writes them in order. What does not fit the queue, or could not be written, is missing, and a line says
+//! how many are as soon as lines get through again.
+
+use super::LogError;
+use std::collections::VecDeque;
+use std::io::{Error, ErrorKind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tracing::Level;
+
+/// Of waiting lines: seconds of a busy daemon.
+const MOST_BYTES: usize = 4 << 20;
+/// Before an output that takes nothing at the moment, but does not make us wait, is tried again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The end that lines come to. When it is dropped, what waits is still written as long as the process lives.
+pub(super) struct Writer(Arc<Shared>);
+
+/// Where lines go.
+pub(super) trait Output: Send + 'static {
+    /// Gets ready for a line of this length; whether it begins where the last one ended.
+    fn begin(&mut self, bytes: u64) -> Place;
+    /// Writes as much as it can.
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Error>;
+}
+
+/// Where a line begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// After the last one.
+    Same,
+    /// In another file.
+    Anew,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// The queue, or whether it is written, is another.
+    changed: Condvar,
+    /// How a line looks.
+    look: Look,
+}
+
+pub(super) type Look = fn(Level, &str) -> String;
+
+#[derive(Default)]
+struct State {
+    lines: VecDeque<Waiting>,
+    bytes: usize,
+    /// Since the last line that fitted.
+    missing: u64,
+    is_writing: bool,
+    is_closed: bool,
+}
+
+struct Waiting {
+    line: String,
+    /// How many did not fit right before it.
+    missing: u64,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(look: Look, output: impl Output) -> Result<Self, LogError> {
+        let shared = Shared { state: Mutex::default(), changed: Condvar::new(), look };
+        let shared = Arc::new(shared);
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("ddnsd-log".to_owned());
+        thread.spawn(move || write_all(&theirs, output)).map_err(LogError::Thread)?;
+        Ok(Self(shared))
+    }
+
+    /// Never waits for the output.
+    pub(super) fn push(&self, level: Level, text: &str) {
+        let mut state = self.0.lock();
+        // made under the lock, so that times stand in order
+        let line = (self.0.look)(level, text);
+        if state.bytes + line.len() > MOST_BYTES {
+            state.missing += 1;
+            return;
+        }
+        state.bytes += line.len();
+        let missing = std::mem::take(&mut state.missing);
+        state.lines.push_back(Waiting { line, missing });
+        drop(state);
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until all is written that has come so far, but no longer than this.
+    pub(super) fn flush(&self, within: Duration) {
+        let state = self.0.lock();
+        let busy =
+            |state: &mut State| state.is_writing || !state.lines.is_empty() || state.missing > 0;
+        drop(self.0.changed.wait_timeout_while(state, within, busy));
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.0.lock().is_closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next line, or only how many are missing at the end; `None` when no more will come.
+    fn next(&self) -> Option<(Option<String>, u64)> {
+        let mut state = self.lock();
+        state.is_writing = false;
+        self.changed.notify_all();
+        let idle =
+            |state: &mut State| state.lines.is_empty() && state.missing == 0 && !state.is_closed;
+        let mut state =
+            self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        let next = match state.lines.pop_front() {
+            Some(Waiting { line, missing }) => {
+                state.bytes -= line.len();
+                Some((Some(line), missing))
+            }
+            None => Some((None, std::mem::take(&mut state.missing))).filter(|(_, n)| *n > 0),
+        };
+        state.is_writing = next.is_some();
+        next
+    }
+}
+
+/// The thread's life.
+fn write_all(shared: &Shared, output: impl Output) {
+    let mut lines = Lines { output, is_torn: false };
+    let mut missing = 0;
+    while let Some((line, more)) = shared.next() {
+        missing += more;
+        if missing > 0 && lines.put(&notice(shared.look, missing)).is_ok() {
+            missing = 0;
+        }
+        if let Some(line) = line
+            && (missing > 0 || lines.put(&line).is_err())
+        {
+            missing += 1;
+        }
+    }
+}
+
+fn notice(look: Look, missing: u64) -> String {
+    look(Level::WARN, &format!("{missing} lines are missing here: the log did not take them"))
+}
+
+struct Lines<O> {
+    output: O,
+    /// Whether what was written last ends within a line.
+    is_torn: bool,
+}
+
+impl<O: Output> Lines<O> {
+    /// Writes a whole line, or as much as can be.
+    fn put(&mut self, line: &str) -> Result<(), Error> {
+        if self.output.begin(line.len() as u64) == Place::Anew {
+            self.is_torn = false;
+        }
+        // half a line must not swallow the next: who looks for an attack reads lines
+        let whole = if self.is_torn { format!("\n{line}") } else { line.to_owned() };
+        let mut rest = whole.as_bytes();
+        while !rest.is_empty() {
+            match self.output.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    let (done, left) = rest.split_at(written.min(rest.len()));
+                    self.is_torn = !done.ends_with(b"\n");
+                    rest = left;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // the output was set so by somebody who shares it
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// Takes as many bytes as it is allowed to, one permit a call, and waits for its permits.
+    struct Slow {
+        permits: Receiver<Result<usize, Error>>,
+        written: Arc<Mutex<String>>,
+    }
+
+    impl Output for Slow {
+        fn begin(&mut self, _: u64) -> Place {
+            Place::Same
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+            // whoever has dropped his end lets everything through
+            let most = self.permits.recv().unwrap_or(Ok(usize::MAX))?.min(bytes.len());
+            self.written.lock().unwrap().push_str(std::str::from_utf8(&bytes[..most]).unwrap());
+            Ok(most)
+        }
+    }
+
+    fn slow() -> (Writer, Sender<Result<usize, Error>>, Arc<Mutex<String>>) {
+        let (permit, permits) = channel();
+        let written = Arc::default();
+        let output = Slow { permits, written: Arc::clone(&written) };
+        let look: Look = |level, text| format!("{level} {text}\n");
+        (Writer::start(look, output).unwrap(), permit, written)
+    }
+
+    fn text_of(written: &Arc<Mutex<String>>) -> String {
+        written.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_that_is_stuck_and_the_lines_that_are_missing_are_counted() {
+        let (writer, permit, written) = slow();
+        let long = "x".repeat(MOST_BYTES / 100);
+        for _ in 0..250 {
+            writer.push(Level::INFO, &long);
+        }
+        assert_eq!(text_of(&written), "");
+        writer.flush(Duration::from_millis(10));
+        drop(permit);
+        writer.flush(SOON);
+        writer.push(Level::INFO, "again");
+        writer.flush(SOON);
+        let text = text_of(&written);
+        let whole = text.lines().filter(|line| line.len() > 1000).count();
+        // the thread may have taken its first line only after some were missing
+        let notices = text.lines().filter_map(|line| line.strip_prefix("WARN "));
+        let missing: usize =
+            notices.map(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap()).sum();
+        assert_eq!(whole + missing, 250);
+        assert!((98..=101).contains(&whole), "{whole}");
+        let end = "lines are missing here: the log did not take them\nINFO again\n";
+        assert!(text.ends_with(end), "{}", &text[text.len() - 200..]);
+    }
+
+    #[test]
+    fn half_a_line_swallows_no_other_and_what_was_lost_is_counted() {
+        let (writer, permit, written) = slow();
+        let full = || Err(ErrorKind::StorageFull.into());
+        for answer in [Ok(7), full(), full(), Ok(99), Ok(99), Ok(99)] {
+            permit.send(answer).unwrap();
+        }
+        for text in ["first", "second", "third", "fourth"] {
+            writer.push(Level::INFO, text);
+        }
+        writer.flush(SOON);
+        let expected = "INFO fi\nWARN 2 lines are missing here: the log did not take them\n\
+                        INFO third\nINFO fourth\n";
+        assert_eq!(text_of(&written), expected);
+    }
+
+    #[test]
+    fn lines_that_wait_are_written_when_the_log_goes_elsewhere() {
+        let (writer, permit, written) = slow();
+        writer.push(Level::INFO, "one");
+        writer.push(Level::INFO, "two");
+        let shared = Arc::downgrade(&writer.0);
+        drop(writer);
+        drop(permit);
+        for _ in 0..1000 {
+            if shared.upgrade().is_none() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(text_of(&written), "INFO one\nINFO two\n");
+    }
+
+    #[test]
+    fn an_output_that_does_not_block_is_asked_again() {
+        let (writer, permit, written) = slow();
+        for answer in [Err(ErrorKind::WouldBlock.into()), Ok(3), Ok(99)] {
+            permit.send(answer).unwrap();
+        }
+        writer.push(Level::INFO, "late");
+        writer.flush(SOON);
+        assert_eq!(text_of(&written), "INFO late\n");
+    }
+}
