@@ -53,12 +53,7 @@ impl Work for Doubt {
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
         let rows = conn.run(&DOUBT, args![self.at.0, self.host.id.0, self.host.version]).await?;
-        let host = Host {
-            unpublished_since: self.host.unpublished_since.or(Some(self.at)),
-            version: self.host.version + 1,
-            ..Host::clone(&self.host)
-        };
-        Ok((rows > 0).then(|| Arc::new(host)))
+        Ok((rows > 0).then(|| Arc::new(self.host.doubted(self.at))))
     }
 
     fn remember(&self, host: &Self::Output, caches: &Caches) {

@@ -9,7 +9,7 @@ use super::job::Work;
 use super::outbox;
 use super::rows::{UnpublishedRow, wanted_columns};
 use super::sql::{args, statements};
-use crate::model::host::{Acked, Host, HostId, Seen};
+use crate::model::host::{Acked, Finality, Host, HostId, Seen};
 use crate::model::name::{Fqdn, Zone};
 use crate::model::notice::Owed;
 use crate::model::record::WantedRecords;
@@ -39,7 +39,7 @@ statements! {
          WHERE id = ? AND version = ?";
     ACKNOWLEDGED: Keyed =
         "UPDATE hosts SET acked_ipv4 = ?, acked_ipv6 = ?, acked_ttl = ?,
-             unpublished_since = NULL, attempts = 0, last_error = NULL, notice = NULL
+             unpublished_since = ?, attempts = 0, last_error = NULL, notice = NULL
          WHERE id = ? AND version = ?";
     FAILED: Keyed =
         "UPDATE hosts SET attempts = attempts + 1, last_error = ? WHERE id = ? AND version = ?";
@@ -76,6 +76,8 @@ pub enum Settle {
         host: Arc<Host>,
         /// With this TTL, seconds.
         ttl: u32,
+        /// Whether that is the last word.
+        finality: Finality,
         /// When.
         at: Millis,
     },
@@ -245,14 +247,7 @@ impl Want {
             host.version,
         ];
         let rows = conn.run(&WANT, args).await?;
-        let host = Host {
-            wanted: self.records,
-            unpublished_since: self.host.unpublished_since.or(Some(self.at)),
-            owed: self.owed,
-            version: self.host.version + 1,
-            ..Host::clone(&self.host)
-        };
-        Ok((rows > 0).then(|| Arc::new(host)))
+        Ok((rows > 0).then(|| Arc::new(host.wanting(self.records, self.owed, self.at))))
     }
 }
 
@@ -262,7 +257,9 @@ impl Work for Settle {
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
         match self {
-            Settle::Acknowledged { host, ttl, at } => acknowledged(host, *ttl, *at, conn).await,
+            Settle::Acknowledged { host, ttl, finality, at } => {
+                acknowledged(host, &host.acknowledged(*ttl, *finality), *at, conn).await
+            }
             Settle::Failed { host, error, at } => failed(host, error, *at, conn).await,
         }
     }
@@ -274,28 +271,23 @@ impl Work for Settle {
 }
 
 async fn acknowledged(
-    host: &Arc<Host>,
-    ttl: u32,
+    host: &Host,
+    settled: &Host,
     at: Millis,
     conn: &mut Conn,
 ) -> Result<Option<Arc<Host>>, DbError> {
-    let addresses = host.wanted.addresses();
+    let Acked { addresses, ttl } = settled.acked;
     let v4 = addresses.v4.map(|address| address.to_string());
     let v6 = addresses.v6.map(|address| address.to_string());
+    let since = settled.unpublished_since.map(|since| since.0);
     let (id, version) = (host.id.0, host.version);
     // before the row forgets what is owed: a settle that is done twice finds nothing to queue
     outbox::queue(host, at, conn).await?;
-    if conn.run(&ACKNOWLEDGED, args![v4, v6, ttl, id, version]).await? == 0 {
+    if conn.run(&ACKNOWLEDGED, args![v4, v6, ttl, since, id, version]).await? == 0 {
         conn.run(&LOST, args![at.0, id]).await?;
         return Ok(None);
     }
-    let settled = Host {
-        acked: Acked { addresses, ttl: Some(ttl) },
-        unpublished_since: None,
-        owed: None,
-        ..Host::clone(host)
-    };
-    Ok(Some(Arc::new(settled)))
+    Ok(Some(Arc::new(settled.clone())))
 }
 
 async fn failed(

@@ -1,6 +1,7 @@
 //! Whether an acknowledgement is the last word on a host, or a message that was lost may still come after it.
 //! In: what is known of the host's messages. Out: until when the row stays unpublished, if it must.
 
+use crate::model::time::{Millis, Now};
 use std::time::{Duration, Instant};
 
 /// What is known when a host is acknowledged.
@@ -10,24 +11,27 @@ pub struct Acknowledged {
     pub doubtful_before: bool,
     /// Until when an acknowledgement before this one was not final, if it was not.
     pub waits_until: Option<Instant>,
-    /// The host was unpublished when this run began: a message of the run before may be under way.
-    pub is_inherited: bool,
+    /// Since when the host is unpublished. If that was before this run, a message of the run before may
+    /// be under way.
+    pub unpublished_since: Option<Millis>,
     /// When this run began.
-    pub started: Instant,
+    pub started: Now,
     /// How long a lost message can be late.
     pub lateness: Duration,
     /// Now.
-    pub now: Instant,
+    pub now: Now,
 }
 
 /// From when on an acknowledgement is final; `None`: this one is.
 pub fn not_before(known: Acknowledged) -> Option<Instant> {
-    let Acknowledged { doubtful_before, waits_until, is_inherited, started, lateness, now } = known;
-    if doubtful_before {
-        return Some(now + lateness);
+    let Acknowledged { waits_until, started, lateness, now, .. } = known;
+    if known.doubtful_before {
+        return Some(now.mono + lateness);
     }
-    let inherited = is_inherited.then(|| started + lateness);
-    [inherited, waits_until].into_iter().flatten().max().filter(|until| now < *until)
+    // later than now: the clock was set back
+    let before_us = |since| since < started.wall || since > now.wall;
+    let inherited = known.unpublished_since.is_some_and(before_us).then(|| started.mono + lateness);
+    [inherited, waits_until].into_iter().flatten().max().filter(|until| now.mono < *until)
 }
 
 #[cfg(test)]
@@ -137,13 +141,14 @@ mod tests {
         }
 
         fn acknowledged(&mut self) {
+            let wall = |millis| Millis(i64::try_from(millis).unwrap());
             let until = not_before(Acknowledged {
                 doubtful_before: std::mem::take(&mut self.doubt),
                 waits_until: self.waits_until.map(|until| self.at(until)),
-                is_inherited: self.unpublished_since.is_some_and(|since| since < self.started),
-                started: self.at(self.started),
+                unpublished_since: self.unpublished_since.map(wall),
+                started: Now { wall: wall(self.started), mono: self.at(self.started) },
                 lateness: Duration::from_millis(LATENESS),
-                now: self.at(self.now),
+                now: Now { wall: wall(self.now), mono: self.at(self.now) },
             });
             let millis = |until: Instant| until.duration_since(self.zero).as_millis();
             self.waits_until = until.map(|until| u64::try_from(millis(until)).unwrap());
@@ -217,22 +222,28 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an Instant can be had from the clock only")]
     fn without_doubt_the_first_acknowledgement_is_final() {
-        let now = Instant::now();
+        let mono = Instant::now();
+        let now = Now { wall: Millis(5_000), mono };
         let known = Acknowledged {
             doubtful_before: false,
             waits_until: None,
-            is_inherited: false,
+            unpublished_since: Some(now.wall),
             started: now,
             lateness: Duration::from_secs(4),
             now,
         };
         assert_eq!(not_before(known), None);
-        let later = now + Duration::from_secs(4);
-        assert_eq!(not_before(Acknowledged { is_inherited: true, ..known }), Some(later));
+        let later = mono + Duration::from_secs(4);
+        // wanted before this run, or in its future, because the clock was set back
+        for since in [4_999, 5_001] {
+            let inherited = Acknowledged { unpublished_since: Some(Millis(since)), ..known };
+            assert_eq!(not_before(inherited), Some(later));
+        }
         assert_eq!(not_before(Acknowledged { doubtful_before: true, ..known }), Some(later));
         assert_eq!(not_before(Acknowledged { waits_until: Some(later), ..known }), Some(later));
-        let then =
-            Acknowledged { waits_until: Some(later), is_inherited: true, now: later, ..known };
+        let unpublished_since = Some(Millis(4_999));
+        let now = Now { wall: Millis(9_000), mono: later };
+        let then = Acknowledged { waits_until: Some(later), unpublished_since, now, ..known };
         assert_eq!(not_before(then), None);
     }
 }

@@ -10,7 +10,7 @@ use crate::config::Rfc2136;
 use crate::db::{Db, DbError, Settle, Want};
 use crate::dns::{self, Dns, DnsError, Found, Lane, LookupError, Published};
 use crate::model::address::Family;
-use crate::model::host::{Defaults, Host, HostId};
+use crate::model::host::{Defaults, Finality, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Now;
 use crate::rules::decide;
@@ -21,6 +21,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use tracing::warn;
+
+/// How often a removal is sent of which a message is lost each time.
+const ROUNDS: u32 = 3;
+
+/// Why a host's records are not, or not for good, taken down.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDown {
+    /// DNS did not acknowledge it.
+    #[error(transparent)]
+    Dns(DnsError),
+    /// Each time a message ended without an answer, which may undo the removal yet.
+    #[error(
+        "name server {server} acknowledged it, but a message got no answer each time and may come late (does UDP reach it?)"
+    )]
+    Doubtful {
+        /// Which server.
+        server: SocketAddr,
+    },
+}
 
 /// Publishes hosts; clones share what is known of doubtful ones.
 #[derive(Clone)]
@@ -122,9 +141,9 @@ impl Publisher {
     async fn settle(&self, host: Arc<Host>, ttl: u32, sent: Published) -> Result<(), DnsError> {
         let result = match sent {
             Published::Acknowledged { doubtful_before } => {
-                if self.is_final(&host, doubtful_before) {
-                    self.note(Settle::Acknowledged { host, ttl, at: self.clock.now().wall }).await;
-                }
+                let finality = self.finality(&host, doubtful_before);
+                let at = self.clock.now().wall;
+                self.note(Settle::Acknowledged { host, ttl, finality, at }).await;
                 return Ok(());
             }
             Published::Refused(error) | Published::Unknown(error) => error,
@@ -141,42 +160,46 @@ impl Publisher {
     /// message may still bring them back, it is done once more when that one can come no longer.
     ///
     /// # Errors
-    /// DNS did not acknowledge it.
-    pub async fn take_down(&self, host: &Host) -> Result<(), DnsError> {
+    /// DNS did not acknowledge it, or a message was lost each time.
+    pub async fn take_down(&self, host: &Host) -> Result<(), NotDown> {
         let mut change = decide::change(host, &self.defaults());
         change.records = decide::down(change.records, true, true);
-        loop {
+        for round in 1..=ROUNDS {
             match self.dns.publish(change.clone(), Lane::Fresh).await {
                 Published::Acknowledged { doubtful_before } => {
-                    if self.is_final(host, doubtful_before) {
+                    if self.finality(host, doubtful_before) == Finality::Final {
                         return Ok(());
                     }
-                    tokio::time::sleep(self.dns.timeout() * 2).await;
                 }
-                Published::Refused(error) | Published::Unknown(error) => return Err(error),
+                Published::Refused(error) | Published::Unknown(error) => {
+                    return Err(NotDown::Dns(error));
+                }
+            }
+            if round < ROUNDS {
+                tokio::time::sleep(self.dns.timeout() * 2).await;
             }
         }
+        Err(NotDown::Doubtful { server: self.dns.server() })
     }
 
     /// Whether an acknowledgement is the last word, or a lost message may still come after it: one of
     /// this run, or one that a run before this left behind.
-    fn is_final(&self, host: &Host, doubtful_before: bool) -> bool {
-        let now = self.clock.now();
-        // later than now: the clock was set back
-        let before_us = |since| since < self.started.wall || since > now.wall;
+    fn finality(&self, host: &Host, doubtful_before: bool) -> Finality {
         let until = final_word::not_before(Acknowledged {
             doubtful_before,
             waits_until: self.doubtful.get(&host.id).map(|until| *until),
-            is_inherited: host.unpublished_since.is_some_and(before_us),
-            started: self.started.mono,
+            unpublished_since: host.unpublished_since,
+            started: self.started,
             lateness: self.dns.timeout() * 2,
-            now: now.mono,
+            now: self.clock.now(),
         });
-        match until {
-            Some(until) => self.doubtful.insert(host.id, until),
-            None => self.doubtful.remove(&host.id).map(|(_, until)| until),
-        };
-        until.is_none()
+        if let Some(until) = until {
+            self.doubtful.insert(host.id, until);
+            Finality::NotYet
+        } else {
+            self.doubtful.remove(&host.id);
+            Finality::Final
+        }
     }
 
     async fn note(&self, result: Settle) {

@@ -19,6 +19,7 @@
 )]
 
 mod daemon;
+mod removal;
 mod server;
 
 use daemon::{Daemon, ZONE};
