@@ -215,6 +215,11 @@ impl Dns {
         self.target.load().is_down(zone)
     }
 
+    /// Whether there is a key for the zone's updates.
+    pub fn signs(&self, zone: &Zone) -> bool {
+        self.target.load().signs(zone)
+    }
+
     /// Where messages go.
     pub fn server(&self) -> SocketAddr {
         self.target.load().server()

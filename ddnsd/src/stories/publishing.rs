@@ -75,6 +75,11 @@ impl Publisher {
         self.dns.server()
     }
 
+    /// Whether there is a key for the zone's updates.
+    pub fn signs(&self, zone: &Zone) -> bool {
+        self.dns.signs(zone)
+    }
+
     /// Whether the name server does not answer for a zone at the moment.
     pub fn is_down(&self, zone: &Zone) -> bool {
         self.dns.is_down(zone)

@@ -3,6 +3,7 @@
 
 use super::publishing::Publisher;
 use super::turns::Turns;
+use super::unsigned::Unsigned;
 use crate::config::Rfc2136;
 use crate::db::{Db, DbError, Unpublished, Which};
 use crate::dns::{self, Lane};
@@ -37,6 +38,7 @@ pub struct Republish {
 #[must_use = "it is used when it is committed"]
 pub struct Prepared {
     dns: dns::Prepared,
+    unsigned: Unsigned,
     /// If it is another server.
     moving: Option<(OwnedMutexGuard<bool>, Arc<Notify>)>,
 }
@@ -45,6 +47,7 @@ impl Prepared {
     /// Publishes so from now on; see [`dns::Prepared::commit`].
     pub fn commit(self) {
         self.dns.commit();
+        self.unsigned.warn();
         if let Some((is_named, moved)) = self.moving {
             drop(is_named);
             moved.notify_one();
@@ -65,24 +68,26 @@ impl Republish {
     /// # Errors
     /// The database failed. All is published as before; some of it once more, perhaps.
     pub async fn prepare(&self, config: &Rfc2136, now: Millis) -> Result<Prepared, DbError> {
+        let unsigned = Unsigned::of(&config.keys, &self.db).await;
         let dns = self.publisher.prepare(config.clone()).await;
         if !dns.is_elsewhere() {
-            return Ok(Prepared { dns, moving: None });
+            return Ok(Prepared { dns, unsigned, moving: None });
         }
         let mut is_named = Arc::clone(&self.is_named).lock_owned().await;
         *is_named = false;
         // whatever meta says: it may tell of a move that was stored and never carried out
         self.db.doubt_all(MOVING.to_owned(), now).await?;
         tracing::info!(now = %config.server, "another name server: every record is sent to it");
-        Ok(Prepared { dns, moving: Some((is_named, Arc::clone(&self.moved))) })
+        Ok(Prepared { dns, unsigned, moving: Some((is_named, Arc::clone(&self.moved))) })
     }
 
     /// At the start, when nothing is sent yet: another server than that of the run before knows nothing,
-    /// so every live record becomes unpublished.
+    /// so every live record becomes unpublished. Zones without a key are told.
     ///
     /// # Errors
     /// The database failed.
     pub async fn aim_at(&self, config: &Rfc2136, now: Millis) -> Result<(), DbError> {
+        Unsigned::of(&config.keys, &self.db).await.warn();
         let target = target(config.server);
         let before = self.db.meta("target").await?;
         if before.as_ref() == Some(&target) {
