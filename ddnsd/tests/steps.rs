@@ -175,6 +175,11 @@ async fn each_step_leaves_in_the_row_what_the_model_says(place: Place) {
     assert_eq!(published.unpublished_since, None);
     let doubted = place.db.doubt(Arc::clone(&published), Millis(5)).await.unwrap().unwrap();
     place.is(&doubted, &published.doubted(Millis(5))).await;
+    place.db.unpublished_no_later_than(Millis(5)).await.unwrap();
+    place.is(&doubted, &doubted).await;
+    place.db.unpublished_no_later_than(Millis(3)).await.unwrap();
+    let doubted = place.db.host(&doubted.fqdn).await.unwrap().unwrap();
+    place.is(&doubted, &Host { unpublished_since: Some(Millis(3)), ..Host::clone(&doubted) }).await;
     let (host, at) = (Arc::clone(&doubted), Millis(6));
     let ttls = SetTtls { host, dns_ttl: Some(7), expiry_ttl: None, publish: true, look: true, at };
     let other = place.db.set_ttls(ttls).await.unwrap().unwrap();

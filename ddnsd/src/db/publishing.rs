@@ -9,10 +9,9 @@ use super::job::Work;
 use super::outbox;
 use super::rows::{UnpublishedRow, wanted_columns};
 use super::sql::{args, statements};
-use crate::model::host::{Acked, Finality, Host, HostId, Seen};
+use crate::model::change::Want;
+use crate::model::host::{Acked, Finality, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
-use crate::model::notice::Owed;
-use crate::model::record::WantedRecords;
 use crate::model::time::Millis;
 use std::sync::Arc;
 
@@ -47,24 +46,6 @@ statements! {
     LOST: Keyed =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
          WHERE id = ?";
-}
-
-/// A change to be committed as wanted and unpublished.
-#[derive(Clone, Debug)]
-pub struct Want {
-    /// The host as it was read.
-    pub host: Arc<Host>,
-    /// What DNS should hold from now on.
-    pub records: WantedRecords,
-    /// Which families this updates, and when; neither, for a removal.
-    pub seen: Seen,
-    /// When the sweep must look at it; `None` for never. An earlier look that is due stays due: the other
-    /// family may expire then.
-    pub check_at: Option<Millis>,
-    /// What its owner is told once DNS holds it, instead of what was owed before.
-    pub owed: Option<Owed>,
-    /// Now.
-    pub at: Millis,
 }
 
 /// What became of publishing a change.

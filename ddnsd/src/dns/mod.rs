@@ -11,6 +11,8 @@ mod lookup;
 mod message;
 mod target;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod tsig;
 mod waiting;

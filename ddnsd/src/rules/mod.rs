@@ -9,3 +9,4 @@ pub mod limit;
 pub mod notice;
 pub mod outcome;
 pub mod request;
+pub mod wanting;

@@ -12,18 +12,16 @@ use crate::dns::{self, Dns, DnsError, Found, Lane, LookupError, Published};
 use crate::model::address::Family;
 use crate::model::host::{Defaults, Finality, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
-use crate::model::time::Now;
+use crate::model::time::Millis;
 use crate::rules::decide;
-use crate::rules::final_word::{self, Acknowledged};
+use crate::rules::final_word::Doubtful;
 use arc_swap::ArcSwap;
-use dashmap::DashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::warn;
 
 /// How often a removal is sent of which a message is lost each time.
-const ROUNDS: u32 = 3;
+pub(crate) const ROUNDS: u32 = 3;
 
 /// Why a host's records are not, or not for good, taken down.
 #[derive(Debug, thiserror::Error)]
@@ -48,16 +46,15 @@ pub struct Publisher {
     dns: Dns,
     clock: Clock,
     defaults: Arc<ArcSwap<Defaults>>,
-    started: Now,
-    /// Doubtful hosts, and when an acknowledgement of theirs is final.
-    doubtful: Arc<DashMap<HostId, Instant>>,
+    /// Hosts whose acknowledgement is not final yet.
+    doubtful: Arc<Mutex<Doubtful>>,
 }
 
 impl Publisher {
     /// A publisher over these exits.
     pub fn new(db: Db, dns: Dns, clock: Clock, defaults: Arc<ArcSwap<Defaults>>) -> Self {
-        let started = clock.now();
-        Self { db, dns, clock, defaults, started, doubtful: Arc::default() }
+        let doubtful = Arc::new(Mutex::new(Doubtful::new(clock.now())));
+        Self { db, dns, clock, defaults, doubtful }
     }
 
     /// The defaults in force.
@@ -95,7 +92,7 @@ impl Publisher {
 
     /// Whether publishing this host again is of no use yet.
     pub fn is_waiting(&self, host: HostId) -> bool {
-        self.doubtful.get(&host).is_some_and(|until| self.clock.now().mono < *until)
+        self.doubtful().is_waiting(host, self.clock.now().mono)
     }
 
     /// Commits changes as wanted and unpublished, as [`Db::want`]. The caller holds the hosts' turns. A row
@@ -144,21 +141,12 @@ impl Publisher {
     }
 
     async fn settle(&self, host: Arc<Host>, ttl: u32, sent: Published) -> Result<(), DnsError> {
-        let result = match sent {
-            Published::Acknowledged { doubtful_before } => {
-                let finality = self.finality(&host, doubtful_before);
-                let at = self.clock.now().wall;
-                self.note(Settle::Acknowledged { host, ttl, finality, at }).await;
-                return Ok(());
-            }
-            Published::Refused(error) | Published::Unknown(error) => error,
-        };
-        // while a zone is down nothing new is learnt, and a backlog would be written again and again
-        if !matches!(result, DnsError::Down { .. } | DnsError::Overloaded { .. }) {
-            let (error, at) = (result.to_string(), self.clock.now().wall);
-            self.note(Settle::Failed { host, error, at }).await;
+        let finality = |host: &Host, doubtful_before| self.finality(host, doubtful_before);
+        let (settle, result) = what_became(host, ttl, sent, finality, self.clock.now().wall);
+        if let Some(settle) = settle {
+            self.note(settle).await;
         }
-        Err(result)
+        result
     }
 
     /// Takes the host's records down in DNS for good, whatever is wanted; nothing is settled. If a lost
@@ -190,21 +178,12 @@ impl Publisher {
     /// Whether an acknowledgement is the last word, or a lost message may still come after it: one of
     /// this run, or one that a run before this left behind.
     fn finality(&self, host: &Host, doubtful_before: bool) -> Finality {
-        let until = final_word::not_before(Acknowledged {
-            doubtful_before,
-            waits_until: self.doubtful.get(&host.id).map(|until| *until),
-            unpublished_since: host.unpublished_since,
-            started: self.started,
-            lateness: self.dns.timeout() * 2,
-            now: self.clock.now(),
-        });
-        if let Some(until) = until {
-            self.doubtful.insert(host.id, until);
-            Finality::NotYet
-        } else {
-            self.doubtful.remove(&host.id);
-            Finality::Final
-        }
+        let (lateness, now) = (self.dns.timeout() * 2, self.clock.now());
+        self.doubtful().acknowledged(host, doubtful_before, lateness, now)
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, Doubtful> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn note(&self, result: Settle) {
@@ -213,4 +192,25 @@ impl Publisher {
             warn!("what became of a change could not be noted: {error}");
         }
     }
+}
+
+/// What became of a host that was sent: what to settle, if anything, and what its client is told.
+pub(crate) fn what_became(
+    host: Arc<Host>,
+    ttl: u32,
+    sent: Published,
+    finality: impl FnOnce(&Host, bool) -> Finality,
+    at: Millis,
+) -> (Option<Settle>, Result<(), DnsError>) {
+    let problem = match sent {
+        Published::Acknowledged { doubtful_before } => {
+            let finality = finality(&host, doubtful_before);
+            return (Some(Settle::Acknowledged { host, ttl, finality, at }), Ok(()));
+        }
+        Published::Refused(problem) | Published::Unknown(problem) => problem,
+    };
+    // while a zone is down nothing new is learnt, and a backlog would be written again and again
+    let is_news = !matches!(problem, DnsError::Down { .. } | DnsError::Overloaded { .. });
+    let error = problem.to_string();
+    (is_news.then_some(Settle::Failed { host, error, at }), Err(problem))
 }

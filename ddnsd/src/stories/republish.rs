@@ -88,6 +88,8 @@ impl Republish {
     /// The database failed.
     pub async fn aim_at(&self, config: &Rfc2136, now: Millis) -> Result<(), DbError> {
         Unsigned::of(&config.keys, &self.db).await.warn();
+        // what is unpublished since before this run must be seen to be, whatever the clock did since
+        self.db.unpublished_no_later_than(now.plus_millis(-1)).await?;
         let target = target(config.server);
         let before = self.db.meta("target").await?;
         if before.as_ref() == Some(&target) {
