@@ -21,7 +21,8 @@ statements! {
     // a removal on its way, too: an answer of the server of before must not settle it
     DOUBT_ALL: Whole =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?),
-             acked_ipv4 = NULL, acked_ipv6 = NULL, acked_ttl = NULL, version = version + 1
+             acked_ipv4 = NULL, acked_ipv6 = NULL, acked_ttl = NULL, last_error = NULL,
+             version = version + 1
          WHERE state4 = 1 OR state6 = 1 OR unpublished_since IS NOT NULL";
 }
 

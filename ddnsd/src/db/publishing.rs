@@ -17,12 +17,14 @@ use std::sync::Arc;
 
 statements! {
     UNPUBLISHED_REMOVALS: Keyed =
-        "SELECT unpublished_since, id, fqdn, zone FROM hosts
+        "SELECT unpublished_since, id, fqdn, zone, version, last_error IS NOT NULL AS has_failed
+         FROM hosts
          WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
              AND state4 <> 1 AND state6 <> 1
          ORDER BY unpublished_since, id LIMIT ?";
     UNPUBLISHED_ADDRESSES: Keyed =
-        "SELECT unpublished_since, id, fqdn, zone FROM hosts
+        "SELECT unpublished_since, id, fqdn, zone, version, last_error IS NOT NULL AS has_failed
+         FROM hosts
          WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
              AND (state4 = 1 OR state6 = 1)
          ORDER BY unpublished_since, id LIMIT ?";
@@ -100,6 +102,12 @@ pub struct Unpublished {
     pub fqdn: Fqdn,
     /// Its zone.
     pub zone: Zone,
+    /// Since when.
+    pub since: Millis,
+    /// As the row has it.
+    pub version: i64,
+    /// Whether it was sent in vain before.
+    pub has_failed: bool,
 }
 
 impl Db {

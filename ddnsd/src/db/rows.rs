@@ -149,6 +149,8 @@ pub(super) struct UnpublishedRow {
     id: i64,
     fqdn: String,
     zone: String,
+    version: i64,
+    has_failed: i64,
 }
 
 impl UnpublishedRow {
@@ -162,6 +164,9 @@ impl UnpublishedRow {
             host: HostId(self.id),
             fqdn: row.parsed("fqdn", "not a host name", Fqdn::parse(&self.fqdn))?,
             zone: row.parsed("zone", "not a zone name", Zone::parse(&self.zone))?,
+            since: Millis(self.unpublished_since),
+            version: self.version,
+            has_failed: self.has_failed != 0,
         })
     }
 }

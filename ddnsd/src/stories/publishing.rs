@@ -12,12 +12,14 @@ use crate::dns::{self, Dns, DnsError, Found, Lane, LookupError, Published};
 use crate::model::address::Family;
 use crate::model::host::{Defaults, Finality, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
-use crate::model::time::Millis;
+use crate::model::time::Now;
 use crate::rules::decide;
 use crate::rules::final_word::Doubtful;
+use crate::rules::repeat::{Refused, When};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tracing::warn;
 
 /// How often a removal is sent of which a message is lost each time.
@@ -46,15 +48,14 @@ pub struct Publisher {
     dns: Dns,
     clock: Clock,
     defaults: Arc<ArcSwap<Defaults>>,
-    /// Hosts whose acknowledgement is not final yet.
-    doubtful: Arc<Mutex<Doubtful>>,
+    memory: Arc<Mutex<Memory>>,
 }
 
 impl Publisher {
     /// A publisher over these exits.
     pub fn new(db: Db, dns: Dns, clock: Clock, defaults: Arc<ArcSwap<Defaults>>) -> Self {
-        let doubtful = Arc::new(Mutex::new(Doubtful::new(clock.now())));
-        Self { db, dns, clock, defaults, doubtful }
+        let memory = Arc::new(Mutex::new(Memory::new(clock.now())));
+        Self { db, dns, clock, defaults, memory }
     }
 
     /// The defaults in force.
@@ -92,7 +93,17 @@ impl Publisher {
 
     /// Whether publishing this host again is of no use yet.
     pub fn is_waiting(&self, host: HostId) -> bool {
-        self.doubtful().is_waiting(host, self.clock.now().mono)
+        self.memory().doubtful.is_waiting(host, self.clock.now().mono)
+    }
+
+    /// When an unpublished host is sent again; see [`Refused::when`].
+    pub fn when(&self, host: HostId, row: (i64, bool)) -> When {
+        self.memory().refused.when(host, row, self.clock.now().mono)
+    }
+
+    /// What was refused may be taken now: something is configured in another way.
+    pub fn forget_refusals(&self) {
+        self.memory().refused.forget_all();
     }
 
     /// Commits changes as wanted and unpublished, as [`Db::want`]. The caller holds the hosts' turns. A row
@@ -141,8 +152,8 @@ impl Publisher {
     }
 
     async fn settle(&self, host: Arc<Host>, ttl: u32, sent: Published) -> Result<(), DnsError> {
-        let finality = |host: &Host, doubtful_before| self.finality(host, doubtful_before);
-        let (settle, result) = what_became(host, ttl, sent, finality, self.clock.now().wall);
+        let times = (self.dns.timeout() * 2, self.clock.now());
+        let (settle, result) = what_became(host, ttl, sent, &mut self.memory(), times);
         if let Some(settle) = settle {
             self.note(settle).await;
         }
@@ -179,11 +190,11 @@ impl Publisher {
     /// this run, or one that a run before this left behind.
     fn finality(&self, host: &Host, doubtful_before: bool) -> Finality {
         let (lateness, now) = (self.dns.timeout() * 2, self.clock.now());
-        self.doubtful().acknowledged(host, doubtful_before, lateness, now)
+        self.memory().doubtful.acknowledged(host, doubtful_before, lateness, now)
     }
 
-    fn doubtful(&self) -> MutexGuard<'_, Doubtful> {
-        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn note(&self, result: Settle) {
@@ -194,23 +205,45 @@ impl Publisher {
     }
 }
 
-/// What became of a host that was sent: what to settle, if anything, and what its client is told.
+/// What a run of the daemon knows of what was sent.
+pub(crate) struct Memory {
+    /// Hosts whose acknowledgement is not final yet.
+    pub(crate) doubtful: Doubtful,
+    /// Hosts that were refused.
+    pub(crate) refused: Refused,
+}
+
+impl Memory {
+    /// Nothing, at the start of a run.
+    pub(crate) fn new(started: Now) -> Self {
+        Self { doubtful: Doubtful::new(started), refused: Refused::default() }
+    }
+}
+
+/// What became of a host that was sent: what to settle, if anything, and what its client is told. A lost
+/// message is late by less than the time given.
 pub(crate) fn what_became(
     host: Arc<Host>,
     ttl: u32,
     sent: Published,
-    finality: impl FnOnce(&Host, bool) -> Finality,
-    at: Millis,
+    memory: &mut Memory,
+    (lateness, now): (Duration, Now),
 ) -> (Option<Settle>, Result<(), DnsError>) {
+    let at = now.wall;
     let problem = match sent {
         Published::Acknowledged { doubtful_before } => {
-            let finality = finality(&host, doubtful_before);
+            memory.refused.acknowledged(host.id);
+            let finality = memory.doubtful.acknowledged(&host, doubtful_before, lateness, now);
             return (Some(Settle::Acknowledged { host, ttl, finality, at }), Ok(()));
         }
         Published::Refused(problem) | Published::Unknown(problem) => problem,
     };
-    // while a zone is down nothing new is learnt, and a backlog would be written again and again
-    let is_news = !matches!(problem, DnsError::Down { .. } | DnsError::Overloaded { .. });
     let error = problem.to_string();
+    let is_news = match &problem {
+        // while a zone is down nothing new is learnt, and a backlog would be written again and again
+        DnsError::Down { .. } | DnsError::Overloaded { .. } => false,
+        problem if problem.is_silence() => true,
+        _ => memory.refused.refused(&host, &error, now.mono),
+    };
     (is_news.then_some(Settle::Failed { host, error, at }), Err(problem))
 }

@@ -273,7 +273,10 @@ fn told(host: &Host, old: WantedRecords, result: Result<(), DnsError>) -> Told {
     let (old, new) = (old.addresses(), host.wanted.addresses());
     match result {
         Ok(()) => {
-            info!(host = %host.fqdn, %old, %new, "address changed");
+            // else it is asserted once more only
+            if old != new || host.acked.addresses != new {
+                info!(host = %host.fqdn, %old, %new, "address changed");
+            }
             Told::plainly(Word::Good)
         }
         Err(problem) => {

@@ -19,6 +19,7 @@
 )]
 
 mod daemon;
+mod refused;
 mod removal;
 mod server;
 

@@ -13,7 +13,7 @@ use crate::model::host::HostId;
 use crate::model::name::Zone;
 use crate::model::time::Now;
 use crate::rules::expiry::Gaps;
-use crate::rules::final_word::Doubtful;
+use crate::stories::publishing::Memory as Known;
 use hickory_proto::op::ResponseCode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ const FEW: usize = 4;
 pub(super) struct Memory {
     /// Which life of the daemon it is; zero is none.
     pub(super) life: u64,
-    pub(super) doubtful: Doubtful,
+    pub(super) known: Known,
     pub(super) turns: BTreeSet<HostId>,
     pub(super) tasks: BTreeMap<u64, Task>,
     /// What the clock did so far.
@@ -57,7 +57,7 @@ impl Memory {
     pub(super) fn new(life: u64, started: Now, gaps: Gaps) -> Self {
         Self {
             life,
-            doubtful: Doubtful::new(started),
+            known: Known::new(started),
             turns: BTreeSet::new(),
             tasks: BTreeMap::new(),
             last: started,

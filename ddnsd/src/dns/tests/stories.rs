@@ -13,6 +13,7 @@ use crate::model::notice::Kind;
 use crate::model::time::Now;
 use crate::rules::decide::{self, Verdict};
 use crate::rules::expiry::{self, ClockStep, Fate};
+use crate::rules::repeat::When;
 use crate::rules::request::Asked;
 use crate::rules::{notice, wanting};
 use crate::stories::publishing::{ROUNDS, what_became};
@@ -291,11 +292,8 @@ impl World {
         }
         self.memory.turns.remove(&task.host.id);
         let (ttl, now) = (decide::dns_ttl(&task.host, &DEFAULTS), self.now());
-        let doubtful = &mut self.memory.doubtful;
-        let lateness = Duration::from_millis(LATENESS);
-        let finality = |host: &Host, doubted| doubtful.acknowledged(host, doubted, lateness, now);
-        let host = Arc::clone(&task.host);
-        let (settle, result) = what_became(host, ttl, sent, finality, now.wall);
+        let (host, times) = (Arc::clone(&task.host), (Duration::from_millis(LATENESS), now));
+        let (settle, result) = what_became(host, ttl, sent, &mut self.memory.known, times);
         self.tell(|| format!("{} for {:?}: {result:?}", task.host.fqdn, task.for_whom));
         if let Some(settle) = settle {
             if matches!(settle, Settle::Acknowledged { finality: Finality::NotYet, .. }) {
@@ -387,7 +385,7 @@ impl World {
     fn took_down(&mut self, id: u64, task: Task, round: u32, sent: &Published) {
         if let Published::Acknowledged { doubtful_before } = sent {
             let (lateness, now) = (Duration::from_millis(LATENESS), self.now());
-            let doubtful = &mut self.memory.doubtful;
+            let doubtful = &mut self.memory.known.doubtful;
             let finality = doubtful.acknowledged(&task.host, *doubtful_before, lateness, now);
             if finality == Finality::Final {
                 self.tell(|| "deleted".to_owned());
@@ -437,12 +435,21 @@ impl World {
     /// As `Republish::run`.
     pub(super) fn republish(&mut self) {
         let now = self.now().mono;
-        let mut asked = Vec::new();
+        let (mut asked, mut hosts, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for host in self.disk.unpublished() {
+            let known = &self.memory.known;
             let is_busy = self.memory.turns.contains(&host.id);
-            if is_busy || self.memory.doubtful.is_waiting(host.id, now) {
+            if is_busy || known.doubtful.is_waiting(host.id, now) {
                 continue;
             }
+            let has_failed = self.disk.rows[&host.id].last_error.is_some();
+            match known.refused.when(host.id, (host.version, has_failed), now) {
+                When::First => hosts.push(host),
+                When::Last(_) => refused.push(host),
+                When::NotYet => {}
+            }
+        }
+        for host in hosts.into_iter().chain(refused) {
             // a zone that is silent is asked with one host
             if self.memory.is_down(&host.zone) {
                 if asked.contains(&host.zone) {
