@@ -8,7 +8,7 @@ use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
 use ddnsd_tests::http::{get, quick_get};
-use ddnsd_tests::named::{Named, ZONE, write_private};
+use ddnsd_tests::named::{Named, ZONE, free_port, write_private};
 use ddnsd_tests::process::Finished;
 use ddnsd_tests::setup::Setup;
 use nix::sys::signal::Signal;
@@ -398,8 +398,10 @@ fn a_move_that_was_stored_and_never_carried_out_is_done_whole_the_next_time() {
 
 #[test]
 fn a_reload_forgets_nothing_of_a_name_server_that_is_down() {
-    let silence = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = silence.local_addr().unwrap().port();
+    // takes whatever comes, and says nothing
+    let port = free_port();
+    let _udp = std::net::UdpSocket::bind(("127.0.0.1", port)).unwrap();
+    let _tcp = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     let mut scene = Scene::with(|setup| {
         let setup = setup.set("dns_service.dns_port", i64::from(port));
         setup.set("dns_service.dns_timeout", 4)
