@@ -3,7 +3,7 @@
 
 use crate::model::host::{Defaults, Host, Seen};
 use crate::model::time::{Millis, Now};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Spans that count for no host: ddnsd was down, or the clock jumped ahead. Each entry is the wall
 /// time at which a span ended and its length in milliseconds.
@@ -12,6 +12,8 @@ pub struct Gaps(Vec<(i64, i64)>);
 
 /// Gaps remembered; beyond, the two oldest become one, in the hosts' favour.
 const MOST_GAPS: usize = 64;
+/// How much of its own uptime a killed daemon may take for downtime, however rarely it sweeps.
+const HEARTBEAT: Duration = Duration::from_mins(1);
 /// A difference between the clocks that is no jump yet.
 const DRIFT: i64 = 60_000;
 
@@ -84,6 +86,11 @@ pub fn clock_step(before: Now, now: Now) -> ClockStep {
     }
 }
 
+/// Whether the heartbeat is to be written again.
+pub fn is_beat_due(last: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(last) >= HEARTBEAT
+}
+
 /// What the sweep does with a host.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +153,6 @@ mod tests {
     use crate::clock::Clock;
     use crate::model::record::Wanted;
     use proptest::prelude::*;
-    use std::time::Instant;
 
     const HOUR: i64 = 3_600_000;
 

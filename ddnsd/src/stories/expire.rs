@@ -14,14 +14,11 @@ use crate::rules::expiry::{self, ClockStep, Fate, Gaps};
 use crate::rules::wanting;
 use futures::future::join_all;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Mutex;
 
 /// Hosts looked at together; one batch is out at a time.
 const BATCH: u32 = 200;
-
-/// How much of its own uptime a killed daemon may take for downtime.
-const HEARTBEAT: Duration = Duration::from_mins(1);
 
 /// The expiry story; clones share what is known of the clock.
 #[derive(Clone)]
@@ -132,7 +129,7 @@ impl Expire {
 
     async fn step_and_beat(&self, watch: &mut Watch) -> Result<(), DbError> {
         let now = self.step(watch).await?;
-        if now.mono.saturating_duration_since(watch.beat) >= HEARTBEAT {
+        if expiry::is_beat_due(watch.beat, now.mono) {
             self.beat(watch, now).await?;
         }
         Ok(())

@@ -80,6 +80,10 @@ impl World {
             self.disk.no_later_than(now.wall);
             gaps.set_back(now.wall, -down);
         } else if down > 0 {
+            let true_down = i64::try_from(self.millis() - self.killed_at).unwrap();
+            if self.tally.jumps == 0 && down > true_down + 63_000 {
+                self.wrong("uptime counts as downtime");
+            }
             gaps.add(now.wall, down);
         }
         self.disk.gaps = gaps.clone();
@@ -94,6 +98,7 @@ impl World {
     pub(super) fn kill(&mut self) {
         self.tell(|| "killed".to_owned());
         self.tally.crashes += 1;
+        self.killed_at = self.millis();
         self.memory = Memory::new(0, self.now(), self.disk.gaps.clone());
         let pause = if self.chance.once_in(5) { 60_000 } else { 3_000 };
         let pause = self.chance.below(pause);
@@ -482,7 +487,7 @@ impl World {
             }
         }
         self.memory.last = now;
-        if now.mono.duration_since(self.memory.beat.mono) >= Duration::from_mins(1) {
+        if expiry::is_beat_due(self.memory.beat.mono, now.mono) {
             self.beat(now);
         }
     }

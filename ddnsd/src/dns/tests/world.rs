@@ -21,7 +21,7 @@ const STORM: u64 = 150_000;
 /// After it, by when DNS must hold everything.
 const RECOVERY: u64 = 30_000;
 /// After it, by when everybody silent is gone.
-const QUIET: u64 = 200_000;
+const QUIET: u64 = 260_000;
 /// The wall clock at the beginning, milliseconds.
 const BEGINNING: i64 = 1_800_000_000_000;
 
@@ -57,7 +57,8 @@ impl Timer {
         match self {
             Timer::Republish => 5_000,
             Timer::Tend => 2_000,
-            Timer::Sweep => 30_000,
+            // longer than between two heartbeats
+            Timer::Sweep => 90_000,
         }
     }
 }
@@ -131,6 +132,7 @@ pub(super) struct World {
     pub(super) silent_until: u64,
     /// How far the wall clock was set.
     pub(super) clock_set: i64,
+    pub(super) killed_at: u64,
     /// When the daemon was up, in all.
     pub(super) uptime: u64,
     pub(super) hosts: Vec<HostId>,
@@ -160,6 +162,7 @@ impl World {
             memory: Memory::new(0, started, Gaps::default()),
             silent_until: 0,
             clock_set: 0,
+            killed_at: 0,
             uptime: 0,
             hosts: Vec::new(),
             alive: BTreeMap::new(),
