@@ -261,7 +261,7 @@ async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::
         exits(config, rfc2136, &stand_ins, ground)?;
     let Ground { db, clock, started, counters, sections, life } = ground;
     let (db, clock) = (db.clone(), *clock);
-    let republish = Republish::new(db.clone(), publisher.clone(), turns.clone());
+    let republish = Republish::new(db.clone(), publisher.clone(), turns.clone(), clock);
     republish.aim_at(&aim, started.wall).await?;
     let requests = Requests::new(db.clone(), life.work.clone());
     let log_in = log_in(ground, limits, &passwords, &requests);

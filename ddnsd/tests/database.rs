@@ -4,10 +4,9 @@
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::counters::DatabaseCounters;
 use ddnsd::db::{Db, DbError, LookAgain, NewHost, NewUser, Settle, Want};
-use ddnsd::model::host::{Host, HostId, Seen};
+use ddnsd::model::host::{Finality, Host, HostId, Seen};
 use ddnsd::model::last_request::LastRequest;
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
-use ddnsd::model::notice::{Notice, OfFamily, Owed};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::secret::Secret;
 use ddnsd::model::time::Millis;
@@ -263,52 +262,17 @@ async fn a_row_that_changed_meanwhile_is_not_overwritten_and_asserted_once_more(
     let theirs = opened(&account).await;
     let seen = theirs.host(&a.fqdn).await.unwrap().unwrap();
     let records = WantedRecords { v4: Wanted::Absent, ..WantedRecords::default() };
-    let at = Millis(3);
+    let (at, finality) = (Millis(3), Finality::Final);
     let want = Want { host: seen, records, seen: Seen::default(), check_at: None, owed: None, at };
     let other = theirs.want(vec![want]).await.unwrap().remove(0).unwrap();
-    theirs.settle(Settle::Acknowledged { host: other, ttl: 60, at }).await.unwrap();
+    theirs.settle(Settle::Acknowledged { host: other, ttl: 60, finality, at }).await.unwrap();
     assert_eq!(theirs.host(&a.fqdn).await.unwrap().unwrap().unpublished_since, None);
     // ours came after it to DNS
-    let settled = db.settle(Settle::Acknowledged { host: mine, ttl: 60, at: Millis(4) }).await;
+    let at = Millis(4);
+    let settled = db.settle(Settle::Acknowledged { host: mine, ttl: 60, finality, at }).await;
     assert!(settled.unwrap().is_none());
     let now = db.host(&a.fqdn).await.unwrap().unwrap();
     assert_eq!((now.wanted, now.unpublished_since), (records, Some(Millis(4))));
-}
-
-#[tokio::test]
-async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other() {
-    let account = Mariadb::shared().account();
-    let db = opened(&account).await;
-    let [a, b] = with_hosts(&db).await;
-    let address = "192.0.2.1".parse().ok();
-    let v4 = OfFamily { is_meant: true, address, updated_at: Some(Millis(2)) };
-    let v6 = OfFamily { is_meant: false, address: None, updated_at: None };
-    let change = Some(Notice { v4, v6, expiry_ttl: 60 });
-    let owed = Some(Owed { change, expiry: change });
-    let wants = both(&[a, b]).into_iter().map(|want| Want { owed, ..want });
-    let hosts = db.want(wants.collect()).await.unwrap();
-    let [a, b] = hosts.try_into().unwrap();
-    let (a, b) = (a.unwrap(), b.unwrap());
-    let mut look = administrator(&account).await;
-    let mails = "SELECT COUNT(*) FROM outbox";
-    // what DNS did not take is still owed, and what another change superseded is not
-    let error = "no answer".to_owned();
-    db.settle(Settle::Failed { host: Arc::clone(&a), error, at: Millis(3) }).await.unwrap();
-    say(&mut look, "UPDATE hosts SET version = version + 1 WHERE label = 'b'").await;
-    let acknowledged =
-        |host: &Arc<Host>| Settle::Acknowledged { host: Arc::clone(host), ttl: 60, at: Millis(3) };
-    assert!(db.settle(acknowledged(&b)).await.unwrap().is_none());
-    assert_eq!(number(&mut look, mails).await, 0);
-    // read by a republisher, and settled twice: as if the first answer was lost
-    let read = db.host(&a.fqdn).await.unwrap().unwrap();
-    assert_eq!(read.owed, owed);
-    for _ in 0..2 {
-        assert_eq!(db.settle(acknowledged(&read)).await.unwrap().unwrap().owed, None);
-        assert_eq!(number(&mut look, mails).await, 2, "a change and an expiry");
-    }
-    assert_eq!(db.host(&a.fqdn).await.unwrap().unwrap().owed, None);
-    assert_eq!(db.give_up_mails(Millis(3)).await.unwrap(), 0);
-    assert_eq!(db.give_up_mails(Millis(4)).await.unwrap(), 2);
 }
 
 /// How many statements the server was asked to carry out so far.

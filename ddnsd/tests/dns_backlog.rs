@@ -141,7 +141,7 @@ fn republisher(db: Db, server: SocketAddr) -> Republish {
     let config = Rfc2136 { server, timeout: TIMEOUT, transport, keys };
     let dns = Dns::new(config, Arc::default(), Clock);
     let defaults = Arc::new(ArcSwap::from_pointee(Defaults { dns_ttl: 60, expiry_ttl: 3600 }));
-    Republish::new(db.clone(), Publisher::new(db, dns, Clock, defaults), Turns::default())
+    Republish::new(db.clone(), Publisher::new(db, dns, Clock, defaults), Turns::default(), Clock)
 }
 
 #[tokio::test]

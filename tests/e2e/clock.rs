@@ -4,11 +4,12 @@
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::eventually_equals;
 use ddnsd_tests::named::Named;
-use ddnsd_tests::primary::OPEN;
+use ddnsd_tests::primary::{OPEN, ZONE};
+use ddnsd_tests::setup::Setup;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A daemon whose wall clock the test sets. Its updates go unsigned: TSIG would refuse such clocks.
+/// A daemon whose wall clock the test sets. Most updates go unsigned: TSIG would refuse such clocks.
 struct Scene {
     named: Named,
     daemon: Daemon,
@@ -18,10 +19,20 @@ struct Scene {
 impl Scene {
     #[track_caller]
     fn new() -> Self {
+        let scene = Self::without_hosts(|setup| setup.without("dns_service.ddns_default_key_file"));
+        for (label, ttl) in [("pc", "600"), ("brief", "6")] {
+            scene.daemon.ctl().add_host("alice", label, OPEN, &["--expiry-ttl", ttl]);
+        }
+        scene.update("pc");
+        scene
+    }
+
+    /// With alice.
+    #[track_caller]
+    fn without_hosts(configure: impl FnOnce(Setup) -> Setup) -> Self {
         let named = Named::start();
-        let setup = Daemon::builder(&named)
-            .without("dns_service.ddns_default_key_file")
-            .set("dns_service.cleanup_interval", 1);
+        let setup = Daemon::builder(&named).set("dns_service.cleanup_interval", 1);
+        let setup = configure(setup);
         let offset = setup.file("clock");
         std::fs::write(&offset, "+0").unwrap();
         let file = format!("FAKETIME_TIMESTAMP_FILE={}", offset.display());
@@ -29,13 +40,8 @@ impl Scene {
         let options = ["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
         let wrapper = ["env", &library, &file, options[0], options[1]];
         let daemon = setup.wrapped_in(&wrapper).start();
-        let scene = Self { named, daemon, offset };
-        scene.daemon.ctl().add_user("alice");
-        for (label, ttl) in [("pc", "600"), ("brief", "6")] {
-            scene.daemon.ctl().add_host("alice", label, OPEN, &["--expiry-ttl", ttl]);
-        }
-        scene.update("pc");
-        scene
+        daemon.ctl().add_user("alice");
+        Self { named, daemon, offset }
     }
 
     #[track_caller]
@@ -107,4 +113,19 @@ fn a_daemon_that_was_off_for_a_day_expires_nobody_who_was_alive() {
         scene.daemon.start_again();
         scene.only_the_silent_expire();
     }
+}
+
+#[test]
+fn a_clock_that_differs_from_the_name_servers_is_told_as_badtime() {
+    let scene = Scene::without_hosts(|setup| setup);
+    scene.daemon.ctl().add_host("alice", "pc", ZONE, &[]);
+    let update = || scene.daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1");
+    scene.set_clock("+1h");
+    update().is(503, "dnserr\n");
+    let said = scene.daemon.said();
+    let cause = "NOTAUTH/BADTIME (the clocks differ by more than 300 s; the server's said 20";
+    assert!(said.contains(cause), "{said}");
+    scene.set_clock("+0");
+    update().has_status(200);
+    assert_eq!(scene.named.data("pc.dyn.example", "A"), ["192.0.2.1"]);
 }

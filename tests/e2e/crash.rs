@@ -2,8 +2,11 @@
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::chance::Chance;
+use ddnsd_tests::ctl::{Ctl, PASSWORD};
 use ddnsd_tests::eventually::{eventually, eventually_equals};
+use ddnsd_tests::http::quick_get;
 use ddnsd_tests::load::{Counting, in_database, in_dns};
+use ddnsd_tests::named::ZONE;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -68,6 +71,95 @@ fn load_until_killed(scene: &mut Scene, clients: &mut [Counting], moment: Durati
         std::thread::sleep(moment); // the random moment itself
         scene.daemon.kill9();
     });
+}
+
+/// Hosts that come and go under load, and how long the brief one lives.
+const GUESTS: [&str; 2] = ["guest", "visitor"];
+/// How often the daemon is killed amid them.
+const COMINGS: usize = 10;
+
+/// Names and addresses.
+type Records = Vec<(String, String)>;
+
+/// What DNS holds in the zone, and what it should.
+fn both_sides(scene: &Scene) -> (Records, Records) {
+    let mut wanted = Vec::new();
+    for host in scene.ctl().hosts() {
+        let addresses = [&host.ipv4, &host.ipv6].into_iter().flatten();
+        wanted.extend(addresses.map(|address| (host.fqdn.clone(), address.clone())));
+    }
+    let records = scene.named.addresses(ZONE).into_iter();
+    let mut held: Vec<_> = records.map(|record| (record.name, record.data)).collect();
+    wanted.sort();
+    held.sort();
+    (held, wanted)
+}
+
+#[test]
+fn kills_amid_expiries_offline_and_deletions_leave_dns_equal_to_the_database() {
+    let mut chance = Chance::seeded();
+    let mut scene = Scene::with(|setup| setup.set("dns_service.cleanup_interval", 1));
+    scene.add_hosts(&["mixed"]);
+    scene.ctl().add_host("alice", "brief", ZONE, &["--expiry-ttl", "1"]);
+    let (mut changes, mut deletions) = (0, 0);
+    for round in 0..COMINGS {
+        let (server, ctl) = (scene.daemon.address().to_owned(), scene.ctl());
+        let moment = chance.millis(200, 1_500);
+        let seeds = [chance.number(), chance.number()];
+        std::thread::scope(|threads| {
+            let update = threads.spawn(|| come_and_go(&server, Chance::new(seeds[0])));
+            let delete = threads.spawn(|| delete_again_and_again(&ctl, Chance::new(seeds[1])));
+            std::thread::sleep(moment); // the random moment itself
+            scene.daemon.kill9();
+            changes += update.join().unwrap();
+            deletions += delete.join().unwrap();
+        });
+        scene.daemon.start_again();
+        eventually(EQUAL, "DNS to be equal to the database", || {
+            let (held, wanted) = both_sides(&scene);
+            let is_published = scene.ctl().hosts().iter().all(|host| host.published);
+            if held == wanted && is_published {
+                Ok(())
+            } else {
+                Err(format!("round {round}, {moment:?}: {held:?} instead of {wanted:?}"))
+            }
+        });
+    }
+    println!("{changes} changes, {deletions} deletions");
+    assert!(changes > 100 && deletions > 5, "{changes} changes, {deletions} deletions");
+}
+
+/// Updates of all hosts, offline and on, until no answer comes; how many were good.
+fn come_and_go(server: &str, mut chance: Chance) -> usize {
+    let mut good = 0;
+    for n in 0.. {
+        let label = ["mixed", "brief", GUESTS[0], GUESTS[1]][n % 4];
+        let what = match chance.below(3) {
+            0 => "offline=YES".to_owned(),
+            1 => format!("myip=192.0.2.{}", 1 + n % 250),
+            _ => format!("myip=192.0.2.{},2001:db8::{n:x}", 1 + n % 250),
+        };
+        let path = format!("/update?hostname={label}.{ZONE}&{what}");
+        let Some(reply) = quick_get(server, &path, "alice", PASSWORD) else { break };
+        let word = reply.body.split([' ', '\n']).next().unwrap_or_default();
+        assert!(["good", "nochg", "nohost", "911"].contains(&word), "{reply}");
+        good += usize::from(word == "good");
+    }
+    good
+}
+
+/// Deletes the guests and adds them again, until nobody is there to do it; how many were deleted.
+fn delete_again_and_again(ctl: &Ctl, mut chance: Chance) -> usize {
+    let mut deleted = 0;
+    loop {
+        let guest = GUESTS[usize::try_from(chance.below(2)).unwrap()];
+        let added = ctl.run(&["hostname", "add", "alice", guest, ZONE]);
+        if ![Some(0), Some(1)].contains(&added.code) {
+            return deleted;
+        }
+        std::thread::sleep(chance.millis(0, 60));
+        deleted += usize::from(ctl.run(&["hostname", "delete", guest, ZONE]).code == Some(0));
+    }
 }
 
 #[test]

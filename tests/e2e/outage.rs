@@ -33,26 +33,61 @@ fn a_record_that_a_dead_name_server_missed_appears_when_it_is_back() {
     eventually_equals(RECOVERY, "the host to be published", &true, || {
         scene.ctl().host("pc.dyn.example").published
     });
+    let said = scene.daemon.said();
+    let told = said.lines().filter(|line| line.contains("address changed"));
+    assert_eq!(told.count(), 1, "a change that comes late is told once: {said}");
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
 }
 
 #[test]
-fn while_the_name_server_is_down_the_answer_comes_at_once_and_the_latest_address_wins() {
-    let mut scene = Scene::new();
+fn while_the_name_server_says_nothing_the_answer_comes_at_once_and_the_latest_address_wins() {
+    let scene = Scene::with(|setup| setup.set("dns_service.dns_timeout", 5));
     scene.add_hosts(&["nas"]);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
-    scene.named.stop();
+    scene.named.pause();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(503, "dnserr\n");
+    // either would wait for 5 s by itself
     let start = Instant::now();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.3").is(503, "dnserr\n");
     scene.update("hostname=nas.dyn.example&myip=192.0.2.4").is(503, "dnserr\n");
     let took = start.elapsed();
     assert!(took < Duration::from_secs(3), "two updates while the zone is down took {took:?}");
-    scene.named.start_again();
+    scene.named.go_on();
     let wanted = (vec!["192.0.2.3".to_owned()], vec!["192.0.2.4".to_owned()]);
     eventually_equals(RECOVERY, "the latest addresses in DNS", &wanted, || {
         (scene.a("pc"), scene.a("nas"))
     });
+}
+
+#[test]
+fn what_a_paused_name_server_gets_late_never_ends_as_the_last_word() {
+    let scene = impatient();
+    let mut clients: Vec<_> = (0..8).map(|i| Counting::new(&format!("h{i}"))).collect();
+    scene.add_hosts(&clients.iter().map(Counting::label).collect::<Vec<_>>());
+    for _ in 0..3 {
+        assert_eq!(updates(&scene, &mut clients, 3), [("good".to_owned(), 24)].into());
+        scene.named.pause();
+        // what is sent meanwhile waits in the server's sockets, older addresses before newer ones
+        for _ in 0..4 {
+            let words = updates(&scene, &mut clients, 2);
+            assert_eq!(words, [("dnserr".to_owned(), 16)].into());
+            std::thread::sleep(Duration::from_millis(700)); // for the next try of the zone
+        }
+        scene.named.go_on();
+        eventually(RECOVERY, "every last wanted address in DNS", || {
+            let stands = in_dns(&scene.named, &clients);
+            let judge = |client: &Counting| client.judge_settled(stands[&client.fqdn()]);
+            clients.iter().try_for_each(judge)
+        });
+        eventually_equals(RECOVERY, "every host to be published", &true, || {
+            scene.ctl().hosts().iter().all(|host| host.published)
+        });
+        // nothing that was read late comes after it
+        let stands = in_dns(&scene.named, &clients);
+        assert_eq!(stands, in_database(&scene.ctl(), &clients));
+        std::thread::sleep(Duration::from_millis(2500)); // the time that a late message has
+        assert_eq!(in_dns(&scene.named, &clients), stands);
+    }
 }
 
 #[test]
@@ -123,6 +158,38 @@ fn without_a_key_updates_go_unsigned_and_a_server_that_wants_one_refuses() {
     daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
     let said = daemon.said();
     assert!(said.contains("REFUSED"), "the log does not name the RCODE: {said}");
+}
+
+#[test]
+fn each_zone_without_a_key_is_named_when_it_is_new_at_the_start_and_at_a_reload() {
+    let mut scene =
+        Scene::without_hosts(|setup| setup.without("dns_service.ddns_default_key_file"));
+    scene.ctl().add_user("alice");
+    let mut heard = 0;
+    let mut warned = |scene: &Scene, zones: &[&str]| {
+        let said = scene.daemon.said();
+        let lines = said[heard..].lines().filter(|line| line.contains("go unsigned, because"));
+        let named: Vec<_> = lines.filter(|line| line.contains("WARN")).collect();
+        assert_eq!(named.len(), zones.len(), "{named:?}");
+        for (line, zone) in named.iter().zip(zones) {
+            assert!(line.contains(zone), "{line} names {zone}");
+        }
+        heard = said.len();
+    };
+    for (label, zone) in [("pc", "a.example"), ("nas", "a.example"), ("pc", "b.example")] {
+        scene.ctl().add_host("alice", label, zone, &[]);
+    }
+    warned(&scene, &["a.example", "b.example"]);
+    scene.daemon.restart();
+    warned(&scene, &["a.example", "b.example"]);
+    let key = scene.named.key_file().display().to_string();
+    let keys = toml::Table::from_iter([("a.example".to_owned(), key.as_str().into())]);
+    scene.daemon.reconfigure(|setup| setup.set("dns_service.zone_keys", keys));
+    scene.ctl().run(&["reload"]).ok();
+    warned(&scene, &["b.example"]);
+    scene.daemon.reconfigure(|setup| setup.set("dns_service.ddns_default_key_file", key.as_str()));
+    scene.ctl().run(&["reload"]).ok();
+    warned(&scene, &[]);
 }
 
 #[test]

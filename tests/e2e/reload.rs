@@ -8,7 +8,7 @@ use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
 use ddnsd_tests::http::{get, quick_get};
-use ddnsd_tests::named::{Named, ZONE, write_private};
+use ddnsd_tests::named::{Named, ZONE, free_port, write_private};
 use ddnsd_tests::process::Finished;
 use ddnsd_tests::setup::Setup;
 use nix::sys::signal::Signal;
@@ -446,9 +446,32 @@ fn a_move_that_was_stored_and_never_carried_out_is_done_whole_the_next_time() {
 }
 
 #[test]
+fn killed_amid_a_move_the_next_start_sends_every_record_to_where_it_aims() {
+    let mut scene = Scene::new();
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    scene.daemon.kill9();
+    // what a move has stored by then; the records are where nobody looks any more
+    let sql = "UPDATE meta SET value = 'moving' WHERE name = 'target';";
+    scene.daemon.setup().database().sql(sql);
+    scene.named.nsupdate("update delete pc.dyn.example.");
+    scene.daemon.start_again();
+    eventually_equals(
+        RECOVERY,
+        "the record to be sent again",
+        &vec!["192.0.2.1".to_owned()],
+        || scene.a("pc"),
+    );
+    let sql = "SELECT value FROM meta WHERE name = 'target';";
+    let target = scene.daemon.setup().database().sql(sql);
+    assert_eq!(target.trim(), format!("rfc2136 127.0.0.1:{}", scene.named.port()));
+}
+
+#[test]
 fn a_reload_forgets_nothing_of_a_name_server_that_is_down() {
-    let silence = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = silence.local_addr().unwrap().port();
+    // takes whatever comes, and says nothing
+    let port = free_port();
+    let _udp = std::net::UdpSocket::bind(("127.0.0.1", port)).unwrap();
+    let _tcp = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     let mut scene = Scene::with(|setup| {
         let setup = setup.set("dns_service.dns_port", i64::from(port));
         setup.set("dns_service.dns_timeout", 4)

@@ -40,7 +40,8 @@ impl fmt::Display for Path {
 }
 
 impl Source {
-    /// Reads every `.rs` file below a folder, sorted by path; `tests.rs` is no product.
+    /// Reads every `.rs` file below a folder, sorted by path; `tests.rs` and the files of
+    /// `tests/` are no product.
     ///
     /// # Panics
     /// When one cannot be read.
@@ -157,6 +158,9 @@ impl Source {
 fn collect(folder: &FilePath, files: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.ends_with("tests") {
+            continue;
+        }
         if path.is_dir() {
             collect(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs")

@@ -4,6 +4,7 @@
 use crate::eventually::eventually;
 use crate::primary::{OPEN, Primary, Record, dig, make_key, zone_file};
 use crate::process::{Running, copy_program, program, run};
+use nix::sys::signal::Signal;
 use std::fmt::Write as _;
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -148,6 +149,22 @@ impl Named {
     pub fn nsupdate(&self, lines: &str) {
         let input = format!("server 127.0.0.1 {}\n{lines}\nsend\n", self.port);
         run(Command::new(program("nsupdate")).arg("-k").arg(self.key_file()), &input).ok();
+    }
+
+    /// Stops it where it stands: it takes connections and datagrams, and answers none.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pause(&self) {
+        self.process.as_ref().expect("a running server").signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on, with all that came meanwhile.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn go_on(&self) {
+        self.process.as_ref().expect("a running server").signal(Signal::SIGCONT);
     }
 
     /// The end of its log, for failures.

@@ -16,10 +16,13 @@ statements! {
     DOUBT: Keyed =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
          WHERE id = ? AND version = ?";
+    WAITING_NO_LATER: Keyed =
+        "UPDATE hosts SET unpublished_since = ? WHERE unpublished_since > ?";
     // a removal on its way, too: an answer of the server of before must not settle it
     DOUBT_ALL: Whole =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?),
-             acked_ipv4 = NULL, acked_ipv6 = NULL, acked_ttl = NULL, version = version + 1
+             acked_ipv4 = NULL, acked_ipv6 = NULL, acked_ttl = NULL, last_error = NULL,
+             version = version + 1
          WHERE state4 = 1 OR state6 = 1 OR unpublished_since IS NOT NULL";
 }
 
@@ -30,6 +33,14 @@ impl Db {
     /// The database failed.
     pub async fn doubt(&self, host: Arc<Host>, at: Millis) -> Result<Option<Arc<Host>>, DbError> {
         self.0.writer.run(Doubt { host, at }).await
+    }
+
+    /// Brings hosts that are unpublished since later than this back to it: the clock was set back.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn unpublished_no_later_than(&self, at: Millis) -> Result<(), DbError> {
+        self.0.writer.run(WaitingNoLater(at)).await
     }
 
     /// Marks every host that has a record as unpublished, because the name server is another one, and
@@ -53,16 +64,27 @@ impl Work for Doubt {
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
         let rows = conn.run(&DOUBT, args![self.at.0, self.host.id.0, self.host.version]).await?;
-        let host = Host {
-            unpublished_since: self.host.unpublished_since.or(Some(self.at)),
-            version: self.host.version + 1,
-            ..Host::clone(&self.host)
-        };
-        Ok((rows > 0).then(|| Arc::new(host)))
+        Ok((rows > 0).then(|| Arc::new(self.host.doubted(self.at))))
     }
 
     fn remember(&self, host: &Self::Output, caches: &Caches) {
         remember_host(host.as_ref(), &self.host.fqdn, caches);
+    }
+}
+
+struct WaitingNoLater(Millis);
+
+impl Work for WaitingNoLater {
+    type Output = ();
+    const DURABLE: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
+        conn.run(&WAITING_NO_LATER, args![self.0.0, self.0.0]).await?;
+        Ok(())
+    }
+
+    fn remember(&self, (): &(), caches: &Caches) {
+        caches.hosts.forget_all();
     }
 }
 

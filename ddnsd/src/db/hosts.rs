@@ -99,6 +99,9 @@ statements! {
         "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, created_at, changed_at)
          SELECT id, ?, ?, ?, ?, ?, ?, ? FROM users WHERE name = ?";
     THERE: Keyed = "SELECT id FROM hosts WHERE id IN (?)";
+    // asked again and again: DISTINCT would go through the whole index
+    NEXT_ZONE: Keyed = "SELECT zone FROM hosts WHERE zone > ? ORDER BY zone LIMIT 1";
+    HAS_ZONE: Keyed = "SELECT zone FROM hosts WHERE zone = ? LIMIT 1";
     REMOVE: Keyed = "DELETE FROM hosts WHERE id = ?";
 }
 
@@ -158,6 +161,25 @@ impl Db {
             }
         }?;
         rows.into_iter().map(|row| row.details(|host| self.0.touches.noted(host))).collect()
+    }
+
+    /// The first zone with a host after this one, in byte order; the first of all after the empty text.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn zone_after(&self, zone: &str) -> Result<Option<String>, DbError> {
+        let row: Option<(String,)> = self.0.readers.optional(&NEXT_ZONE, args![zone]).await?;
+        Ok(row.map(|(zone,)| zone))
+    }
+
+    /// Whether any host is in this zone.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn has_zone(&self, zone: &Zone) -> Result<bool, DbError> {
+        let row: Option<(String,)> =
+            self.0.readers.optional(&HAS_ZONE, args![zone.as_str()]).await?;
+        Ok(row.is_some())
     }
 
     /// Adds a host; `false` if its user does not exist.

@@ -27,10 +27,11 @@ mod ttls;
 mod users;
 mod writer;
 
+pub use crate::model::change::Want;
 pub use error::{DbError, OpenError};
 pub use expiring::{Due, LookAgain};
 pub use hosts::{HostPage, NewHost};
-pub use publishing::{Page, Settle, Unpublished, Want, Which};
+pub use publishing::{Page, Settle, Unpublished, Which};
 pub use sql::{Reach, Sql};
 pub use transfer::{Conflict, Existing, Import, Imported};
 pub use ttls::SetTtls;

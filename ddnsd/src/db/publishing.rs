@@ -9,21 +9,24 @@ use super::job::Work;
 use super::outbox;
 use super::rows::{UnpublishedRow, wanted_columns};
 use super::sql::{args, statements};
-use crate::model::host::{Acked, Host, HostId, Seen};
+use crate::model::change::Want;
+use crate::model::host::{Acked, Finality, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
-use crate::model::notice::Owed;
-use crate::model::record::WantedRecords;
 use crate::model::time::Millis;
 use std::sync::Arc;
 
 statements! {
     UNPUBLISHED_REMOVALS: Keyed =
-        "SELECT unpublished_since, id, fqdn, zone, attempts FROM hosts
+        "SELECT unpublished_since, id, fqdn, zone, version, attempts,
+             last_error IS NOT NULL AS has_failed
+         FROM hosts
          WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
              AND state4 <> 1 AND state6 <> 1
          ORDER BY unpublished_since, id LIMIT ?";
     UNPUBLISHED_ADDRESSES: Keyed =
-        "SELECT unpublished_since, id, fqdn, zone, attempts FROM hosts
+        "SELECT unpublished_since, id, fqdn, zone, version, attempts,
+             last_error IS NOT NULL AS has_failed
+         FROM hosts
          WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
              AND (state4 = 1 OR state6 = 1)
          ORDER BY unpublished_since, id LIMIT ?";
@@ -39,7 +42,7 @@ statements! {
          WHERE id = ? AND version = ?";
     ACKNOWLEDGED: Keyed =
         "UPDATE hosts SET acked_ipv4 = ?, acked_ipv6 = ?, acked_ttl = ?,
-             unpublished_since = NULL, attempts = 0, last_error = NULL, notice = NULL
+             unpublished_since = ?, attempts = 0, last_error = NULL, notice = NULL
          WHERE id = ? AND version = ?";
     FAILED: Keyed =
         "UPDATE hosts SET attempts = attempts + 1, last_error = ? WHERE id = ? AND version = ?";
@@ -47,24 +50,6 @@ statements! {
     LOST: Keyed =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
          WHERE id = ?";
-}
-
-/// A change to be committed as wanted and unpublished.
-#[derive(Clone, Debug)]
-pub struct Want {
-    /// The host as it was read.
-    pub host: Arc<Host>,
-    /// What DNS should hold from now on.
-    pub records: WantedRecords,
-    /// Which families this updates, and when; neither, for a removal.
-    pub seen: Seen,
-    /// When the sweep must look at it; `None` for never. An earlier look that is due stays due: the other
-    /// family may expire then.
-    pub check_at: Option<Millis>,
-    /// What its owner is told once DNS holds it, instead of what was owed before.
-    pub owed: Option<Owed>,
-    /// Now.
-    pub at: Millis,
 }
 
 /// What became of publishing a change.
@@ -76,6 +61,8 @@ pub enum Settle {
         host: Arc<Host>,
         /// With this TTL, seconds.
         ttl: u32,
+        /// Whether that is the last word.
+        finality: Finality,
         /// When.
         at: Millis,
     },
@@ -119,6 +106,12 @@ pub struct Unpublished {
     pub zone: Zone,
     /// How often publishing it failed.
     pub attempts: u32,
+    /// Since when.
+    pub since: Millis,
+    /// As the row has it.
+    pub version: i64,
+    /// Whether it was sent in vain before.
+    pub has_failed: bool,
 }
 
 impl Db {
@@ -247,14 +240,7 @@ impl Want {
             host.version,
         ];
         let rows = conn.run(&WANT, args).await?;
-        let host = Host {
-            wanted: self.records,
-            unpublished_since: self.host.unpublished_since.or(Some(self.at)),
-            owed: self.owed,
-            version: self.host.version + 1,
-            ..Host::clone(&self.host)
-        };
-        Ok((rows > 0).then(|| Arc::new(host)))
+        Ok((rows > 0).then(|| Arc::new(host.wanting(self.records, self.owed, self.at))))
     }
 }
 
@@ -264,7 +250,9 @@ impl Work for Settle {
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
         match self {
-            Settle::Acknowledged { host, ttl, at } => acknowledged(host, *ttl, *at, conn).await,
+            Settle::Acknowledged { host, ttl, finality, at } => {
+                acknowledged(host, &host.acknowledged(*ttl, *finality), *at, conn).await
+            }
             Settle::Failed { host, error, at } => failed(host, error, *at, conn).await,
         }
     }
@@ -276,28 +264,23 @@ impl Work for Settle {
 }
 
 async fn acknowledged(
-    host: &Arc<Host>,
-    ttl: u32,
+    host: &Host,
+    settled: &Host,
     at: Millis,
     conn: &mut Conn,
 ) -> Result<Option<Arc<Host>>, DbError> {
-    let addresses = host.wanted.addresses();
+    let Acked { addresses, ttl } = settled.acked;
     let v4 = addresses.v4.map(|address| address.to_string());
     let v6 = addresses.v6.map(|address| address.to_string());
+    let since = settled.unpublished_since.map(|since| since.0);
     let (id, version) = (host.id.0, host.version);
     // before the row forgets what is owed: a settle that is done twice finds nothing to queue
     outbox::queue(host, at, conn).await?;
-    if conn.run(&ACKNOWLEDGED, args![v4, v6, ttl, id, version]).await? == 0 {
+    if conn.run(&ACKNOWLEDGED, args![v4, v6, ttl, since, id, version]).await? == 0 {
         conn.run(&LOST, args![at.0, id]).await?;
         return Ok(None);
     }
-    let settled = Host {
-        acked: Acked { addresses, ttl: Some(ttl) },
-        unpublished_since: None,
-        owed: None,
-        ..Host::clone(host)
-    };
-    Ok(Some(Arc::new(settled)))
+    Ok(Some(Arc::new(settled.clone())))
 }
 
 async fn failed(

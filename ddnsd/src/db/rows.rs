@@ -150,6 +150,8 @@ pub(super) struct UnpublishedRow {
     fqdn: String,
     zone: String,
     attempts: i64,
+    version: i64,
+    has_failed: i64,
 }
 
 impl UnpublishedRow {
@@ -164,6 +166,9 @@ impl UnpublishedRow {
             fqdn: row.parsed("fqdn", "not a host name", Fqdn::parse(&self.fqdn))?,
             zone: row.parsed("zone", "not a zone name", Zone::parse(&self.zone))?,
             attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
+            since: Millis(self.unpublished_since),
+            version: self.version,
+            has_failed: self.has_failed != 0,
         })
     }
 }

@@ -57,13 +57,7 @@ impl Work for SetTtls {
         let (at, id, version) = (self.at.0, self.host.id.0, self.host.version);
         let args = args![self.dns_ttl, self.expiry_ttl, since, check_at, at, id, version];
         let rows = conn.run(&SET, args).await?;
-        let host = Host {
-            dns_ttl: self.dns_ttl,
-            expiry_ttl: self.expiry_ttl,
-            unpublished_since: self.host.unpublished_since.or(unpublished),
-            version: self.host.version + 1,
-            ..Host::clone(&self.host)
-        };
+        let host = self.host.with_ttls(self.dns_ttl, self.expiry_ttl, unpublished);
         Ok((rows > 0).then(|| Arc::new(host)))
     }
 

@@ -11,6 +11,8 @@ mod lookup;
 mod message;
 mod target;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod tsig;
 mod udp;
@@ -214,6 +216,11 @@ impl Dns {
     /// Whether the server does not answer for the zone at the moment.
     pub fn is_down(&self, zone: &Zone) -> bool {
         self.target.load().is_down(zone)
+    }
+
+    /// Whether there is a key for the zone's updates.
+    pub fn signs(&self, zone: &Zone) -> bool {
+        self.target.load().signs(zone)
     }
 
     /// Where messages go.

@@ -99,6 +99,11 @@ impl Target {
         Some(Self::doubting(doubt, config, counters, self.clock))
     }
 
+    /// Whether there is a key for the zone's updates.
+    pub(super) fn signs(&self, zone: &Zone) -> bool {
+        self.config.keys.of(zone).is_some()
+    }
+
     /// Where messages go.
     pub(super) fn server(&self) -> SocketAddr {
         self.config.server

@@ -1,8 +1,11 @@
-//! The change that makes DNS hold what it should for a host.
+//! The change that makes DNS hold what it should for a host: as it is stored first, and as it is sent.
 
-use super::host::HostId;
+use super::host::{Host, HostId, Seen};
 use super::name::{Fqdn, Zone};
+use super::notice::Owed;
 use super::record::WantedRecords;
+use super::time::Millis;
+use std::sync::Arc;
 
 /// One host's records as they are to be asserted in DNS: every family that was ever set, so that
 /// what DNS holds afterwards does not depend on what was lost before.
@@ -18,4 +21,22 @@ pub struct RecordChange {
     pub ttl: u32,
     /// What to assert.
     pub records: WantedRecords,
+}
+
+/// A change to be committed as wanted and unpublished.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// The host as it was read.
+    pub host: Arc<Host>,
+    /// What DNS should hold from now on.
+    pub records: WantedRecords,
+    /// Which families this updates, and when; neither, for a removal.
+    pub seen: Seen,
+    /// When the sweep must look at it; `None` for never. An earlier look that is due stays due: the other
+    /// family may expire then.
+    pub check_at: Option<Millis>,
+    /// What its owner is told once DNS holds it, instead of what was owed before.
+    pub owed: Option<Owed>,
+    /// Now.
+    pub at: Millis,
 }

@@ -61,6 +61,60 @@ pub struct Acked {
     pub ttl: Option<u32>,
 }
 
+/// Whether an acknowledgement is the last word on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finality {
+    /// It is: DNS is known to hold what is wanted.
+    Final,
+    /// A lost message may still come after it, so the host stays unpublished and is asserted once more.
+    NotYet,
+}
+
+/// What each step of a change makes of the row. The database does the same in SQL.
+impl Host {
+    /// Wanted and unpublished; its owner is owed this, instead of what was owed before.
+    #[must_use]
+    pub fn wanting(&self, records: WantedRecords, owed: Option<Owed>, at: Millis) -> Self {
+        Self { wanted: records, owed, ..self.doubted(at) }
+    }
+
+    /// Unpublished, its wanted records unchanged.
+    #[must_use]
+    pub fn doubted(&self, at: Millis) -> Self {
+        let unpublished_since = self.unpublished_since.or(Some(at));
+        Self { unpublished_since, version: self.version + 1, ..self.clone() }
+    }
+
+    /// With other TTLs, which DNS must hear of if a time is given.
+    #[must_use]
+    pub fn with_ttls(
+        &self,
+        dns: Option<u32>,
+        expiry: Option<u32>,
+        publish: Option<Millis>,
+    ) -> Self {
+        Self {
+            dns_ttl: dns,
+            expiry_ttl: expiry,
+            unpublished_since: self.unpublished_since.or(publish),
+            version: self.version + 1,
+            ..self.clone()
+        }
+    }
+
+    /// Acknowledged as it is wanted. What was owed is mailed with it, whether that is final or not: the
+    /// client was told, and another update may come before the last word.
+    #[must_use]
+    pub fn acknowledged(&self, ttl: u32, finality: Finality) -> Self {
+        let unpublished_since = match finality {
+            Finality::Final => None,
+            Finality::NotYet => self.unpublished_since,
+        };
+        let acked = Acked { addresses: self.wanted.addresses(), ttl: Some(ttl) };
+        Self { acked, unpublished_since, owed: None, ..self.clone() }
+    }
+}
+
 /// When each family was last updated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {

@@ -8,4 +8,6 @@ pub mod import;
 pub mod limit;
 pub mod notice;
 pub mod outcome;
+pub mod repeat;
 pub mod request;
+pub mod wanting;

@@ -6,15 +6,16 @@ use super::notices::Notices;
 use super::publishing::Publisher;
 use super::turns::Turns;
 use crate::clock::Clock;
-use crate::db::{Db, DbError, Due, LookAgain, Want};
+use crate::db::{Db, DbError, Due, LookAgain};
 use crate::dns::Lane;
 use crate::model::host::{Host, HostId, Seen};
 use crate::model::name::Fqdn;
 use crate::model::time::{Millis, Now};
-use crate::rules::decide;
 use crate::rules::expiry::{self, ClockStep, Fate, Gaps};
+use crate::rules::wanting;
 use futures::future::join_all;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::Mutex;
 
 /// Hosts looked at together; one batch is out at a time.
@@ -36,6 +37,8 @@ pub struct Expire {
 struct Watch {
     last: Now,
     gaps: Gaps,
+    /// When the last heartbeat was written.
+    beat: Instant,
     /// The default that hosts without a TTL of their own were looked at by.
     default_ttl: Option<u32>,
     /// When the database was last known to answer.
@@ -76,6 +79,7 @@ impl Expire {
         let watch = Watch {
             last: now,
             gaps: Gaps::default(),
+            beat: now.mono,
             default_ttl: None,
             answered: now.wall,
             failing: false,
@@ -129,11 +133,25 @@ impl Expire {
         // a sweep looks at the clock itself, and may take longer than keepalives should wait
         let Ok(mut watch) = self.sweeping.try_lock() else { return flushed };
         let done = match flushed {
-            Ok(()) => self.step(&mut watch).await.map(drop),
+            Ok(()) => self.step_and_beat(&mut watch).await,
             failed => failed,
         };
         watch.failing |= done.is_err();
         done
+    }
+
+    async fn step_and_beat(&self, watch: &mut Watch) -> Result<(), DbError> {
+        let now = self.step(watch).await?;
+        if expiry::is_beat_due(watch.beat, now.mono) {
+            self.beat(watch, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn beat(&self, watch: &mut Watch, now: Now) -> Result<(), DbError> {
+        self.heartbeat(now.wall).await?;
+        watch.beat = now.mono;
+        Ok(())
     }
 
     /// Notes that ddnsd runs.
@@ -157,7 +175,7 @@ impl Expire {
             after = last;
             self.judge(page.rows, &watch.gaps, now.wall, &mut swept).await?;
         }
-        self.heartbeat(now.wall).await?;
+        self.beat(watch, now).await?;
         watch.answered = now.wall;
         Ok(swept)
     }
@@ -233,15 +251,10 @@ impl Expire {
         let Fate::Expire { v4, v6 } = self.fate(&host, seen, gaps, now) else {
             return Ok(None);
         };
-        let records = decide::down(host.wanted, v4, v6);
-        let left = Host { wanted: records, ..Host::clone(&host) };
-        let check_at = match self.fate(&left, seen, gaps, now) {
-            Fate::CheckAt(at) => Some(at),
-            Fate::NeverCheck | Fate::Expire { .. } => None,
-        };
         let old = host.wanted.addresses();
         let owed = self.notices.of_expiry(&host, (v4, v6), seen).await?;
-        let want = Want { host, records, seen: Seen::default(), check_at, owed, at: now };
+        let (expired, defaults) = (((v4, v6), owed), self.publisher.defaults());
+        let want = wanting::by_expiry(host, expired, (seen, gaps), &defaults, now);
         let wanted = self.publisher.want(vec![want]).await?.pop().flatten();
         let Some(wanted) = wanted else {
             return Ok(None);
@@ -278,12 +291,16 @@ impl Expire {
                 gaps.add(end, length);
                 self.remember(&gaps).await?;
                 watch.gaps = gaps;
+                // killed in between, it is forgiven twice
+                self.beat(watch, now).await?;
                 // the jump is no time without a database
                 watch.answered = watch.answered.plus_millis(length).min(now.wall);
             }
             ClockStep::Back { length } => {
                 tracing::warn!("the clock was set back by {} s", length / 1000);
                 self.set_back(now.wall).await?;
+                // first: killed in between, gaps are not taken back twice
+                self.beat(watch, now).await?;
                 let mut gaps = watch.gaps.clone();
                 gaps.set_back(now.wall, length);
                 self.remember(&gaps).await?;

@@ -7,6 +7,7 @@ use super::error::{Kind, Refused, database};
 use super::publishing::Publisher;
 use super::requests::Requests;
 use super::turns::{Turn, Turns};
+use super::unsigned;
 use super::users::{no_such_user, user_name};
 use crate::clock::Clock;
 pub use crate::db::NewHost as Added;
@@ -98,17 +99,25 @@ impl Hosts {
     pub async fn add(&self, new: NewHost) -> Result<Added, Refused> {
         let user = user_name(&new.user)?;
         let (label, zone, fqdn) = names(&new.label, &new.zone)?;
+        let is_unsigned = !self.publisher.signs(&zone);
+        let is_news =
+            is_unsigned && !self.db.has_zone(&zone).await.map_err(|problem| database(&problem))?;
         let host = db::NewHost {
             user: user.clone(),
             label,
-            zone,
+            zone: zone.clone(),
             fqdn: fqdn.clone(),
             dns_ttl: ttl("--dns-ttl", new.dns_ttl)?,
             expiry_ttl: ttl("--expiry-ttl", new.expiry_ttl)?,
             at: self.clock.now().wall,
         };
         match self.db.add_host(host.clone()).await {
-            Ok(true) => Ok(host),
+            Ok(true) => {
+                if is_news {
+                    unsigned::warn_of(&zone);
+                }
+                Ok(host)
+            }
             Ok(false) => Err(no_such_user(&user)),
             Err(DbError::Exists) => {
                 let message = format!(

@@ -12,5 +12,6 @@ pub mod requests;
 pub mod status;
 pub mod transfer;
 pub mod turns;
+mod unsigned;
 pub mod update;
 pub mod users;

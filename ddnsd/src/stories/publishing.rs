@@ -10,17 +10,36 @@ use crate::config::Rfc2136;
 use crate::db::{Db, DbError, Settle, Want};
 use crate::dns::{self, Dns, DnsError, Found, Lane, LookupError, Published};
 use crate::model::address::Family;
-use crate::model::host::{Defaults, Host, HostId};
+use crate::model::host::{Defaults, Finality, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Now;
 use crate::rules::decide;
-use crate::rules::final_word::{self, Acknowledged};
+use crate::rules::final_word::Doubtful;
+use crate::rules::repeat::{Refused, When};
 use arc_swap::ArcSwap;
-use dashmap::DashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tracing::warn;
+
+/// How often a removal is sent of which a message is lost each time.
+pub(crate) const ROUNDS: u32 = 3;
+
+/// Why a host's records are not, or not for good, taken down.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDown {
+    /// DNS did not acknowledge it.
+    #[error(transparent)]
+    Dns(DnsError),
+    /// Each time a message ended without an answer, which may undo the removal yet.
+    #[error(
+        "name server {server} acknowledged it, but a message got no answer each time and may come late (does UDP reach it?)"
+    )]
+    Doubtful {
+        /// Which server.
+        server: SocketAddr,
+    },
+}
 
 /// Publishes hosts; clones share what is known of doubtful ones.
 #[derive(Clone)]
@@ -29,16 +48,14 @@ pub struct Publisher {
     dns: Dns,
     clock: Clock,
     defaults: Arc<ArcSwap<Defaults>>,
-    started: Now,
-    /// Doubtful hosts, and when an acknowledgement of theirs is final.
-    doubtful: Arc<DashMap<HostId, Instant>>,
+    memory: Arc<Mutex<Memory>>,
 }
 
 impl Publisher {
     /// A publisher over these exits.
     pub fn new(db: Db, dns: Dns, clock: Clock, defaults: Arc<ArcSwap<Defaults>>) -> Self {
-        let started = clock.now();
-        Self { db, dns, clock, defaults, started, doubtful: Arc::default() }
+        let memory = Arc::new(Mutex::new(Memory::new(clock.now())));
+        Self { db, dns, clock, defaults, memory }
     }
 
     /// The defaults in force.
@@ -56,6 +73,11 @@ impl Publisher {
         self.dns.server()
     }
 
+    /// Whether there is a key for the zone's updates.
+    pub fn signs(&self, zone: &Zone) -> bool {
+        self.dns.signs(zone)
+    }
+
     /// Whether the name server does not answer for a zone at the moment.
     pub fn is_down(&self, zone: &Zone) -> bool {
         self.dns.is_down(zone)
@@ -70,8 +92,18 @@ impl Publisher {
     }
 
     /// Whether publishing this host again is of no use yet.
-    pub fn is_waiting(&self, host: HostId) -> bool {
-        self.doubtful.get(&host).is_some_and(|until| self.clock.now().mono < *until)
+    pub fn is_waiting(&self, host: &Fqdn) -> bool {
+        self.memory().doubtful.is_waiting(host, self.clock.now().mono)
+    }
+
+    /// When an unpublished host is sent again; see [`Refused::when`].
+    pub fn when(&self, host: HostId, row: (i64, bool)) -> When {
+        self.memory().refused.when(host, row, self.clock.now().mono)
+    }
+
+    /// What was refused may be taken now: something is configured in another way.
+    pub fn forget_refusals(&self) {
+        self.memory().refused.forget_all();
     }
 
     /// Commits changes as wanted and unpublished, as [`Db::want`]. The caller holds the hosts' turns. A row
@@ -120,63 +152,49 @@ impl Publisher {
     }
 
     async fn settle(&self, host: Arc<Host>, ttl: u32, sent: Published) -> Result<(), DnsError> {
-        let result = match sent {
-            Published::Acknowledged { doubtful_before } => {
-                if self.is_final(&host, doubtful_before) {
-                    self.note(Settle::Acknowledged { host, ttl, at: self.clock.now().wall }).await;
-                }
-                return Ok(());
-            }
-            Published::Refused(error) | Published::Unknown(error) => error,
-        };
-        // while a zone is down nothing new is learnt, and a backlog would be written again and again
-        if !matches!(result, DnsError::Down { .. } | DnsError::Overloaded { .. }) {
-            let (error, at) = (result.to_string(), self.clock.now().wall);
-            self.note(Settle::Failed { host, error, at }).await;
+        let times = (self.dns.timeout() * 2, self.clock.now());
+        let (settle, result) = what_became(host, ttl, sent, &mut self.memory(), times);
+        if let Some(settle) = settle {
+            self.note(settle).await;
         }
-        Err(result)
+        result
     }
 
     /// Takes the host's records down in DNS for good, whatever is wanted; nothing is settled. If a lost
     /// message may still bring them back, it is done once more when that one can come no longer.
     ///
     /// # Errors
-    /// DNS did not acknowledge it.
-    pub async fn take_down(&self, host: &Host) -> Result<(), DnsError> {
+    /// DNS did not acknowledge it, or a message was lost each time.
+    pub async fn take_down(&self, host: &Host) -> Result<(), NotDown> {
         let mut change = decide::change(host, &self.defaults());
         change.records = decide::down(change.records, true, true);
-        loop {
+        for round in 1..=ROUNDS {
             match self.dns.publish(change.clone(), Lane::Fresh).await {
                 Published::Acknowledged { doubtful_before } => {
-                    if self.is_final(host, doubtful_before) {
+                    if self.finality(host, doubtful_before) == Finality::Final {
                         return Ok(());
                     }
-                    tokio::time::sleep(self.dns.timeout() * 2).await;
                 }
-                Published::Refused(error) | Published::Unknown(error) => return Err(error),
+                Published::Refused(error) | Published::Unknown(error) => {
+                    return Err(NotDown::Dns(error));
+                }
+            }
+            if round < ROUNDS {
+                tokio::time::sleep(self.dns.timeout() * 2).await;
             }
         }
+        Err(NotDown::Doubtful { server: self.dns.server() })
     }
 
     /// Whether an acknowledgement is the last word, or a lost message may still come after it: one of
     /// this run, or one that a run before this left behind.
-    fn is_final(&self, host: &Host, doubtful_before: bool) -> bool {
-        let now = self.clock.now();
-        // later than now: the clock was set back
-        let before_us = |since| since < self.started.wall || since > now.wall;
-        let until = final_word::not_before(Acknowledged {
-            doubtful_before,
-            waits_until: self.doubtful.get(&host.id).map(|until| *until),
-            is_inherited: host.unpublished_since.is_some_and(before_us),
-            started: self.started.mono,
-            lateness: self.dns.timeout() * 2,
-            now: now.mono,
-        });
-        match until {
-            Some(until) => self.doubtful.insert(host.id, until),
-            None => self.doubtful.remove(&host.id).map(|(_, until)| until),
-        };
-        until.is_none()
+    fn finality(&self, host: &Host, doubtful_before: bool) -> Finality {
+        let (lateness, now) = (self.dns.timeout() * 2, self.clock.now());
+        self.memory().doubtful.acknowledged(host, doubtful_before, lateness, now)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn note(&self, result: Settle) {
@@ -185,4 +203,47 @@ impl Publisher {
             warn!("what became of a change could not be noted: {error}");
         }
     }
+}
+
+/// What a run of the daemon knows of what was sent.
+pub(crate) struct Memory {
+    /// Hosts whose acknowledgement is not final yet.
+    pub(crate) doubtful: Doubtful,
+    /// Hosts that were refused.
+    pub(crate) refused: Refused,
+}
+
+impl Memory {
+    /// Nothing, at the start of a run.
+    pub(crate) fn new(started: Now) -> Self {
+        Self { doubtful: Doubtful::new(started), refused: Refused::default() }
+    }
+}
+
+/// What became of a host that was sent: what to settle, if anything, and what its client is told. A lost
+/// message is late by less than the time given.
+pub(crate) fn what_became(
+    host: Arc<Host>,
+    ttl: u32,
+    sent: Published,
+    memory: &mut Memory,
+    (lateness, now): (Duration, Now),
+) -> (Option<Settle>, Result<(), DnsError>) {
+    let at = now.wall;
+    let problem = match sent {
+        Published::Acknowledged { doubtful_before } => {
+            memory.refused.acknowledged(host.id);
+            let finality = memory.doubtful.acknowledged(&host, doubtful_before, lateness, now);
+            return (Some(Settle::Acknowledged { host, ttl, finality, at }), Ok(()));
+        }
+        Published::Refused(problem) | Published::Unknown(problem) => problem,
+    };
+    let error = problem.to_string();
+    let is_news = match &problem {
+        // while a zone is down nothing new is learnt, and a backlog would be written again and again
+        DnsError::Down { .. } | DnsError::Overloaded { .. } => false,
+        problem if problem.is_silence() => true,
+        _ => memory.refused.refused(&host, &error, now.mono),
+    };
+    (is_news.then_some(Settle::Failed { host, error, at }), Err(problem))
 }

@@ -17,9 +17,9 @@ use crate::model::record::WantedRecords;
 use crate::model::time::Now;
 use crate::passwords::Caller;
 use crate::rules::decide::{self, Verdict};
-use crate::rules::expiry;
 use crate::rules::outcome::{self, Reply, Word};
 use crate::rules::request::{Asked, AskedHost, BadAddress, UpdateRequest};
+use crate::rules::wanting;
 use arc_swap::ArcSwap;
 use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
@@ -202,14 +202,9 @@ impl Update {
         records: WantedRecords,
         now: Now,
     ) -> Result<Want, DbError> {
-        let check_at = if records.addresses().is_empty() {
-            None
-        } else {
-            expiry::first_check(&host, &self.0.publisher.defaults(), now.wall)
-        };
         let owed = self.0.notices.of_update(&host, (asked, notify), records, now).await?;
-        let seen = decide::seen(asked, now.wall);
-        Ok(Want { host, records, seen, check_at, owed, at: now.wall })
+        let defaults = self.0.publisher.defaults();
+        Ok(wanting::by_update(host, asked, (records, owed), &defaults, now.wall))
     }
 
     async fn want_and_publish(&self, changes: Vec<(Turn, Want)>) -> Vec<(HostId, Told)> {
@@ -278,7 +273,10 @@ fn told(host: &Host, old: WantedRecords, result: Result<(), DnsError>) -> Told {
     let (old, new) = (old.addresses(), host.wanted.addresses());
     match result {
         Ok(()) => {
-            info!(host = %host.fqdn, %old, %new, "address changed");
+            // else it is asserted once more only
+            if old != new || host.acked.addresses != new {
+                info!(host = %host.fqdn, %old, %new, "address changed");
+            }
             Told::plainly(Word::Good)
         }
         Err(problem) => {

@@ -68,7 +68,7 @@ impl Daemon {
         let mails = Mails { change: true, expiry: true };
         let mails = Arc::new(arc_swap::ArcSwap::from_pointee(mails));
         let notices = Notices { db: db.clone(), clock, mails, defaults: Arc::clone(&defaults) };
-        let republish = Republish::new(db.clone(), publisher.clone(), turns.clone());
+        let republish = Republish::new(db.clone(), publisher.clone(), turns.clone(), clock);
         republish.aim_at(&aim, clock.now().wall).await.unwrap();
         let update = Update::new(Parts {
             db: db.clone(),

@@ -34,6 +34,8 @@ struct State {
     aliases: HashSet<String>,
     wrong: Vec<String>,
     slowest: Duration,
+    /// Until when whatever comes is lost or late: losses repeat.
+    deaf_until: Option<Instant>,
 }
 
 /// The server; clones are the same one.
@@ -208,7 +210,13 @@ impl Server {
         }
         let mut chance = self.chance.lock().unwrap();
         let timeout = u64::try_from(self.timeout.as_millis()).unwrap();
-        match chance.below(20) {
+        let now = Instant::now();
+        let mut state = self.state.lock().unwrap();
+        if chance.once_in(80) {
+            state.deaf_until = Some(now + chance.millis(timeout, 5 * timeout));
+        }
+        let is_deaf = state.deaf_until.is_some_and(|until| now < until);
+        match if is_deaf { 12 + chance.below(5) } else { chance.below(20) } {
             0..=11 => Fate::Answered { first: Duration::ZERO },
             12 => Fate::Lost,
             13 => Fate::AppliedSilently { first: Duration::ZERO },

@@ -1,0 +1,65 @@
+//! A removal of which a message is lost each time, for ever, ends.
+
+use crate::daemon::{Daemon, ZONE, hash};
+use crate::{both, name, runtime};
+use ddnsd::rules::outcome::Word;
+use ddnsd::rules::request::Asked;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// `dns_timeout`.
+const TIMEOUT: Duration = Duration::from_millis(200);
+
+/// A server that swallows what comes by UDP and each first message by TCP, and acknowledges the second.
+fn swallowing() -> SocketAddr {
+    let (tcp, udp) = loop {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        // the port may be taken for UDP
+        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) {
+            break (tcp, udp);
+        }
+    };
+    let address = tcp.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let _swallows = udp;
+        for (number, stream) in tcp.incoming().enumerate() {
+            let _ = converse(stream.unwrap(), number % 2 == 1);
+        }
+    });
+    address
+}
+
+fn converse(mut stream: TcpStream, answers: bool) -> std::io::Result<()> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut message)?;
+    if answers {
+        // RFC 2136, 3.8: no sections
+        let mut answer = vec![0, 12, message[0], message[1], message[2] | 0x80, 0];
+        answer.resize(14, 0);
+        stream.write_all(&answer)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_deletion_that_is_doubtful_each_time_is_refused_and_the_host_asserted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ddnsd.sqlite");
+    runtime().block_on(async {
+        let daemon = Daemon::start(&file, swallowing(), TIMEOUT).await;
+        daemon.add_user(&hash().await).await;
+        daemon.add_host("pc", None).await;
+        assert_eq!(daemon.update(&[name("pc")], Asked::Set(both(1))).await, [Word::Good]);
+        let start = Instant::now();
+        let refused = daemon.hosts.delete("pc", ZONE, false).await.unwrap_err().to_string();
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(10), "it took {took:?}");
+        assert!(refused.contains("got no answer each time"), "{refused}");
+        assert_eq!(daemon.db.counts().await.unwrap().unpublished, 1, "it is to be asserted");
+        let left = daemon.hosts.delete("pc", ZONE, true).await.unwrap();
+        assert_eq!(left.left_in_dns.len(), 2);
+    });
+}

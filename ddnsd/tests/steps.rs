@@ -1,0 +1,226 @@
+//! What each step of a change leaves in the rows, on both databases: what the model says, and each mail once.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use ddnsd::config::{Database, DatabaseTls, MariaDb};
+use ddnsd::db::{Db, HostPage, NewHost, NewUser, SetTtls, Settle, Want};
+use ddnsd::model::host::{Finality, Host, Seen};
+use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
+use ddnsd::model::notice::{Notice, OfFamily, Owed};
+use ddnsd::model::record::{Wanted, WantedRecords};
+use ddnsd::model::secret::Secret;
+use ddnsd::model::time::Millis;
+use ddnsd::model::user::PasswordHash;
+use ddnsd_tests::mariadb::{Account, Mariadb};
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, MySqlConnection, SqliteConnection};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// Somebody who looks into the database behind the daemon's back.
+enum Look {
+    Sqlite(SqliteConnection),
+    Mariadb(MySqlConnection),
+}
+
+impl Look {
+    async fn say(&mut self, text: &'static str) {
+        match self {
+            Look::Sqlite(conn) => drop(sqlx::raw_sql(text).execute(conn).await.unwrap()),
+            Look::Mariadb(conn) => drop(sqlx::raw_sql(text).execute(conn).await.unwrap()),
+        }
+    }
+
+    async fn number(&mut self, text: &'static str) -> i64 {
+        match self {
+            Look::Sqlite(conn) => sqlx::query_scalar(text).fetch_one(conn).await.unwrap(),
+            Look::Mariadb(conn) => sqlx::query_scalar(text).fetch_one(conn).await.unwrap(),
+        }
+    }
+}
+
+/// An open database, and what it lives in.
+struct Place {
+    db: Db,
+    look: Look,
+    _folder: Option<TempDir>,
+    _account: Option<Account>,
+}
+
+async fn sqlite() -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = folder.path().join("db");
+    let config = Database::Sqlite { path: path.clone(), pool_size: 1 };
+    let db = Db::open(&config, Arc::default()).await.unwrap();
+    let look = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+    Place { db, look: Look::Sqlite(look), _folder: Some(folder), _account: None }
+}
+
+async fn mariadb() -> Place {
+    let account = Mariadb::shared().account();
+    let config = Database::Mariadb(MariaDb {
+        host: "127.0.0.1".to_owned(),
+        port: account.port,
+        socket: Some(account.socket.clone()),
+        user: account.user.clone(),
+        password: Secret::new(account.password.clone()),
+        name: account.database.clone(),
+        tls: DatabaseTls::Preferred,
+        tls_ca_file: None,
+        pool_size: 1,
+    });
+    let db = Db::open(&config, Arc::default()).await.unwrap();
+    let options = MySqlConnectOptions::new().socket(&account.socket).username("root");
+    let look = options.database(&account.database).connect().await.unwrap();
+    Place { db, look: Look::Mariadb(look), _folder: None, _account: Some(account) }
+}
+
+impl Place {
+    /// Alice's host of this label, new.
+    async fn host(&self, label: &str) -> Arc<Host> {
+        let user = UserName::parse("alice").unwrap();
+        let email = Email::parse("alice@example.org").unwrap();
+        let hash = PasswordHash("x".into());
+        let alice = NewUser { name: user.clone(), email, hash, at: Millis(1) };
+        let _there_already = self.db.add_user(alice).await;
+        let fqdn = Fqdn::parse(&format!("{label}.dyn.example")).unwrap();
+        let new = NewHost {
+            user,
+            label: Label::parse(label).unwrap(),
+            zone: Zone::parse("dyn.example").unwrap(),
+            fqdn: fqdn.clone(),
+            dns_ttl: None,
+            expiry_ttl: None,
+            at: Millis(1),
+        };
+        assert!(self.db.add_host(new).await.unwrap());
+        self.db.host(&fqdn).await.unwrap().unwrap()
+    }
+
+    /// The row itself, past the cache; it and the cache must be as the step said, and as the model says.
+    async fn is(&self, said: &Host, modelled: &Host) {
+        assert_eq!(said, modelled, "what the step returns");
+        let page = HostPage { user: None, zone: None, after: String::new(), limit: 9 };
+        let rows = self.db.host_page(&page).await.unwrap();
+        let row = rows.into_iter().find(|row| row.host.id == said.id).unwrap();
+        assert_eq!(&*row.host, modelled, "the row");
+        let read = self.db.host(&said.fqdn).await.unwrap().unwrap();
+        assert_eq!(&*read, modelled, "what is read");
+    }
+
+    async fn want(
+        &self,
+        host: &Arc<Host>,
+        records: WantedRecords,
+        owed: Option<Owed>,
+    ) -> Arc<Host> {
+        let seen = Seen { v4: Some(Millis(2)), v6: None };
+        let host = Arc::clone(host);
+        let want = Want { host, records, seen, check_at: None, owed, at: Millis(2) };
+        self.db.want(vec![want]).await.unwrap().remove(0).unwrap()
+    }
+
+    async fn acknowledge(&self, host: &Arc<Host>, finality: Finality) -> Option<Arc<Host>> {
+        let (host, at) = (Arc::clone(host), Millis(4));
+        self.db.settle(Settle::Acknowledged { host, ttl: 60, finality, at }).await.unwrap()
+    }
+
+    async fn mails(&mut self) -> i64 {
+        self.look.number("SELECT COUNT(*) FROM outbox").await
+    }
+}
+
+/// A change and an expiry.
+fn two_mails() -> Owed {
+    let address = "192.0.2.1".parse().ok();
+    let v4 = OfFamily { is_meant: true, address, updated_at: Some(Millis(2)) };
+    let v6 = OfFamily { is_meant: false, address: None, updated_at: None };
+    let change = Some(Notice { v4, v6, expiry_ttl: 60 });
+    Owed { change, expiry: change }
+}
+
+fn at(address: &str) -> WantedRecords {
+    let v4 = Wanted::Present(address.parse().unwrap());
+    WantedRecords { v4, ..WantedRecords::default() }
+}
+
+/// Runs each of these functions on both.
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test] async fn $test() { super::$test(super::sqlite().await).await; })*
+        }
+        mod on_mariadb {
+            $(#[tokio::test] async fn $test() { super::$test(super::mariadb().await).await; })*
+        }
+    };
+}
+
+on_both!(
+    each_step_leaves_in_the_row_what_the_model_says,
+    a_mail_is_queued_by_the_settle_that_holds_and_by_no_other,
+    an_acknowledgement_that_is_not_final_queues_the_mail_once,
+);
+
+async fn each_step_leaves_in_the_row_what_the_model_says(place: Place) {
+    let new = place.host("a").await;
+    let wanted = place.want(&new, at("192.0.2.1"), Some(two_mails())).await;
+    place.is(&wanted, &new.wanting(at("192.0.2.1"), Some(two_mails()), Millis(2))).await;
+    let once = place.acknowledge(&wanted, Finality::NotYet).await.unwrap();
+    place.is(&once, &wanted.acknowledged(60, Finality::NotYet)).await;
+    assert_eq!((once.unpublished_since, once.owed), (Some(Millis(2)), None));
+    let published = place.acknowledge(&once, Finality::Final).await.unwrap();
+    place.is(&published, &once.acknowledged(60, Finality::Final)).await;
+    assert_eq!(published.unpublished_since, None);
+    let doubted = place.db.doubt(Arc::clone(&published), Millis(5)).await.unwrap().unwrap();
+    place.is(&doubted, &published.doubted(Millis(5))).await;
+    place.db.unpublished_no_later_than(Millis(5)).await.unwrap();
+    place.is(&doubted, &doubted).await;
+    place.db.unpublished_no_later_than(Millis(3)).await.unwrap();
+    let doubted = place.db.host(&doubted.fqdn).await.unwrap().unwrap();
+    place.is(&doubted, &Host { unpublished_since: Some(Millis(3)), ..Host::clone(&doubted) }).await;
+    let (host, at) = (Arc::clone(&doubted), Millis(6));
+    let ttls = SetTtls { host, dns_ttl: Some(7), expiry_ttl: None, publish: true, look: true, at };
+    let other = place.db.set_ttls(ttls).await.unwrap().unwrap();
+    place.is(&other, &doubted.with_ttls(Some(7), None, Some(Millis(6)))).await;
+}
+
+async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other(mut place: Place) {
+    let (a, b) = (place.host("a").await, place.host("b").await);
+    let a = place.want(&a, at("192.0.2.1"), Some(two_mails())).await;
+    let b = place.want(&b, at("192.0.2.1"), Some(two_mails())).await;
+    // what DNS did not take is still owed, and what another change superseded is not
+    let (host, error) = (Arc::clone(&a), "no answer".to_owned());
+    place.db.settle(Settle::Failed { host, error, at: Millis(3) }).await.unwrap();
+    place.look.say("UPDATE hosts SET version = version + 1 WHERE label = 'b'").await;
+    assert!(place.acknowledge(&b, Finality::Final).await.is_none());
+    assert_eq!(place.mails().await, 0);
+    // read by a republisher, and settled twice: as if the first answer was lost
+    let read = place.db.host(&a.fqdn).await.unwrap().unwrap();
+    assert_eq!(read.owed, Some(two_mails()));
+    for _ in 0..2 {
+        let settled = place.acknowledge(&read, Finality::Final).await.unwrap();
+        assert_eq!(settled.owed, None);
+        assert_eq!(place.mails().await, 2, "a change and an expiry");
+    }
+    assert_eq!(place.db.host(&a.fqdn).await.unwrap().unwrap().owed, None);
+    assert_eq!(place.db.give_up_mails(Millis(4)).await.unwrap(), 0);
+    assert_eq!(place.db.give_up_mails(Millis(5)).await.unwrap(), 2);
+}
+
+async fn an_acknowledgement_that_is_not_final_queues_the_mail_once(mut place: Place) {
+    let new = place.host("a").await;
+    let wanted = place.want(&new, at("192.0.2.1"), Some(two_mails())).await;
+    let once = place.acknowledge(&wanted, Finality::NotYet).await.unwrap();
+    assert_eq!(place.mails().await, 2, "the client was told `good`");
+    // the last word, by whoever read the row before and after
+    for host in [&wanted, &once] {
+        assert!(place.acknowledge(host, Finality::Final).await.is_some());
+        assert_eq!(place.mails().await, 2);
+    }
+    // and an update that owes nothing takes nothing back
+    let again = place.want(&once, at("192.0.2.2"), None).await;
+    assert!(place.acknowledge(&again, Finality::Final).await.is_some());
+    assert_eq!(place.mails().await, 2);
+}
