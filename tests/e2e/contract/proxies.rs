@@ -58,6 +58,13 @@ fn x_forwarded_for_is_read_from_the_right_over_all_its_lines() {
             (&["192.0.2.1, junk"], None),
             (&["192.0.2.1,"], None),
             (&["192.0.2.1", ""], None),
+            // nobody can be reached there; where ddnsd runs, somebody can
+            (&["0.0.0.0"], None),
+            (&["::"], None),
+            (&["224.1.1.1"], None),
+            (&["255.255.255.255"], None),
+            (&["fe80::1"], None),
+            (&["127.0.0.1"], Some("127.0.0.1")),
             (&["junk"], None),
             (&["192.0.2.1:99999"], None),
             (&["192.0.2.1 10.0.0.2"], None),
