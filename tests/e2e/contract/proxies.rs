@@ -49,15 +49,17 @@ fn x_forwarded_for_is_read_from_the_right_over_all_its_lines() {
             // junk: the walk stops at the last good one
             (&["192.0.2.1, junk, 10.0.0.2"], Some("10.0.0.2")),
             (&["192.0.2.1", "unknown", "10.0.0.2"], Some("10.0.0.2")),
-            (&["192.0.2.1, , 10.0.0.2"], Some("10.0.0.2")),
             (&["192.0.2.1, ä, 10.0.0.2"], Some("10.0.0.2")),
             // nor does a stranger's junk to the left hide who he is
             (&["junk, 192.0.2.1"], Some("192.0.2.1")),
             (&["ä\"\\, 192.0.2.1"], Some("192.0.2.1")),
             (&["ä", "192.0.2.1"], Some("192.0.2.1")),
             (&["192.0.2.1, junk"], None),
-            (&["192.0.2.1,"], None),
-            (&["192.0.2.1", ""], None),
+            // empty elements are none
+            (&["192.0.2.1, , 10.0.0.2"], Some("192.0.2.1")),
+            (&["192.0.2.1,"], Some("192.0.2.1")),
+            (&["192.0.2.1", ""], Some("192.0.2.1")),
+            (&[","], None),
             // nobody can be reached there; where ddnsd runs, somebody can
             (&["0.0.0.0"], None),
             (&["::"], None),
@@ -85,6 +87,7 @@ fn forwarded_is_read_with_quotes_and_parameters() {
             (&["proto=https; for=192.0.2.1"], Some("192.0.2.1")),
             (&["for=\"192.0.2.1:4711\""], Some("192.0.2.1")),
             (&["for=\"[2001:db8::1]:4711\""], Some("2001:db8::1")),
+            (&["for=\"192.0.2.1:_x\", for=\"10.0.0.1:_x\""], Some("192.0.2.1")),
             (&["for=\"[2001:db8::1]\";host=\"a,b;for=6.6.6.6\""], Some("2001:db8::1")),
             (&["for=::1"], Some("::1")),
             (&["host=\"x;for=6.6.6.6\";for=192.0.2.1"], Some("192.0.2.1")),
