@@ -145,6 +145,10 @@ async fn asked<'a, B: Buf>(
     call: &Call,
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<(&'a Params, Bytes), Response> {
+    // RFC 9112, 3.2: a proxy in front may have gone by the other one
+    if call.headers.get_all(http::header::HOST).iter().nth(1).is_some() {
+        return Err(reply::sentence(StatusCode::BAD_REQUEST, "there is more than one Host line\n"));
+    }
     let Some(endpoint) = endpoint(&settings.endpoints, call.path.as_str()) else {
         return Err(reply::sentence(StatusCode::NOT_FOUND, "there is nothing here\n"));
     };

@@ -216,6 +216,17 @@ fn a_body_that_is_declared_too_long_is_not_waited_for() {
 }
 
 #[test]
+fn a_request_for_two_hosts_is_refused() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    for other in ["Host: other.example", "host:"] {
+        let request = lines(&format!("GET /update?{QUERY}"), &[&alice, other], "");
+        ask(scene.daemon.address(), request).has_status(400);
+    }
+    assert_eq!(scene.a("pc"), [""; 0]);
+}
+
+#[test]
 fn queries_and_heads_are_bounded() {
     let scene = Scene::new();
     let alice = basic("alice", PASSWORD);
