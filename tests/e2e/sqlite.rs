@@ -32,6 +32,22 @@ fn a_sqlite_file_can_be_read_by_its_owner_only() {
 }
 
 #[test]
+fn an_existing_sqlite_file_that_is_open_to_everyone_is_closed_and_that_is_said() {
+    let named = Named::start();
+    let setup = Daemon::builder(&named).on_sqlite();
+    let file = setup.sqlite_file();
+    std::fs::write(&file, "").unwrap();
+    // empty at first, and of ours the second time
+    for _ in 0..2 {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o646)).unwrap();
+        let said = setup.run(&["--init-db"]).exits(0);
+        said.says(&["WARN", "ddnsd.sqlite", "open to everyone"]);
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o640, "{mode:o}");
+    }
+}
+
+#[test]
 fn a_sqlite_file_owned_by_a_running_daemon_is_left_alone_whatever_its_name() {
     let scene = scene();
     let file = scene.daemon.setup().sqlite_file();

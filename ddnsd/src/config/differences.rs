@@ -222,6 +222,16 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_neither_backend_has_is_no_difference() {
+        let (sqlite, mariadb) = (config(""), config("database.backend = \"mariadb\""));
+        for (new, old) in [(&mariadb, &sqlite), (&sqlite, &mariadb)] {
+            let found = shown(&new.differences(old).needs_restart);
+            assert!(found.iter().any(|line| line.starts_with("database.backend")), "{found:?}");
+            assert!(!found.iter().any(|line| line.contains("password")), "{found:?}");
+        }
+    }
+
+    #[test]
     fn endpoints_are_told_apart_by_their_paths() {
         let new = config(
             "[[endpoints]]\npath = \"/nic\"\nparams.hostname = []\n[[endpoints]]\npath = \"/update\"\nparams.ipv4 = [\"ip\"]",

@@ -60,8 +60,11 @@ impl Keys {
     }
 
     fn secret(self, key: &str, secret: &Secret) -> Self {
-        let shown = if secret.expose().is_empty() { "" } else { "***" };
-        self.add(key, shown).hiding(SecretBytes::new(secret.expose().as_bytes().to_vec()))
+        // one that is empty is not set, as one of another backend is
+        if secret.expose().is_empty() {
+            return self.add(key, "");
+        }
+        self.add(key, "***").hiding(SecretBytes::new(secret.expose().as_bytes().to_vec()))
     }
 
     fn tsig(self, key: &str, tsig: &TsigKey) -> Self {

@@ -7,7 +7,6 @@ mod tests;
 use super::check::{Checked, Files, NamedFile, check};
 use super::error::{ConfigError, Place, Problem};
 use super::files::{self, Privacy};
-use super::tls::TlsProblem;
 use super::{Config, Database, DnsBackend, Tls, TsigKey, ZoneKeys, tls, tsig_key};
 use crate::model::secret::Secret;
 use std::fmt::Display;
@@ -86,9 +85,8 @@ impl Reader {
             email.login = login.and_then(|(user, file)| Some((user, self.password(&file)?)));
         }
         for file in files.authorities {
-            let pem = self.bytes(&file, MOST_PEM, Privacy::Public);
-            let checked = pem.map(|pem| tls::certificates(&pem));
-            checked.and_then(|checked| self.accept(&file, checked));
+            let pem = self.pem(&file);
+            pem.and_then(|pem| self.accept(&file, tls::certificates(&pem)));
         }
         for file in files.templates {
             let template = self.bytes(&file, MOST_TEMPLATE, Privacy::Public);
@@ -97,14 +95,23 @@ impl Reader {
     }
 
     fn tls(&mut self, cert: NamedFile, key: NamedFile) -> Option<Tls> {
-        let chain_pem = self.bytes(&cert, MOST_PEM, Privacy::Public);
-        let key_pem = self.bytes(&key, MOST_PEM, Privacy::Private);
-        let certified = match tls::certified(&chain_pem?, &key_pem?) {
-            Err(TlsProblem::Certificate(what)) => self.accept(&cert, Err(what)),
-            Err(TlsProblem::Key(what)) => self.accept(&key, Err(what)),
-            Ok(certified) => Some(Arc::new(certified)),
-        };
-        Some(Tls { cert_file: cert.path, key_file: key.path, certified: certified? })
+        let chain = self.pem(&cert);
+        let chain = chain.and_then(|pem| self.accept(&cert, tls::chain(&pem)));
+        let signing_key = self.pem(&key);
+        let signing_key = signing_key.and_then(|pem| self.accept(&key, tls::signing_key(&pem)));
+        let certified = self.accept(&key, tls::certified(chain?, signing_key?))?;
+        Some(Tls { cert_file: cert.path, key_file: key.path, certified: Arc::new(certified) })
+    }
+
+    /// What a PEM file holds, even if others could read a private key in it, so that the rest is told too.
+    /// Where certificate and key were mixed up, no mode would mend it, so the content decides.
+    fn pem(&mut self, file: &NamedFile) -> Option<Zeroizing<Vec<u8>>> {
+        let content = files::read(&file.path, MOST_PEM, Privacy::Public);
+        let content = self.accept(file, content)?;
+        if tls::holds_private_key(&content.bytes) {
+            self.accept(file, content.must_be_private(&file.path));
+        }
+        Some(content.bytes)
     }
 
     fn tsig_key(&mut self, file: &NamedFile) -> Option<Arc<TsigKey>> {

@@ -1,34 +1,57 @@
 //! PEM texts in, certificates and keys that fit each other out (RFC 7468). Pure.
 
 use rustls::crypto::ring;
-use rustls::sign::CertifiedKey;
+use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{Error, InconsistentKeys};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::sync::Arc;
 
-/// Which of the two files is at fault, and why. Never quotes the file.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum TlsProblem {
-    Certificate(&'static str),
-    Key(&'static str),
+/// How every private key in PEM is named, encrypted ones included, before the dashes.
+const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
+
+/// Whether a file, whatever it is named for, is a secret.
+pub(super) fn holds_private_key(pem: &[u8]) -> bool {
+    pem.windows(PRIVATE_KEY.len()).any(|window| window == PRIVATE_KEY)
 }
 
-/// The chain, the server's own certificate first, and its key.
+/// The chain, the server's own certificate first.
 ///
 /// # Errors
-/// What is wrong with either, or that they do not belong together.
-pub(super) fn certified(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsProblem> {
-    let chain = certificates(chain).map_err(TlsProblem::Certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| {
-        TlsProblem::Key("holds no private key in PEM that could be read (encrypted ones cannot)")
-    })?;
-    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| match error {
-        Error::InvalidCertificate(_) => TlsProblem::Certificate("holds a malformed certificate"),
-        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            TlsProblem::Key("holds another key than that of the certificate in ssl_cert_file")
-        }
-        _ => TlsProblem::Key("holds no RSA, ECDSA or Ed25519 key that TLS could use"),
-    })
+/// What is wrong with it. Never quotes the file.
+pub(super) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    let chain = certificates(pem)?;
+    let own = chain.first().map(ParsedCertificate::try_from).transpose();
+    own.map(|_| ()).map_err(|_| "holds a malformed certificate")?;
+    Ok(chain)
+}
+
+/// The server's key.
+///
+/// # Errors
+/// What is wrong with it. Never quotes the file.
+pub(super) fn signing_key(pem: &[u8]) -> Result<Arc<dyn SigningKey>, &'static str> {
+    let key = PrivateKeyDer::from_pem_slice(pem)
+        .map_err(|_| "holds no private key in PEM that could be read (encrypted ones cannot)")?;
+    let key = ring::default_provider().key_provider.load_private_key(key);
+    key.map_err(|_| "holds no RSA, ECDSA or Ed25519 key that TLS could use")
+}
+
+/// The chain with its key.
+///
+/// # Errors
+/// The key is another one than the certificate's.
+pub(super) fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: Arc<dyn SigningKey>,
+) -> Result<CertifiedKey, &'static str> {
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        // not every kind of key can tell
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(_) => Err("holds another key than that of the certificate in ssl_cert_file"),
+    }
 }
 
 /// All certificates of a PEM file, one at least.
@@ -82,45 +105,56 @@ mod tests {
     use super::samples::{CERT, KEY, OTHER_KEY};
     use super::*;
 
-    fn refused(chain: &str, key: &str) -> TlsProblem {
-        certified(chain.as_bytes(), key.as_bytes()).err().unwrap()
+    fn certified(chain: &str, key: &str) -> Result<CertifiedKey, &'static str> {
+        super::certified(super::chain(chain.as_bytes())?, signing_key(key.as_bytes())?)
+    }
+
+    fn refused(chain: &str, key: &str) -> &'static str {
+        certified(chain, key).err().unwrap()
     }
 
     #[test]
     fn a_chain_and_its_key_are_read_in_order() {
-        let chain = format!("some text\n{CERT}{CERT}");
-        let certified = certified(chain.as_bytes(), KEY.as_bytes()).unwrap();
+        let certified = certified(&format!("some text\n{CERT}{CERT}"), KEY).unwrap();
         assert_eq!(certified.cert.len(), 2);
         // a file with both, as some programs write it
         let both = format!("{KEY}{CERT}");
-        assert!(super::certified(both.as_bytes(), both.as_bytes()).is_ok());
+        assert!(super::tests::certified(&both, &both).is_ok());
+    }
+
+    #[test]
+    fn a_private_key_is_found_wherever_it_stands_and_however_it_is_written() {
+        let encrypted = KEY.replace(" PRIVATE", " ENCRYPTED PRIVATE");
+        let sec1 = KEY.replace(" PRIVATE", " EC PRIVATE");
+        for key in [KEY, &encrypted, &sec1] {
+            assert!(holds_private_key(format!("{CERT}{key}").as_bytes()), "{key}");
+        }
+        for none in ["", CERT, "PRIVATE KEY"] {
+            assert!(!holds_private_key(none.as_bytes()), "{none}");
+        }
     }
 
     #[test]
     fn a_key_of_another_certificate_is_refused() {
         let what = "holds another key than that of the certificate in ssl_cert_file";
-        assert_eq!(refused(CERT, OTHER_KEY), TlsProblem::Key(what));
+        assert_eq!(refused(CERT, OTHER_KEY), what);
     }
 
     #[test]
     fn what_is_no_certificate_or_no_key_is_refused_without_a_quote() {
-        let none = TlsProblem::Certificate("holds no certificate in PEM");
+        let none = "holds no certificate in PEM";
         assert_eq!(refused("", KEY), none);
         assert_eq!(refused(KEY, KEY), none);
         let cut = CERT.replace("-----END CERTIFICATE-----", "");
-        assert_eq!(refused(&cut, KEY), TlsProblem::Certificate("is not valid PEM"));
+        assert_eq!(refused(&cut, KEY), "is not valid PEM");
         let malformed = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        let malformed = refused(malformed, KEY);
-        assert_eq!(malformed, TlsProblem::Certificate("holds a malformed certificate"));
+        assert_eq!(refused(malformed, KEY), "holds a malformed certificate");
 
-        let no_key = TlsProblem::Key(
-            "holds no private key in PEM that could be read (encrypted ones cannot)",
-        );
+        let no_key = "holds no private key in PEM that could be read (encrypted ones cannot)";
         for key in ["", CERT, &KEY.replace(" PRIVATE", " ENCRYPTED PRIVATE")] {
             assert_eq!(refused(CERT, key), no_key);
         }
         let odd = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-        let useless = TlsProblem::Key("holds no RSA, ECDSA or Ed25519 key that TLS could use");
-        assert_eq!(refused(CERT, odd), useless);
+        assert_eq!(refused(CERT, odd), "holds no RSA, ECDSA or Ed25519 key that TLS could use");
     }
 }

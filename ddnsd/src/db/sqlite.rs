@@ -40,8 +40,9 @@ pub(super) async fn open(path: &Path, pool_size: u32) -> Result<Opened, OpenErro
         refuse_foreign(path, &mut look).await?;
         // a reader that stays would keep the journal from being cleaned up
         look.close().await.map_err(failed)?;
-        close_to_others(path)?;
     }
+    // also of an empty file, which somebody else has made
+    close_to_others(path)?;
     look = look.read_only(false).foreign_keys(true).create_if_missing(false);
     let options = look.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
     let mut writer = options.connect().await.map_err(failed)?;

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 
 /// Walks the header's elements from the right to the first address that is not a trusted proxy's; if
-/// all are, the leftmost. At junk the walk stops at the last good one.
+/// all are, the leftmost. At junk the walk stops at the last good one; an empty element is none.
 pub(super) fn origin(
     peer: IpAddr,
     headers: &HeaderMap,
@@ -24,9 +24,10 @@ pub(super) fn origin(
     for line in headers.get_all(name).iter().rev() {
         // what a stranger put to the left must not spoil what the proxy wrote to the right
         let text = String::from_utf8_lossy(line.as_bytes());
-        for element in parts(&text, b',') {
+        // RFC 9110, 5.6.1.2: empty elements of a list are ignored
+        for element in parts(&text, b',').into_iter().filter(|element| !element.is_empty()) {
             let address = if name.as_str() == "forwarded" {
-                forwarded_for(element).and_then(address)
+                forwarded_for(element).map(without_hidden_port).and_then(address)
             } else {
                 address(element)
             };
@@ -66,6 +67,16 @@ fn forwarded_for(element: &str) -> Option<&str> {
         let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
         name.trim().eq_ignore_ascii_case("for").then_some(value)
     })
+}
+
+/// A node without the port that its proxy hides (RFC 7239, 6.3): nobody needs it.
+fn without_hidden_port(node: &str) -> &str {
+    let is_hidden = |port: &str| {
+        let name = port.strip_prefix('_').unwrap_or_default();
+        let is_named = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        !name.is_empty() && name.bytes().all(is_named)
+    };
+    node.rsplit_once(':').filter(|(_, port)| is_hidden(port)).map_or(node, |(address, _)| address)
 }
 
 /// An address alone, with a port, or in brackets.
@@ -123,6 +134,37 @@ mod tests {
         assert_eq!(seen("10.0.0.1", x, &["192.0.2.1, unknown"]), silent);
         assert_eq!(seen("10.0.0.1", x, &[]), silent);
         assert_eq!(seen("10.0.0.1", x, &[""]), silent);
+    }
+
+    #[test]
+    fn empty_elements_and_lines_are_no_junk() {
+        let x = "x-forwarded-for";
+        for lines in [
+            &["192.0.2.1,"][..],
+            &["192.0.2.1 , ,\t, "],
+            &["6.6.6.6, 192.0.2.1,, 10.0.0.2"],
+            &["192.0.2.1", ""],
+            &["192.0.2.1", ",", "10.0.0.2"],
+        ] {
+            assert_eq!(seen("10.0.0.1", x, lines), client("192.0.2.1"), "{lines:?}");
+        }
+        assert_eq!(seen("10.0.0.1", "forwarded", &["for=192.0.2.1, "]), client("192.0.2.1"));
+        let silent = Origin::SilentProxy("10.0.0.1".parse().unwrap());
+        for (header, line) in [(x, " , ,"), (x, "192.0.2.1, \"\""), ("forwarded", "for=\"\"")] {
+            assert_eq!(seen("10.0.0.1", header, &[line]), silent, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_hidden_hides_no_address() {
+        let f = "forwarded";
+        assert_eq!(seen("10.0.0.1", f, &["for=\"192.0.2.1:_x\""]), client("192.0.2.1"));
+        let walked = "for=\"[2001:db8::7]:_a.B-_9\", for=\"10.0.0.2:_x\"";
+        assert_eq!(seen("10.0.0.1", f, &[walked]), client("2001:db8::7"));
+        let silent = Origin::SilentProxy("10.0.0.1".parse().unwrap());
+        for junk in ["192.0.2.1:_", "192.0.2.1:x", "192.0.2.1:_x y", "_hidden:_x"] {
+            assert_eq!(seen("10.0.0.1", f, &[&format!("for=\"{junk}\"")]), silent, "{junk}");
+        }
     }
 
     #[test]

@@ -82,11 +82,12 @@ pub fn forwarded(header: &str, lines: &[Vec<u8>]) {
     let seen = IpAddr::from([192, 0, 2, 55]);
     let key = if name == "forwarded" { "for=" } else { "" };
     let last = headers.get_all(&name).iter().next_back().map_or(&b""[..], HeaderValue::as_bytes);
-    // proxies add to the last line, or one of their own
+    // proxies add to the last line, or one of their own; empty elements behind it change nothing
     let added = [last, b", ", key.as_bytes(), b"192.0.2.55"].concat();
+    let trailed = [&added[..], b" , ,"].concat();
     let own = format!("{key}192.0.2.55").into_bytes();
     let before = headers.get_all(&name).iter().count().saturating_sub(1);
-    for (kept, line) in [(before, added), (before + 1, own)] {
+    for (kept, line) in [(before, added), (before, trailed), (before + 1, own)] {
         let mut sent: HeaderMap = HeaderMap::new();
         for value in headers.get_all(&name).iter().take(kept) {
             sent.append(name.clone(), value.clone());

@@ -25,7 +25,8 @@ use query::Parameters;
 use reply::Form;
 use request_log::Line;
 use std::sync::Arc;
-use tokio::time::timeout_at;
+use std::time::Duration;
+use tokio::time::{timeout, timeout_at};
 use tower::util::BoxCloneSyncService;
 use warp::Filter;
 use warp::filters::path::FullPath;
@@ -35,6 +36,8 @@ use warp::reply::Response;
 const QUERY: usize = 8 * 1024;
 /// A form body, at most, bytes.
 const FORM: usize = 16 * 1024;
+/// How long one that is declared to be longer is read for.
+const ON_ITS_WAY: Duration = Duration::from_millis(200);
 
 /// What the front end works by; swapped whole when the configuration is loaded anew.
 #[derive(Clone, Debug)]
@@ -142,6 +145,10 @@ async fn asked<'a, B: Buf>(
     call: &Call,
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<(&'a Params, Bytes), Response> {
+    // RFC 9112, 3.2: a proxy in front may have gone by the other one
+    if call.headers.get_all(http::header::HOST).iter().nth(1).is_some() {
+        return Err(reply::sentence(StatusCode::BAD_REQUEST, "there is more than one Host line\n"));
+    }
     let Some(endpoint) = endpoint(&settings.endpoints, call.path.as_str()) else {
         return Err(reply::sentence(StatusCode::NOT_FOUND, "there is nothing here\n"));
     };
@@ -217,6 +224,13 @@ async fn form_body<B: Buf>(
 ) -> Result<Bytes, Response> {
     let mut body = std::pin::pin!(body);
     let is_form = is_form(&call.headers);
+    if declared_length(&call.headers).is_some_and(|length| length > FORM as u64) {
+        // who waits to be told to go on (RFC 9110, 10.1.1) has sent nothing and is told nothing else
+        if !call.headers.contains_key(http::header::EXPECT) {
+            let _ = timeout(ON_ITS_WAY, skip(body)).await;
+        }
+        return Err(no_form(is_form));
+    }
     let (mut length, mut read) = (0, BytesMut::new());
     loop {
         let Ok(part) = timeout_at(call.peer.deadline, body.next()).await else {
@@ -235,15 +249,38 @@ async fn form_body<B: Buf>(
             read.extend_from_slice(&part.copy_to_bytes(part.remaining()));
         }
     }
-    if length > 0 && !is_form {
-        let text = "send parameters as application/x-www-form-urlencoded\n";
-        return Err(reply::sentence(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-    }
-    if length > FORM {
-        let text = "the form is over 16 KiB\n";
-        return Err(reply::sentence(StatusCode::PAYLOAD_TOO_LARGE, text));
+    if length > FORM || length > 0 && !is_form {
+        return Err(no_form(is_form));
     }
     Ok(read.freeze())
+}
+
+/// How long the body is that follows, by the head. hyper has refused what is no number.
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads what is on its way, bounded in size: a connection that is closed over unread bytes takes the answer
+/// with it.
+async fn skip<B: Buf>(mut body: std::pin::Pin<&mut impl Stream<Item = Result<B, warp::Error>>>) {
+    let mut length = 0;
+    while let Some(Ok(part)) = body.next().await {
+        length += part.remaining();
+        if length > FORM {
+            break;
+        }
+    }
+}
+
+/// What hears who sends something else than a form, or too much of one.
+fn no_form(is_form: bool) -> Response {
+    let (status, text) = if is_form {
+        (StatusCode::PAYLOAD_TOO_LARGE, "the form is over 16 KiB\n")
+    } else {
+        let text = "send parameters as application/x-www-form-urlencoded\n";
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
+    };
+    reply::sentence(status, text)
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -155,7 +155,7 @@ pub fn hosts(list: Option<&str>) -> Result<Vec<AskedHost>, NoHosts> {
 }
 
 /// Reads the address parameters; either may name either family. Without any, the origin decides its
-/// own family.
+/// own family; it may be loopback, because it did reach this machine.
 ///
 /// # Errors
 /// The first value that cannot be used, with the reason.
@@ -171,14 +171,14 @@ pub fn addresses(
     for (parameter, item) in items.filter(|(_, item)| !item.is_empty()) {
         let address =
             item.parse::<IpAddr>().map_err(|_| no_address(parameter, item))?.to_canonical();
-        if let Some(why) = unreachable(address) {
-            return Err(BadAddress::Unreachable(address, why));
-        }
-        add(&mut found, address)?;
+        add(&mut found, reachable(address)?)?;
     }
     match origin {
         _ if !found.is_empty() => Ok(found),
-        Origin::Client(address) => Ok(Addresses::only(address)),
+        Origin::Client(address) if address.to_canonical().is_loopback() => {
+            Ok(Addresses::only(address))
+        }
+        Origin::Client(address) => reachable(address.to_canonical()).map(Addresses::only),
         Origin::SilentProxy(proxy) => Err(BadAddress::SilentProxy(proxy)),
     }
 }
@@ -202,6 +202,10 @@ fn add(found: &mut Addresses, address: IpAddr) -> Result<(), BadAddress> {
         Some(before) if before != address => Err(BadAddress::Two(before, address)),
         _ => Ok(()),
     }
+}
+
+fn reachable(address: IpAddr) -> Result<IpAddr, BadAddress> {
+    unreachable(address).map_or(Ok(address), |why| Err(BadAddress::Unreachable(address, why)))
 }
 
 /// Why no host can be reached at an address; private ones can be, within their network.
@@ -316,6 +320,27 @@ mod tests {
     fn a_loopback_client_may_use_its_own_address() {
         let local = Origin::Client("::ffff:127.0.0.1".parse().unwrap());
         assert_eq!(addresses(None, None, local).unwrap().to_string(), "127.0.0.1");
+    }
+
+    #[test]
+    fn a_client_that_can_never_be_reached_has_no_address_of_its_own() {
+        for (own, why) in [
+            ("0.0.0.0", "unspecified"),
+            ("::", "unspecified"),
+            ("::ffff:0.0.0.0", "unspecified"),
+            ("224.1.1.1", "multicast"),
+            ("255.255.255.255", "broadcast"),
+            ("169.254.1.1", "link-local"),
+            ("fe80::1", "link-local"),
+        ] {
+            let client = Origin::Client(own.parse().unwrap());
+            let refused = addresses(None, None, client).unwrap_err().to_string();
+            assert!(
+                refused.ends_with(&format!("can never be reached ({why})")),
+                "{own}: {refused}"
+            );
+            assert!(addresses(Some("192.0.2.1"), None, client).is_ok(), "{own}");
+        }
     }
 
     #[test]

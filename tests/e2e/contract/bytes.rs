@@ -192,6 +192,41 @@ fn forms_are_bounded_and_of_one_type() {
 }
 
 #[test]
+fn a_body_that_is_declared_too_long_is_not_waited_for() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    for (headers, status) in [
+        (&[FORM, "Content-Length: 16385"][..], 413),
+        (&[FORM, "Content-Length: 99999999999"], 413),
+        (&[FORM, "Content-Length: 99999999999", "Expect: 100-continue"], 413),
+        (&["Content-Type: application/json", "Content-Length: 99999999999"], 415),
+    ] {
+        let headers = [&[alice.as_str()], headers].concat();
+        let start = Instant::now();
+        let reply = ask(scene.daemon.address(), lines("POST /update", &headers, ""));
+        assert_eq!(reply.status, status, "{headers:?}: {reply}");
+        assert!(start.elapsed() < Duration::from_secs(5), "after {:?}", start.elapsed());
+    }
+    // what is under way is read, so that its sender hears the answer
+    for form in ["x".repeat(16 * 1024 + 1), "x".repeat(20_000)] {
+        let request = lines("POST /update", &[&alice, FORM], &form);
+        let got = raw_got(scene.daemon.address(), request.as_bytes());
+        Reply::parse(&got).unwrap_or_else(|| panic!("no reply: {got:?}")).has_status(413);
+    }
+}
+
+#[test]
+fn a_request_for_two_hosts_is_refused() {
+    let scene = Scene::new();
+    let alice = basic("alice", PASSWORD);
+    for other in ["Host: other.example", "host:"] {
+        let request = lines(&format!("GET /update?{QUERY}"), &[&alice, other], "");
+        ask(scene.daemon.address(), request).has_status(400);
+    }
+    assert_eq!(scene.a("pc"), [""; 0]);
+}
+
+#[test]
 fn queries_and_heads_are_bounded() {
     let scene = Scene::new();
     let alice = basic("alice", PASSWORD);

@@ -153,6 +153,47 @@ fn a_certificate_and_its_key_are_read_and_matched() {
 }
 
 #[test]
+fn a_certificate_file_that_holds_a_private_key_too_must_be_private() {
+    let folder = Folder::new();
+    let text = "[daemon]\nssl = true\nssl_cert_file = \"DIR/both.pem\"\nssl_key_file = \"DIR/key.pem\"\n\
+                [database]\npath = \"d\"\n";
+    folder.file("both.pem", format!("{CERT}{KEY}"));
+    folder.file("key.pem", KEY);
+    assert!(folder.load(text).is_ok());
+    folder.mode("both.pem", 0o644);
+    let open = "DIR/c.toml:3: daemon.ssl_cert_file: DIR/both.pem is readable by everyone; chmod 640 DIR/both.pem";
+    assert_eq!(folder.refused(text), open);
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_and_with_its_key_is_reported_together() {
+    let folder = Folder::new();
+    let text = "[daemon]\nssl = true\nssl_cert_file = \"DIR/cert.pem\"\nssl_key_file = \"DIR/key.pem\"\n\
+                [database]\npath = \"d\"\n";
+    let both = |cert: &str, key: &str| {
+        format!(
+            "DIR/c.toml:3: daemon.ssl_cert_file: DIR/cert.pem {cert}\n\
+             DIR/c.toml:4: daemon.ssl_key_file: DIR/key.pem {key}"
+        )
+    };
+    let no_cert = "holds no certificate in PEM";
+    let no_key = "holds no private key in PEM that could be read (encrypted ones cannot)";
+    folder.file("cert.pem", "junk");
+    folder.file("key.pem", "junk");
+    assert_eq!(folder.refused(text), both(no_cert, no_key));
+    // mixed up: another mode would mend nothing
+    folder.file("cert.pem", KEY);
+    folder.file("key.pem", CERT);
+    folder.mode("key.pem", 0o644);
+    assert_eq!(folder.refused(text), both(no_cert, no_key));
+    folder.file("cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    folder.file("key.pem", KEY);
+    folder.mode("key.pem", 0o644);
+    let open = "is readable by everyone; chmod 640 DIR/key.pem";
+    assert_eq!(folder.refused(text), both("holds a malformed certificate", open));
+}
+
+#[test]
 fn a_secret_in_the_configuration_makes_it_private() {
     let folder = Folder::new();
     for backend in ["mariadb", "sqlite"] {
