@@ -1,6 +1,7 @@
 //! Many hosts that are refused for ever, by a server that takes its time: they delay nobody.
 
 use crate::daemon::{Daemon, ZONE, hash};
+use crate::server::answer_to;
 use crate::{both, name, runtime};
 use ddnsd::rules::outcome::Word;
 use ddnsd::rules::request::Asked;
@@ -82,11 +83,7 @@ impl Strict {
         let strict = !self.takes_all.load(Ordering::SeqCst);
         let is_refused = strict
             && message.authorities.iter().any(|record| record.name.to_ascii().starts_with('r'));
-        let mut answer = bytes[..12].to_vec();
-        answer[2] |= 0x80;
-        answer[3] = if is_refused { 5 } else { 0 };
-        answer[4..].fill(0);
-        Some(answer)
+        Some(answer_to(bytes, if is_refused { 5 } else { 0 }))
     }
 }
 

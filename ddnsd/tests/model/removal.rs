@@ -1,6 +1,7 @@
 //! A removal of which a message is lost each time, for ever, ends.
 
 use crate::daemon::{Daemon, ZONE, hash};
+use crate::server::answer_to;
 use crate::{both, name, runtime};
 use ddnsd::rules::outcome::Word;
 use ddnsd::rules::request::Asked;
@@ -36,10 +37,9 @@ fn converse(mut stream: TcpStream, answers: bool) -> std::io::Result<()> {
     let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut message)?;
     if answers {
-        // RFC 2136, 3.8: no sections
-        let mut answer = vec![0, 12, message[0], message[1], message[2] | 0x80, 0];
-        answer.resize(14, 0);
-        stream.write_all(&answer)?;
+        let answer = answer_to(&message, 0);
+        let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
+        stream.write_all(&[&length, answer.as_slice()].concat())?;
     }
     Ok(())
 }

@@ -181,14 +181,7 @@ impl Server {
 
     async fn treat(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let arrived = Instant::now();
-        let answer = |rcode| {
-            let zone_ends = 12 + bytes[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
-            let mut answer = bytes[..zone_ends].to_vec();
-            answer[2] |= 0x80;
-            answer[3] = rcode;
-            answer[6..12].fill(0);
-            Some(answer)
-        };
+        let answer = |rcode| Some(answer_to(bytes, rcode));
         match self.fate() {
             Fate::Lost => None,
             Fate::Refused(rcode) => answer(rcode),
@@ -264,4 +257,14 @@ impl Server {
         }
         Some(NOERROR)
     }
+}
+
+/// An answer to an update, which names the zone as name servers do.
+pub(crate) fn answer_to(request: &[u8], rcode: u8) -> Vec<u8> {
+    let zone_ends = 12 + request[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
+    let mut answer = request[..zone_ends].to_vec();
+    answer[2] |= 0x80;
+    answer[3] = rcode;
+    answer[6..12].fill(0);
+    answer
 }

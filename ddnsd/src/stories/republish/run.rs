@@ -147,11 +147,12 @@ impl Republish {
         let mut passed = Passed { zone, published: 0, is_silent: false, pace };
         let mut pending = pending.into_iter();
         while self.publisher.is_down(&passed.zone) {
-            let probe = pending.next();
-            let sent = if let Some(probe) = probe { Some(self.one(probe).await?) } else { None };
-            passed.published += usize::from(sent == Some(Sent::Published));
-            if matches!(sent, None | Some(Sent::Silence)) {
-                return Ok(Passed { is_silent: true, ..passed });
+            // those that are not to be sent yet say nothing of the server
+            let Some(probe) = pending.next() else { return Ok(passed) };
+            match self.one(probe).await? {
+                Sent::Published => passed.published += 1,
+                Sent::Silence => return Ok(Passed { is_silent: true, ..passed }),
+                Sent::Refused | Sent::NotNow => {}
             }
         }
         let mut in_vain = Duration::ZERO;
