@@ -4,9 +4,10 @@ use crate::{RECOVERY, Scene};
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
 use ddnsd_tests::load::{Counting, in_database, in_dns};
-use ddnsd_tests::named::{Named, ZONE, write_private};
+use ddnsd_tests::named::{Named, ZONE, free_port, write_private};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 fn impatient() -> Scene {
@@ -204,6 +205,49 @@ fn tcp_alone_serves_as_well() {
         daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.2").status
     });
     assert_eq!(named.data("pc.dyn.example", "A"), ["192.0.2.2"]);
+}
+
+/// A way to a name server that loses every datagram and nothing that comes by TCP. Ends with the test's process.
+fn without_udp(server: u16) -> u16 {
+    let port = free_port();
+    let udp = UdpSocket::bind(("127.0.0.1", port)).unwrap();
+    let tcp = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    std::thread::spawn(move || {
+        let _swallows = udp;
+        for stream in tcp.incoming() {
+            let (client, server) = (stream.unwrap(), TcpStream::connect(("127.0.0.1", server)));
+            let Ok(server) = server else { continue };
+            let ends = [(&client, &server), (&server, &client)];
+            for (from, to) in ends.map(|(from, to)| (from.try_clone(), to.try_clone())) {
+                let (mut from, mut to) = (from.unwrap(), to.unwrap());
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn where_udp_is_lost_and_tcp_works_an_update_is_nochg_in_the_end_and_a_deletion_ends() {
+    let named = Named::start();
+    let port = i64::from(without_udp(named.port()));
+    let daemon = Daemon::builder(&named)
+        .set("dns_service.dns_port", port)
+        .set("dns_service.dns_timeout", 1)
+        .start();
+    let scene = Scene { daemon, named };
+    scene.ctl().add_user("alice");
+    scene.add_hosts(&["pc"]);
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    eventually_equals(RECOVERY, "the host to be published", &true, || {
+        scene.ctl().host("pc.dyn.example").published
+    });
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
+    scene.ctl().run(&["hostname", "delete", "pc", ZONE]).ok();
+    assert_eq!(scene.a("pc"), Vec::<String>::new());
 }
 
 /// Every client sends that many updates, each answered; how often each word came.
