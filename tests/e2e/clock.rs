@@ -2,10 +2,11 @@
 //! clock stays true, as it does when an administrator or NTP sets the wall clock.
 
 use ddnsd_tests::daemon::Daemon;
-use ddnsd_tests::eventually::eventually_equals;
+use ddnsd_tests::eventually::{eventually, eventually_equals};
 use ddnsd_tests::named::Named;
 use ddnsd_tests::primary::{OPEN, ZONE};
 use ddnsd_tests::setup::Setup;
+use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -97,6 +98,26 @@ fn a_clock_that_jumps_ahead_and_back_expires_nobody_who_is_alive() {
         scene.only_the_silent_expire();
         assert!(scene.daemon.said().contains("the clock "), "a jump is logged");
     }
+}
+
+#[test]
+fn a_daemon_that_stood_still_expires_nobody_for_it() {
+    let scene = Scene::without_hosts(|setup| setup);
+    scene.daemon.ctl().add_host("alice", "pc", OPEN, &["--expiry-ttl", "9"]);
+    scene.update("pc");
+    scene.daemon.signal(Signal::SIGSTOP);
+    // longer than it lives
+    std::thread::sleep(Duration::from_secs(12));
+    scene.daemon.signal(Signal::SIGCONT);
+    eventually(Duration::from_secs(10), "the time to be forgiven", || {
+        let said = scene.daemon.said();
+        if said.contains("ddnsd stood still for 1") { Ok(()) } else { Err(said) }
+    });
+    scene.daemon.ctl().run(&["cleanup"]).ok().says(&["0 expired"]);
+    assert_eq!(scene.a("pc"), one());
+    eventually_equals(Duration::from_secs(30), "who is silent to expire", &Vec::new(), || {
+        scene.a("pc")
+    });
 }
 
 #[test]

@@ -421,6 +421,26 @@ fn another_name_server_gets_every_record_and_the_one_of_before_nothing_more() {
 }
 
 #[test]
+fn what_is_down_is_taken_down_on_a_name_server_that_still_holds_it_too() {
+    let mut scene = Scene::new();
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    let second = Named::start();
+    let place = |named: &Named| (i64::from(named.port()), named.key_file().display().to_string());
+    let move_to = |scene: &mut Scene, (port, key): (i64, String)| {
+        scene.reload(|setup| {
+            let setup = setup.set("dns_service.dns_port", port);
+            setup.set("dns_service.ddns_default_key_file", key)
+        });
+    };
+    move_to(&mut scene, place(&second));
+    scene.update("hostname=pc.dyn.example&offline=YES").is(200, "good\n");
+    assert_eq!(scene.a("pc"), ["192.0.2.1"], "the server of before was told nothing");
+    let first = place(&scene.named);
+    move_to(&mut scene, first);
+    eventually_equals(RECOVERY, "the old record to go", &Vec::new(), || scene.a("pc"));
+}
+
+#[test]
 fn a_move_that_was_stored_and_never_carried_out_is_done_whole_the_next_time() {
     let mut scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");

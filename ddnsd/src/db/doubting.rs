@@ -18,12 +18,12 @@ statements! {
          WHERE id = ? AND version = ?";
     WAITING_NO_LATER: Keyed =
         "UPDATE hosts SET unpublished_since = ? WHERE unpublished_since > ?";
-    // a removal on its way, too: an answer of the server of before must not settle it
+    // what is down, too: another server may still hold what the one of before was told to remove
     DOUBT_ALL: Whole =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?),
              acked_ipv4 = NULL, acked_ipv6 = NULL, acked_ttl = NULL, last_error = NULL,
              version = version + 1
-         WHERE state4 = 1 OR state6 = 1 OR unpublished_since IS NOT NULL";
+         WHERE state4 <> 0 OR state6 <> 0 OR unpublished_since IS NOT NULL";
 }
 
 impl Db {
@@ -43,7 +43,7 @@ impl Db {
         self.0.writer.run(WaitingNoLater(at)).await
     }
 
-    /// Marks every host that has a record as unpublished, because the name server is another one, and
+    /// Marks every host that ever had a record as unpublished, because the name server is another one, and
     /// notes that one's name, all in one transaction.
     ///
     /// # Errors

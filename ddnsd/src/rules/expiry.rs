@@ -14,6 +14,8 @@ pub struct Gaps(Vec<(i64, i64)>);
 const MOST_GAPS: usize = 64;
 /// How much of its own uptime a killed daemon may take for downtime, however rarely it sweeps.
 const HEARTBEAT: Duration = Duration::from_mins(1);
+/// A running daemon looks at the clock again within this time, though the machine be busy.
+const LOOKS: Duration = Duration::from_secs(10);
 /// A difference between the clocks that is no jump yet.
 const DRIFT: i64 = 60_000;
 
@@ -84,6 +86,14 @@ pub fn clock_step(before: Now, now: Now) -> ClockStep {
     } else {
         ClockStep::Steady
     }
+}
+
+/// For how long the process stood still, milliseconds: stopped by a signal, or a container that was paused. It
+/// looks at the clock far more often than that otherwise. Whoever wanted to update had no answer meanwhile.
+pub fn stood_still(before: Now, now: Now) -> Option<i64> {
+    let elapsed = now.mono.saturating_duration_since(before.mono);
+    let length = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+    (elapsed > LOOKS).then_some(length)
 }
 
 /// Whether the heartbeat is to be written again.
@@ -302,5 +312,10 @@ mod tests {
         assert_eq!(clock_step(start, later(3 * HOUR, 7200)), late);
         let back = ClockStep::Back { length: HOUR + 5_000 };
         assert_eq!(clock_step(start, later(-HOUR, 5)), back);
+        // both go on while a process is stopped
+        assert_eq!(
+            (stood_still(start, later(10_000, 10)), stood_still(start, later(0, 11))),
+            (None, Some(11_000))
+        );
     }
 }

@@ -141,7 +141,7 @@ impl Expire {
     }
 
     async fn step_and_beat(&self, watch: &mut Watch) -> Result<(), DbError> {
-        let now = self.step(watch).await?;
+        let now = self.look(watch).await?;
         if expiry::is_beat_due(watch.beat, now.mono) {
             self.beat(watch, now).await?;
         }
@@ -163,7 +163,7 @@ impl Expire {
     }
 
     async fn sweep_all(&self, watch: &mut Watch) -> Result<Swept, DbError> {
-        let now = self.step(watch).await?;
+        let now = self.look(watch).await?;
         self.look_again_if_default_changed(watch).await?;
         self.db.flush_touches().await?;
         self.forgive_silence(watch, now.wall).await?;
@@ -175,6 +175,8 @@ impl Expire {
             after = last;
             self.judge(page.rows, &watch.gaps, now.wall, &mut swept).await?;
         }
+        // how long it took says nothing of whether ddnsd stood still
+        let now = self.step(watch).await?;
         self.beat(watch, now).await?;
         watch.answered = now.wall;
         Ok(swept)
@@ -275,6 +277,21 @@ impl Expire {
 
     fn fate(&self, host: &Host, seen: Seen, gaps: &Gaps, now: Millis) -> Fate {
         expiry::fate(host, seen, gaps, &self.publisher.defaults(), now)
+    }
+
+    /// At the clock, as is done all the time.
+    async fn look(&self, watch: &mut Watch) -> Result<Now, DbError> {
+        let stood_still = expiry::stood_still(watch.last, self.clock.now());
+        let now = self.step(watch).await?;
+        // without a database there was no look, and that time is forgiven when it is back
+        if let Some(length) = stood_still.filter(|_| !watch.failing) {
+            tracing::warn!("ddnsd stood still for {} s; no host expires for it", length / 1000);
+            let mut gaps = watch.gaps.clone();
+            gaps.add(now.wall, length);
+            self.remember(&gaps).await?;
+            watch.gaps = gaps;
+        }
+        Ok(now)
     }
 
     async fn step(&self, watch: &mut Watch) -> Result<Now, DbError> {
