@@ -19,6 +19,7 @@ use ddnsd::model::user::PasswordHash;
 use ddnsd::stories::publishing::Publisher;
 use ddnsd::stories::republish::Republish;
 use ddnsd::stories::turns::Turns;
+use ddnsd_tests::update::answer_to;
 use hickory_proto::op::Message;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -88,11 +89,7 @@ impl Server {
             return None;
         }
         self.applied.lock().unwrap().extend(labels);
-        let zone_ends = 12 + request[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
-        let mut answer = request[..zone_ends].to_vec();
-        answer[2] |= 0x80;
-        answer[6..12].fill(0);
-        Some(answer)
+        Some(answer_to(request, 0))
     }
 
     fn applied(&self) -> usize {

@@ -14,6 +14,7 @@ use ddnsd::model::host::HostId;
 use ddnsd::model::name::{Fqdn, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::secret::SecretBytes;
+use ddnsd_tests::update::answer_to;
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
@@ -97,16 +98,6 @@ async fn framed(stream: &mut TcpStream) -> Vec<u8> {
 async fn reply_framed(stream: &mut TcpStream, answer: &[u8]) {
     stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
     stream.write_all(answer).await.unwrap();
-}
-
-/// An unsigned answer with the zone section only, as servers send it.
-fn answer_to(request: &[u8], rcode: u8) -> Vec<u8> {
-    let zone_ends = 12 + request[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
-    let mut answer = request[..zone_ends].to_vec();
-    answer[2] |= 0x80;
-    answer[3] = rcode;
-    answer[6..12].fill(0);
-    answer
 }
 
 /// An answer signed as RFC 8945, 5.3 says, for the request with this MAC, with so many octets of its own.

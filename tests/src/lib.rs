@@ -21,3 +21,4 @@ pub mod proxy;
 pub mod setup;
 pub mod terminal;
 pub mod transcript;
+pub mod update;

@@ -1,10 +1,10 @@
 //! A removal of which a message is lost each time, for ever, ends.
 
 use crate::daemon::{Daemon, ZONE, hash};
-use crate::server::answer_to;
 use crate::{both, name, runtime};
 use ddnsd::rules::outcome::Word;
 use ddnsd::rules::request::Asked;
+use ddnsd_tests::update::answer_to;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};

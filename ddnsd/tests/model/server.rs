@@ -3,6 +3,7 @@
 //! stood at each name, and sees at once if a host is half replaced.
 
 use ddnsd_tests::chance::Chance;
+use ddnsd_tests::update::answer_to;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{DNSClass, RData, RecordType};
 use std::collections::{HashMap, HashSet};
@@ -257,14 +258,4 @@ impl Server {
         }
         Some(NOERROR)
     }
-}
-
-/// An answer to an update, which names the zone as name servers do.
-pub(crate) fn answer_to(request: &[u8], rcode: u8) -> Vec<u8> {
-    let zone_ends = 12 + request[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
-    let mut answer = request[..zone_ends].to_vec();
-    answer[2] |= 0x80;
-    answer[3] = rcode;
-    answer[6..12].fill(0);
-    answer
 }
