@@ -1,5 +1,6 @@
 //! Hosts as they travel.
 
+use crate::status::HostName;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -116,7 +117,9 @@ pub struct Deleted {
     /// The same in parts; since 1.3.
     pub records: Vec<LeftRecord>,
     /// Whether another address may stand there that was sent in between; since 1.3.
-    pub others_possible: bool,
+    pub others_possible: Option<bool>,
+    /// The host; since 1.3.
+    pub host: Option<HostName>,
 }
 
 /// A record that may be left in DNS.

@@ -12,7 +12,7 @@ pub struct StatusView {
     pub uptime_ms: u64,
     /// Why the database does not answer; `None` when it does.
     pub database_error: Option<String>,
-    /// Why nothing can be stored in it; `None` when that works.
+    /// Why nothing can be stored in it; `None` when that works; since 1.3.
     pub database_write_error: Option<String>,
     /// Users in the database.
     pub users: u64,
@@ -77,7 +77,7 @@ pub struct SweptView {
     /// How many there are.
     pub failed_total: u64,
     /// Hosts whose records DNS is not known to hold, those that failed among them; since 1.3.
-    pub pending: u64,
+    pub pending: Option<u64>,
 }
 
 /// A host for which it did not work.

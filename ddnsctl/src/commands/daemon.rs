@@ -20,7 +20,7 @@ pub(super) async fn cleanup(session: &Session) -> Result<(), Failure> {
         let more = (expired + failed).saturating_sub(listed as u64);
         let unlisted = if more == 0 { String::new() } else { format!(" ({more} not listed)") };
         say(&format!("{expired} expired, {failed} failed{unlisted}"));
-        let others = swept.pending.saturating_sub(failed);
+        let others = swept.pending.unwrap_or(0).saturating_sub(failed);
         if others > 0 {
             say(&format!(
                 "{others} more pending: DNS does not hold yet what it should (`ddnsctl status` says why)"
@@ -52,7 +52,7 @@ struct Swept<'a> {
     expired_total: u64,
     failed: &'a [Failed],
     failed_total: u64,
-    pending: u64,
+    pending: Option<u64>,
 }
 
 fn swept_text(swept: &SweptView, format: &Format) -> String {

@@ -9,9 +9,11 @@ use crate::exit::{Failure, say};
 use crate::output::{Format, json, quoted};
 use ddnsd_proto::MAX_PAGE;
 use ddnsd_proto::host::{
-    AddHost, DeleteHost, FindHost, LeftRecord, ListHosts, ModifyHost, NewTtl, StoredHost,
+    AddHost, DeleteHost, Deleted, FindHost, LeftRecord, ListHosts, ModifyHost, NewTtl, StoredHost,
 };
+use ddnsd_proto::status::HostName;
 use serde::Serialize;
+use std::borrow::Cow;
 use views::{listed, shown};
 
 /// Carries a command out.
@@ -63,7 +65,10 @@ async fn add(session: &Session, host: AddHost) -> Result<(), Failure> {
     let added = client.call(SOON, async |rpc, ctx| rpc.host_add(ctx, new).await).await?;
     let AddHost { user, hostname, zone, .. } = &host;
     match session.format {
-        Format::Json => print(&json(&Added { host: added.host.as_ref(), user: &added.user })),
+        Format::Json => print(&added.host.as_ref().map_or_else(
+            || json(&Typed { hostname, zone, user }),
+            |host| json(&Added { host, user: &added.user }),
+        )),
         Format::Table(_) => {
             // an older daemon does not say what it has made of it
             let name = added
@@ -132,15 +137,15 @@ async fn delete(session: &Session, host: DeleteHost) -> Result<(), Failure> {
         say(&format!("may be left in DNS: {record}"));
     }
     let others_possible = deleted.others_possible;
-    if others_possible {
+    if others_possible == Some(true) {
         say(
             "may be left in DNS instead: an address that was sent in between and never acknowledged",
         );
     }
     match session.format {
         Format::Json => {
-            let left_in_dns = &deleted.records;
-            print(&json(&Gone { hostname, zone, left_in_dns, others_possible }))
+            let (host, left_in_dns) = (deleted.host.as_ref(), left(&deleted));
+            print(&json(&Gone { host, hostname, zone, left_in_dns: &left_in_dns, others_possible }))
         }
         Format::Table(_) => {
             say(&format!("deleted {hostname} in {zone}"));
@@ -151,11 +156,18 @@ async fn delete(session: &Session, host: DeleteHost) -> Result<(), Failure> {
 
 //----- Output -----
 
-/// A daemon of before 1.3 does not say what it stores; then nothing is said of it here either.
 #[derive(Serialize)]
 struct Added<'a> {
     #[serde(flatten)]
-    host: Option<&'a StoredHost>,
+    host: &'a StoredHost,
+    user: &'a str,
+}
+
+/// A daemon of before 1.3 does not say what it stores.
+#[derive(Serialize)]
+struct Typed<'a> {
+    hostname: &'a str,
+    zone: &'a str,
     user: &'a str,
 }
 
@@ -169,8 +181,40 @@ struct Modified<'a> {
 
 #[derive(Serialize)]
 struct Gone<'a> {
+    #[serde(flatten)]
+    host: Option<&'a HostName>,
     hostname: &'a str,
     zone: &'a str,
     left_in_dns: &'a [LeftRecord],
-    others_possible: bool,
+    others_possible: Option<bool>,
+}
+
+/// A daemon of before 1.3 says each in a line only, as `pc.example.org A 192.0.2.1`.
+fn left(deleted: &Deleted) -> Cow<'_, [LeftRecord]> {
+    if deleted.records.len() == deleted.left_in_dns.len() {
+        return Cow::Borrowed(&deleted.records);
+    }
+    let parts = |line: &String| {
+        let mut words = line.splitn(3, ' ').map(str::to_owned);
+        let mut word = || words.next().unwrap_or_default();
+        let (fqdn, record, address) = (word(), word(), word());
+        LeftRecord { unicode: fqdn.clone(), fqdn, record, address }
+    };
+    Cow::Owned(deleted.left_in_dns.iter().map(parts).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_daemon_says_in_lines_is_said_in_parts() {
+        let line = "pc.example.org AAAA 2001:db8::1".to_owned();
+        let deleted = Deleted { left_in_dns: vec![line], ..Deleted::default() };
+        let [left] = &*left(&deleted) else { panic!("one record") };
+        assert_eq!(
+            (&*left.fqdn, &*left.record, &*left.address),
+            ("pc.example.org", "AAAA", "2001:db8::1")
+        );
+    }
 }

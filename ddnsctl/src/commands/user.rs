@@ -46,7 +46,9 @@ async fn add(
     match session.format {
         Format::Json => {
             let user = added.user.as_ref().map(row);
-            reveal(&name, new.generated, &json(&Added { user, password }))
+            // an older daemon does not say what it stores
+            let typed = added.user.is_none().then_some(name.as_str());
+            reveal(&name, new.generated, &json(&Added { name: typed, user, password }))
         }
         Format::Table(_) => {
             say(&format!("added user {name}"));
@@ -126,6 +128,8 @@ async fn delete(session: &Session, name: String) -> Result<(), Failure> {
 
 #[derive(Serialize)]
 struct Added<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
     #[serde(flatten)]
     user: Option<Row<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]

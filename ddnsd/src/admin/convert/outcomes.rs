@@ -44,7 +44,7 @@ pub(in crate::admin) fn swept(swept: Swept) -> SweptView {
         expired: expired_hosts.iter().map(|host| host.fqdn.clone()).collect(),
         expired_hosts,
         failed: fitting(swept.failed.into_iter().map(failed)),
-        pending: swept.pending,
+        pending: Some(swept.pending),
     }
 }
 
@@ -69,7 +69,8 @@ pub(in crate::admin) fn deleted(deleted: &Deleted) -> proto::Deleted {
     proto::Deleted {
         left_in_dns: records.iter().map(line).collect(),
         records,
-        others_possible: deleted.others_possible,
+        others_possible: Some(deleted.others_possible),
+        host: Some(host_name(&deleted.fqdn)),
     }
 }
 
