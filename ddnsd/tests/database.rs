@@ -344,6 +344,23 @@ async fn many_rows_are_written_in_few_statements_and_each_as_it_is() {
 #[tokio::test]
 async fn a_database_that_is_not_to_be_reached_is_waited_for_once() {
     // of its own: who looks for waiting transactions keeps others from seeing new ones
+#[tokio::test]
+async fn a_request_that_is_noted_late_leaves_a_newer_one_unless_the_clock_was_set_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = Database::Sqlite { path: folder.path().join("db"), pool_size: 1 };
+    for config in [sqlite, configured(&Mariadb::shared().account())] {
+        let db = Db::open(&config, Arc::default()).await.unwrap();
+        let host = with_hosts(&db).await[0].id;
+        let day = 86_400_000;
+        for (at, then) in [(day, day), (day - 1, day), (day + 1, day + 1), (9, 9)] {
+            db.note_request(host, request(at));
+            db.flush_requests().await.unwrap();
+            assert_eq!(db.last_request(host).await.unwrap(), Some(request(then)), "{at}");
+        }
+        db.close().await;
+    }
+}
+
     let server = Mariadb::start();
     let mut account = server.account();
     let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
