@@ -24,13 +24,14 @@ const CONNECTING: Duration = Duration::from_secs(2);
 const MIGRATING: Duration = Duration::from_mins(5);
 
 /// What each session is set to, whatever the server's defaults are: each statement is committed by itself,
-/// reads see what has been committed, in full, no value is ever cut to fit, nobody waits long for a row.
+/// reads see what has been committed, in full, no value is ever cut to fit, nobody waits long for a row or for
+/// a table that somebody changes.
 const SESSION: &str = "SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', \
      SESSION sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,\
 NO_ENGINE_SUBSTITUTION', \
      SESSION sql_select_limit = 18446744073709551615, SESSION sql_safe_updates = 0, \
      SESSION foreign_key_checks = 1, SESSION unique_checks = 1, \
-     SESSION innodb_lock_wait_timeout = 1; \
+     SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1; \
      SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE";
 
 /// Where the server is and how to log in.
@@ -207,7 +208,10 @@ async fn migrate(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
         let busy = "another daemon is still at it; try again in a moment";
         return Err(sqlx::Error::Protocol(busy.to_owned()).into());
     }
+    // a table that is being read may be changed a little later
+    conn.execute("SET SESSION lock_wait_timeout = 60").await?;
     let done = run_all(conn).await;
+    conn.execute("SET SESSION lock_wait_timeout = 1").await?;
     // this session lives as long as the daemon, and must not keep others from starting
     conn.execute("DO RELEASE_ALL_LOCKS()").await?;
     done

@@ -40,7 +40,22 @@ pub(super) enum Failed {
 }
 
 impl Failed {
-    pub(super) fn error(self) -> DbError {
+    /// Whether it is because of the rows that it was about, and others can be written.
+    pub(super) fn is_rows_own(&self) -> bool {
+        matches!(self, Failed::Statement(error) if error.is_rows_own())
+    }
+
+    /// Whether a server answers nothing, or nobody.
+    pub(super) fn is_silence(&self) -> bool {
+        match self {
+            Failed::Begin(_) => true,
+            Failed::Statement(error) | Failed::End(error) => {
+                matches!(error, DbError::Silent | DbError::Unknown)
+            }
+        }
+    }
+
+    pub(super) fn error(&self) -> &DbError {
         match self {
             Failed::Begin(error) | Failed::Statement(error) | Failed::End(error) => error,
         }
