@@ -168,7 +168,8 @@ async fn a_batch_that_waits_too_long_for_a_row_is_tried_again() {
 #[tokio::test]
 async fn a_row_that_another_session_holds_fails_no_other_change() {
     let account = Mariadb::shared().account();
-    let db = opened(&account).await;
+    let counters = Arc::new(DatabaseCounters::default());
+    let db = Db::open(&configured(&account), Arc::clone(&counters)).await.unwrap();
     let [a, b] = with_hosts(&db).await;
     let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
     say(&mut other, "BEGIN; UPDATE hosts SET attempts = 7 WHERE fqdn = 'b.dyn.example'").await;
@@ -185,6 +186,8 @@ async fn a_row_that_another_session_holds_fails_no_other_change() {
     assert_eq!(all.0.unwrap().unwrap_err(), DbError::Locked);
     assert!(all.1.unwrap().unwrap().iter().all(Option::is_some));
     assert_eq!(all.2.unwrap().unwrap_err(), DbError::Locked);
+    // the last one failed, but not because nothing can be written
+    assert_eq!((counters.failed.get(), counters.writing.failing()), (2, None));
 }
 
 /// A relay in front of the server. Whoever is connected when a hole opens hears nothing ever again, and no
@@ -342,6 +345,23 @@ async fn many_rows_are_written_in_few_statements_and_each_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_noted_late_leaves_a_newer_one_unless_the_clock_was_set_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = Database::Sqlite { path: folder.path().join("db"), pool_size: 1 };
+    for config in [sqlite, configured(&Mariadb::shared().account())] {
+        let db = Db::open(&config, Arc::default()).await.unwrap();
+        let host = with_hosts(&db).await[0].id;
+        let day = 86_400_000;
+        for (at, then) in [(day, day), (day - 1, day), (day + 1, day + 1), (9, 9)] {
+            db.note_request(host, request(at));
+            db.flush_requests().await.unwrap();
+            assert_eq!(db.last_request(host).await.unwrap(), Some(request(then)), "{at}");
+        }
+        db.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_database_that_is_not_to_be_reached_is_waited_for_once() {
     // of its own: who looks for waiting transactions keeps others from seeing new ones
     let server = Mariadb::start();
@@ -398,6 +418,30 @@ async fn a_schema_is_not_touched_under_a_daemon_though_its_connection_was_lost()
     }
     db.close().await;
     Db::init(&config).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_daemon_that_lost_its_connection_is_known_again_when_the_server_finds_that_one_dead() {
+    let mut account = Mariadb::shared().account();
+    let mut look = administrator(&account).await;
+    let config = configured(&account);
+    let relay = Relay::before(account.port).await;
+    account.port = relay.port;
+    let db = opened(&account).await;
+    db.set_meta("target", "x".to_owned()).await.unwrap();
+    // for the server the connection of before lives on
+    relay.hole.send_replace(1);
+    db.set_meta("target", "y".to_owned()).await.unwrap();
+    let holder = format!("SELECT IS_USED_LOCK('ddnsd daemon {}')", account.database);
+    let holder = number(&mut look, &holder).await;
+    say(&mut look, &format!("KILL {holder}")).await;
+    let known = async {
+        while Db::init(&config).await.is_ok() {
+            db.set_meta("target", "z".to_owned()).await.unwrap();
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(LONG, known).await.unwrap();
 }
 
 #[tokio::test]

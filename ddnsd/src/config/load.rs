@@ -95,9 +95,10 @@ impl Reader {
     }
 
     fn tls(&mut self, cert: NamedFile, key: NamedFile) -> Option<Tls> {
-        let chain = self.pem(&cert);
-        let chain = chain.and_then(|pem| self.accept(&cert, tls::chain(&pem)));
-        let signing_key = self.pem(&key);
+        let pem = self.pem(&cert);
+        let chain = pem.as_ref().and_then(|pem| self.accept(&cert, tls::chain(pem)));
+        // one file for both is read, and what is wrong with its mode told, once
+        let signing_key = if key.path == cert.path { pem } else { self.pem(&key) };
         let signing_key = signing_key.and_then(|pem| self.accept(&key, tls::signing_key(&pem)));
         let certified = self.accept(&key, tls::certified(chain?, signing_key?))?;
         Some(Tls { cert_file: cert.path, key_file: key.path, certified: Arc::new(certified) })

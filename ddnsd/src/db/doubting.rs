@@ -16,7 +16,8 @@ statements! {
     DOUBT: Keyed =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
          WHERE id = ? AND version = ?";
-    WAITING_NO_LATER: Keyed =
+    // as many rows as wait: all, perhaps, after a long outage
+    WAITING_NO_LATER: Whole =
         "UPDATE hosts SET unpublished_since = ? WHERE unpublished_since > ?";
     // what is down, too: another server may still hold what the one of before was told to remove
     DOUBT_ALL: Whole =
@@ -77,6 +78,7 @@ struct WaitingNoLater(Millis);
 impl Work for WaitingNoLater {
     type Output = ();
     const DURABLE: bool = true;
+    const ALONE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
         conn.run(&WAITING_NO_LATER, args![self.0.0, self.0.0]).await?;

@@ -43,6 +43,9 @@ pub enum DbError {
     /// It lost a race for a row against another transaction; the same again may succeed.
     #[error("the database failed: {0}")]
     Conflict(String),
+    /// A value does not fit its column.
+    #[error("the database failed: {0}")]
+    Unfit(String),
     /// Everything else: I/O, disk full, connection lost.
     #[error("the database failed: {0}")]
     Failed(String),
@@ -53,6 +56,13 @@ impl From<sqlx::Error> for DbError {
         match error.as_database_error().map(DatabaseError::kind) {
             Some(ErrorKind::UniqueViolation) => DbError::Exists,
             Some(ErrorKind::ForeignKeyViolation) => DbError::Referenced,
+            Some(ErrorKind::NotNullViolation | ErrorKind::CheckViolation) => {
+                DbError::Unfit(reason(&error))
+            }
+            // out of range, cut short, not of this kind, too long
+            _ if matches!(mariadb_number(&error), Some(1264 | 1265 | 1366 | 1406)) => {
+                DbError::Unfit(reason(&error))
+            }
             _ if mariadb_number(&error) == Some(1205) => DbError::Locked,
             // deadlock; row changed since this transaction's snapshot
             _ if matches!(mariadb_number(&error), Some(1213 | 1020)) => {
@@ -71,6 +81,12 @@ impl DbError {
     /// Whether only the job that met it failed, so that its transaction may go on for the others.
     pub(super) fn is_jobs_own(&self) -> bool {
         matches!(self, DbError::Exists | DbError::Referenced | DbError::Row { .. })
+    }
+
+    /// Whether a statement that failed so says nothing of whether the database can be written.
+    pub(super) fn is_rows_own(&self) -> bool {
+        self.is_jobs_own()
+            || matches!(self, DbError::Unfit(_) | DbError::Locked | DbError::Conflict(_))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Opening a MariaDB server: how it is reached, what every session is set to, the schema. A migration there
 //! is not undone when it breaks off, so each file can be run again from its start.
 
+use super::company::{refuse_company, warn_of_company};
 use super::driver::{Conn, PATIENCE, Pool};
 use super::error::{DbError, OpenError, mariadb_number, reason};
 use super::open::{
@@ -23,13 +24,14 @@ const CONNECTING: Duration = Duration::from_secs(2);
 const MIGRATING: Duration = Duration::from_mins(5);
 
 /// What each session is set to, whatever the server's defaults are: each statement is committed by itself,
-/// reads see what has been committed, in full, no value is ever cut to fit, nobody waits long for a row.
+/// reads see what has been committed, in full, no value is ever cut to fit, nobody waits long for a row or for
+/// a table that somebody changes.
 const SESSION: &str = "SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', \
      SESSION sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,\
 NO_ENGINE_SUBSTITUTION', \
      SESSION sql_select_limit = 18446744073709551615, SESSION sql_safe_updates = 0, \
      SESSION foreign_key_checks = 1, SESSION unique_checks = 1, \
-     SESSION innodb_lock_wait_timeout = 1; \
+     SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1; \
      SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE";
 
 /// Where the server is and how to log in.
@@ -42,14 +44,6 @@ impl Server {
     pub(super) async fn session(&self) -> Result<MySqlConnection, DbError> {
         let made = timeout(CONNECTING, session(&self.options)).await;
         Ok(made.map_err(|_| DbError::Silent)??)
-    }
-
-    /// The same, with the lock by which others know that a daemon uses the database.
-    pub(super) async fn first_session(&self) -> Result<MySqlConnection, DbError> {
-        let mut conn = self.session().await?;
-        // without it the daemon works as well; the connection before may still hold it
-        let _ = timeout(CONNECTING, take_lock(&mut conn)).await;
-        Ok(conn)
     }
 }
 
@@ -71,7 +65,9 @@ pub(super) async fn open(config: &MariaDb, purpose: Purpose) -> Result<Opened, O
     let migrated = migrated.and_then(|done| done.map_err(|error| error.to_string()));
     migrated.map_err(|reason| OpenError::Migrate { database: database.clone(), reason })?;
     must_be_whole(&database, &mut writer).await?;
-    warn_of_company(&database, &mut writer).await;
+    if purpose == Purpose::Daemon {
+        warn_of_company(&database, &mut writer).await;
+    }
     let server = Arc::new(Server { options });
     let readers = Readers::new(Arc::clone(&server), config.pool_size);
     let origin = Origin::Server(server);
@@ -200,31 +196,6 @@ async fn must_be_whole(database: &str, conn: &mut MySqlConnection) -> Result<(),
     Ok(())
 }
 
-/// Says so if another daemon seems to use the database: this version is made for one at a time. Known by a lock
-/// that ends with the session; one that cannot be asked for is no reason not to start.
-async fn warn_of_company(database: &str, conn: &mut MySqlConnection) {
-    if let Ok(Some(0)) = take_lock(conn).await {
-        tracing::warn!("another ddnsd uses the database {database}; it should be the only one");
-    }
-}
-
-async fn take_lock(conn: &mut MySqlConnection) -> sqlx::Result<Option<i64>> {
-    let lock = "SELECT GET_LOCK(CONCAT('ddnsd daemon ', LEFT(DATABASE(), 40)), 0)";
-    sqlx::query_scalar(lock).fetch_one(conn).await
-}
-
-/// Nobody changes the tables under a daemon that runs.
-async fn refuse_company(database: &str, conn: &mut MySqlConnection) -> Result<(), OpenError> {
-    let holder = "SELECT IS_USED_LOCK(CONCAT('ddnsd daemon ', LEFT(DATABASE(), 40)))";
-    let holder: Result<Option<i64>, _> = sqlx::query_scalar(holder).fetch_one(conn).await;
-    let database = database.to_owned();
-    match holder {
-        Ok(None) => Ok(()),
-        Ok(Some(_)) => Err(OpenError::Used { database }),
-        Err(error) => Err(OpenError::Database { database, reason: reason(&error) }),
-    }
-}
-
 /// Runs what has not run yet, one daemon at a time. The migrator's own lock does not hold on MariaDB, which
 /// takes its endless patience for none.
 async fn migrate(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
@@ -237,7 +208,10 @@ async fn migrate(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
         let busy = "another daemon is still at it; try again in a moment";
         return Err(sqlx::Error::Protocol(busy.to_owned()).into());
     }
+    // a table that is being read may be changed a little later
+    conn.execute("SET SESSION lock_wait_timeout = 60").await?;
     let done = run_all(conn).await;
+    conn.execute("SET SESSION lock_wait_timeout = 1").await?;
     // this session lives as long as the daemon, and must not keep others from starting
     conn.execute("DO RELEASE_ALL_LOCKS()").await?;
     done

@@ -5,6 +5,7 @@
 //! lock on `PATH.lock`), so a cache answers the update path; a MariaDB server may have other daemons.
 
 mod cache;
+mod company;
 mod doubting;
 mod driver;
 mod error;

@@ -17,18 +17,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 statements! {
     ONE: Keyed =
         "SELECT host_id, seen_at, client, agent, word, reason FROM requests WHERE host_id = ?";
+    // one that was noted late must not replace a newer one that is written already; what is much newer was
+    // written before the clock was set back
     WRITE: Keyed =
         "INSERT INTO requests (host_id, seen_at, client, agent, word, reason)
          VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT (host_id) DO UPDATE SET
              seen_at = excluded.seen_at, client = excluded.client, agent = excluded.agent,
-             word = excluded.word, reason = excluded.reason",
+             word = excluded.word, reason = excluded.reason
+         WHERE seen_at - excluded.seen_at NOT BETWEEN 1 AND 600000",
         mariadb
+        // seen_at last: what stands before it compares with that of before
         "INSERT INTO requests (host_id, seen_at, client, agent, word, reason)
          VALUES (?, ?, ?, ?, ?, ?)
          ON DUPLICATE KEY UPDATE
-             seen_at = VALUES(seen_at), client = VALUES(client), agent = VALUES(agent),
-             word = VALUES(word), reason = VALUES(reason)";
+             client = IF(seen_at - VALUES(seen_at) BETWEEN 1 AND 600000, client, VALUES(client)),
+             agent = IF(seen_at - VALUES(seen_at) BETWEEN 1 AND 600000, agent, VALUES(agent)),
+             word = IF(seen_at - VALUES(seen_at) BETWEEN 1 AND 600000, word, VALUES(word)),
+             reason = IF(seen_at - VALUES(seen_at) BETWEEN 1 AND 600000, reason, VALUES(reason)),
+             seen_at = IF(seen_at - VALUES(seen_at) BETWEEN 1 AND 600000, seen_at, VALUES(seen_at))";
 }
 
 /// Hosts in one job, so that other writes are not held up for long.

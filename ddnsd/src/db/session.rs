@@ -1,10 +1,12 @@
 //! A connection for writing and the transactions on it. A batch that lost a race on a server runs again; a
 //! connection that failed is thrown away and made anew for the next one.
 
+use super::company::Presence;
 use super::driver::{Conn, End, PATIENCE};
 use super::error::DbError;
 use super::job::Queued;
 use super::open::Origin;
+use crate::clock::Clock;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +21,8 @@ pub(super) struct Session {
     /// None after it failed.
     conn: Option<Conn>,
     origin: Arc<Origin>,
-    /// Whether it is the daemon's own one, that shows others on a server that a daemon is there.
-    is_first: bool,
+    /// Of the daemon's own one, that shows others on a server that a daemon is there.
+    presence: Option<Presence>,
     /// Whether its commits outlive a power cut at the moment.
     durable: bool,
     /// Whether a file's commits of before may have been lost with the one that failed.
@@ -38,7 +40,22 @@ pub(super) enum Failed {
 }
 
 impl Failed {
-    pub(super) fn error(self) -> DbError {
+    /// Whether it is because of the rows that it was about, and others can be written.
+    pub(super) fn is_rows_own(&self) -> bool {
+        matches!(self, Failed::Statement(error) if error.is_rows_own())
+    }
+
+    /// Whether a server answers nothing, or nobody.
+    pub(super) fn is_silence(&self) -> bool {
+        match self {
+            Failed::Begin(_) => true,
+            Failed::Statement(error) | Failed::End(error) => {
+                matches!(error, DbError::Silent | DbError::Unknown)
+            }
+        }
+    }
+
+    pub(super) fn error(&self) -> &DbError {
         match self {
             Failed::Begin(error) | Failed::Statement(error) | Failed::End(error) => error,
         }
@@ -47,7 +64,7 @@ impl Failed {
 
 impl Session {
     pub(super) fn new(conn: Option<Conn>, origin: Arc<Origin>) -> Self {
-        Self { conn, origin, is_first: true, durable: true, log_in_doubt: false }
+        Self { conn, origin, presence: Some(Presence::Unknown), durable: true, log_in_doubt: false }
     }
 
     /// Whether transactions may run beside each other.
@@ -57,7 +74,7 @@ impl Session {
 
     /// Another one on the same database.
     pub(super) fn another(&self) -> Self {
-        Self { is_first: false, ..Self::new(None, Arc::clone(&self.origin)) }
+        Self { presence: None, ..Self::new(None, Arc::clone(&self.origin)) }
     }
 
     /// Runs the jobs in one transaction. One that lost a race, or met a connection that had died since it was
@@ -121,6 +138,9 @@ impl Session {
     }
 
     async fn begin(&mut self, conn: &mut Conn, durable: bool) -> Result<(), DbError> {
+        if let Some(presence) = &mut self.presence {
+            presence.show(conn, Clock.now().mono).await?;
+        }
         if self.log_in_doubt {
             conn.empty_log().await?;
             self.log_in_doubt = false;
@@ -134,10 +154,10 @@ impl Session {
     }
 
     async fn connect(&mut self) -> Result<Conn, DbError> {
+        if let Some(presence) = &mut self.presence {
+            *presence = Presence::Unknown;
+        }
         match &*self.origin {
-            Origin::Server(server) if self.is_first => {
-                Ok(Conn::Mariadb(server.first_session().await?))
-            }
             Origin::Server(server) => Ok(Conn::Mariadb(server.session().await?)),
             Origin::File { .. } => Err(DbError::Closed),
         }

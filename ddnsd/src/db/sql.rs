@@ -7,7 +7,8 @@
 pub enum Reach {
     /// Finds its rows by an index: on the update path, in a sweep, of each page of a list.
     Keyed,
-    /// May go through a whole table: at start, after a jump of the clock, or when an administrator asks.
+    /// May go through a whole table, or change most of it: at start, after a jump of the clock, or when an
+    /// administrator asks.
     Whole,
 }
 

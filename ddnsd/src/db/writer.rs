@@ -122,28 +122,27 @@ impl Task {
                 tracing::debug!(jobs = batch.len(), "each is tried on its own: {error}");
                 self.commit_each(batch).await;
             }
-            committed => {
-                let committed = committed.map_err(Failed::error);
-                self.ledger.finish(batch.drain(..), &committed);
-            }
+            committed => self.ledger.finish(batch.drain(..), &committed),
         }
     }
 
-    /// Commits each job on its own, until the database is not to be reached: then the others do not wait for
-    /// that one after the other.
+    /// Commits each job on its own, until the database is not to be reached, or does not answer: then the
+    /// others do not wait for that one after the other.
     async fn commit_each(&mut self, batch: &mut Vec<Box<dyn Queued>>) {
         let mut unreachable = None;
         for job in batch.drain(..) {
             let mut one = [job];
-            let committed = match &unreachable {
-                Some(error) => Err(DbError::clone(error)),
-                None => self.session.write(&mut one).await.map_err(|failed| {
-                    if let Failed::Begin(error) = &failed {
-                        unreachable = Some(error.clone());
-                    }
-                    failed.error()
-                }),
+            let committed = match unreachable.clone() {
+                Some(error) => Err(Failed::Begin(error)),
+                None => self.session.write(&mut one).await,
             };
+            if let Err(failed) = &committed
+                && failed.is_silence()
+            {
+                // of those that were not tried it is known that they are not stored
+                let error = Some(failed.error()).filter(|error| **error != DbError::Unknown);
+                unreachable = Some(error.cloned().unwrap_or(DbError::Silent));
+            }
             self.ledger.finish(one, &committed);
         }
     }
@@ -152,12 +151,12 @@ impl Task {
     async fn commit_alone(&mut self, job: Box<dyn Queued>) {
         let mut one = [job];
         if !self.session.may_have_company() {
-            let committed = self.session.write(&mut one).await.map_err(Failed::error);
+            let committed = self.session.write(&mut one).await;
             return self.ledger.finish(one, &committed);
         }
         let (mut session, ledger) = (self.session.another(), Arc::clone(&self.ledger));
         tokio::spawn(async move {
-            let committed = session.write(&mut one).await.map_err(Failed::error);
+            let committed = session.write(&mut one).await;
             session.close().await;
             ledger.finish(one, &committed);
         });
@@ -174,7 +173,7 @@ impl Ledger {
     fn finish(
         &self,
         jobs: impl IntoIterator<Item = Box<dyn Queued>>,
-        committed: &Result<(), DbError>,
+        committed: &Result<(), Failed>,
     ) {
         match committed {
             Ok(()) => {
@@ -183,7 +182,13 @@ impl Ledger {
                     tracing::info!("the database takes changes again");
                 }
             }
-            Err(error) => {
+            // who asked for it is told; others are written
+            Err(failed) if failed.is_rows_own() => {
+                self.counters.failed.add_one();
+                tracing::debug!("a change is not written: {}", failed.error());
+            }
+            Err(failed) => {
+                let error = failed.error();
                 self.counters.failed.add_one();
                 // the next failures are no news
                 if self.counters.writing.fails(Clock.now().mono, &error.to_string()) {
@@ -195,7 +200,8 @@ impl Ledger {
         }
         for job in jobs {
             self.counters.jobs.add_one();
-            job.finish(committed.clone(), &self.caches);
+            let committed = committed.as_ref().copied().map_err(|failed| failed.error().clone());
+            job.finish(committed, &self.caches);
         }
     }
 }

@@ -67,10 +67,16 @@ impl LogFile {
 
     /// Rotates by these numbers from the next line on.
     pub(super) fn resize(&self, max_bytes: u64, versions: u32) {
+        let place = &self.place;
+        let now = (&place.max_bytes, &place.versions);
+        // as at nearly every reload, which must not wait for the disk then
+        if (now.0.load(Ordering::Relaxed), now.1.load(Ordering::Relaxed)) == (max_bytes, versions) {
+            return;
+        }
         // lines of before count by the numbers of before
         self.lines.flush(REOPENING);
-        self.place.max_bytes.store(max_bytes, Ordering::Relaxed);
-        self.place.versions.store(versions, Ordering::Relaxed);
+        now.0.store(max_bytes, Ordering::Relaxed);
+        now.1.store(versions, Ordering::Relaxed);
     }
 
     /// Follows the path to the file that is there now, or makes it.
@@ -275,6 +281,28 @@ mod tests {
         write(&file, &["c", "d", "e"]);
         assert_eq!(folder.names(), ["ddnsd.log", "ddnsd.log.1"]);
         assert_eq!(folder.words("ddnsd.log.1"), ["c", "d"]);
+    }
+
+    #[test]
+    fn the_same_numbers_again_wait_for_nobody_who_reads_the_log() {
+        let folder = Folder::new();
+        let path = folder.path();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let file = LogFile::open(&path, TWO_LINES, 1).unwrap();
+        for _ in 0..1_000 {
+            file.lines().push(Level::INFO, &"x".repeat(1000));
+        }
+        let (resized, is_resized) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for _ in 0..60 {
+                file.resize(TWO_LINES, 1);
+            }
+            resized.send(()).unwrap();
+        });
+        // each wait would be half a second
+        assert!(is_resized.recv_timeout(REOPENING * 30).is_ok());
+        drop(reader);
     }
 
     #[test]

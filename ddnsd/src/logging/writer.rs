@@ -37,7 +37,7 @@ pub(super) enum Place {
 
 struct Shared {
     state: Mutex<State>,
-    /// The queue, or whether it is written, is another.
+    /// The queue, or how much of it is written, is another.
     changed: Condvar,
     /// How a line looks.
     look: Look,
@@ -51,7 +51,12 @@ struct State {
     bytes: usize,
     /// Since the last line that fitted.
     missing: u64,
-    is_writing: bool,
+    /// All that ever came, also what did not fit.
+    come: u64,
+    /// Of those, the first so many are written or lost.
+    done: u64,
+    /// And the next so many are just being written.
+    under_way: u64,
     is_closed: bool,
 }
 
@@ -77,6 +82,7 @@ impl Writer {
         let mut state = self.0.lock();
         // made under the lock, so that times stand in order
         let line = (self.0.look)(level, text);
+        state.come += 1;
         if state.bytes + line.len() > MOST_BYTES {
             state.missing += 1;
             return;
@@ -91,8 +97,9 @@ impl Writer {
     /// Waits until all is written that has come so far, but no longer than this.
     pub(super) fn flush(&self, within: Duration) {
         let state = self.0.lock();
-        let busy =
-            |state: &mut State| state.is_writing || !state.lines.is_empty() || state.missing > 0;
+        // not until the queue is empty: under a steady stream it never is
+        let last = state.come;
+        let busy = |state: &mut State| state.done < last;
         drop(self.0.changed.wait_timeout_while(state, within, busy));
     }
 }
@@ -112,7 +119,7 @@ impl Shared {
     /// The next line, or only how many are missing at the end; `None` when no more will come.
     fn next(&self) -> Option<(Option<String>, u64)> {
         let mut state = self.lock();
-        state.is_writing = false;
+        state.done += std::mem::take(&mut state.under_way);
         self.changed.notify_all();
         let idle =
             |state: &mut State| state.lines.is_empty() && state.missing == 0 && !state.is_closed;
@@ -125,7 +132,8 @@ impl Shared {
             }
             None => Some((None, std::mem::take(&mut state.missing))).filter(|(_, n)| *n > 0),
         };
-        state.is_writing = next.is_some();
+        state.under_way =
+            next.as_ref().map_or(0, |(line, missing)| u64::from(line.is_some()) + missing);
         next
     }
 }
@@ -187,7 +195,7 @@ impl<O: Output> Lines<O> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
     const SOON: Duration = Duration::from_secs(20);
 
@@ -245,6 +253,46 @@ mod tests {
         assert!((98..=101).contains(&whole), "{whole}");
         let end = "lines are missing here: the log did not take them\nINFO again\n";
         assert!(text.ends_with(end), "{}", &text[text.len() - 200..]);
+    }
+
+    /// Takes a while for each line.
+    struct Steady;
+
+    impl Output for Steady {
+        fn begin(&mut self, _: u64) -> Place {
+            Place::Same
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+            std::thread::sleep(Duration::from_millis(2));
+            Ok(bytes.len())
+        }
+    }
+
+    #[test]
+    fn lines_that_come_later_are_not_waited_for() {
+        let writer = Writer::start(|_, text| format!("{text}\n"), Steady).unwrap();
+        let (over, is_over) = channel::<()>();
+        let (flushed, is_flushed) = channel();
+        std::thread::scope(|scope| {
+            let writer = &writer;
+            for _ in 0..20 {
+                writer.push(Level::INFO, "before");
+            }
+            scope.spawn(move || {
+                while is_over.try_recv() == Err(TryRecvError::Empty) {
+                    writer.push(Level::INFO, "later");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            scope.spawn(move || {
+                writer.flush(SOON);
+                flushed.send(()).unwrap();
+            });
+            let is_flushed = is_flushed.recv_timeout(SOON / 2);
+            drop(over);
+            assert_eq!(is_flushed, Ok(()));
+        });
     }
 
     #[test]

@@ -163,6 +163,11 @@ fn a_certificate_file_that_holds_a_private_key_too_must_be_private() {
     folder.mode("both.pem", 0o644);
     let open = "DIR/c.toml:3: daemon.ssl_cert_file: DIR/both.pem is readable by everyone; chmod 640 DIR/both.pem";
     assert_eq!(folder.refused(text), open);
+    // told once, if it is the file of the key as well
+    let text = text.replace("key.pem", "both.pem");
+    assert_eq!(folder.refused(&text), open);
+    folder.mode("both.pem", 0o600);
+    assert!(folder.load(&text).is_ok());
 }
 
 #[test]
