@@ -1,9 +1,10 @@
 //! Arguments → configuration → logging → app → exit code.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "before logging is up")]
 
 use clap::Parser;
 use ddnsd::args::Args;
 use ddnsd::{app, config, logging};
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// `EX_CONFIG` of sysexits.
@@ -14,24 +15,31 @@ fn main() -> ExitCode {
     let loaded = match config::load::load(&args.config) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            eprintln!("{problems}");
+            say(std::io::stderr(), problems);
             return ExitCode::from(WRONG_CONFIGURATION);
         }
     };
     if args.check_config {
         for warning in &loaded.warnings {
-            eprintln!("warning: {warning}");
+            say(std::io::stderr(), format_args!("warning: {warning}"));
         }
-        println!("{}: the configuration is good", args.config.display());
+        let good = format_args!("{}: the configuration is good", args.config.display());
+        say(std::io::stdout(), good);
         return ExitCode::SUCCESS;
     }
     match start(&args, loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("ddnsd: {}", logging::with_causes(problem.as_ref()));
+            let problem = logging::with_causes(problem.as_ref());
+            say(std::io::stderr(), format_args!("ddnsd: {problem}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Before logging is up, or when it is gone. Where nobody reads it the exit code still tells.
+fn say(mut stream: impl Write, what: impl Display) {
+    let _nobody_reads = writeln!(stream, "{what}");
 }
 
 fn start(args: &Args, loaded: config::load::Loaded) -> anyhow::Result<()> {

@@ -221,3 +221,18 @@ fn check_config_needs_no_name_server_and_starts_nothing() {
     setup.run(&["--check-config"]).ok();
     assert!(!setup.sqlite_file().exists() && !setup.socket().exists());
 }
+
+#[test]
+fn the_exit_code_tells_what_is_wrong_where_nobody_reads_what_is_said() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let code = |setup: &Setup, arguments: &[&str]| {
+        let mut command = setup.command();
+        command.args(arguments).stdout(full()).stderr(full());
+        command.status().unwrap().code()
+    };
+    assert_eq!(code(&written(LEAST), &["--check-config"]), Some(0));
+    assert_eq!(code(&written("[daemon]\nport = 1.5\n"), &["--check-config"]), Some(78));
+    assert_eq!(code(&written("[daemon]\nport = 1.5\n"), &[]), Some(78));
+    let no_folder = LEAST.replace("ddnsd.sqlite", "none/ddnsd.sqlite");
+    assert_eq!(code(&written(&no_folder), &["--init-db"]), Some(1));
+}

@@ -1,72 +1,94 @@
-//! A log daemon's Unix datagram socket. In: messages. Out: they are sent without waiting; when the
-//! daemon is restarted the next message connects anew, when it is busy or gone messages are lost.
+//! A log daemon's Unix datagram socket. In: messages, from the log's own thread, which may wait for a daemon
+//! that is busy. Out: they are sent; when the daemon was restarted the next message connects anew.
 
 use super::LogError;
+use super::writer::{Output, Place};
 use std::io::{Error, ErrorKind};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 pub(super) struct Datagrams {
     path: PathBuf,
-    socket: Mutex<UnixDatagram>,
+    socket: UnixDatagram,
 }
 
 impl Datagrams {
     pub(super) fn connect(path: &Path) -> Result<Self, LogError> {
         let failed = |source| LogError::Socket { path: path.to_owned(), source };
-        let socket = connected(path).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), socket: Mutex::new(socket) })
+        Ok(Self { path: path.to_owned(), socket: connected(path).map_err(failed)? })
+    }
+}
+
+impl Output for Datagrams {
+    fn begin(&mut self, _: u64) -> Place {
+        Place::Anew
     }
 
-    pub(super) fn send(&self, message: &[u8]) {
-        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = socket.send(message);
-        if sent.is_err_and(|error| error.kind() != ErrorKind::WouldBlock)
-            && let Ok(anew) = connected(&self.path)
-        {
-            // best effort: this message may be the one that is lost
-            drop(anew.send(message));
-            *socket = anew;
+    fn write(&mut self, message: &[u8]) -> Result<usize, Error> {
+        let sent = self.socket.send(message);
+        // as after a restart; a message of another length would not get through a new one either
+        if sent.as_ref().is_err_and(|error| error.kind() != ErrorKind::Interrupted) {
+            self.socket = connected(&self.path)?;
+            return self.socket.send(message);
         }
+        sent
     }
 }
 
 fn connected(path: &Path) -> Result<UnixDatagram, Error> {
     let socket = UnixDatagram::unbound()?;
-    socket.set_nonblocking(true)?;
     socket.connect(path)?;
     Ok(socket)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::writer::Writer;
     use super::*;
+    use std::time::Duration;
+    use tracing::Level;
 
-    #[test]
-    fn a_log_daemon_that_restarts_gets_the_next_message() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
-        let first = UnixDatagram::bind(&path).unwrap();
-        let datagrams = Datagrams::connect(&path).unwrap();
-        drop(first);
-        std::fs::remove_file(&path).unwrap();
-        datagrams.send(b"lost");
-        let second = UnixDatagram::bind(&path).unwrap();
-        datagrams.send(b"here");
-        let mut buffer = [0; 16];
-        let length = second.recv(&mut buffer).unwrap();
-        assert_eq!(&buffer[..length], b"here");
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn text(daemon: &UnixDatagram) -> String {
+        let mut buffer = [0; 256];
+        let length = daemon.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    fn writer(path: &Path) -> Writer {
+        let look = |_, text: &str| text.to_owned();
+        Writer::start(look, Datagrams::connect(path).unwrap()).unwrap()
     }
 
     #[test]
-    fn a_log_daemon_that_reads_nothing_stops_nobody() {
+    fn a_log_daemon_that_restarts_gets_the_next_message_and_hears_of_what_it_missed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let _stalled = UnixDatagram::bind(&path).unwrap();
-        let datagrams = Datagrams::connect(&path).unwrap();
-        for _ in 0..10_000 {
-            datagrams.send(&[b'x'; 1000]);
+        let first = UnixDatagram::bind(&path).unwrap();
+        let writer = writer(&path);
+        drop(first);
+        std::fs::remove_file(&path).unwrap();
+        writer.push(Level::INFO, "lost");
+        writer.flush(SOON);
+        let second = UnixDatagram::bind(&path).unwrap();
+        writer.push(Level::INFO, "here");
+        assert!(text(&second).starts_with("1 lines are missing here"));
+        assert_eq!(text(&second), "here");
+    }
+
+    #[test]
+    fn a_log_daemon_that_is_slow_gets_every_message_and_stops_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        let writer = writer(&path);
+        // far more than a socket holds
+        for number in 0..5_000 {
+            writer.push(Level::INFO, &number.to_string());
+        }
+        for number in 0..5_000 {
+            assert_eq!(text(&daemon), number.to_string());
         }
     }
 

@@ -5,27 +5,21 @@
 use super::LogError;
 use super::datagram::Datagrams;
 use super::syslog::severity;
+use super::writer::Writer;
 use std::path::Path;
 use tracing::Level;
 
 /// Where journald listens.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 
-pub(super) struct Journald(Datagrams);
+pub(super) fn to_journald(socket: &Path) -> Result<Writer, LogError> {
+    Writer::start(message, Datagrams::connect(socket)?)
+}
 
-impl Journald {
-    pub(super) fn connect(socket: &Path) -> Result<Self, LogError> {
-        Datagrams::connect(socket).map(Self)
-    }
-
-    /// The text holds no line feed, so the short form of a field is enough.
-    pub(super) fn write(&self, level: Level, text: &str) {
-        let (priority, pid) = (severity(level), std::process::id());
-        let message = format!(
-            "PRIORITY={priority}\nSYSLOG_IDENTIFIER=ddnsd\nSYSLOG_PID={pid}\nMESSAGE={text}\n"
-        );
-        self.0.send(message.as_bytes());
-    }
+/// The text holds no line feed, so the short form of a field is enough.
+fn message(level: Level, text: &str) -> String {
+    let (priority, pid) = (severity(level), std::process::id());
+    format!("PRIORITY={priority}\nSYSLOG_IDENTIFIER=ddnsd\nSYSLOG_PID={pid}\nMESSAGE={text}\n")
 }
 
 #[cfg(test)]
@@ -38,7 +32,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let daemon = UnixDatagram::bind(&path).unwrap();
-        Journald::connect(&path).unwrap().write(Level::WARN, "auth failed");
+        to_journald(&path).unwrap().push(Level::WARN, "auth failed");
         let mut buffer = [0; 256];
         let length = daemon.recv(&mut buffer).unwrap();
         let received = String::from_utf8(buffer[..length].to_vec()).unwrap();

@@ -12,12 +12,10 @@ mod writer;
 use crate::config::{Log, LogTarget};
 use arc_swap::ArcSwap;
 use file::LogFile;
-use journald::Journald;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use syslog::Syslog;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
@@ -73,43 +71,42 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 
 /// Where lines go now.
 enum Sink {
-    Stdout(Writer),
+    /// Standard output or a log daemon.
+    Stream(Writer),
     File(LogFile),
-    Syslog(Syslog),
-    Journald(Journald),
 }
 
 impl Sink {
     fn open(target: &LogTarget) -> Result<Self, LogError> {
         match target {
-            LogTarget::Stdout => stdout::to_stdout().map(Self::Stdout),
+            LogTarget::Stdout => stdout::to_stdout().map(Self::Stream),
             LogTarget::File { path, max_bytes, versions } => {
                 LogFile::open(path, *max_bytes, *versions).map(Self::File)
             }
             LogTarget::Syslog { socket, facility } => {
-                Syslog::connect(socket, *facility).map(Self::Syslog)
+                syslog::to_syslog(socket, *facility).map(Self::Stream)
             }
-            LogTarget::Journald => Journald::connect(journald::SOCKET.as_ref()).map(Self::Journald),
+            LogTarget::Journald => {
+                journald::to_journald(journald::SOCKET.as_ref()).map(Self::Stream)
+            }
+        }
+    }
+
+    fn lines(&self) -> &Writer {
+        match self {
+            Self::Stream(lines) => lines,
+            Self::File(file) => file.lines(),
         }
     }
 
     /// A line that cannot be written is lost: the daemon neither stops nor waits for its log.
     fn write(&self, level: Level, text: &str) {
-        match self {
-            Self::Stdout(lines) => lines.push(level, text),
-            Self::File(file) => file.lines().push(level, text),
-            Self::Syslog(syslog) => syslog.write(level, text),
-            Self::Journald(journald) => journald.write(level, text),
-        }
+        self.lines().push(level, text);
     }
 
     /// Waits, but no longer than this, until what was written has arrived.
     fn flush(&self, within: Duration) {
-        match self {
-            Self::Stdout(lines) => lines.flush(within),
-            Self::File(file) => file.lines().flush(within),
-            Self::Syslog(_) | Self::Journald(_) => {}
-        }
+        self.lines().flush(within);
     }
 }
 
@@ -130,7 +127,7 @@ impl Handle {
     pub fn reopen(&self) -> Result<(), LogError> {
         match &**self.sink.load() {
             Sink::File(file) => file.reopen(),
-            Sink::Stdout(_) | Sink::Syslog(_) | Sink::Journald(_) => Ok(()),
+            Sink::Stream(_) => Ok(()),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::LogError;
 use super::syslog::severity;
-use super::writer::{Look, Output, Place, Writer};
+use super::writer::{Output, Place, Writer};
 use jiff::Zoned;
 use std::fs::File;
 use std::io::Error;
@@ -17,7 +17,7 @@ pub(super) fn to_stdout() -> Result<Writer, LogError> {
     let output = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let found = output.and_then(|output| output.metadata());
     let is_journal = found.is_ok_and(|found| names(&stream, found.dev(), found.ino()));
-    let look: Look = if is_journal { prioritized } else { stamped_now };
+    let look: fn(Level, &str) -> String = if is_journal { prioritized } else { stamped_now };
     Writer::start(look, Stdout)
 }
 

@@ -4,23 +4,14 @@
 use super::LogError;
 use super::datagram::Datagrams;
 use super::stdout::now;
+use super::writer::Writer;
 use jiff::Zoned;
 use std::path::Path;
 use tracing::Level;
 
-pub(super) struct Syslog {
-    datagrams: Datagrams,
-    facility: u8,
-}
-
-impl Syslog {
-    pub(super) fn connect(socket: &Path, facility: u8) -> Result<Self, LogError> {
-        Ok(Self { datagrams: Datagrams::connect(socket)?, facility })
-    }
-
-    pub(super) fn write(&self, level: Level, text: &str) {
-        self.datagrams.send(message(&now(), self.facility, level, text).as_bytes());
-    }
+pub(super) fn to_syslog(socket: &Path, facility: u8) -> Result<Writer, LogError> {
+    let look = move |level: Level, text: &str| message(&now(), facility, level, text);
+    Writer::start(look, Datagrams::connect(socket)?)
 }
 
 fn message(now: &Zoned, facility: u8, level: Level, text: &str) -> String {
@@ -57,7 +48,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let daemon = UnixDatagram::bind(&path).unwrap();
-        Syslog::connect(&path, 3).unwrap().write(Level::INFO, "listening");
+        to_syslog(&path, 3).unwrap().push(Level::INFO, "listening");
         let mut buffer = [0; 256];
         let length = daemon.recv(&mut buffer).unwrap();
         let received = String::from_utf8(buffer[..length].to_vec()).unwrap();

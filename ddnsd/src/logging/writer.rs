@@ -1,5 +1,5 @@
 //! The one way of lines to an output that may stall: a terminal that is held, a pipe that nobody reads, a
-//! server's folder that is gone. In: lines, from threads that must never wait. Out: a thread of its own
+//! server's folder that is gone, a log daemon that is busy. In: lines, from threads that must never wait. Out: a thread of its own
 //! writes them in order. What does not fit the queue, or could not be written, is missing, and a line says
 //! how many are as soon as lines get through again.
 
@@ -31,7 +31,7 @@ pub(super) trait Output: Send + 'static {
 pub(super) enum Place {
     /// After the last one.
     Same,
-    /// In another file.
+    /// In another file, or message.
     Anew,
 }
 
@@ -43,7 +43,7 @@ struct Shared {
     look: Look,
 }
 
-pub(super) type Look = fn(Level, &str) -> String;
+pub(super) type Look = Box<dyn Fn(Level, &str) -> String + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -68,7 +68,11 @@ struct Waiting {
 
 impl Writer {
     /// Starts the thread.
-    pub(super) fn start(look: Look, output: impl Output) -> Result<Self, LogError> {
+    pub(super) fn start(
+        look: impl Fn(Level, &str) -> String + Send + Sync + 'static,
+        output: impl Output,
+    ) -> Result<Self, LogError> {
+        let look: Look = Box::new(look);
         let shared = Shared { state: Mutex::default(), changed: Condvar::new(), look };
         let shared = Arc::new(shared);
         let theirs = Arc::clone(&shared);
@@ -144,7 +148,7 @@ fn write_all(shared: &Shared, output: impl Output) {
     let mut missing = 0;
     while let Some((line, more)) = shared.next() {
         missing += more;
-        if missing > 0 && lines.put(&notice(shared.look, missing)).is_ok() {
+        if missing > 0 && lines.put(&notice(&shared.look, missing)).is_ok() {
             missing = 0;
         }
         if let Some(line) = line
@@ -155,7 +159,7 @@ fn write_all(shared: &Shared, output: impl Output) {
     }
 }
 
-fn notice(look: Look, missing: u64) -> String {
+fn notice(look: &Look, missing: u64) -> String {
     look(Level::WARN, &format!("{missing} lines are missing here: the log did not take them"))
 }
 
@@ -222,7 +226,7 @@ mod tests {
         let (permit, permits) = channel();
         let written = Arc::default();
         let output = Slow { permits, written: Arc::clone(&written) };
-        let look: Look = |level, text| format!("{level} {text}\n");
+        let look = |level: Level, text: &str| format!("{level} {text}\n");
         (Writer::start(look, output).unwrap(), permit, written)
     }
 
