@@ -14,7 +14,7 @@ use crate::model::host::{Defaults, Finality, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Now;
 use crate::rules::decide;
-use crate::rules::final_word::Doubtful;
+use crate::rules::final_word::{self, Doubtful};
 use crate::rules::repeat::{Refused, When};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
@@ -161,13 +161,15 @@ impl Publisher {
     }
 
     /// Takes the host's records down in DNS for good, whatever is wanted; nothing is settled. If a lost
-    /// message may still bring them back, it is done once more when that one can come no longer.
+    /// message may still bring them back, it is done once more when that one can come no longer, if whoever
+    /// asked waits for so long.
     ///
     /// # Errors
     /// DNS did not acknowledge it, or a message was lost each time.
     pub async fn take_down(&self, host: &Host) -> Result<(), NotDown> {
         let mut change = decide::change(host, &self.defaults());
         change.records = decide::down(change.records, true, true);
+        let start = self.clock.now().mono;
         for round in 1..=ROUNDS {
             match self.dns.publish(change.clone(), Lane::Fresh).await {
                 Published::Acknowledged { doubtful_before } => {
@@ -179,9 +181,12 @@ impl Publisher {
                     return Err(NotDown::Dns(error));
                 }
             }
-            if round < ROUNDS {
-                tokio::time::sleep(self.dns.timeout() * 2).await;
+            let elapsed = self.clock.now().mono.saturating_duration_since(start);
+            let (lateness, timeout) = (self.dns.timeout() * 2, self.dns.timeout());
+            if round == ROUNDS || !final_word::is_time_for_another(elapsed, lateness, timeout) {
+                break;
             }
+            tokio::time::sleep(lateness).await;
         }
         Err(NotDown::Doubtful { server: self.dns.server() })
     }
