@@ -152,7 +152,7 @@ impl Publisher {
     }
 
     async fn settle(&self, host: Arc<Host>, ttl: u32, sent: Published) -> Result<(), DnsError> {
-        let times = (self.dns.timeout() * 2, self.clock.now());
+        let times = (self.dns.lateness(), self.clock.now());
         let (settle, result) = what_became(host, ttl, sent, &mut self.memory(), times);
         if let Some(settle) = settle {
             self.note(settle).await;
@@ -182,7 +182,7 @@ impl Publisher {
                 }
             }
             let elapsed = self.clock.now().mono.saturating_duration_since(start);
-            let (lateness, timeout) = (self.dns.timeout() * 2, self.dns.timeout());
+            let (lateness, timeout) = (self.dns.lateness(), self.dns.timeout());
             if round == ROUNDS || !final_word::is_time_for_another(elapsed, lateness, timeout) {
                 break;
             }
@@ -194,7 +194,7 @@ impl Publisher {
     /// Whether an acknowledgement is the last word, or a lost message may still come after it: one of
     /// this run, or one that a run before this left behind.
     fn finality(&self, host: &Host, doubtful_before: bool) -> Finality {
-        let (lateness, now) = (self.dns.timeout() * 2, self.clock.now());
+        let (lateness, now) = (self.dns.lateness(), self.clock.now());
         self.memory().doubtful.acknowledged(host, doubtful_before, lateness, now)
     }
 
