@@ -128,7 +128,7 @@ async fn live(args: &Args, config: Config, log: logging::Handle) -> anyhow::Resu
     let end = life.until_stopped(&mut signals).await;
     let closed = async {
         // a heartbeat that fails only makes the downtime look longer
-        let _ = expire.heartbeat(Clock.now().wall).await;
+        let _ = expire.stop().await;
         db.close().await;
     };
     tokio::select! {

@@ -10,16 +10,19 @@ use arc_swap::ArcSwap;
 use ddnsd::clock::Clock;
 use ddnsd::config::{Database, DnsTransport, Rfc2136, ZoneKeys};
 use ddnsd::db::{Db, NewHost, NewUser, Want};
-use ddnsd::dns::Dns;
-use ddnsd::model::host::{Defaults, Seen};
+use ddnsd::dns::{Dns, DnsError, Lane, Published};
+use ddnsd::model::change::RecordChange;
+use ddnsd::model::host::{Defaults, Host, HostId, Seen};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::time::Millis;
 use ddnsd::model::user::PasswordHash;
+use ddnsd::rules::repeat::When;
 use ddnsd::stories::publishing::Publisher;
 use ddnsd::stories::republish::Republish;
 use ddnsd::stories::turns::Turns;
 use ddnsd_tests::update::answer_to;
+use futures::future::join_all;
 use hickory_proto::op::Message;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,7 +35,8 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 const TIMEOUT: Duration = Duration::from_millis(300);
 const ZONE: &str = "example.org";
 
-/// Answers every update, by UDP and TCP, but those with one of these names. Keeps the names of the others.
+/// Refuses every update of the host `refused`, and answers every other one, by UDP and TCP, but those with one
+/// of these names. Keeps the names of what it applied.
 #[derive(Clone)]
 struct Server {
     silent: &'static [&'static str],
@@ -85,6 +89,9 @@ impl Server {
         let labels = message.authorities.iter().map(|record| record.name.to_ascii());
         let labels: Vec<_> =
             labels.map(|name| name.split('.').next().unwrap().to_owned()).collect();
+        if labels.iter().any(|label| label == "refused") {
+            return Some(answer_to(request, 5));
+        }
         if labels.iter().any(|label| self.silent.contains(&label.as_str())) {
             return None;
         }
@@ -133,12 +140,35 @@ async fn backlog(folder: &Path, hosts: u8) -> Db {
     db
 }
 
-fn republisher(db: Db, server: SocketAddr) -> Republish {
+fn dns(server: SocketAddr) -> Dns {
     let (transport, keys) = (DnsTransport::Auto, ZoneKeys::default());
-    let config = Rfc2136 { server, timeout: TIMEOUT, transport, keys };
-    let dns = Dns::new(config, Arc::default(), Clock);
+    Dns::new(Rfc2136 { server, timeout: TIMEOUT, transport, keys }, Arc::default(), Clock)
+}
+
+fn publisher(db: Db, server: SocketAddr) -> Publisher {
     let defaults = Arc::new(ArcSwap::from_pointee(Defaults { dns_ttl: 60, expiry_ttl: 3600 }));
-    Republish::new(db.clone(), Publisher::new(db, dns, Clock, defaults), Turns::default(), Clock)
+    Publisher::new(db, dns(server), Clock, defaults)
+}
+
+fn republisher(db: Db, server: SocketAddr) -> Republish {
+    Republish::new(db.clone(), publisher(db, server), Turns::default(), Clock)
+}
+
+async fn host(db: &Db, n: usize) -> Arc<Host> {
+    db.host(&Fqdn::parse(&format!("h{n}.{ZONE}")).unwrap()).await.unwrap().unwrap()
+}
+
+fn change(label: &str) -> RecordChange {
+    RecordChange {
+        host: HostId(1),
+        fqdn: Fqdn::parse(&format!("{label}.{ZONE}")).unwrap(),
+        zone: Zone::parse(ZONE).unwrap(),
+        ttl: 60,
+        records: WantedRecords {
+            v4: Wanted::Present(Ipv4Addr::new(192, 0, 2, 1)),
+            v6: Wanted::Untouched,
+        },
+    }
 }
 
 #[tokio::test]
@@ -153,4 +183,59 @@ async fn hosts_that_the_server_never_answers_keep_no_other_from_being_published(
         runs += 1;
         assert!(runs < 30, "{} are published after {runs} runs", server.applied());
     }
+}
+
+#[tokio::test]
+async fn hosts_that_the_server_ignores_are_sent_again_seldom_and_one_at_a_time() {
+    const IGNORED: [&str; 10] = ["h0", "h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8", "h9"];
+    let folder = tempfile::tempdir().unwrap();
+    let db = backlog(folder.path(), 11).await;
+    let (server, address) = Server::start(&IGNORED).await;
+    let (publisher, turns) = (publisher(db.clone(), address), Turns::default());
+    for _ in 0..2 {
+        for n in 0..IGNORED.len() {
+            assert!(publisher.publish(host(&db, n).await, Lane::Background).await.is_err());
+            // an answer in between: it is not the server
+            publisher.publish(host(&db, 10).await, Lane::Background).await.unwrap();
+        }
+    }
+    assert_eq!(server.applied(), 1);
+    let mut ids = Vec::new();
+    for n in 0..IGNORED.len() {
+        let host = host(&db, n).await;
+        assert_eq!(publisher.when(host.id, (host.version, true)), When::NotYet, "h{n}");
+        ids.push(host.id);
+    }
+    publisher.forget_refusals();
+    let republish = Republish::new(db, publisher, turns.clone(), Clock);
+    let held = || ids.iter().filter(|id| turns.try_one(**id).is_none()).count();
+    let run = republish.run();
+    tokio::pin!(run);
+    let mut most = 0;
+    let done = loop {
+        tokio::select! {
+            done = &mut run => break done.unwrap(),
+            () = tokio::time::sleep(TIMEOUT / 10) => most = most.max(held()),
+        }
+    };
+    assert_eq!((done, most), (0, 1), "the turns of the others are free meanwhile");
+}
+
+#[tokio::test]
+async fn a_host_that_the_server_ignores_takes_nothing_from_its_neighbours_in_a_refused_message() {
+    let (server, address) = Server::start(&["ignored"]).await;
+    let dns = dns(address);
+    let first = dns.publish(change("ignored"), Lane::Background).await;
+    assert!(matches!(first, Published::Unknown(DnsError::NoAnswer { .. })), "{first:?}");
+    let other = dns.publish(change("other"), Lane::Background).await;
+    assert!(matches!(other, Published::Acknowledged { .. }), "{other:?}");
+    let labels = ["refused", "ignored", "third", "fourth"];
+    let sent = dns.publish_all(labels.map(change).to_vec(), Lane::Background);
+    let [refused, ignored, third, fourth] = &join_all(sent).await[..] else { panic!("four") };
+    assert!(matches!(refused, Published::Refused(_)), "{refused:?}");
+    let is_its_own = matches!(ignored, Published::Unknown(DnsError::HostUnanswered { .. }));
+    assert!(is_its_own, "{ignored:?}");
+    assert!(matches!(third, Published::Acknowledged { .. }), "{third:?}");
+    assert!(matches!(fourth, Published::Acknowledged { .. }), "{fourth:?}");
+    assert_eq!(server.applied(), 3);
 }

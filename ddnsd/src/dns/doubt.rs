@@ -20,6 +20,8 @@ struct Doubted {
     names: HashMap<Fqdn, Instant>,
     /// There were more than are remembered.
     others_until: Option<Instant>,
+    /// Until when any message that was not answered can be late.
+    any_until: Option<Instant>,
 }
 
 impl Doubt {
@@ -40,13 +42,22 @@ impl Doubt {
             // nobody may ever ask for them again: deleted ones
             doubted.names.retain(|_, until| now < *until);
         }
+        // by a longer timeout of before, an earlier one may come last
+        doubted.any_until = doubted.any_until.max(Some(until));
         for name in names {
             if doubted.names.len() < MAX_NAMES || doubted.names.contains_key(name) {
-                doubted.names.insert(name.clone(), until);
+                let latest = doubted.names.entry(name.clone()).or_insert(until);
+                *latest = until.max(*latest);
             } else {
-                doubted.others_until = Some(until);
+                doubted.others_until = doubted.others_until.max(Some(until));
             }
         }
+    }
+
+    /// For how long from now on some message can still be late.
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        let until = self.doubted().any_until;
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
     /// These are acknowledged: which of them were in doubt, and are no more.
@@ -86,6 +97,16 @@ mod tests {
         add(&doubt, 0..2, now);
         assert_eq!(take(&doubt, 1..3, now), [true, false]);
         assert_eq!(take(&doubt, 0..2, now + 100 * LATENESS), [true, false]);
+    }
+
+    #[test]
+    fn a_message_of_a_longer_timeout_is_waited_for_though_later_ones_have_a_shorter() {
+        let (doubt, now) = (Doubt::default(), Clock.now().mono);
+        assert_eq!(doubt.left(now), Duration::ZERO);
+        add(&doubt, 0..1, now);
+        doubt.add(names(0..1).iter(), now, LATENESS / 5);
+        assert_eq!(doubt.left(now + LATENESS / 2), LATENESS / 2);
+        assert_eq!(doubt.left(now + LATENESS * 2), Duration::ZERO);
     }
 
     #[test]

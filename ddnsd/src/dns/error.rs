@@ -61,6 +61,17 @@ pub enum DnsError {
         /// How long was waited.
         timeout: Duration,
     },
+    /// The server answers others, and each time a message was of this host alone it said nothing.
+    #[error(
+        "name server {server} answers other updates of zone `{zone}`, but repeatedly none of this \
+         host (does its log tell why?)"
+    )]
+    HostUnanswered {
+        /// Which server.
+        server: SocketAddr,
+        /// Which zone.
+        zone: Zone,
+    },
     /// The network refused or broke off.
     #[error("cannot reach name server {server} to update zone `{zone}` (is it running?)")]
     Unreachable {

@@ -86,7 +86,7 @@ pub enum Published {
     /// The primary has applied it.
     Acknowledged {
         /// An earlier message about the host ended without an answer, and may be applied yet: the
-        /// caller asserts the host once more, 2 × [`Dns::timeout`] from now.
+        /// caller asserts the host once more, [`Dns::lateness`] from now.
         doubtful_before: bool,
     },
     /// The primary has, provably, not applied it.
@@ -231,5 +231,11 @@ impl Dns {
     /// How long one message may take, retries included.
     pub fn timeout(&self) -> Duration {
         self.target.load().timeout()
+    }
+
+    /// For how long from now on a lost message can still be applied: twice [`Self::timeout`], or longer while
+    /// one may come that was sent with a longer timeout.
+    pub fn lateness(&self) -> Duration {
+        self.target.load().lateness()
     }
 }

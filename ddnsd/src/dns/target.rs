@@ -114,6 +114,11 @@ impl Target {
         self.config.timeout
     }
 
+    /// See [`super::Dns::lateness`].
+    pub(super) fn lateness(&self) -> Duration {
+        (self.config.timeout * 2).max(self.doubt.left(self.clock.now().mono))
+    }
+
     /// See [`super::Dns::look_up`].
     pub(super) async fn look_up(&self, name: &Fqdn, family: Family) -> Result<Found, LookupError> {
         self.lookup.ask(name, family).await

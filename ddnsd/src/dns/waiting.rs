@@ -205,6 +205,7 @@ impl Waiting {
     /// The host's change is in DNS.
     pub(super) fn succeeded(&mut self, name: &Fqdn) {
         self.alone.remove(name);
+        self.silent.remove(name);
     }
 
     /// The server answered a message about these; says whether the zone had been down.
@@ -213,7 +214,8 @@ impl Waiting {
         if part.len() >= self.room.0 {
             self.room.0 = (self.room.0 * 2).min(MAX_NAMES);
         }
-        for job in part {
+        // a refusal of several may be of one, before the others were looked at
+        if let [job] = part {
             self.silent.remove(&job.change.fqdn);
         }
         self.down.take().is_some()

@@ -172,10 +172,15 @@ impl ZoneQueue {
                 continue;
             };
             let Some(refusal) = error.refusal() else {
-                self.unanswered(&error, &part, sent);
-                part.extend(parts.drain(..).flatten());
-                self.answer(part, &Published::Unknown(error));
-                break;
+                if self.unanswered(&error, &part, sent) {
+                    part.extend(parts.drain(..).flatten());
+                    self.answer(part, &Published::Unknown(error));
+                } else {
+                    // its neighbours are none the worse for it
+                    self.answer(part, &Published::Unknown(self.host_unanswered()));
+                }
+                undivided = false;
+                continue;
             };
             if part.len() == 1 {
                 refused.extend(part.iter().map(|job| job.change.fqdn.clone()));
@@ -232,7 +237,8 @@ impl ZoneQueue {
         self.end(part.into_iter().zip(outcomes));
     }
 
-    fn unanswered(&self, error: &DnsError, part: &[Job], sent: Instant) {
+    /// Says whether the zone is down now; else it is the only host of the part that is at fault.
+    fn unanswered(&self, error: &DnsError, part: &[Job], sent: Instant) -> bool {
         let now = self.clock.now().mono;
         let mut waiting = self.waiting();
         let was_down = waiting.is_down();
@@ -242,6 +248,11 @@ impl ZoneQueue {
         if waiting.is_down() && !was_down {
             warn!(zone = %self.zone, error = error as &dyn std::error::Error, "zone is down");
         }
+        waiting.is_down()
+    }
+
+    fn host_unanswered(&self) -> DnsError {
+        DnsError::HostUnanswered { server: self.transport.server(), zone: self.zone.clone() }
     }
 
     fn down(&self) -> DnsError {

@@ -54,6 +54,15 @@ impl Doubtful {
     }
 }
 
+/// Longest time for taking records down for good: `ddnsctl` waits for two minutes.
+const LONGEST: Duration = Duration::from_secs(90);
+
+/// Whether there is time to wait until a lost message can come no longer, and to send once more, which may
+/// have to wait for a message before it.
+pub fn is_time_for_another(elapsed: Duration, lateness: Duration, timeout: Duration) -> bool {
+    elapsed + lateness + timeout * 2 <= LONGEST
+}
+
 /// What is known when a host is acknowledged.
 #[derive(Clone, Copy, Debug)]
 struct Acknowledged {
@@ -87,6 +96,19 @@ fn not_before(known: Acknowledged) -> Option<Instant> {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+
+    #[test]
+    fn another_round_is_begun_only_if_ddnsctl_still_waits_for_its_end() {
+        let is_time = |elapsed, timeout| {
+            let timeout = Duration::from_secs(timeout);
+            is_time_for_another(Duration::from_secs(elapsed), timeout * 2, timeout)
+        };
+        assert!(is_time(10, 5), "the second of three at the default");
+        assert!(is_time(30, 5), "the third");
+        assert!(is_time(10, 20));
+        assert!(!is_time(11, 20));
+        assert!(!is_time(0, 60));
+    }
 
     #[test]
     fn without_doubt_the_first_acknowledgement_is_final() {

@@ -77,30 +77,50 @@ impl Refused {
     }
 }
 
+/// How sending some hosts went, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Went {
+    /// None was refused.
+    Well,
+    /// Some were refused.
+    Refused,
+    /// The server said nothing about some by themselves: each takes as long as a message may.
+    Slowly,
+}
+
 /// How many hosts of a zone are sent together.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace(usize);
+pub struct Pace {
+    hosts: usize,
+    /// So many after a refusal.
+    few: usize,
+}
 
 impl Pace {
     /// For hosts that nothing is known against.
     pub fn full() -> Self {
-        Self(FULL)
+        Self { hosts: FULL, few: FEW }
     }
 
-    /// For hosts that were refused.
+    /// For hosts that were refused, or met a silence that may be their own fault: one at a time, so that no
+    /// other's turn is held while the server is silent about it.
     pub fn careful() -> Self {
-        Self(FEW)
+        Self { hosts: 1, few: 1 }
     }
 
     /// So many.
     pub fn hosts(self) -> usize {
-        self.0
+        self.hosts
     }
 
-    /// After so many were sent, and some of them were refused or none.
+    /// After so many were sent.
     #[must_use]
-    pub fn after(self, some_refused: bool) -> Self {
-        if some_refused { Self::careful() } else { Self((self.0 * 2).min(FULL)) }
+    pub fn after(self, went: Went) -> Self {
+        match went {
+            Went::Well => Self { hosts: (self.hosts * 2).min(FULL), ..self },
+            Went::Refused => Self { hosts: self.few, ..self },
+            Went::Slowly => Self::careful(),
+        }
     }
 }
 
@@ -142,10 +162,16 @@ mod tests {
     #[test]
     fn groups_are_small_after_a_refusal_and_grow_as_long_as_all_are_taken() {
         let mut pace = Pace::full();
-        let sizes = [true, false, false, false, false, false, true].map(|some_refused| {
-            pace = pace.after(some_refused);
-            pace.hosts()
-        });
-        assert_eq!(sizes, [16, 32, 64, 128, 200, 200, 16]);
+        let mut sizes = |went: &[Went]| -> Vec<usize> {
+            let next = went.iter().map(|went| {
+                pace = pace.after(*went);
+                pace.hosts()
+            });
+            next.collect()
+        };
+        let (well, refused) = (Went::Well, Went::Refused);
+        let went = [refused, well, well, well, well, well, refused];
+        assert_eq!(sizes(&went), [16, 32, 64, 128, 200, 200, 16]);
+        assert_eq!(sizes(&[well, Went::Slowly, well, well, refused]), [32, 1, 2, 4, 1]);
     }
 }

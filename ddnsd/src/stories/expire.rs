@@ -129,36 +129,46 @@ impl Expire {
     /// # Errors
     /// The database failed.
     pub async fn tend(&self) -> Result<(), DbError> {
-        let flushed = self.db.flush_touches().await;
         // a sweep looks at the clock itself, and may take longer than keepalives should wait
-        let Ok(mut watch) = self.sweeping.try_lock() else { return flushed };
-        let done = match flushed {
-            Ok(()) => self.step_and_beat(&mut watch).await,
-            failed => failed,
-        };
+        let Ok(mut watch) = self.sweeping.try_lock() else { return self.db.flush_touches().await };
+        let done = self.look_and_beat(&mut watch).await;
         watch.failing |= done.is_err();
         done
     }
 
-    async fn step_and_beat(&self, watch: &mut Watch) -> Result<(), DbError> {
-        let now = self.look(watch).await?;
+    /// At the end: notes until when ddnsd ran.
+    ///
+    /// # Errors
+    /// The database failed; all time since the last heartbeat is held against no host.
+    pub async fn stop(&self) -> Result<(), DbError> {
+        let mut watch = self.sweeping.lock().await;
+        // nobody looked while requests were drained, which is no standstill
+        let now = self.step(&mut watch).await?;
+        self.forgive_outage(&mut watch, now.wall).await?;
+        self.beat(&mut watch, now).await
+    }
+
+    async fn look_and_beat(&self, watch: &mut Watch) -> Result<(), DbError> {
+        self.look(watch).await?;
+        self.db.flush_touches().await?;
+        // how long it took says nothing of whether ddnsd stood still
+        let now = self.step(watch).await?;
+        self.forgive_outage(watch, now.wall).await?;
         if expiry::is_beat_due(watch.beat, now.mono) {
             self.beat(watch, now).await?;
         }
         Ok(())
     }
 
+    /// Never tells of a time that the database was away and that is not yet forgiven: the next start would
+    /// not forgive it.
     async fn beat(&self, watch: &mut Watch, now: Now) -> Result<(), DbError> {
-        self.heartbeat(now.wall).await?;
+        self.heartbeat(if watch.failing { watch.answered } else { now.wall }).await?;
         watch.beat = now.mono;
         Ok(())
     }
 
-    /// Notes that ddnsd runs.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn heartbeat(&self, at: Millis) -> Result<(), DbError> {
+    async fn heartbeat(&self, at: Millis) -> Result<(), DbError> {
         self.db.set_meta("heartbeat", at.0.to_string()).await
     }
 
@@ -166,7 +176,7 @@ impl Expire {
         let now = self.look(watch).await?;
         self.look_again_if_default_changed(watch).await?;
         self.db.flush_touches().await?;
-        self.forgive_silence(watch, now.wall).await?;
+        self.forgive_outage(watch, now.wall).await?;
         let mut swept = Swept::default();
         let mut after = (Millis(i64::MIN), HostId(0));
         loop {
@@ -183,9 +193,13 @@ impl Expire {
     }
 
     /// Time without a database is held against no host, like time without ddnsd.
-    async fn forgive_silence(&self, watch: &mut Watch, now: Millis) -> Result<(), DbError> {
+    async fn forgive_outage(&self, watch: &mut Watch, now: Millis) -> Result<(), DbError> {
+        // only who asked it knows that it answers
+        if !watch.failing {
+            return Ok(());
+        }
         let length = now.since(watch.answered);
-        if watch.failing && length > 0 {
+        if length > 0 {
             let mut gaps = watch.gaps.clone();
             gaps.add(now, length);
             self.remember(&gaps).await?;
@@ -308,14 +322,17 @@ impl Expire {
                 gaps.add(end, length);
                 self.remember(&gaps).await?;
                 watch.gaps = gaps;
-                // killed in between, it is forgiven twice
-                self.beat(watch, now).await?;
                 // the jump is no time without a database
                 watch.answered = watch.answered.plus_millis(length).min(now.wall);
+                // should the heartbeat fail, the step is not done twice
+                watch.last = now;
+                // killed in between, it is forgiven twice
+                self.beat(watch, now).await?;
             }
             ClockStep::Back { length } => {
                 tracing::warn!("the clock was set back by {} s", length / 1000);
                 self.set_back(now.wall).await?;
+                watch.answered = watch.answered.plus_millis(-length).min(now.wall);
                 // first: killed in between, gaps are not taken back twice
                 self.beat(watch, now).await?;
                 let mut gaps = watch.gaps.clone();

@@ -14,7 +14,7 @@ use crate::model::host::{Defaults, Finality, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Now;
 use crate::rules::decide;
-use crate::rules::final_word::Doubtful;
+use crate::rules::final_word::{self, Doubtful};
 use crate::rules::repeat::{Refused, When};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
@@ -152,7 +152,7 @@ impl Publisher {
     }
 
     async fn settle(&self, host: Arc<Host>, ttl: u32, sent: Published) -> Result<(), DnsError> {
-        let times = (self.dns.timeout() * 2, self.clock.now());
+        let times = (self.dns.lateness(), self.clock.now());
         let (settle, result) = what_became(host, ttl, sent, &mut self.memory(), times);
         if let Some(settle) = settle {
             self.note(settle).await;
@@ -161,13 +161,15 @@ impl Publisher {
     }
 
     /// Takes the host's records down in DNS for good, whatever is wanted; nothing is settled. If a lost
-    /// message may still bring them back, it is done once more when that one can come no longer.
+    /// message may still bring them back, it is done once more when that one can come no longer, if whoever
+    /// asked waits for so long.
     ///
     /// # Errors
     /// DNS did not acknowledge it, or a message was lost each time.
     pub async fn take_down(&self, host: &Host) -> Result<(), NotDown> {
         let mut change = decide::change(host, &self.defaults());
         change.records = decide::down(change.records, true, true);
+        let start = self.clock.now().mono;
         for round in 1..=ROUNDS {
             match self.dns.publish(change.clone(), Lane::Fresh).await {
                 Published::Acknowledged { doubtful_before } => {
@@ -179,9 +181,12 @@ impl Publisher {
                     return Err(NotDown::Dns(error));
                 }
             }
-            if round < ROUNDS {
-                tokio::time::sleep(self.dns.timeout() * 2).await;
+            let elapsed = self.clock.now().mono.saturating_duration_since(start);
+            let (lateness, timeout) = (self.dns.lateness(), self.dns.timeout());
+            if round == ROUNDS || !final_word::is_time_for_another(elapsed, lateness, timeout) {
+                break;
             }
+            tokio::time::sleep(lateness).await;
         }
         Err(NotDown::Doubtful { server: self.dns.server() })
     }
@@ -189,7 +194,7 @@ impl Publisher {
     /// Whether an acknowledgement is the last word, or a lost message may still come after it: one of
     /// this run, or one that a run before this left behind.
     fn finality(&self, host: &Host, doubtful_before: bool) -> Finality {
-        let (lateness, now) = (self.dns.timeout() * 2, self.clock.now());
+        let (lateness, now) = (self.dns.lateness(), self.clock.now());
         self.memory().doubtful.acknowledged(host, doubtful_before, lateness, now)
     }
 

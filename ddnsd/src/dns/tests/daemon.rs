@@ -172,12 +172,13 @@ impl World {
         let waiting = self.memory.waiting.get_mut(&zone).unwrap();
         match delivery.said.take() {
             None => {
-                let timeout = Duration::from_millis(TIMEOUT);
                 for job in waiting.unanswered(&part, delivery.sent, now) {
                     reply(job, Published::Unknown(down(&zone)));
                 }
-                part.extend(delivery.parts.drain(..).flatten());
-                let error = DnsError::NoAnswer { server: server(), zone: zone.clone(), timeout };
+                let error = unanswered(zone.clone(), waiting.is_down());
+                if error.is_silence() {
+                    part.extend(delivery.parts.drain(..).flatten());
+                }
                 self.answer(&zone, part, &Published::Unknown(error));
             }
             Some(Ok(())) => {
@@ -230,5 +231,14 @@ impl World {
             waiting.host_ended(&job.change.fqdn);
             reply(job, outcome.clone());
         }
+    }
+}
+
+fn unanswered(zone: Zone, is_down: bool) -> DnsError {
+    let (server, timeout) = (server(), Duration::from_millis(TIMEOUT));
+    if is_down {
+        DnsError::NoAnswer { server, zone, timeout }
+    } else {
+        DnsError::HostUnanswered { server, zone }
     }
 }

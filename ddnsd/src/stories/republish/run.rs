@@ -3,11 +3,11 @@
 
 use super::Republish;
 use crate::db::{DbError, Unpublished, Which};
-use crate::dns::Lane;
+use crate::dns::{DnsError, Lane};
 use crate::model::host::HostId;
 use crate::model::name::Zone;
 use crate::model::time::Millis;
-use crate::rules::repeat::{Pace, When};
+use crate::rules::repeat::{Pace, Went, When};
 use futures::future::join_all;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -47,6 +47,8 @@ enum Sent {
     Silence,
     /// The server refused it.
     Refused,
+    /// The server answers others, and says nothing about this one.
+    Ignored,
     /// Somebody else is at it, or it is too early.
     NotNow,
 }
@@ -152,7 +154,7 @@ impl Republish {
             match self.one(probe).await? {
                 Sent::Published => passed.published += 1,
                 Sent::Silence => return Ok(Passed { is_silent: true, ..passed }),
-                Sent::Refused | Sent::NotNow => {}
+                Sent::Refused | Sent::Ignored | Sent::NotNow => {}
             }
         }
         let mut in_vain = Duration::ZERO;
@@ -162,27 +164,28 @@ impl Republish {
                 break;
             }
             let start = self.clock.now().mono;
-            let some_refused = self.group(group, &mut passed).await?;
-            passed.pace = passed.pace.after(some_refused);
-            if some_refused {
+            let went = self.group(group, &mut passed).await?;
+            passed.pace = passed.pace.after(went);
+            if went != Went::Well {
                 in_vain += self.clock.now().mono.saturating_duration_since(start);
             }
         }
         Ok(passed)
     }
 
-    /// Sends hosts together; says whether any was refused.
-    async fn group(&self, group: Vec<Unpublished>, passed: &mut Passed) -> Result<bool, DbError> {
-        let mut some_refused = false;
+    /// Sends hosts together.
+    async fn group(&self, group: Vec<Unpublished>, passed: &mut Passed) -> Result<Went, DbError> {
+        let mut went = Went::Well;
         for sent in join_all(group.into_iter().map(|pending| self.one(pending))).await {
             match sent? {
                 Sent::Published => passed.published += 1,
                 Sent::Silence => passed.is_silent = true,
-                Sent::Refused => some_refused = true,
+                Sent::Refused => went = went.max(Went::Refused),
+                Sent::Ignored => went = Went::Slowly,
                 Sent::NotNow => {}
             }
         }
-        Ok(some_refused)
+        Ok(went)
     }
 
     /// Sends one host again. One that is being changed is left to whoever changes it.
@@ -208,7 +211,11 @@ impl Republish {
             Err(problem) => {
                 tracing::debug!(host = %fqdn, "still not published: {problem}");
                 let is_silence = problem.is_silence() && self.publisher.is_down(&zone);
-                Ok(if is_silence { Sent::Silence } else { Sent::Refused })
+                Ok(match problem {
+                    DnsError::HostUnanswered { .. } => Sent::Ignored,
+                    _ if is_silence => Sent::Silence,
+                    _ => Sent::Refused,
+                })
             }
         }
     }
