@@ -121,6 +121,29 @@ fn a_daemon_that_stood_still_expires_nobody_for_it() {
 }
 
 #[test]
+fn a_standstill_amid_a_sweep_is_held_against_nobody_either() {
+    let scene = Scene::without_hosts(|setup| setup);
+    for (label, ttl) in [("pc", "9"), ("brief", "1")] {
+        scene.daemon.ctl().add_host("alice", label, OPEN, &["--expiry-ttl", ttl]);
+        scene.update(label);
+    }
+    scene.named.pause();
+    eventually(Duration::from_secs(10), "a sweep to wait for the name server", || {
+        let brief = scene.daemon.ctl().json(&["hostname", "show", "brief", OPEN]);
+        if brief["state"] == "pending" { Ok(()) } else { Err(brief.to_string()) }
+    });
+    let alive = format!("hostname=pc.{OPEN}&myip=192.0.2.1");
+    scene.daemon.update("alice", &alive).is(200, "nochg 192.0.2.1\n");
+    scene.daemon.signal(Signal::SIGSTOP);
+    std::thread::sleep(Duration::from_secs(12));
+    scene.named.go_on();
+    scene.daemon.signal(Signal::SIGCONT);
+    scene.daemon.ctl().run(&["cleanup"]).ok().says(&["0 expired"]);
+    assert!(scene.daemon.said().contains("ddnsd stood still for 1"));
+    assert_eq!(scene.a("pc"), one());
+}
+
+#[test]
 fn a_daemon_that_was_off_for_a_day_expires_nobody_who_was_alive() {
     let mut scene = Scene::new();
     for (offset, killed) in [("+1d", false), ("+2d", true), ("-1d", false), ("-2d", true)] {

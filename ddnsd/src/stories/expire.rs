@@ -1,6 +1,8 @@
 //! Takes down the records of hosts that fell silent. An update meanwhile wins: the sweep holds the
 //! host's turn and reads again before it wants a removal.
 
+mod watch;
+
 use super::error::{Refused, database};
 use super::notices::Notices;
 use super::publishing::Publisher;
@@ -10,13 +12,13 @@ use crate::db::{Db, DbError, Due, LookAgain};
 use crate::dns::Lane;
 use crate::model::host::{Host, HostId, Seen};
 use crate::model::name::Fqdn;
-use crate::model::time::{Millis, Now};
-use crate::rules::expiry::{self, ClockStep, Fate, Gaps};
+use crate::model::time::Millis;
+use crate::rules::expiry::{self, Fate, Gaps};
 use crate::rules::wanting;
 use futures::future::join_all;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::Mutex;
+use watch::{Standstill, Watch};
 
 /// Hosts looked at together; one batch is out at a time.
 const BATCH: u32 = 200;
@@ -31,20 +33,7 @@ pub struct Expire {
     clock: Clock,
     /// Held during a sweep: one at a time.
     sweeping: Arc<Mutex<Watch>>,
-}
-
-/// What the clock did so far.
-struct Watch {
-    last: Now,
-    gaps: Gaps,
-    /// When the last heartbeat was written.
-    beat: Instant,
-    /// The default that hosts without a TTL of their own were looked at by.
-    default_ttl: Option<u32>,
-    /// When the database was last known to answer.
-    answered: Millis,
-    /// Whether it failed since: whoever wanted to update heard `911` then.
-    failing: bool,
+    standstill: Arc<Standstill>,
 }
 
 /// What a sweep did.
@@ -85,7 +74,8 @@ impl Expire {
             failing: false,
         };
         let sweeping = Arc::new(Mutex::new(watch));
-        let story = Self { db, publisher, notices, turns, clock, sweeping };
+        let standstill = Arc::new(Standstill::new(now));
+        let story = Self { db, publisher, notices, turns, clock, sweeping, standstill };
         if down < 0 {
             story.set_back(now.wall).await?;
             gaps.set_back(now.wall, -down);
@@ -129,6 +119,14 @@ impl Expire {
     /// # Errors
     /// The database failed.
     pub async fn tend(&self) -> Result<(), DbError> {
+        self.standstill.passed(self.clock.now());
+        self.standstill.works();
+        let done = self.tend_rows().await;
+        self.standstill.rests(self.clock.now());
+        done
+    }
+
+    async fn tend_rows(&self) -> Result<(), DbError> {
         // a sweep looks at the clock itself, and may take longer than keepalives should wait
         let Ok(mut watch) = self.sweeping.try_lock() else { return self.db.flush_touches().await };
         let done = self.look_and_beat(&mut watch).await;
@@ -160,18 +158,6 @@ impl Expire {
         Ok(())
     }
 
-    /// Never tells of a time that the database was away and that is not yet forgiven: the next start would
-    /// not forgive it.
-    async fn beat(&self, watch: &mut Watch, now: Now) -> Result<(), DbError> {
-        self.heartbeat(if watch.failing { watch.answered } else { now.wall }).await?;
-        watch.beat = now.mono;
-        Ok(())
-    }
-
-    async fn heartbeat(&self, at: Millis) -> Result<(), DbError> {
-        self.db.set_meta("heartbeat", at.0.to_string()).await
-    }
-
     async fn sweep_all(&self, watch: &mut Watch) -> Result<Swept, DbError> {
         let now = self.look(watch).await?;
         self.look_again_if_default_changed(watch).await?;
@@ -183,6 +169,8 @@ impl Expire {
             let page = self.db.due(now.wall, after, BATCH).await?;
             let Some(last) = page.last else { break };
             after = last;
+            self.standstill.passed(self.clock.now());
+            self.forgive_standstill(watch).await?;
             self.judge(page.rows, &watch.gaps, now.wall, &mut swept).await?;
         }
         // how long it took says nothing of whether ddnsd stood still
@@ -190,28 +178,6 @@ impl Expire {
         self.beat(watch, now).await?;
         watch.answered = now.wall;
         Ok(swept)
-    }
-
-    /// Time without a database is held against no host, like time without ddnsd.
-    async fn forgive_outage(&self, watch: &mut Watch, now: Millis) -> Result<(), DbError> {
-        // only who asked it knows that it answers
-        if !watch.failing {
-            return Ok(());
-        }
-        let length = now.since(watch.answered);
-        if length > 0 {
-            let mut gaps = watch.gaps.clone();
-            gaps.add(now, length);
-            self.remember(&gaps).await?;
-            watch.gaps = gaps;
-            tracing::warn!(
-                "the database failed for up to {} s; no host expires for it",
-                length / 1000
-            );
-        }
-        watch.failing = false;
-        watch.answered = now;
-        Ok(())
     }
 
     async fn judge(
@@ -291,68 +257,6 @@ impl Expire {
 
     fn fate(&self, host: &Host, seen: Seen, gaps: &Gaps, now: Millis) -> Fate {
         expiry::fate(host, seen, gaps, &self.publisher.defaults(), now)
-    }
-
-    /// At the clock, as is done all the time.
-    async fn look(&self, watch: &mut Watch) -> Result<Now, DbError> {
-        let stood_still = expiry::stood_still(watch.last, self.clock.now());
-        let now = self.step(watch).await?;
-        // without a database there was no look, and that time is forgiven when it is back
-        if let Some(length) = stood_still.filter(|_| !watch.failing) {
-            tracing::warn!("ddnsd stood still for {} s; no host expires for it", length / 1000);
-            let mut gaps = watch.gaps.clone();
-            gaps.add(now.wall, length);
-            self.remember(&gaps).await?;
-            watch.gaps = gaps;
-        }
-        Ok(now)
-    }
-
-    async fn step(&self, watch: &mut Watch) -> Result<Now, DbError> {
-        let now = self.clock.now();
-        match expiry::clock_step(watch.last, now) {
-            ClockStep::Steady => {}
-            ClockStep::Ahead { end, length } => {
-                tracing::warn!(
-                    "the clock jumped ahead by {} s; no host expires for it",
-                    length / 1000
-                );
-                // once: if this fails, the whole step is done again
-                let mut gaps = watch.gaps.clone();
-                gaps.add(end, length);
-                self.remember(&gaps).await?;
-                watch.gaps = gaps;
-                // the jump is no time without a database
-                watch.answered = watch.answered.plus_millis(length).min(now.wall);
-                // should the heartbeat fail, the step is not done twice
-                watch.last = now;
-                // killed in between, it is forgiven twice
-                self.beat(watch, now).await?;
-            }
-            ClockStep::Back { length } => {
-                tracing::warn!("the clock was set back by {} s", length / 1000);
-                self.set_back(now.wall).await?;
-                watch.answered = watch.answered.plus_millis(-length).min(now.wall);
-                // first: killed in between, gaps are not taken back twice
-                self.beat(watch, now).await?;
-                let mut gaps = watch.gaps.clone();
-                gaps.set_back(now.wall, length);
-                self.remember(&gaps).await?;
-                watch.gaps = gaps;
-            }
-        }
-        watch.last = now;
-        Ok(now)
-    }
-
-    async fn set_back(&self, now: Millis) -> Result<(), DbError> {
-        self.db.flush_touches().await?;
-        self.db.no_later_than(now).await?;
-        self.db.look_at_all().await
-    }
-
-    async fn remember(&self, gaps: &Gaps) -> Result<(), DbError> {
-        self.db.set_meta("gaps", serde_json::to_string(gaps).unwrap_or_default()).await
     }
 
     /// Hosts without a TTL of their own were to be looked at by the old default.
