@@ -111,6 +111,7 @@ fn runtime() -> anyhow::Result<Runtime> {
 async fn live(args: &Args, config: Config, log: logging::Handle) -> anyhow::Result<End> {
     let mut signals = Signals::new().context("cannot wait for signals")?;
     let hangups = Hangups::new().context("cannot wait for SIGHUP")?;
+    let lines = log.clone();
     let life = Lifecycle::default();
     let started = tokio::select! {
         started = start(args, config, log, &life) => started?,
@@ -136,6 +137,7 @@ async fn live(args: &Args, config: Config, log: logging::Handle) -> anyhow::Resu
         name = signals.next() => warn!("{name} again: the database is not closed"),
     }
     info!("stopped");
+    lines.hurry(signals.are_urgent());
     Ok(end)
 }
 

@@ -85,6 +85,7 @@ impl Lifecycle {
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    heard: u32,
 }
 
 impl Signals {
@@ -96,15 +97,23 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            heard: 0,
         })
+    }
+
+    /// Whether whoever stops the daemon asked again: nothing is waited for any more.
+    pub fn are_urgent(&self) -> bool {
+        self.heard > 1
     }
 
     /// Waits for the next one; its name.
     pub async fn next(&mut self) -> &'static str {
-        tokio::select! {
+        let name = tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-        }
+        };
+        self.heard += 1;
+        name
     }
 }
 

@@ -15,6 +15,7 @@ use file::LogFile;
 use journald::Journald;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use syslog::Syslog;
 use tracing::level_filters::LevelFilter;
@@ -26,6 +27,8 @@ use writer::Writer;
 
 /// For the last lines, at the end: a reader that is stuck is not waited for any longer.
 const ENDING: Duration = Duration::from_secs(2);
+/// The same when whoever stops the daemon has lost patience.
+const HURRIED: Duration = Duration::from_millis(200);
 /// The same for the last lines of a target that is left.
 const LEAVING: Duration = Duration::from_millis(500);
 
@@ -116,6 +119,7 @@ pub struct Handle {
     sink: Arc<ArcSwap<Sink>>,
     target: Arc<ArcSwap<LogTarget>>,
     filter: reload::Handle<Targets, Registry>,
+    hurried: Arc<AtomicBool>,
 }
 
 impl Handle {
@@ -132,7 +136,13 @@ impl Handle {
 
     /// Waits for the last lines, for the end of the process; not long if nobody reads them.
     pub fn flush(&self) {
-        self.sink.load().flush(ENDING);
+        let hurried = self.hurried.load(Ordering::Relaxed);
+        self.sink.load().flush(if hurried { HURRIED } else { ENDING });
+    }
+
+    /// Whether [`Handle::flush`] hardly waits from now on.
+    pub fn hurry(&self, hurried: bool) {
+        self.hurried.store(hurried, Ordering::Relaxed);
     }
 
     /// Opens the target of another configuration; [`Handle::commit`] starts to use it. The same one is
@@ -192,7 +202,7 @@ fn subscriber(log: &Log) -> Result<(impl Subscriber + Send + Sync + use<>, Handl
     let (filter, filter_handle) = reload::Layer::new(filter(log.level));
     let subscriber = registry().with(filter).with(Lines(Arc::clone(&sink)));
     let target = Arc::new(ArcSwap::from_pointee(log.target.clone()));
-    Ok((subscriber, Handle { sink, target, filter: filter_handle }))
+    Ok((subscriber, Handle { sink, target, filter: filter_handle, hurried: Arc::default() }))
 }
 
 /// Our crates as configured. Other crates tell operators little below WARN, and at DEBUG they could

@@ -104,3 +104,27 @@ fn each_cause_of_an_error_is_told_once() {
     let untold = LogError::Socket { path: "/dev/log".into(), source: std::io::Error::other("why") };
     assert!(with_causes(&untold).ends_with("else set daemon.log_target): why"));
 }
+
+#[test]
+fn who_is_in_a_hurry_hardly_waits_for_a_reader_that_is_stuck() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let reader = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let (subscriber, handle) = subscriber(&to_file(&path, Level::INFO)).unwrap();
+    tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..1_000 {
+            tracing::info!("{}", "x".repeat(1_000));
+        }
+    });
+    handle.hurry(true);
+    let (flushed, is_flushed) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for _ in 0..5 {
+            handle.flush();
+        }
+        flushed.send(()).unwrap();
+    });
+    assert!(is_flushed.recv_timeout(ENDING * 4).is_ok());
+    drop(reader);
+}
