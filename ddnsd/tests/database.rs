@@ -190,6 +190,33 @@ async fn a_row_that_another_session_holds_fails_no_other_change() {
     assert_eq!((counters.failed.get(), counters.writing.failing()), (2, None));
 }
 
+#[tokio::test]
+async fn a_table_that_another_session_locks_is_told_as_a_database_that_cannot_be_written() {
+    let account = Mariadb::shared().account();
+    let counters = Arc::new(DatabaseCounters::default());
+    let db = Db::open(&configured(&account), Arc::clone(&counters)).await.unwrap();
+    let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
+    say(&mut other, "LOCK TABLES meta READ").await;
+    let refused = db.set_meta("target", "x".to_owned()).await;
+    assert_eq!(refused, Err(DbError::Silent));
+    assert!(counters.writing.failing().is_some());
+    // what was given up does not wait there for ever
+    let waits = format!(
+        "SELECT COUNT(*) FROM information_schema.processlist
+         WHERE user = '{}' AND state LIKE 'Waiting for table%'",
+        account.user
+    );
+    let given_up = async {
+        while number(&mut look, &waits).await > 0 {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(LONG, given_up).await.unwrap();
+    say(&mut other, "UNLOCK TABLES").await;
+    db.set_meta("target", "y".to_owned()).await.unwrap();
+    assert_eq!(counters.writing.failing(), None);
+}
+
 /// A relay in front of the server. Whoever is connected when a hole opens hears nothing ever again, and no
 /// end of the connection either; who comes later is served.
 struct Relay {
