@@ -137,9 +137,7 @@ async fn live(args: &Args, config: Config, log: logging::Handle) -> anyhow::Resu
         name = signals.next() => warn!("{name} again: the database is not closed"),
     }
     info!("stopped");
-    if signals.are_urgent() {
-        lines.hurry();
-    }
+    lines.hurry(signals.are_urgent());
     Ok(end)
 }
 

@@ -126,7 +126,8 @@ async fn waiting_for_a_row(
 
 #[tokio::test]
 async fn a_batch_that_loses_a_deadlock_is_written_all_the_same() {
-    let account = Mariadb::shared().account();
+    let server = Mariadb::start(); // its transactions are looked at
+    let account = server.account();
     let db = opened(&account).await;
     let hosts = with_hosts(&db).await;
     let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
@@ -149,7 +150,8 @@ async fn a_batch_that_loses_a_deadlock_is_written_all_the_same() {
 
 #[tokio::test]
 async fn a_batch_that_waits_too_long_for_a_row_is_tried_again() {
-    let account = Mariadb::shared().account();
+    let server = Mariadb::start(); // its transactions are looked at
+    let account = server.account();
     let db = opened(&account).await;
     let hosts = with_hosts(&db).await;
     let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
@@ -167,7 +169,8 @@ async fn a_batch_that_waits_too_long_for_a_row_is_tried_again() {
 
 #[tokio::test]
 async fn a_row_that_another_session_holds_fails_no_other_change() {
-    let account = Mariadb::shared().account();
+    let server = Mariadb::start(); // its transactions are looked at
+    let account = server.account();
     let counters = Arc::new(DatabaseCounters::default());
     let db = Db::open(&configured(&account), Arc::clone(&counters)).await.unwrap();
     let [a, b] = with_hosts(&db).await;
@@ -188,6 +191,33 @@ async fn a_row_that_another_session_holds_fails_no_other_change() {
     assert_eq!(all.2.unwrap().unwrap_err(), DbError::Locked);
     // the last one failed, but not because nothing can be written
     assert_eq!((counters.failed.get(), counters.writing.failing()), (2, None));
+}
+
+#[tokio::test]
+async fn a_table_that_another_session_locks_is_told_as_a_database_that_cannot_be_written() {
+    let account = Mariadb::shared().account();
+    let counters = Arc::new(DatabaseCounters::default());
+    let db = Db::open(&configured(&account), Arc::clone(&counters)).await.unwrap();
+    let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
+    say(&mut other, "LOCK TABLES meta READ").await;
+    let refused = db.set_meta("target", "x".to_owned()).await;
+    assert_eq!(refused, Err(DbError::Silent));
+    assert!(counters.writing.failing().is_some());
+    // what was given up does not wait there for ever
+    let waits = format!(
+        "SELECT COUNT(*) FROM information_schema.processlist
+         WHERE user = '{}' AND state LIKE 'Waiting for table%'",
+        account.user
+    );
+    let given_up = async {
+        while number(&mut look, &waits).await > 0 {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(LONG, given_up).await.unwrap();
+    say(&mut other, "UNLOCK TABLES").await;
+    db.set_meta("target", "y".to_owned()).await.unwrap();
+    assert_eq!(counters.writing.failing(), None);
 }
 
 /// A relay in front of the server. Whoever is connected when a hole opens hears nothing ever again, and no

@@ -87,7 +87,7 @@ pub const DDNSCTL: Table = &[
 pub const PROTO: Table = &[
     ("lib", &["user", "host", "status", "sync", "transfer", "reload", "error", "transport"]),
     ("user", &[]),
-    ("host", &[]),
+    ("host", &["status"]),
     ("status", &[]),
     ("sync", &["status"]),
     ("transfer", &[]),

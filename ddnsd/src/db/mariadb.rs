@@ -24,14 +24,15 @@ const CONNECTING: Duration = Duration::from_secs(2);
 const MIGRATING: Duration = Duration::from_mins(5);
 
 /// What each session is set to, whatever the server's defaults are: each statement is committed by itself,
-/// reads see what has been committed, in full, no value is ever cut to fit, nobody waits long for a row or for
-/// a table that somebody changes.
+/// reads see what has been committed, in full, no value is ever cut to fit, nobody waits long for a row.
+/// For a table that somebody locks a statement waits longer than [`PATIENCE`], so that it is told as a database
+/// that cannot be written, and not much longer, so that those that were given up do not pile up.
 const SESSION: &str = "SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', \
      SESSION sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,\
 NO_ENGINE_SUBSTITUTION', \
      SESSION sql_select_limit = 18446744073709551615, SESSION sql_safe_updates = 0, \
      SESSION foreign_key_checks = 1, SESSION unique_checks = 1, \
-     SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1; \
+     SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 5; \
      SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE";
 
 /// Where the server is and how to log in.
@@ -211,7 +212,7 @@ async fn migrate(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
     // a table that is being read may be changed a little later
     conn.execute("SET SESSION lock_wait_timeout = 60").await?;
     let done = run_all(conn).await;
-    conn.execute("SET SESSION lock_wait_timeout = 1").await?;
+    conn.execute("SET SESSION lock_wait_timeout = 5").await?;
     // this session lives as long as the daemon, and must not keep others from starting
     conn.execute("DO RELEASE_ALL_LOCKS()").await?;
     done

@@ -137,9 +137,9 @@ impl Handle {
         self.sink.load().flush(if hurried { HURRIED } else { ENDING });
     }
 
-    /// From now on [`Handle::flush`] hardly waits.
-    pub fn hurry(&self) {
-        self.hurried.store(true, Ordering::Relaxed);
+    /// Whether [`Handle::flush`] hardly waits from now on.
+    pub fn hurry(&self, hurried: bool) {
+        self.hurried.store(hurried, Ordering::Relaxed);
     }
 
     /// Opens the target of another configuration; [`Handle::commit`] starts to use it. The same one is

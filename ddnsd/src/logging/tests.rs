@@ -117,7 +117,7 @@ fn who_is_in_a_hurry_hardly_waits_for_a_reader_that_is_stuck() {
             tracing::info!("{}", "x".repeat(1_000));
         }
     });
-    handle.hurry();
+    handle.hurry(true);
     let (flushed, is_flushed) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for _ in 0..5 {

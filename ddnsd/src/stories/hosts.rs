@@ -7,7 +7,6 @@ use super::error::{Kind, Refused, database};
 use super::publishing::Publisher;
 use super::requests::Requests;
 use super::turns::{Turn, Turns};
-use super::unsigned;
 use super::users::{no_such_user, user_name};
 use crate::clock::Clock;
 pub use crate::db::NewHost as Added;
@@ -114,7 +113,7 @@ impl Hosts {
         match self.db.add_host(host.clone()).await {
             Ok(true) => {
                 if is_news {
-                    unsigned::warn_of(&zone);
+                    self.publisher.unsigned().warn_of(&zone);
                 }
                 Ok(host)
             }

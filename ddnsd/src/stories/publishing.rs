@@ -5,6 +5,7 @@
 //! an answer is acknowledged twice, the second time when the lost message can no longer be applied; until
 //! then its row stays unpublished.
 
+use super::unsigned::Told;
 use crate::clock::Clock;
 use crate::config::Rfc2136;
 use crate::db::{Db, DbError, Settle, Want};
@@ -49,13 +50,14 @@ pub struct Publisher {
     clock: Clock,
     defaults: Arc<ArcSwap<Defaults>>,
     memory: Arc<Mutex<Memory>>,
+    unsigned: Told,
 }
 
 impl Publisher {
     /// A publisher over these exits.
     pub fn new(db: Db, dns: Dns, clock: Clock, defaults: Arc<ArcSwap<Defaults>>) -> Self {
         let memory = Arc::new(Mutex::new(Memory::new(clock.now())));
-        Self { db, dns, clock, defaults, memory }
+        Self { db, dns, clock, defaults, memory, unsigned: Told::default() }
     }
 
     /// The defaults in force.
@@ -76,6 +78,11 @@ impl Publisher {
     /// Whether there is a key for the zone's updates.
     pub fn signs(&self, zone: &Zone) -> bool {
         self.dns.signs(zone)
+    }
+
+    /// Of which zones it was told that [`Self::signs`] does not hold for them.
+    pub(super) fn unsigned(&self) -> &Told {
+        &self.unsigned
     }
 
     /// Whether the name server does not answer for a zone at the moment.

@@ -46,7 +46,7 @@ impl Prepared {
     pub fn commit(self) {
         self.dns.commit();
         self.publisher.forget_refusals();
-        self.unsigned.warn();
+        self.unsigned.warn(self.publisher.unsigned());
         if let Some((is_named, moved)) = self.moving {
             drop(is_named);
             moved.notify_one();
@@ -89,7 +89,7 @@ impl Republish {
     /// # Errors
     /// The database failed.
     pub async fn aim_at(&self, config: &Rfc2136, now: Millis) -> Result<(), DbError> {
-        Unsigned::of(&config.keys, &self.db).await.warn();
+        Unsigned::of(&config.keys, &self.db).await.warn(self.publisher.unsigned());
         // what is unpublished since before this run must be seen to be, whatever the clock did since
         self.db.unpublished_no_later_than(now.plus_millis(-1)).await?;
         let target = target(config.server);

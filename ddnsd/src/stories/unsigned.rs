@@ -4,6 +4,8 @@
 use crate::config::ZoneKeys;
 use crate::db::{Db, DbError};
 use crate::model::name::Zone;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use tracing::warn;
 
 /// Zones that are named one by one; of those beyond it is only told that they are.
@@ -16,6 +18,19 @@ const LOOKED_AT: usize = 10_000;
 pub(super) struct Unsigned {
     zones: Vec<Zone>,
     and_others: bool,
+    keys: ZoneKeys,
+}
+
+/// What was told since the start or since there were other keys: a reload, as logrotate asks for each night,
+/// is no reason to tell it again. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Told(Arc<Mutex<Memory>>);
+
+#[derive(Default)]
+struct Memory {
+    zones: HashSet<Zone>,
+    and_others: bool,
+    keys: ZoneKeys,
 }
 
 impl Unsigned {
@@ -29,7 +44,7 @@ impl Unsigned {
     }
 
     async fn find(keys: &ZoneKeys, db: &Db) -> Result<Self, DbError> {
-        let mut found = Self::default();
+        let mut found = Self { keys: keys.clone(), ..Self::default() };
         if keys.default.is_some() {
             return Ok(found);
         }
@@ -50,20 +65,36 @@ impl Unsigned {
         Ok(found)
     }
 
-    /// Tells it.
-    pub(super) fn warn(&self) {
-        self.zones.iter().for_each(warn_of);
-        if self.and_others {
+    /// Tells what is not told yet.
+    pub(super) fn warn(self, told: &Told) {
+        let mut memory = told.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.keys != self.keys {
+            *memory = Memory { keys: self.keys, ..Memory::default() };
+        }
+        self.zones.iter().for_each(|zone| memory.warn_of(zone));
+        if self.and_others && !memory.and_others {
+            memory.and_others = true;
             warn!("and updates of other zones without a key");
         }
     }
 }
 
-/// Tells of one zone.
-pub(super) fn warn_of(zone: &Zone) {
-    warn!(
-        %zone,
-        "updates of this zone go unsigned, because neither dns_service.zone_keys nor \
-         ddns_default_key_file has a key for it"
-    );
+impl Told {
+    /// Tells of one zone, if that is not done yet.
+    pub(super) fn warn_of(&self, zone: &Zone) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).warn_of(zone);
+    }
+}
+
+impl Memory {
+    fn warn_of(&mut self, zone: &Zone) {
+        if !self.zones.insert(zone.clone()) {
+            return;
+        }
+        warn!(
+            %zone,
+            "updates of this zone go unsigned, because neither dns_service.zone_keys nor \
+             ddns_default_key_file has a key for it"
+        );
+    }
 }
