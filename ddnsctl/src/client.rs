@@ -13,10 +13,10 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 /// For what the daemon answers from its database or memory.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// For what waits for name servers.
-pub(crate) const PATIENT: Duration = Duration::from_mins(2);
+pub(crate) const DNS_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// This program's version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -104,17 +104,17 @@ pub(crate) struct Client {
 impl Client {
     /// Connects and exchanges preambles.
     pub(crate) async fn connect(path: &Path) -> Result<Self, ClientError> {
-        let greeting = timeout(SOON, Self::greet(path)).await;
+        let greeting = timeout(CALL_TIMEOUT, Self::handshake(path)).await;
         greeting.unwrap_or_else(|_| {
             let why = format!(
                 "it does not answer within {} s (is it busy? see its log, try `systemctl restart ddnsd`)",
-                SOON.as_secs()
+                CALL_TIMEOUT.as_secs()
             );
             Err(ClientError::Unreachable { path: path.to_owned(), why })
         })
     }
 
-    async fn greet(path: &Path) -> Result<Self, ClientError> {
+    async fn handshake(path: &Path) -> Result<Self, ClientError> {
         let refuse = |error| unreachable(path, &error);
         let mut stream = UnixStream::connect(path).await.map_err(refuse)?;
         let hello =
@@ -131,15 +131,15 @@ impl Client {
         Ok(Self { rpc, version, protocol })
     }
 
-    /// Makes one call and waits for its answer, at most `patience`.
+    /// Makes one call and waits for its answer, at most `time_limit`.
     pub(crate) async fn call<T>(
         &self,
-        patience: Duration,
+        time_limit: Duration,
         request: impl AsyncFnOnce(&AdministrationClient, Context) -> Reply<T>,
     ) -> Result<T, ClientError> {
-        match request(&self.rpc, within(patience)).await {
+        match request(&self.rpc, within(time_limit)).await {
             Ok(answer) => answer.map_err(ClientError::Refused),
-            Err(RpcError::DeadlineExceeded) => Err(ClientError::Late(patience)),
+            Err(RpcError::DeadlineExceeded) => Err(ClientError::Late(time_limit)),
             Err(RpcError::Server(error)) => Err(ClientError::TurnedAway(error.detail)),
             Err(RpcError::Shutdown | RpcError::Send(_) | RpcError::Channel(_)) => {
                 Err(ClientError::Lost { version: self.version.clone(), protocol: self.protocol })
@@ -152,9 +152,9 @@ impl Client {
 pub(crate) type Reply<T> = Result<Result<T, Refusal>, RpcError>;
 
 #[expect(clippy::disallowed_methods, reason = "the only reading of the clock: a call's deadline")]
-fn within(patience: Duration) -> Context {
+fn within(time_limit: Duration) -> Context {
     let mut context = context::current();
-    context.deadline = Instant::now() + patience;
+    context.deadline = Instant::now() + time_limit;
     context
 }
 

@@ -2,7 +2,7 @@
 
 mod reloadable;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, AdminStories};
 use crate::args::Args;
 use crate::clock::Clock;
 use crate::config::{Config, DnsBackend, Email, Rfc2136};
@@ -44,7 +44,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// Everything that was opened and bound; nothing is served yet.
 struct Bound {
     db: Db,
-    socket: admin::socket::Bound,
+    socket: admin::socket::BoundSocket,
     listeners: Vec<TcpListener>,
 }
 
@@ -325,7 +325,7 @@ fn serve(
     life.service("the limits", upkeep::forget_idle(log_in, forget_every.subscribe(), stop()));
     life.service("old mails", upkeep::give_up_mails(notices, stop()));
     life.service("imports", upkeep::forget_imports(transfer.clone(), stop()));
-    let admin = Admin { users, hosts, status, expire, transfer, reload };
+    let admin = AdminStories { users, hosts, status, expire, transfer, reload };
     life.service("the admin socket", admin::serve(bound.socket, admin, stop(), life.work.clone()));
     let front = Front::new(update, Clock, Arc::clone(front));
     let server = Server {

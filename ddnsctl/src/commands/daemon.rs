@@ -1,7 +1,7 @@
 //! `ddnsctl cleanup` and `ddnsctl status`
 
 use super::{Session, print};
-use crate::client::{PATIENT, SOON};
+use crate::client::{CALL_TIMEOUT, DNS_TIMEOUT};
 use crate::exit::{Failure, say};
 use crate::output::{Format, json, maybe, pairs, readable, table};
 use ddnsd_proto::status::{Failed, HostName, Named, StatusView, SweptView, ZoneView};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Sweeps now.
 pub(super) async fn cleanup(session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
-    let swept = client.call(PATIENT, async |rpc, ctx| rpc.cleanup(ctx).await).await?;
+    let swept = client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.cleanup(ctx).await).await?;
     let printed = print(&swept_text(&swept, &session.format));
     let (expired, failed) = (swept.expired_total, swept.failed_total);
     if let Format::Table(_) = session.format {
@@ -40,7 +40,7 @@ pub(super) async fn cleanup(session: &Session) -> Result<(), Failure> {
 /// Shows how the daemon does.
 pub(super) async fn status(session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
-    let status = client.call(SOON, async |rpc, ctx| rpc.status(ctx).await).await?;
+    let status = client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.status(ctx).await).await?;
     print(&status_text(&status, &session.format))
 }
 

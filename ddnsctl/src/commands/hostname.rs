@@ -4,7 +4,7 @@ mod views;
 
 use super::{Session, every, print};
 use crate::args::{Host, Hostname, Ttl};
-use crate::client::{PATIENT, SOON};
+use crate::client::{CALL_TIMEOUT, DNS_TIMEOUT};
 use crate::exit::{Failure, say};
 use crate::output::{Format, json, quoted};
 use ddnsd_proto::MAX_PAGE;
@@ -42,7 +42,7 @@ async fn list(
     let client = session.client().await?;
     let hosts = every(async |after| {
         let query = ListHosts { user: user.clone(), zone: zone.clone(), after, limit: MAX_PAGE };
-        client.call(SOON, async |rpc, ctx| rpc.host_list(ctx, query).await).await
+        client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.host_list(ctx, query).await).await
     });
     let hosts = hosts.await?;
     if let Some(zone) = zone.as_deref().filter(|_| hosts.is_empty()) {
@@ -55,14 +55,14 @@ async fn list(
 async fn show(session: &Session, Host { hostname, zone }: Host) -> Result<(), Failure> {
     let host = FindHost { hostname, zone };
     let client = session.client().await?;
-    let found = client.call(SOON, async |rpc, ctx| rpc.host_show(ctx, host).await).await?;
+    let found = client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.host_show(ctx, host).await).await?;
     print(&shown(&found, &session.format))
 }
 
 async fn add(session: &Session, host: AddHost) -> Result<(), Failure> {
     let new = host.clone();
     let client = session.client().await?;
-    let added = client.call(SOON, async |rpc, ctx| rpc.host_add(ctx, new).await).await?;
+    let added = client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.host_add(ctx, new).await).await?;
     let AddHost { user, hostname, zone, .. } = &host;
     match session.format {
         Format::Json => print(&added.host.as_ref().map_or_else(
@@ -99,7 +99,8 @@ fn repeats_zone(stored: &StoredHost) -> bool {
 async fn modify(session: &Session, host: ModifyHost) -> Result<(), Failure> {
     let new = host.clone();
     let client = session.client().await?;
-    let modified = client.call(PATIENT, async |rpc, ctx| rpc.host_modify(ctx, new).await).await?;
+    let modified =
+        client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.host_modify(ctx, new).await).await?;
     let ModifyHost { hostname, zone, .. } = &host;
     let not_yet_published = modified.not_yet_published.as_deref();
     if let Format::Table(_) = session.format {
@@ -131,7 +132,8 @@ fn new_ttl(ttl: Ttl) -> NewTtl {
 async fn delete(session: &Session, host: DeleteHost) -> Result<(), Failure> {
     let gone = host.clone();
     let client = session.client().await?;
-    let deleted = client.call(PATIENT, async |rpc, ctx| rpc.host_delete(ctx, gone).await).await?;
+    let deleted =
+        client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.host_delete(ctx, gone).await).await?;
     let DeleteHost { hostname, zone, .. } = &host;
     for record in &deleted.left_in_dns {
         say(&format!("may be left in DNS: {record}"));

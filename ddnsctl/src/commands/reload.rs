@@ -1,7 +1,7 @@
 //! `ddnsctl reload`
 
 use super::{Session, print};
-use crate::client::PATIENT;
+use crate::client::DNS_TIMEOUT;
 use crate::exit::{Failure, say};
 use crate::output::{Format, json, table};
 use ddnsd_proto::reload::{ChangedKey, Reloaded};
@@ -9,7 +9,7 @@ use ddnsd_proto::reload::{ChangedKey, Reloaded};
 /// Has the configuration read again.
 pub(super) async fn run(session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
-    let done = client.call(PATIENT, async |rpc, ctx| rpc.reload(ctx).await).await?;
+    let done = client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.reload(ctx).await).await?;
     let printed = print(&text(&done, &session.format));
     if done.problems_total > 0 {
         return Err(refused(&done));

@@ -1,7 +1,7 @@
 //! `ddnsctl sync`
 
 use super::{Session, print};
-use crate::client::{Client, ClientError, PATIENT, SOON};
+use crate::client::{CALL_TIMEOUT, Client, ClientError, DNS_TIMEOUT};
 use crate::exit::{Failure, say};
 use crate::output::{Format, json, maybe, readable, table};
 use ddnsd_proto::host::ListHosts;
@@ -36,7 +36,7 @@ pub(super) async fn run(
 /// Nothing differs in a zone that is misspelt.
 async fn must_have_hosts(client: &Client, zone: &str) -> Result<(), Failure> {
     let query = ListHosts { zone: Some(zone.to_owned()), limit: 1, ..ListHosts::default() };
-    let first = client.call(SOON, async |rpc, ctx| rpc.host_list(ctx, query).await).await?;
+    let first = client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.host_list(ctx, query).await).await?;
     if first.rows.is_empty() {
         return Err(Failure::Unfinished(format!(
             "there is no hostname in zone {zone} (`ddnsctl hostname list` shows all zones)"
@@ -54,7 +54,7 @@ async fn pages(
     let mut after = None;
     loop {
         let hosts = SyncHosts { zone: zone.clone(), after, repair: !check };
-        let page = client.call(PATIENT, async |rpc, ctx| rpc.sync(ctx, hosts).await).await?;
+        let page = client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.sync(ctx, hosts).await).await?;
         all.compared = all.compared.saturating_add(page.compared);
         all.pending = all.pending.saturating_add(page.pending);
         all.drift.extend(page.drift);

@@ -1,7 +1,7 @@
 //! `ddnsctl export` and `ddnsctl import`
 
 use super::{Session, every, print};
-use crate::client::{Client, ClientError, PATIENT, SOON};
+use crate::client::{CALL_TIMEOUT, Client, ClientError, DNS_TIMEOUT};
 use crate::exit::{Failure, say};
 use crate::output::{Format, json, json_line, utc};
 use ddnsd_proto::MAX_PAGE;
@@ -31,12 +31,12 @@ pub(super) async fn export(session: &Session) -> Result<(), Failure> {
     // hosts first, so that the owner of each is among the users that are asked for later
     let hosts = every(async |after| {
         let query = ListHosts { after, limit: MAX_PAGE, ..ListHosts::default() };
-        client.call(PATIENT, async |rpc, ctx| rpc.host_list(ctx, query).await).await
+        client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.host_list(ctx, query).await).await
     });
     let hosts = hosts.await?;
     let users = every(async |after| {
         let query = ListUsers { after, limit: MAX_PAGE };
-        client.call(PATIENT, async |rpc, ctx| rpc.user_export(ctx, query).await).await
+        client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.user_export(ctx, query).await).await
     });
     let users = users.await?;
     say("this holds password hashes: keep it from others (umask 077, or chmod 600 FILE)");
@@ -52,11 +52,13 @@ pub(super) async fn import(
     let mut lines = Lines::open(file)?;
     let client = session.client().await?;
     let begin = BeginImport { skip_existing };
-    let import = client.call(SOON, async |rpc, ctx| rpc.import_begin(ctx, begin).await).await?;
+    let import =
+        client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.import_begin(ctx, begin).await).await?;
     let staged = stage(&client, &import, &mut lines).await;
     if let Err(failure) = staged.and_then(|staged| some(staged, &lines.name)) {
         // it would be forgotten by itself too, only later
-        let _ = client.call(SOON, async |rpc, ctx| rpc.import_abandon(ctx, import).await).await;
+        let _ =
+            client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.import_abandon(ctx, import).await).await;
         return Err(failure);
     }
     let done = client.call(LONG, async |rpc, ctx| rpc.import_commit(ctx, import).await).await?;
@@ -84,7 +86,7 @@ async fn stage(client: &Client, import: &ImportToken, lines: &mut Lines) -> Resu
         staged += chunk.len();
         let chunk = StageLines { token: import.token.clone(), lines: chunk };
         let sent: Result<_, ClientError> =
-            client.call(PATIENT, async |rpc, ctx| rpc.import_stage(ctx, chunk).await).await;
+            client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.import_stage(ctx, chunk).await).await;
         sent?;
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Session, every, print};
 use crate::args::{PasswordFlags, User};
-use crate::client::{Client, SOON};
+use crate::client::{CALL_TIMEOUT, Client};
 use crate::exit::{Failure, say};
 use crate::output::{Format, json, local, quoted, table, utc};
 use crate::password::{self, NewPassword};
@@ -27,7 +27,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
     let users = every(async |after| {
         let query = ListUsers { after, limit: MAX_PAGE };
-        client.call(SOON, async |rpc, ctx| rpc.user_list(ctx, query).await).await
+        client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.user_list(ctx, query).await).await
     });
     print(&rendered(&users.await?, &session.format))
 }
@@ -41,7 +41,7 @@ async fn add(
     let (new, client) = password_for(session, flags).await?;
     let password = Password::new(new.text.to_string());
     let user = AddUser { name: name.clone(), email, password };
-    let added = client.call(SOON, async |rpc, ctx| rpc.user_add(ctx, user).await).await?;
+    let added = client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.user_add(ctx, user).await).await?;
     let password = new.generated.then_some(new.text.as_str());
     match session.format {
         Format::Json => {
@@ -61,7 +61,7 @@ async fn passwd(session: &Session, name: String, flags: &PasswordFlags) -> Resul
     let (new, client) = password_for(session, flags).await?;
     let password = Password::new(new.text.to_string());
     let user = SetPassword { name: name.clone(), password };
-    client.call(SOON, async |rpc, ctx| rpc.user_passwd(ctx, user).await).await?;
+    client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.user_passwd(ctx, user).await).await?;
     let password = new.generated.then_some(new.text.as_str());
     match session.format {
         Format::Json => {
@@ -101,7 +101,7 @@ fn reveal(name: &str, is_new: bool, text: &str) -> Result<(), Failure> {
 async fn set_email(session: &Session, name: String, email: String) -> Result<(), Failure> {
     let client = session.client().await?;
     let user = SetEmail { name: name.clone(), email: email.clone() };
-    client.call(SOON, async |rpc, ctx| rpc.user_email(ctx, user).await).await?;
+    client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.user_email(ctx, user).await).await?;
     match session.format {
         Format::Json => print(&json(&Changed { name: &name, email: Some(&email), password: None })),
         Format::Table(_) => {
@@ -114,7 +114,7 @@ async fn set_email(session: &Session, name: String, email: String) -> Result<(),
 async fn delete(session: &Session, name: String) -> Result<(), Failure> {
     let user = DeleteUser { name: name.clone() };
     let client = session.client().await?;
-    client.call(SOON, async |rpc, ctx| rpc.user_delete(ctx, user).await).await?;
+    client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.user_delete(ctx, user).await).await?;
     match session.format {
         Format::Json => print(&json(&Deleted { name: &name })),
         Format::Table(_) => {

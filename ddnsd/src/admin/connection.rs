@@ -2,7 +2,7 @@
 //! speaks our protocol, then its calls, handed to `answer`. Bounds: 5 s for the greeting, 8 calls at a
 //! time, 10 min without a new call, 4 MiB a frame.
 
-use super::peer::{self, Peer, Policy};
+use super::peer::{self, PeerCredentials, Policy};
 use super::places::Guest;
 use super::strangers::Strangers;
 use crate::clock::Clock;
@@ -25,34 +25,34 @@ use tokio::time::timeout;
 use tracing::{debug, info};
 
 /// For the peer's credentials and preamble.
-const GREETING: Duration = Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Without a new call; longer than any call takes.
-const IDLE: Duration = Duration::from_mins(10);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Of one connection at a time; tarpc refuses what is beyond.
-const CALLS: usize = 8;
+const MAX_CALLS: usize = 8;
 
 /// The daemon's own version, as clients are told it.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Carries a call out. Boxed, because tarpc's own trait cannot say that its futures are `Send`.
-pub(super) type Answer = Arc<
-    dyn Fn(Context, AdministrationRequest) -> BoxFuture<'static, Reply> + Send + Sync + 'static,
+pub(super) type CallHandler = Arc<
+    dyn Fn(Context, AdministrationRequest) -> BoxFuture<'static, CallReply> + Send + Sync + 'static,
 >;
 
 /// What goes back to the client.
-pub(super) type Reply = Result<AdministrationResponse, ServerError>;
+pub(super) type CallReply = Result<AdministrationResponse, ServerError>;
 
 /// Why a connection ended before its first call.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unwelcome {
+pub(super) enum HandshakeError {
     /// The kernel does not say whose it is.
     #[error("cannot tell whose connection it is")]
     Nameless(#[source] io::Error),
     /// Not allowed to administer.
     #[error("may not administer")]
-    Stranger(Peer),
+    Stranger(PeerCredentials),
     /// No preamble.
     #[error(transparent)]
     Preamble(#[from] PreambleError),
@@ -68,16 +68,16 @@ pub(super) enum Unwelcome {
         theirs: Protocol,
     },
     /// Too slow.
-    #[error("no preamble within {} s", GREETING.as_secs())]
+    #[error("no preamble within {} s", HANDSHAKE_TIMEOUT.as_secs())]
     Silent,
 }
 
-impl Unwelcome {
+impl HandshakeError {
     /// Strangers are an operator's business, the rest is only for those who look.
     pub(super) fn log(&self, strangers: &Strangers) {
         match self {
-            Unwelcome::Stranger(peer) => strangers.log(*peer, Clock.now().mono),
-            Unwelcome::OtherProtocol { .. } => {
+            HandshakeError::Stranger(peer) => strangers.log(*peer, Clock.now().mono),
+            HandshakeError::OtherProtocol { .. } => {
                 info!("admin socket: {}", self.to_string().escape_debug());
             }
             other => debug!(reason = %other, "admin socket: connection dropped"),
@@ -87,33 +87,41 @@ impl Unwelcome {
 
 /// Tells the peer whether it may go on, and reads its preamble. The daemon speaks first, so that a
 /// stranger is told before anything is read from it.
-pub(super) async fn greet(stream: &mut UnixStream, policy: Policy) -> Result<Peer, Unwelcome> {
-    timeout(GREETING, judge(stream, policy)).await.unwrap_or(Err(Unwelcome::Silent))
+pub(super) async fn handshake(
+    stream: &mut UnixStream,
+    policy: Policy,
+) -> Result<PeerCredentials, HandshakeError> {
+    timeout(HANDSHAKE_TIMEOUT, judge(stream, policy)).await.unwrap_or(Err(HandshakeError::Silent))
 }
 
-async fn judge(stream: &mut UnixStream, policy: Policy) -> Result<Peer, Unwelcome> {
-    let peer = Peer::from(stream.peer_cred().map_err(Unwelcome::Nameless)?);
+async fn judge(stream: &mut UnixStream, policy: Policy) -> Result<PeerCredentials, HandshakeError> {
+    let peer = PeerCredentials::from(stream.peer_cred().map_err(HandshakeError::Nameless)?);
     if !peer::may_administer(policy, peer).await {
         // told so if it still listens; it is a stranger either way
         let _ = Preamble::new(Status::Denied, peer.uid, VERSION).send(stream).await;
-        return Err(Unwelcome::Stranger(peer));
+        return Err(HandshakeError::Stranger(peer));
     }
     Preamble::new(Status::Welcome, peer.uid, VERSION).send(stream).await?;
     let Preamble { protocol: theirs, version, .. } = Preamble::receive(stream).await?;
     if theirs.major == PROTOCOL.major {
         Ok(peer)
     } else {
-        Err(Unwelcome::OtherProtocol { version, theirs })
+        Err(HandshakeError::OtherProtocol { version, theirs })
     }
 }
 
 /// Takes calls until the peer leaves, sends rubbish or nothing, or is to leave; then the calls that are
 /// under way are still answered.
-pub(super) async fn converse(stream: UnixStream, peer: Peer, answer: Answer, guest: &Guest) {
-    let channel = BaseChannel::with_defaults(frames(stream)).max_concurrent_requests(CALLS);
+pub(super) async fn serve_calls(
+    stream: UnixStream,
+    peer: PeerCredentials,
+    answer: CallHandler,
+    guest: &Guest,
+) {
+    let channel = BaseChannel::with_defaults(frames(stream)).max_concurrent_requests(MAX_CALLS);
     let mut requests = pin!(channel.requests());
     let mut calls = JoinSet::new();
-    while let Ok(Some(next)) = timeout(IDLE, next(requests.as_mut(), guest)).await {
+    while let Ok(Some(next)) = timeout(IDLE_TIMEOUT, next(requests.as_mut(), guest)).await {
         let request: InFlightRequest<AdministrationRequest, _> = match next {
             Ok(request) => request,
             Err(error) => return debug!(uid = peer.uid, %error, "admin socket: connection dropped"),

@@ -16,11 +16,11 @@ use crate::stories::hosts::Hosts;
 use crate::stories::status::Status;
 use crate::stories::transfer::Transfer;
 use crate::stories::users::Users;
-use connection::Answer;
+use connection::CallHandler;
 use peer::Policy;
 use places::{Guest, Places};
-use service::Service;
-use socket::Bound;
+use service::AdminService;
+use socket::BoundSocket;
 use std::sync::Arc;
 use std::time::Duration;
 use strangers::Strangers;
@@ -34,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// The stories that administrators can call.
 #[derive(Clone)]
-pub struct Admin {
+pub struct AdminStories {
     /// Users.
     pub users: Users,
     /// Hosts.
@@ -51,12 +51,22 @@ pub struct Admin {
 
 /// Serves the socket until `stop`, then removes it. Connections and calls run in `tasks`: a
 /// connection ends on `stop` as soon as its calls are answered, a call ends when it is done.
-pub async fn serve(bound: Bound, admin: Admin, stop: CancellationToken, tasks: TaskTracker) {
-    let service = Service::new(admin, tasks.clone());
+pub async fn serve(
+    bound: BoundSocket,
+    admin: AdminStories,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let service = AdminService::new(admin, tasks.clone());
     accept(&bound, service.into_answer(), stop, tasks).await;
 }
 
-async fn accept(bound: &Bound, answer: Answer, stop: CancellationToken, tasks: TaskTracker) {
+async fn accept(
+    bound: &BoundSocket,
+    answer: CallHandler,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
     let (places, strangers) = (Places::new(), Arc::new(Strangers::default()));
     while let Some(next) = stop.run_until_cancelled(bound.listener().accept()).await {
         match next {
@@ -65,7 +75,7 @@ async fn accept(bound: &Bound, answer: Answer, stop: CancellationToken, tasks: T
                     return;
                 };
                 let (answer, strangers) = (Arc::clone(&answer), Arc::clone(&strangers));
-                tasks.spawn(visit(stream, bound.policy(), answer, guest, strangers));
+                tasks.spawn(serve_connection(stream, bound.policy(), answer, guest, strangers));
             }
             Err(error) => {
                 warn!(%error, "admin socket: cannot accept a connection, trying again");
@@ -76,15 +86,15 @@ async fn accept(bound: &Bound, answer: Answer, stop: CancellationToken, tasks: T
 }
 
 /// One connection from beginning to end.
-async fn visit(
+async fn serve_connection(
     mut stream: UnixStream,
     policy: Policy,
-    answer: Answer,
+    answer: CallHandler,
     guest: Guest,
     strangers: Arc<Strangers>,
 ) {
-    match guest.leave().run_until_cancelled(connection::greet(&mut stream, policy)).await {
-        Some(Ok(peer)) => connection::converse(stream, peer, answer, &guest).await,
+    match guest.leave().run_until_cancelled(connection::handshake(&mut stream, policy)).await {
+        Some(Ok(peer)) => connection::serve_calls(stream, peer, answer, &guest).await,
         Some(Err(error)) => error.log(&strangers),
         None => {}
     }

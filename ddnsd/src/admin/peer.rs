@@ -17,7 +17,7 @@ pub(super) struct Policy {
 
 /// The process at the other end, as it was when it connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Peer {
+pub(super) struct PeerCredentials {
     /// Its user.
     pub(super) uid: u32,
     /// Its primary group.
@@ -26,7 +26,7 @@ pub(super) struct Peer {
     pub(super) pid: Option<i32>,
 }
 
-impl From<UCred> for Peer {
+impl From<UCred> for PeerCredentials {
     fn from(cred: UCred) -> Self {
         Self { uid: cred.uid(), gid: cred.gid(), pid: cred.pid() }
     }
@@ -34,7 +34,7 @@ impl From<UCred> for Peer {
 
 impl Policy {
     /// Whether a peer with these supplementary groups may administer.
-    fn admits(self, peer: Peer, groups: &[u32]) -> bool {
+    fn admits(self, peer: PeerCredentials, groups: &[u32]) -> bool {
         let by_user = peer.uid == 0 || peer.uid == self.own_uid;
         by_user || peer.gid == self.group || groups.contains(&self.group)
     }
@@ -42,7 +42,7 @@ impl Policy {
 
 /// Whether the peer may administer. Its supplementary groups are looked up only if they matter, away
 /// from the runtime: the user database may be far away.
-pub(super) async fn may_administer(policy: Policy, peer: Peer) -> bool {
+pub(super) async fn may_administer(policy: Policy, peer: PeerCredentials) -> bool {
     policy.admits(peer, &[]) || {
         let groups = tokio::task::spawn_blocking(move || supplementary_groups(peer)).await;
         policy.admits(peer, &groups.unwrap_or_default())
@@ -51,11 +51,11 @@ pub(super) async fn may_administer(policy: Policy, peer: Peer) -> bool {
 
 /// The groups that the kernel lists for the process, else those of the user in the user database.
 /// The kernel's own `SO_PEERGROUPS` has no safe call yet.
-fn supplementary_groups(peer: Peer) -> Vec<u32> {
+fn supplementary_groups(peer: PeerCredentials) -> Vec<u32> {
     groups_of_process(peer).or_else(|| groups_of_user(peer)).unwrap_or_default()
 }
 
-fn groups_of_process(peer: Peer) -> Option<Vec<u32>> {
+fn groups_of_process(peer: PeerCredentials) -> Option<Vec<u32>> {
     let pid = peer.pid.filter(|pid| *pid > 0)?;
     let status = std::fs::File::open(format!("/proc/{pid}/status")).ok()?;
     let mut text = String::new();
@@ -77,7 +77,7 @@ fn groups_in_status(status: &str, uid: u32) -> Option<Vec<u32>> {
     if only_this_user { numbers("Groups:") } else { None }
 }
 
-fn groups_of_user(peer: Peer) -> Option<Vec<u32>> {
+fn groups_of_user(peer: PeerCredentials) -> Option<Vec<u32>> {
     let user = User::from_uid(Uid::from_raw(peer.uid)).ok()??;
     let name = CString::new(user.name).ok()?;
     let groups = getgrouplist(&name, Gid::from_raw(peer.gid)).ok()?;
@@ -90,8 +90,8 @@ mod tests {
 
     const POLICY: Policy = Policy { own_uid: 990, group: 980 };
 
-    fn peer(uid: u32, gid: u32) -> Peer {
-        Peer { uid, gid, pid: None }
+    fn peer(uid: u32, gid: u32) -> PeerCredentials {
+        PeerCredentials { uid, gid, pid: None }
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_groups_of_this_very_process_are_found() {
-        let myself = Peer {
+        let myself = PeerCredentials {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             pid: i32::try_from(std::process::id()).ok(),

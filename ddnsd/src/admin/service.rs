@@ -2,8 +2,8 @@
 //! runs in a tracked task of its own: a client that leaves, or whose deadline passes, cuts nothing in
 //! half, and a story that panics is an answer rather than silence.
 
-use super::connection::Answer;
-use super::{Admin, convert};
+use super::connection::CallHandler;
+use super::{AdminStories, convert};
 use crate::model::secret::Secret;
 use crate::stories::error::Refused;
 use crate::stories::hosts::sync::Ask;
@@ -28,23 +28,23 @@ use tracing::error;
 
 /// Carries calls out.
 #[derive(Clone)]
-pub(super) struct Service {
-    admin: Arc<Admin>,
+pub(super) struct AdminService {
+    admin: Arc<AdminStories>,
     tasks: TaskTracker,
 }
 
-impl Service {
+impl AdminService {
     /// Calls `admin`'s stories in `tasks`.
-    pub(super) fn new(admin: Admin, tasks: TaskTracker) -> Self {
+    pub(super) fn new(admin: AdminStories, tasks: TaskTracker) -> Self {
         Self { admin: Arc::new(admin), tasks }
     }
 
     /// This service as connections call it.
-    pub(super) fn into_answer(self) -> Answer {
+    pub(super) fn into_answer(self) -> CallHandler {
         Arc::new(move |ctx, call| self.clone().serve().serve(ctx, call).boxed())
     }
 
-    async fn run<T, S>(self, story: impl FnOnce(Arc<Admin>) -> S) -> Result<T, Refusal>
+    async fn run<T, S>(self, story: impl FnOnce(Arc<AdminStories>) -> S) -> Result<T, Refusal>
     where
         T: Send + 'static,
         S: Future<Output = Result<T, Refused>> + Send + 'static,
@@ -68,7 +68,7 @@ async fn to_the_end<T: Send + 'static>(
     }
 }
 
-impl Administration for Service {
+impl Administration for AdminService {
     async fn user_add(self, _: Context, user: AddUser) -> Result<AddedUser, Refusal> {
         let password = Secret::new(user.password.into_text());
         self.run(|admin| async move { admin.users.add(&user.name, &user.email, password).await })

@@ -70,13 +70,13 @@ pub enum SocketError {
 
 /// The socket, bound and in place. Dropping it removes its file, if that is still the same one.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundSocket {
     listener: UnixListener,
     policy: Policy,
     _file: SocketFile,
 }
 
-impl Bound {
+impl BoundSocket {
     /// Where connections come from.
     pub(super) fn listener(&self) -> &UnixListener {
         &self.listener
@@ -93,12 +93,12 @@ impl Bound {
 ///
 /// # Errors
 /// One of [`SocketError`], with nothing changed.
-pub fn bind(config: &Admin) -> Result<Bound, SocketError> {
+pub fn bind(config: &Admin) -> Result<BoundSocket, SocketError> {
     let path = config.socket.as_path();
     // bind() below takes a shorter path than the final one, so nothing else would notice
     UnixAddr::new(path).map_err(|_| SocketError::TooLong(path.to_owned()))?;
     let group = admin_group(config.group.as_deref())?;
-    let folder = Folder::lock(path)?;
+    let folder = SocketFolder::lock(path)?;
     refuse_if_taken(path)?;
     let private = PrivateFolder::make_in(&folder.path)?;
     let fresh = private.socket();
@@ -112,7 +112,7 @@ pub fn bind(config: &Admin) -> Result<Bound, SocketError> {
     let file = SocketFile::identify(&fresh, path)?;
     fs::rename(&fresh, path).map_err(failed("make the admin socket", path))?;
     let policy = Policy { own_uid: geteuid().as_raw(), group: group.as_raw() };
-    Ok(Bound { listener, policy, _file: file })
+    Ok(BoundSocket { listener, policy, _file: file })
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SocketError {
@@ -163,13 +163,13 @@ fn knock(path: &Path) -> Result<(), Errno> {
 //----- Folders -----
 
 /// The folder of the socket, locked among daemons (flock on the folder itself leaves no file).
-struct Folder {
+struct SocketFolder {
     path: PathBuf,
     /// Held, as a rule.
     _lock: File,
 }
 
-impl Folder {
+impl SocketFolder {
     /// Waits up to a second: the others hold the lock for as long as a bind takes. Who may read the folder
     /// could keep it locked for ever, and must not keep ddnsd from starting: then only two daemons that start
     /// at the same moment could replace each other's socket, one that is served is found all the same.

@@ -1,7 +1,7 @@
 //! Tells of who was refused at the admin socket, but not of each time: whoever may connect can do so in a
 //! loop. In: the peer, the time. Out: a line in the log, at most one for a user in a while.
 
-use super::peer::Peer;
+use super::peer::PeerCredentials;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ struct Refused {
 }
 
 impl Strangers {
-    pub(super) fn log(&self, Peer { uid, pid, .. }: Peer, now: Instant) {
+    pub(super) fn log(&self, PeerCredentials { uid, pid, .. }: PeerCredentials, now: Instant) {
         let pid = pid.unwrap_or_default();
         match self.refused(uid, now) {
             Some(0) => {

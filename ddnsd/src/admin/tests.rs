@@ -2,7 +2,7 @@
 
 use super::places::CONNECTIONS;
 use super::*;
-use connection::Reply;
+use connection::CallReply;
 use ddnsd_proto::status::StatusView;
 use ddnsd_proto::transport::{Preamble, Status as Welcome, frames};
 use ddnsd_proto::{
@@ -27,7 +27,7 @@ struct Daemon {
 
 impl Daemon {
     fn start(
-        answer: impl Fn(Ask) -> futures::future::BoxFuture<'static, Reply> + Send + Sync + 'static,
+        answer: impl Fn(Ask) -> futures::future::BoxFuture<'static, CallReply> + Send + Sync + 'static,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("admin.sock");
@@ -35,7 +35,7 @@ impl Daemon {
         let bound = socket::bind(&config).unwrap();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (stop_too, tasks_too) = (stop.clone(), tasks.clone());
-        let answer: Answer = Arc::new(move |_, ask| answer(ask));
+        let answer: CallHandler = Arc::new(move |_, ask| answer(ask));
         let accepting =
             tokio::spawn(async move { accept(&bound, answer, stop_too, tasks_too).await });
         Self { folder, stop, tasks, accepting }

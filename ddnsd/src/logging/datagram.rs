@@ -2,7 +2,7 @@
 //! that is busy. Out: they are sent; when the daemon was restarted the next message connects anew.
 
 use super::LogError;
-use super::writer::{Output, Place};
+use super::queue::{LineOutput, LineStart};
 use std::io::{Error, ErrorKind};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,9 @@ impl Datagrams {
     }
 }
 
-impl Output for Datagrams {
-    fn begin(&mut self, _: u64) -> Place {
-        Place::Anew
+impl LineOutput for Datagrams {
+    fn begin(&mut self, _: u64) -> LineStart {
+        LineStart::Anew
     }
 
     fn write(&mut self, message: &[u8]) -> Result<usize, Error> {
@@ -43,7 +43,7 @@ fn connected(path: &Path) -> Result<UnixDatagram, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::writer::Writer;
+    use super::super::queue::LineQueue;
     use super::*;
     use std::time::Duration;
     use tracing::Level;
@@ -56,9 +56,9 @@ mod tests {
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 
-    fn writer(path: &Path) -> Writer {
+    fn writer(path: &Path) -> LineQueue {
         let look = |_, text: &str| text.to_owned();
-        Writer::start(look, Datagrams::connect(path).unwrap()).unwrap()
+        LineQueue::start(look, Datagrams::connect(path).unwrap()).unwrap()
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! tried again later; a file that somebody took away is made anew.
 
 use super::LogError;
+use super::queue::{LineOutput, LineQueue, LineStart};
 use super::stdout::stamped_now;
-use super::writer::{Output, Place, Writer};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Write as _};
@@ -18,12 +18,12 @@ use std::time::Duration;
 const REOPENING: Duration = Duration::from_millis(500);
 
 pub(super) struct LogFile {
-    place: Arc<FilePlace>,
-    lines: Writer,
+    place: Arc<FileSettings>,
+    lines: LineQueue,
 }
 
 /// What both ends of the queue know.
-struct FilePlace {
+struct FileSettings {
     path: PathBuf,
     /// Before a rotation.
     max_bytes: AtomicU64,
@@ -60,9 +60,9 @@ impl LogFile {
         let current = Current::open(path).map_err(failed)?;
         let (max_bytes, versions) = (AtomicU64::new(max_bytes), AtomicU32::new(versions));
         let reopened = Mutex::new(None);
-        let place = Arc::new(FilePlace { path: path.to_owned(), max_bytes, versions, reopened });
+        let place = Arc::new(FileSettings { path: path.to_owned(), max_bytes, versions, reopened });
         let output = Rotating { place: Arc::clone(&place), current };
-        Ok(Self { place, lines: Writer::start(stamped_now, output)? })
+        Ok(Self { place, lines: LineQueue::start(stamped_now, output)? })
     }
 
     /// Rotates by these numbers from the next line on.
@@ -90,23 +90,23 @@ impl LogFile {
     }
 
     /// On a full disk the line is lost.
-    pub(super) fn lines(&self) -> &Writer {
+    pub(super) fn lines(&self) -> &LineQueue {
         &self.lines
     }
 }
 
 /// The file as its writing thread has it.
 struct Rotating {
-    place: Arc<FilePlace>,
+    place: Arc<FileSettings>,
     current: Current,
 }
 
-impl Output for Rotating {
-    fn begin(&mut self, bytes: u64) -> Place {
-        let mut place = Place::Same;
+impl LineOutput for Rotating {
+    fn begin(&mut self, bytes: u64) -> LineStart {
+        let mut place = LineStart::Same;
         if let Some(anew) = self.place.reopened().take() {
             self.current = anew;
-            place = Place::Anew;
+            place = LineStart::Anew;
         }
         let max_bytes = self.place.max_bytes.load(Ordering::Relaxed);
         let Current { is_regular, bytes: before, .. } = self.current;
@@ -115,7 +115,7 @@ impl Output for Rotating {
             self.current.bytes = 0;
             if let Ok(anew) = self.place.rotate() {
                 self.current = anew;
-                place = Place::Anew;
+                place = LineStart::Anew;
             }
         }
         place
@@ -128,7 +128,7 @@ impl Output for Rotating {
     }
 }
 
-impl FilePlace {
+impl FileSettings {
     fn reopened(&self) -> MutexGuard<'_, Option<Current>> {
         self.reopened.lock().unwrap_or_else(PoisonError::into_inner)
     }

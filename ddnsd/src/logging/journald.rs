@@ -4,16 +4,16 @@
 
 use super::LogError;
 use super::datagram::Datagrams;
+use super::queue::LineQueue;
 use super::syslog::severity;
-use super::writer::Writer;
 use std::path::Path;
 use tracing::Level;
 
 /// Where journald listens.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 
-pub(super) fn to_journald(socket: &Path) -> Result<Writer, LogError> {
-    Writer::start(message, Datagrams::connect(socket)?)
+pub(super) fn to_journald(socket: &Path) -> Result<LineQueue, LogError> {
+    LineQueue::start(message, Datagrams::connect(socket)?)
 }
 
 /// The text holds no line feed, so the short form of a field is enough.

@@ -3,15 +3,16 @@
 
 mod datagram;
 mod file;
+mod format;
 mod journald;
-mod line;
+mod queue;
 mod stdout;
 mod syslog;
-mod writer;
 
 use crate::config::{Log, LogTarget};
 use arc_swap::ArcSwap;
 use file::LogFile;
+use queue::LineQueue;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +22,6 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::{Registry, registry, reload};
-use writer::Writer;
 
 /// For the last lines, at the end: a reader that is stuck is not waited for any longer.
 const ENDING: Duration = Duration::from_secs(2);
@@ -72,7 +72,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 /// Where lines go now.
 enum Sink {
     /// Standard output or a log daemon.
-    Stream(Writer),
+    Stream(LineQueue),
     File(LogFile),
 }
 
@@ -92,7 +92,7 @@ impl Sink {
         }
     }
 
-    fn lines(&self) -> &Writer {
+    fn lines(&self) -> &LineQueue {
         match self {
             Self::Stream(lines) => lines,
             Self::File(file) => file.lines(),
@@ -147,7 +147,7 @@ impl Handle {
     ///
     /// # Errors
     /// It cannot be opened; nothing has changed. If another part of the configuration fails, the file stays, empty.
-    pub fn prepare(&self, log: &Log) -> Result<Prepared, LogError> {
+    pub fn prepare(&self, log: &Log) -> Result<PreparedLog, LogError> {
         let sink = match (&**self.target.load(), &log.target) {
             (now, next) if now == next => None,
             (LogTarget::File { path: now, .. }, LogTarget::File { path: next, .. })
@@ -157,11 +157,11 @@ impl Handle {
             }
             (_, next) => Some(Sink::open(next)?),
         };
-        Ok(Prepared { sink, target: log.target.clone(), filter: filter(log.level) })
+        Ok(PreparedLog { sink, target: log.target.clone(), filter: filter(log.level) })
     }
 
     /// Logs as prepared from now on.
-    pub fn commit(&self, prepared: Prepared) {
+    pub fn commit(&self, prepared: PreparedLog) {
         match (prepared.sink, &**self.sink.load(), &prepared.target) {
             (Some(sink), ..) => self.sink.swap(Arc::new(sink)).flush(LEAVING),
             (None, Sink::File(file), LogTarget::File { max_bytes, versions, .. }) => {
@@ -177,7 +177,7 @@ impl Handle {
 
 /// A target that is open and not yet in use.
 #[must_use = "it is used when it is committed"]
-pub struct Prepared {
+pub struct PreparedLog {
     /// `None` to go on with the one there is.
     sink: Option<Sink>,
     target: LogTarget,
@@ -197,7 +197,7 @@ pub fn init(log: &Log) -> Result<Handle, LogError> {
 fn subscriber(log: &Log) -> Result<(impl Subscriber + Send + Sync + use<>, Handle), LogError> {
     let sink = Arc::new(ArcSwap::from_pointee(Sink::open(&log.target)?));
     let (filter, filter_handle) = reload::Layer::new(filter(log.level));
-    let subscriber = registry().with(filter).with(Lines(Arc::clone(&sink)));
+    let subscriber = registry().with(filter).with(LogLayer(Arc::clone(&sink)));
     let target = Arc::new(ArcSwap::from_pointee(log.target.clone()));
     Ok((subscriber, Handle { sink, target, filter: filter_handle, hurried: Arc::default() }))
 }
@@ -212,11 +212,11 @@ fn filter(level: Level) -> Targets {
 }
 
 /// Turns events into lines.
-struct Lines(Arc<ArcSwap<Sink>>);
+struct LogLayer(Arc<ArcSwap<Sink>>);
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.0.load().write(*event.metadata().level(), &line::text(event));
+        self.0.load().write(*event.metadata().level(), &format::text(event));
     }
 }
 

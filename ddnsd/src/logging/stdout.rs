@@ -2,8 +2,8 @@
 //! reads it, with the priority that the journal takes from the start of a line.
 
 use super::LogError;
+use super::queue::{LineOutput, LineQueue, LineStart};
 use super::syslog::severity;
-use super::writer::{Output, Place, Writer};
 use jiff::Zoned;
 use std::fs::File;
 use std::io::Error;
@@ -12,20 +12,20 @@ use std::os::unix::fs::MetadataExt;
 use tracing::Level;
 
 /// Lines for a reader that has gone are lost.
-pub(super) fn to_stdout() -> Result<Writer, LogError> {
+pub(super) fn to_stdout() -> Result<LineQueue, LogError> {
     let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
     let output = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let found = output.and_then(|output| output.metadata());
     let is_journal = found.is_ok_and(|found| names(&stream, found.dev(), found.ino()));
     let look: fn(Level, &str) -> String = if is_journal { prioritized } else { stamped_now };
-    Writer::start(look, Stdout)
+    LineQueue::start(look, Stdout)
 }
 
 struct Stdout;
 
-impl Output for Stdout {
-    fn begin(&mut self, _: u64) -> Place {
-        Place::Same
+impl LineOutput for Stdout {
+    fn begin(&mut self, _: u64) -> LineStart {
+        LineStart::Same
     }
 
     /// Past the standard library's buffer, which would hold back half a line after an error, and its lock,

@@ -3,15 +3,15 @@
 
 use super::LogError;
 use super::datagram::Datagrams;
+use super::queue::LineQueue;
 use super::stdout::now;
-use super::writer::Writer;
 use jiff::Zoned;
 use std::path::Path;
 use tracing::Level;
 
-pub(super) fn to_syslog(socket: &Path, facility: u8) -> Result<Writer, LogError> {
+pub(super) fn to_syslog(socket: &Path, facility: u8) -> Result<LineQueue, LogError> {
     let look = move |level: Level, text: &str| message(&now(), facility, level, text);
-    Writer::start(look, Datagrams::connect(socket)?)
+    LineQueue::start(look, Datagrams::connect(socket)?)
 }
 
 fn message(now: &Zoned, facility: u8, level: Level, text: &str) -> String {

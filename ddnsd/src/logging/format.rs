@@ -11,7 +11,7 @@ const MAX_BYTES: usize = 7 * 1024;
 
 /// The event's message and fields.
 pub(super) fn text(event: &Event<'_>) -> String {
-    let mut parts = Parts::default();
+    let mut parts = EventText::default();
     event.record(&mut parts);
     let mut text = String::with_capacity(parts.message.len() + parts.fields.len());
     push_printable(&mut text, &parts.message);
@@ -21,12 +21,12 @@ pub(super) fn text(event: &Event<'_>) -> String {
 }
 
 #[derive(Default)]
-struct Parts {
+struct EventText {
     message: String,
     fields: String,
 }
 
-impl Parts {
+impl EventText {
     fn field(&mut self, field: &Field, value: &str) {
         self.fields.push(' ');
         self.fields.push_str(field.name());
@@ -47,7 +47,7 @@ impl Parts {
     }
 }
 
-impl Visit for Parts {
+impl Visit for EventText {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             value.clone_into(&mut self.message);

@@ -16,27 +16,27 @@ const MOST_BYTES: usize = 4 << 20;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The end that lines come to. When it is dropped, what waits is still written as long as the process lives.
-pub(super) struct Writer(Arc<Shared>);
+pub(super) struct LineQueue(Arc<QueueShared>);
 
 /// Where lines go.
-pub(super) trait Output: Send + 'static {
+pub(super) trait LineOutput: Send + 'static {
     /// Gets ready for a line of this length; whether it begins where the last one ended.
-    fn begin(&mut self, bytes: u64) -> Place;
+    fn begin(&mut self, bytes: u64) -> LineStart;
     /// Writes as much as it can.
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Error>;
 }
 
 /// Where a line begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum LineStart {
     /// After the last one.
     Same,
     /// In another file, or message.
     Anew,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct QueueShared {
+    state: Mutex<QueueState>,
     /// The queue, or how much of it is written, is another.
     changed: Condvar,
     /// How a line looks.
@@ -46,8 +46,8 @@ struct Shared {
 pub(super) type Look = Box<dyn Fn(Level, &str) -> String + Send + Sync>;
 
 #[derive(Default)]
-struct State {
-    lines: VecDeque<Waiting>,
+struct QueueState {
+    lines: VecDeque<QueuedLine>,
     bytes: usize,
     /// Since the last line that fitted.
     missing: u64,
@@ -60,20 +60,20 @@ struct State {
     is_closed: bool,
 }
 
-struct Waiting {
+struct QueuedLine {
     line: String,
     /// How many did not fit right before it.
     missing: u64,
 }
 
-impl Writer {
+impl LineQueue {
     /// Starts the thread.
     pub(super) fn start(
         look: impl Fn(Level, &str) -> String + Send + Sync + 'static,
-        output: impl Output,
+        output: impl LineOutput,
     ) -> Result<Self, LogError> {
         let look: Look = Box::new(look);
-        let shared = Shared { state: Mutex::default(), changed: Condvar::new(), look };
+        let shared = QueueShared { state: Mutex::default(), changed: Condvar::new(), look };
         let shared = Arc::new(shared);
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("ddnsd-log".to_owned());
@@ -93,7 +93,7 @@ impl Writer {
         }
         state.bytes += line.len();
         let missing = std::mem::take(&mut state.missing);
-        state.lines.push_back(Waiting { line, missing });
+        state.lines.push_back(QueuedLine { line, missing });
         drop(state);
         self.0.changed.notify_all();
     }
@@ -103,20 +103,20 @@ impl Writer {
         let state = self.0.lock();
         // not until the queue is empty: under a steady stream it never is
         let last = state.come;
-        let busy = |state: &mut State| state.done < last;
+        let busy = |state: &mut QueueState| state.done < last;
         drop(self.0.changed.wait_timeout_while(state, within, busy));
     }
 }
 
-impl Drop for Writer {
+impl Drop for LineQueue {
     fn drop(&mut self) {
         self.0.lock().is_closed = true;
         self.0.changed.notify_all();
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl QueueShared {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -125,12 +125,13 @@ impl Shared {
         let mut state = self.lock();
         state.done += std::mem::take(&mut state.under_way);
         self.changed.notify_all();
-        let idle =
-            |state: &mut State| state.lines.is_empty() && state.missing == 0 && !state.is_closed;
+        let idle = |state: &mut QueueState| {
+            state.lines.is_empty() && state.missing == 0 && !state.is_closed
+        };
         let mut state =
             self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
         let next = match state.lines.pop_front() {
-            Some(Waiting { line, missing }) => {
+            Some(QueuedLine { line, missing }) => {
                 state.bytes -= line.len();
                 Some((Some(line), missing))
             }
@@ -143,8 +144,8 @@ impl Shared {
 }
 
 /// The thread's life.
-fn write_all(shared: &Shared, output: impl Output) {
-    let mut lines = Lines { output, is_torn: false };
+fn write_all(shared: &QueueShared, output: impl LineOutput) {
+    let mut lines = LineWriter { output, is_torn: false };
     let mut missing = 0;
     while let Some((line, more)) = shared.next() {
         missing += more;
@@ -163,16 +164,16 @@ fn notice(look: &Look, missing: u64) -> String {
     look(Level::WARN, &format!("{missing} lines are missing here: the log did not take them"))
 }
 
-struct Lines<O> {
+struct LineWriter<O> {
     output: O,
     /// Whether what was written last ends within a line.
     is_torn: bool,
 }
 
-impl<O: Output> Lines<O> {
+impl<O: LineOutput> LineWriter<O> {
     /// Writes a whole line, or as much as can be.
     fn put(&mut self, line: &str) -> Result<(), Error> {
-        if self.output.begin(line.len() as u64) == Place::Anew {
+        if self.output.begin(line.len() as u64) == LineStart::Anew {
             self.is_torn = false;
         }
         // half a line must not swallow the next: who looks for an attack reads lines
@@ -209,9 +210,9 @@ mod tests {
         written: Arc<Mutex<String>>,
     }
 
-    impl Output for Slow {
-        fn begin(&mut self, _: u64) -> Place {
-            Place::Same
+    impl LineOutput for Slow {
+        fn begin(&mut self, _: u64) -> LineStart {
+            LineStart::Same
         }
 
         fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
@@ -222,12 +223,12 @@ mod tests {
         }
     }
 
-    fn slow() -> (Writer, Sender<Result<usize, Error>>, Arc<Mutex<String>>) {
+    fn slow() -> (LineQueue, Sender<Result<usize, Error>>, Arc<Mutex<String>>) {
         let (permit, permits) = channel();
         let written = Arc::default();
         let output = Slow { permits, written: Arc::clone(&written) };
         let look = |level: Level, text: &str| format!("{level} {text}\n");
-        (Writer::start(look, output).unwrap(), permit, written)
+        (LineQueue::start(look, output).unwrap(), permit, written)
     }
 
     fn text_of(written: &Arc<Mutex<String>>) -> String {
@@ -262,9 +263,9 @@ mod tests {
     /// Takes a while for each line.
     struct Steady;
 
-    impl Output for Steady {
-        fn begin(&mut self, _: u64) -> Place {
-            Place::Same
+    impl LineOutput for Steady {
+        fn begin(&mut self, _: u64) -> LineStart {
+            LineStart::Same
         }
 
         fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
@@ -275,7 +276,7 @@ mod tests {
 
     #[test]
     fn lines_that_come_later_are_not_waited_for() {
-        let writer = Writer::start(|_, text| format!("{text}\n"), Steady).unwrap();
+        let writer = LineQueue::start(|_, text| format!("{text}\n"), Steady).unwrap();
         let (over, is_over) = channel::<()>();
         let (flushed, is_flushed) = channel();
         std::thread::scope(|scope| {
