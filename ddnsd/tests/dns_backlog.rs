@@ -226,14 +226,14 @@ async fn a_host_that_the_server_ignores_takes_nothing_from_its_neighbours_in_a_r
     let (server, address) = Server::start(&["ignored"]).await;
     let dns = dns(address);
     let first = dns.publish(change("ignored"), Lane::Background).await;
-    assert!(matches!(first, Published::Unknown(DnsError::NoAnswer { .. })), "{first:?}");
+    assert!(matches!(first, Published::Unconfirmed(DnsError::NoAnswer { .. })), "{first:?}");
     let other = dns.publish(change("other"), Lane::Background).await;
     assert!(matches!(other, Published::Acknowledged { .. }), "{other:?}");
     let labels = ["refused", "ignored", "third", "fourth"];
     let sent = dns.publish_all(labels.map(change).to_vec(), Lane::Background);
     let [refused, ignored, third, fourth] = &join_all(sent).await[..] else { panic!("four") };
     assert!(matches!(refused, Published::Refused(_)), "{refused:?}");
-    let is_its_own = matches!(ignored, Published::Unknown(DnsError::HostUnanswered { .. }));
+    let is_its_own = matches!(ignored, Published::Unconfirmed(DnsError::HostUnanswered { .. }));
     assert!(is_its_own, "{ignored:?}");
     assert!(matches!(third, Published::Acknowledged { .. }), "{third:?}");
     assert!(matches!(fourth, Published::Acknowledged { .. }), "{fourth:?}");

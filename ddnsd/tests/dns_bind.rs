@@ -172,7 +172,7 @@ fn dual(last: u8) -> WantedRecords {
 
 fn error_of(published: &Published) -> &DnsError {
     match published {
-        Published::Refused(error) | Published::Unknown(error) => error,
+        Published::Refused(error) | Published::Unconfirmed(error) => error,
         Published::Acknowledged { .. } => panic!("it was acknowledged"),
     }
 }
@@ -182,7 +182,7 @@ fn is_plain_success(published: &Published) -> bool {
 }
 
 async fn publish(dns: &Dns, change: RecordChange) -> Published {
-    dns.publish(change, Lane::Fresh).await
+    dns.publish(change, Lane::Interactive).await
 }
 
 #[tokio::test]
@@ -251,7 +251,7 @@ async fn a_wrong_secret_is_told_and_nothing_is_believed() {
     let named = Named::start().await;
     let (dns, _) = named.dns_with(Some(b"another secret"), DnsTransport::Auto);
     let published = publish(&dns, change(1, "pc.dyn.test", dual(1))).await;
-    assert!(matches!(published, Published::Unknown(_)), "{published:?}");
+    assert!(matches!(published, Published::Unconfirmed(_)), "{published:?}");
     let text = error_of(&published).to_string();
     assert!(text.contains("NOTAUTH/BADSIG (is the secret of TSIG key `k`"), "{text}");
     assert!(!dns.zones()[0].down, "it answers");
@@ -282,9 +282,9 @@ async fn a_server_that_is_down_fails_changes_at_once_and_gets_them_when_it_is_ba
     named.stop();
 
     let first = publish(&dns, pc()).await;
-    assert!(matches!(first, Published::Unknown(DnsError::Unreachable { .. })), "{first:?}");
+    assert!(matches!(first, Published::Unconfirmed(DnsError::Unreachable { .. })), "{first:?}");
     let second = publish(&dns, pc()).await;
-    assert!(matches!(second, Published::Unknown(DnsError::Down { .. })), "{second:?}");
+    assert!(matches!(second, Published::Unconfirmed(DnsError::Down { .. })), "{second:?}");
     assert!(dns.zones()[0].down && dns.zones()[0].last_error.is_some());
 
     let named = named.restarted().await;

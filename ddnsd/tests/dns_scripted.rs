@@ -146,7 +146,7 @@ fn added_again(change: RecordChange) -> RecordChange {
 }
 
 async fn publish(dns: &Dns, host: i64) -> Published {
-    dns.publish(change(host), Lane::Fresh).await
+    dns.publish(change(host), Lane::Interactive).await
 }
 
 fn acknowledged(published: &Published) -> Option<bool> {
@@ -281,7 +281,7 @@ async fn an_unsigned_success_is_asked_again_by_tcp_and_then_not_believed() {
         reply_framed(&mut stream, &answer_to(&request, NOERROR)).await;
     };
     let (published, ()) = tokio::join!(publish(&dns, 1), script);
-    let Published::Unknown(error @ DnsError::Unverified { .. }) = published else {
+    let Published::Unconfirmed(error @ DnsError::Unverified { .. }) = published else {
         panic!("{published:?}")
     };
     assert!(error.to_string().contains("NOERROR (a success that is not signed"), "{error}");
@@ -302,16 +302,16 @@ async fn what_came_unsigned_by_udp_is_told_and_is_silence_when_tcp_does_not_answ
             server.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();
             server.datagram().await; // none of it is sent in parts
         };
-        let changes = dns.publish_all((1..=8).map(change).collect(), Lane::Fresh);
+        let changes = dns.publish_all((1..=8).map(change).collect(), Lane::Interactive);
         let all = tokio::select! {
             all = timeout(2 * TIMEOUT, join_all(changes)) => all.unwrap(),
             () = script => panic!("{tcp}: halved"),
         };
         for published in all {
-            let Published::Unknown(error @ DnsError::NoAnswerByTcp { .. }) = published else {
+            let Published::Unconfirmed(error @ DnsError::NoAnswerByTcp { .. }) = published else {
                 panic!("{tcp}: {published:?}")
             };
-            assert!(error.is_silence());
+            assert!(error.is_unanswered());
             assert!(error.to_string().contains("REFUSED (does it know TSIG key `k`"), "{error}");
         }
         let health = &dns.zones()[0];
@@ -332,8 +332,8 @@ async fn a_server_that_stalls_costs_one_timeout_and_takes_the_zone_down() {
     };
     let both = async { tokio::join!(publish(&dns, 1), second) };
     let (first, second) = timeout(2 * TIMEOUT, both).await.unwrap();
-    assert!(matches!(first, Published::Unknown(DnsError::NoAnswer { .. })), "{first:?}");
-    assert!(matches!(second, Published::Unknown(DnsError::Down { .. })), "{second:?}");
+    assert!(matches!(first, Published::Unconfirmed(DnsError::NoAnswer { .. })), "{first:?}");
+    assert!(matches!(second, Published::Unconfirmed(DnsError::Down { .. })), "{second:?}");
     assert!(dns.zones()[0].down);
 }
 
@@ -365,7 +365,7 @@ async fn while_the_records_move_nothing_is_sent_and_then_to_the_server_in_force(
         let prepared = dns.prepare(new.config(false, DnsTransport::Auto)).await;
         let mut one = Box::pin(publish(&dns, 1));
         assert!(futures::poll!(&mut one).is_pending());
-        let many = dns.publish_all(vec![change(2), change(3)], Lane::Fresh);
+        let many = dns.publish_all(vec![change(2), change(3)], Lane::Interactive);
         let mut many = Box::pin(join_all(many));
         assert!(futures::poll!(&mut many).is_pending());
         assert!(dns.zones().iter().all(|zone| zone.queued == 0), "it waits before any queue");
@@ -501,7 +501,7 @@ async fn a_truncated_answer_by_tcp_is_an_error_and_no_success() {
         }
     };
     let (published, ()) = tokio::join!(publish(&dns, 1), script);
-    assert!(matches!(published, Published::Unknown(_)), "{published:?}");
+    assert!(matches!(published, Published::Unconfirmed(_)), "{published:?}");
 }
 
 #[tokio::test]
@@ -626,9 +626,9 @@ async fn a_host_that_is_added_again_takes_over_doubt_and_turn_of_the_one_before(
     };
     let client = async {
         let both = vec![change(1), added_again(change(1))];
-        let published = join_all(dns.publish_all(both, Lane::Fresh)).await;
+        let published = join_all(dns.publish_all(both, Lane::Interactive)).await;
         assert_eq!(acknowledged(&published[0]), Some(false));
-        assert!(matches!(published[1], Published::Unknown(DnsError::NoAnswer { .. })));
+        assert!(matches!(published[1], Published::Unconfirmed(DnsError::NoAnswer { .. })));
         let again = dns.publish(change(1), Lane::Background).await;
         assert_eq!(acknowledged(&again), Some(true));
     };
@@ -679,7 +679,7 @@ async fn a_change_that_waited_for_one_of_its_host_follows_while_the_rest_of_that
         let (both, from) = server.datagram().await;
         server.udp.send_to(&answer_to(&both, REFUSED), from).await.unwrap();
         let (first, from) = server.datagram().await;
-        let again = dns.publish_all(vec![change(1)], Lane::Fresh).next().unwrap();
+        let again = dns.publish_all(vec![change(1)], Lane::Interactive).next().unwrap();
         server.udp.send_to(&answer_to(&first, NOERROR), from).await.unwrap();
         // the second of both stays unanswered until then
         let (second, from) = server.datagram().await;
@@ -703,7 +703,7 @@ async fn outcomes(dns: &Dns, hosts: std::ops::RangeInclusive<i64>, lane: Lane) -
         Published::Acknowledged { doubtful_before: false } => "done".to_owned(),
         Published::Acknowledged { doubtful_before: true } => "done, in doubt".to_owned(),
         Published::Refused(DnsError::Refused { .. }) => "refused".to_owned(),
-        Published::Unknown(DnsError::NoAnswer { .. }) => "silence".to_owned(),
+        Published::Unconfirmed(DnsError::NoAnswer { .. }) => "silence".to_owned(),
         other => format!("{other:?}"),
     };
     published.into_iter().map(word).collect()
@@ -723,9 +723,9 @@ async fn culprits_of_different_kinds_fail_alone_and_then_travel_alone() {
     let client = async {
         let (ok, no) = ("done", "refused");
         let expected = [ok, ok, no, ok, ok, no, ok, ok];
-        assert_eq!(outcomes(&dns, 1..=8, Lane::Fresh).await, expected);
+        assert_eq!(outcomes(&dns, 1..=8, Lane::Interactive).await, expected);
         let before = counters.messages.get();
-        assert_eq!(outcomes(&dns, 1..=8, Lane::Fresh).await, expected);
+        assert_eq!(outcomes(&dns, 1..=8, Lane::Interactive).await, expected);
         assert_eq!(counters.messages.get() - before, 5, "1 2, 3, 4 5, 6, 7 8");
     };
     tokio::select! {
@@ -747,7 +747,7 @@ async fn a_part_that_is_not_answered_takes_nothing_from_those_that_were() {
     let client = async {
         let (ok, no, silence, doubt) = ("done", "refused", "silence", "done, in doubt");
         let expected = [no, ok, ok, ok, silence, silence, silence, silence];
-        assert_eq!(outcomes(&dns, 1..=8, Lane::Fresh).await, expected);
+        assert_eq!(outcomes(&dns, 1..=8, Lane::Interactive).await, expected);
         assert!(dns.zones()[0].down);
         is_over.store(true, Ordering::Relaxed);
         assert_eq!(
@@ -772,7 +772,7 @@ async fn what_was_to_follow_a_part_that_is_not_answered_is_not_sent_and_not_in_d
         _ => None,
     };
     let client = async {
-        assert_eq!(outcomes(&dns, 1..=8, Lane::Fresh).await, ["silence"; 8]);
+        assert_eq!(outcomes(&dns, 1..=8, Lane::Interactive).await, ["silence"; 8]);
         is_over.store(true, Ordering::Relaxed);
         let doubt = outcomes(&dns, 1..=4, Lane::Background).await;
         assert_eq!(doubt, ["done, in doubt"; 4]);
@@ -801,7 +801,7 @@ async fn a_message_that_is_applied_late_leaves_its_host_in_doubt_until_a_newer_o
     };
     let client = async {
         let first = publish(&dns, 1).await;
-        assert!(matches!(first, Published::Unknown(DnsError::NoAnswer { .. })), "{first:?}");
+        assert!(matches!(first, Published::Unconfirmed(DnsError::NoAnswer { .. })), "{first:?}");
         // down now: the republisher's lane is the one that tries
         let again = dns.publish(change(1), Lane::Background).await;
         assert_eq!(acknowledged(&again), Some(true), "asserted once more by the caller");

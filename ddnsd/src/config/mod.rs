@@ -3,7 +3,7 @@
 //! with its line; `load.rs` reads the file and those it names; `tsig_key.rs` understands BIND's key files.
 
 #[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzed;
+pub mod fuzz_checks;
 
 mod check;
 mod differences;

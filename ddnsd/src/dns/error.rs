@@ -114,7 +114,7 @@ pub enum DnsError {
 
 impl DnsError {
     /// Whether the server said nothing, so that asking it for another host is of no use yet.
-    pub fn is_silence(&self) -> bool {
+    pub fn is_unanswered(&self) -> bool {
         matches!(
             self,
             Self::NoAnswer { .. }

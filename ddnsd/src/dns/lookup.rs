@@ -70,7 +70,7 @@ pub enum LookupError {
 
 impl LookupError {
     /// Whether the server said nothing, so that asking it for another host is of no use.
-    pub fn is_silence(&self) -> bool {
+    pub fn is_unanswered(&self) -> bool {
         !matches!(self, LookupError::Refused { .. })
     }
 }

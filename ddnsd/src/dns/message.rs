@@ -22,7 +22,7 @@ const POINTER_END: usize = 0x4000;
 const ZONE_POINTER: u16 = POINTER | 0x000C;
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum RecordKind {
     A = 1,
     Cname = 5,
     Soa = 6,
@@ -30,7 +30,7 @@ enum Kind {
 }
 
 #[derive(Clone, Copy)]
-enum Class {
+enum RecordClass {
     In = 1,
     /// In a prerequisite: there is no such RRset (RFC 2136, 2.4.3).
     None = 254,
@@ -50,48 +50,48 @@ pub(super) fn build<'a>(
     zone: &Zone,
     changes: impl ExactSizeIterator<Item = &'a RecordChange>,
 ) -> Vec<u8> {
-    let mut message = Writer::new(zone);
+    let mut message = MessageWriter::new(zone);
     let mut owners = Vec::with_capacity(changes.len());
     for change in changes {
-        let mut owner = Owner { change, zone, first_at: None };
+        let mut owner = OwnerName { change, zone, first_at: None };
         // servers ignore addresses beside a CNAME, and say NOERROR; to what takes records down only, a
         // CNAME that an administrator put there instead is no obstacle
         if !change.records.addresses().is_empty() {
             message.name(&mut owner);
-            message.record_head(Kind::Cname, Class::None, 0, 0);
+            message.record_head(RecordKind::Cname, RecordClass::None, 0, 0);
             message.prerequisites += 1;
         }
         owners.push(owner);
     }
     for mut owner in owners {
         let records = owner.change.records;
-        message.family(&mut owner, Kind::A, records.v4, Ipv4Addr::octets);
-        message.family(&mut owner, Kind::Aaaa, records.v6, Ipv6Addr::octets);
+        message.family(&mut owner, RecordKind::A, records.v4, Ipv4Addr::octets);
+        message.family(&mut owner, RecordKind::Aaaa, records.v6, Ipv6Addr::octets);
     }
     message.finish()
 }
 
 /// A host and where its name stands first in the message, if it does.
-struct Owner<'a> {
+struct OwnerName<'a> {
     change: &'a RecordChange,
     zone: &'a Zone,
     first_at: Option<usize>,
 }
 
-struct Writer {
+struct MessageWriter {
     bytes: Vec<u8>,
     prerequisites: u16,
     updates: u16,
 }
 
-impl Writer {
+impl MessageWriter {
     fn new(zone: &Zone) -> Self {
         let mut writer = Self { bytes: Vec::with_capacity(1232), prerequisites: 0, updates: 0 };
         writer.bytes.resize(HEADER_BYTES, 0);
         writer.labels(zone.as_str());
         writer.bytes.push(0);
-        writer.u16(Kind::Soa as u16);
-        writer.u16(Class::In as u16);
+        writer.u16(RecordKind::Soa as u16);
+        writer.u16(RecordClass::In as u16);
         writer
     }
 
@@ -107,7 +107,7 @@ impl Writer {
         }
     }
 
-    fn full_name(&mut self, owner: &Owner<'_>) {
+    fn full_name(&mut self, owner: &OwnerName<'_>) {
         let fqdn = owner.change.fqdn.as_str();
         let below = fqdn.strip_suffix(owner.zone.as_str());
         if let Some(labels) = below.filter(|rest| rest.is_empty() || rest.ends_with('.')) {
@@ -121,7 +121,7 @@ impl Writer {
     }
 
     /// In full the first time, and where a pointer does not reach.
-    fn name(&mut self, owner: &mut Owner<'_>) {
+    fn name(&mut self, owner: &mut OwnerName<'_>) {
         let reached = owner.first_at.filter(|at| *at < POINTER_END);
         if let Some(Ok(at)) = reached.map(u16::try_from) {
             self.u16(POINTER | at);
@@ -131,7 +131,7 @@ impl Writer {
         }
     }
 
-    fn record_head(&mut self, kind: Kind, class: Class, ttl: u32, rdata_bytes: u16) {
+    fn record_head(&mut self, kind: RecordKind, class: RecordClass, ttl: u32, rdata_bytes: u16) {
         self.u16(kind as u16);
         self.u16(class as u16);
         self.bytes.extend_from_slice(&ttl.to_be_bytes());
@@ -141,8 +141,8 @@ impl Writer {
     /// RFC 2136, 2.5.2 and 2.5.1: the RRset goes, and the one record that should be there comes.
     fn family<A, const N: usize>(
         &mut self,
-        owner: &mut Owner<'_>,
-        kind: Kind,
+        owner: &mut OwnerName<'_>,
+        kind: RecordKind,
         wanted: Wanted<A>,
         octets: fn(&A) -> [u8; N],
     ) {
@@ -150,11 +150,16 @@ impl Writer {
             return;
         }
         self.name(owner);
-        self.record_head(kind, Class::Any, 0, 0);
+        self.record_head(kind, RecordClass::Any, 0, 0);
         self.updates += 1;
         if let Wanted::Present(address) = wanted {
             self.name(owner);
-            self.record_head(kind, Class::In, owner.change.ttl, u16::try_from(N).unwrap_or(0));
+            self.record_head(
+                kind,
+                RecordClass::In,
+                owner.change.ttl,
+                u16::try_from(N).unwrap_or(0),
+            );
             self.bytes.extend_from_slice(&octets(&address));
             self.updates += 1;
         }

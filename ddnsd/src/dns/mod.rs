@@ -2,22 +2,22 @@
 //! them. Many changes of a zone travel in one message; callers know nothing of it.
 
 #[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzed;
+pub mod fuzz_checks;
 
-mod answer;
-mod doubt;
+mod batcher;
 mod error;
+mod late_messages;
 mod lookup;
 mod message;
-mod target;
+mod name_server;
+mod response;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod transport;
 mod tsig;
 mod udp;
-mod waiting;
-mod zone_queue;
+mod zone_worker;
 
 pub use error::{DnsError, Refusal};
 pub use lookup::{Found, LookupError};
@@ -30,36 +30,36 @@ use crate::model::change::RecordChange;
 use crate::model::name::{Fqdn, Zone};
 use arc_swap::ArcSwap;
 use futures::future::Either;
+use name_server::{NameServer, Queued};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use target::{Queued, Target};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 /// The handle for publishing. Clones share everything.
 #[derive(Clone)]
 pub struct Dns {
-    target: Arc<ArcSwap<Target>>,
+    name_server: Arc<ArcSwap<NameServer>>,
     /// Closed while the records move to another server: nothing new is sent meanwhile.
     gate: Arc<RwLock<()>>,
 }
 
 /// Another way to publish, ready to be used. Dropped, all stays as it was.
 #[must_use = "it is used when it is committed"]
-pub struct Prepared {
+pub struct PreparedDns {
     dns: Dns,
     /// `None` if nothing is different.
-    target: Option<Target>,
+    name_server: Option<NameServer>,
     closed: Option<OwnedRwLockWriteGuard<()>>,
 }
 
-impl Prepared {
+impl PreparedDns {
     /// Publishes so from now on. What is under way to the server of before counts no more, and is sent
     /// to the new one.
     pub fn commit(self) {
-        let Self { dns, target, closed } = self;
-        if let Some(target) = target {
-            dns.target.store(Arc::new(target));
+        let Self { dns, name_server, closed } = self;
+        if let Some(name_server) = name_server {
+            dns.name_server.store(Arc::new(name_server));
         }
         drop(closed);
     }
@@ -74,7 +74,7 @@ impl Prepared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// Somebody waits for it. Answered at once while the zone is down.
-    Fresh,
+    Interactive,
     /// Sweeps and repetitions. Waits for the next try while the zone is down.
     Background,
 }
@@ -93,7 +93,7 @@ pub enum Published {
     Refused(DnsError),
     /// Nothing believable was said, or nothing was sent ([`DnsError::Down`],
     /// [`DnsError::Overloaded`]): it may be applied, now or yet.
-    Unknown(DnsError),
+    Unconfirmed(DnsError),
 }
 
 /// How publishing to a zone goes.
@@ -112,20 +112,20 @@ pub struct ZoneHealth {
 impl Dns {
     /// A handle; nothing is sent before the first change. Needs tokio's runtime from then on.
     pub fn new(config: Rfc2136, counters: Arc<DnsCounters>, clock: Clock) -> Self {
-        let target = Target::new(config, counters, clock);
-        Self { target: Arc::new(ArcSwap::from_pointee(target)), gate: Arc::default() }
+        let name_server = NameServer::new(config, counters, clock);
+        Self { name_server: Arc::new(ArcSwap::from_pointee(name_server)), gate: Arc::default() }
     }
 
     /// Gets ready to publish by another section, perhaps to another server. What comes meanwhile
     /// waits, if it is another one, and goes to the right one then. The same section again changes nothing:
     /// what is known of zones that are down stays known.
-    pub async fn prepare(&self, config: Rfc2136) -> Prepared {
-        let now = self.target.load_full();
+    pub async fn prepare(&self, config: Rfc2136) -> PreparedDns {
+        let now = self.name_server.load_full();
         let is_elsewhere = now.server() != config.server;
-        let target = now.with(config);
+        let name_server = now.with(config);
         let closed =
             if is_elsewhere { Some(Arc::clone(&self.gate).write_owned().await) } else { None };
-        Prepared { dns: self.clone(), target, closed }
+        PreparedDns { dns: self.clone(), name_server, closed }
     }
 
     /// Makes DNS hold what the change says, together with whatever else waits for the zone. Each
@@ -134,9 +134,9 @@ impl Dns {
     /// Changes of one host are sent in the order of these calls, never in one message.
     pub async fn publish(&self, change: RecordChange, lane: Lane) -> Published {
         loop {
-            let target = self.target().await;
-            let outcome = target.publish(change.clone(), lane).await;
-            if !self.is_past(&target, &outcome) {
+            let name_server = self.name_server().await;
+            let outcome = name_server.publish(change.clone(), lane).await;
+            if !self.is_past(&name_server, &outcome) {
                 return outcome;
             }
         }
@@ -152,17 +152,17 @@ impl Dns {
         let again = changes.clone();
         let queued: Vec<_> = match self.gate.try_read() {
             Ok(_open) => {
-                let target = self.target.load_full();
-                let queued = target.queue_each(changes, lane).into_iter();
-                queued.map(|queued| Some((Arc::clone(&target), queued))).collect()
+                let name_server = self.name_server.load_full();
+                let queued = name_server.queue_each(changes, lane).into_iter();
+                queued.map(|queued| Some((Arc::clone(&name_server), queued))).collect()
             }
             Err(_closed) => changes.iter().map(|_| None).collect(),
         };
         let dns = self.clone();
         again.into_iter().zip(queued).map(move |(change, queued)| match queued {
             None => Either::Left(dns.clone().publish_one(change, lane)),
-            Some((target, queued)) => {
-                Either::Right(dns.clone().outcome(target, queued, change, lane))
+            Some((name_server, queued)) => {
+                Either::Right(dns.clone().outcome(name_server, queued, change, lane))
             }
         })
     }
@@ -173,7 +173,7 @@ impl Dns {
     /// # Errors
     /// It does not answer, or not for this name.
     pub async fn look_up(&self, name: &Fqdn, family: Family) -> Result<Found, LookupError> {
-        self.target.load_full().look_up(name, family).await
+        self.name_server.load_full().look_up(name, family).await
     }
 
     async fn publish_one(self, change: RecordChange, lane: Lane) -> Published {
@@ -182,60 +182,64 @@ impl Dns {
 
     async fn outcome(
         self,
-        target: Arc<Target>,
+        name_server: Arc<NameServer>,
         queued: Queued,
         change: RecordChange,
         lane: Lane,
     ) -> Published {
-        let outcome = target.outcome(queued, lane).await;
-        if self.is_past(&target, &outcome) { self.publish(change, lane).await } else { outcome }
+        let outcome = name_server.outcome(queued, lane).await;
+        if self.is_past(&name_server, &outcome) {
+            self.publish(change, lane).await
+        } else {
+            outcome
+        }
     }
 
-    /// The target in force; waits while it is being changed.
-    async fn target(&self) -> Arc<Target> {
+    /// The name server in force; waits while it is being changed.
+    async fn name_server(&self) -> Arc<NameServer> {
         let _open = self.gate.read().await;
-        self.target.load_full()
+        self.name_server.load_full()
     }
 
-    /// Whether the outcome says nothing of the target in force: another server acknowledged it, or the
+    /// Whether the outcome says nothing of the name server in force: another server acknowledged it, or the
     /// way it failed is no longer the way it is done.
-    fn is_past(&self, target: &Arc<Target>, outcome: &Published) -> bool {
-        let now = self.target.load();
-        if Arc::ptr_eq(&now, target) {
+    fn is_past(&self, name_server: &Arc<NameServer>, outcome: &Published) -> bool {
+        let now = self.name_server.load();
+        if Arc::ptr_eq(&now, name_server) {
             return false;
         }
         let is_acknowledged = matches!(outcome, Published::Acknowledged { .. });
-        !is_acknowledged || now.server() != target.server()
+        !is_acknowledged || now.server() != name_server.server()
     }
 
     /// The zones that were published to in the last minute.
     pub fn zones(&self) -> Vec<ZoneHealth> {
-        self.target.load().health()
+        self.name_server.load().health()
     }
 
     /// Whether the server does not answer for the zone at the moment.
     pub fn is_down(&self, zone: &Zone) -> bool {
-        self.target.load().is_down(zone)
+        self.name_server.load().is_down(zone)
     }
 
     /// Whether there is a key for the zone's updates.
     pub fn signs(&self, zone: &Zone) -> bool {
-        self.target.load().signs(zone)
+        self.name_server.load().signs(zone)
     }
 
     /// Where messages go.
     pub fn server(&self) -> SocketAddr {
-        self.target.load().server()
+        self.name_server.load().server()
     }
 
     /// How long one message may take, retries included.
     pub fn timeout(&self) -> Duration {
-        self.target.load().timeout()
+        self.name_server.load().timeout()
     }
 
     /// For how long from now on a lost message can still be applied: twice [`Self::timeout`], or longer while
     /// one may come that was sent with a longer timeout.
     pub fn lateness(&self) -> Duration {
-        self.target.load().lateness()
+        self.name_server.load().lateness()
     }
 }

@@ -16,11 +16,11 @@ const MAX_IDLE: Duration = Duration::from_secs(10);
 /// Connections to one server that wait for their next message.
 pub(super) struct Connections {
     server: SocketAddr,
-    kept: Mutex<Vec<Kept>>,
+    kept: Mutex<Vec<IdleConnection>>,
 }
 
 /// A connection that lies idle, and since when.
-struct Kept {
+struct IdleConnection {
     connection: Connection,
     since: Instant,
 }
@@ -48,7 +48,7 @@ impl Connections {
     pub(super) fn kept(&self, now: Instant) -> Option<Connection> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         // the last one kept is the likeliest to be open
-        while let Some(Kept { connection, since }) = kept.pop() {
+        while let Some(IdleConnection { connection, since }) = kept.pop() {
             if now.saturating_duration_since(since) < MAX_IDLE && connection.is_quiet() {
                 return Some(connection);
             }
@@ -60,7 +60,7 @@ impl Connections {
     pub(super) fn keep(&self, connection: Connection, now: Instant) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < MAX_KEPT {
-            kept.push(Kept { connection, since: now });
+            kept.push(IdleConnection { connection, since: now });
         }
     }
 }

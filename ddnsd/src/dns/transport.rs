@@ -3,8 +3,8 @@
 //! was truncated, and for a while where UDP was silent. TCP connections are kept, and replaced when the
 //! server has closed them.
 
-use super::answer::{Answer, Expected, Signature, judge};
 use super::error::{DnsError, Refusal};
+use super::response::{Expected, Signature, UpdateResponse, judge};
 use super::tcp::{Connection, Connections};
 use super::tsig::Signer;
 use super::udp::Udp;
@@ -40,9 +40,9 @@ pub(super) struct Transport {
 
 /// How sending a message ended.
 #[must_use]
-pub(super) struct Sent {
+pub(super) struct UpdateResult {
     /// Applied; refused or answered without a signature ([`DnsError::refusal`]); or not answered
-    /// ([`DnsError::is_silence`]).
+    /// ([`DnsError::is_unanswered`]).
     pub(super) outcome: Result<(), DnsError>,
     /// Some copy of the message went out and was not answered: it may be applied yet.
     pub(super) doubtful: bool,
@@ -58,7 +58,7 @@ struct Progress {
 }
 
 /// A message as it goes out: with its id, time and signature.
-struct Request {
+struct SignedRequest {
     id: u16,
     bytes: Vec<u8>,
     mac: Vec<u8>,
@@ -106,7 +106,7 @@ impl Transport {
     }
 
     /// Sends a message about so many hosts and waits for what becomes of it.
-    pub(super) async fn send(&self, unsigned: &[u8], hosts: usize) -> Sent {
+    pub(super) async fn send(&self, unsigned: &[u8], hosts: usize) -> UpdateResult {
         let mut progress = Progress::default();
         let tries = timeout(self.timeout, self.tries(unsigned, &mut progress)).await;
         let doubtful = progress.sent > progress.answered;
@@ -123,7 +123,7 @@ impl Transport {
         if matches!(outcome, Err(DnsError::Refused { .. })) {
             self.counters.refused.add_one();
         }
-        Sent { outcome, doubtful }
+        UpdateResult { outcome, doubtful }
     }
 
     fn count(&self, progress: &Progress, hosts: usize) {
@@ -133,13 +133,15 @@ impl Transport {
         self.counters.unanswered.add(progress.sent.saturating_sub(progress.answered));
     }
 
-    fn outcome(&self, answer: Answer) -> Result<(), DnsError> {
+    fn outcome(&self, answer: UpdateResponse) -> Result<(), DnsError> {
         let (server, zone) = (self.server, self.zone.clone());
         match answer {
-            Answer::Done => Ok(()),
-            Answer::Refused(refusal) => Err(DnsError::Refused { server, zone, refusal }),
-            Answer::Unverified(refusal) => Err(DnsError::Unverified { server, zone, refusal }),
-            Answer::Truncated | Answer::Foreign(_) => Err(self.no_answer()),
+            UpdateResponse::Applied => Ok(()),
+            UpdateResponse::Refused(refusal) => Err(DnsError::Refused { server, zone, refusal }),
+            UpdateResponse::Unverified(refusal) => {
+                Err(DnsError::Unverified { server, zone, refusal })
+            }
+            UpdateResponse::Truncated | UpdateResponse::Foreign(_) => Err(self.no_answer()),
         }
     }
 
@@ -154,7 +156,11 @@ impl Transport {
     }
 
     /// `None` if nothing came of it in time.
-    async fn tries(&self, unsigned: &[u8], progress: &mut Progress) -> io::Result<Option<Answer>> {
+    async fn tries(
+        &self,
+        unsigned: &[u8],
+        progress: &mut Progress,
+    ) -> io::Result<Option<UpdateResponse>> {
         let request = self.prepare(unsigned)?;
         if self.mode == DnsTransport::Tcp || request.bytes.len() > MAX_UDP_BYTES {
             return self.by_tcp(&request, progress).await.map(Some);
@@ -165,7 +171,7 @@ impl Transport {
             }
             let is_lost = progress.sent > progress.answered;
             let answer = self.by_tcp(&self.prepare(unsigned)?, progress).await?;
-            if is_lost && matches!(answer, Answer::Done | Answer::Refused(_)) {
+            if is_lost && matches!(answer, UpdateResponse::Applied | UpdateResponse::Refused(_)) {
                 self.udp.fell_silent(self.clock.now().mono);
             }
             return Ok(Some(answer));
@@ -182,16 +188,22 @@ impl Transport {
     }
 
     /// What UDP settles, if it does, in a third of the time: most of it is for TCP.
-    async fn settled_by_udp(&self, request: &Request, progress: &mut Progress) -> Option<Answer> {
+    async fn settled_by_udp(
+        &self,
+        request: &SignedRequest,
+        progress: &mut Progress,
+    ) -> Option<UpdateResponse> {
         match timeout(self.timeout / 3, self.by_udp(request, progress)).await {
-            Ok(Ok(answer @ (Answer::Done | Answer::Refused(_)))) => return Some(answer),
-            Ok(Ok(Answer::Unverified(refusal))) => progress.unverified = Some(refusal),
-            Ok(Ok(Answer::Truncated | Answer::Foreign(_)) | Err(_)) | Err(_) => {}
+            Ok(Ok(answer @ (UpdateResponse::Applied | UpdateResponse::Refused(_)))) => {
+                return Some(answer);
+            }
+            Ok(Ok(UpdateResponse::Unverified(refusal))) => progress.unverified = Some(refusal),
+            Ok(Ok(UpdateResponse::Truncated | UpdateResponse::Foreign(_)) | Err(_)) | Err(_) => {}
         }
         None
     }
 
-    fn prepare(&self, unsigned: &[u8]) -> io::Result<Request> {
+    fn prepare(&self, unsigned: &[u8]) -> io::Result<SignedRequest> {
         let id: u16 = rand::random();
         let mut bytes = Vec::with_capacity(unsigned.len() + 256);
         bytes.extend_from_slice(&id.to_be_bytes());
@@ -202,14 +214,19 @@ impl Transport {
             }
             None => Vec::new(),
         };
-        Ok(Request { id, bytes, mac })
+        Ok(SignedRequest { id, bytes, mac })
     }
 
     fn seconds(&self) -> u64 {
         u64::try_from(self.clock.now().wall.0 / 1000).unwrap_or(0)
     }
 
-    fn judge(&self, bytes: &[u8], request: &Request, progress: &mut Progress) -> Answer {
+    fn judge(
+        &self,
+        bytes: &[u8],
+        request: &SignedRequest,
+        progress: &mut Progress,
+    ) -> UpdateResponse {
         let signature = self.key.as_ref().map(|(signer, key)| Signature {
             signer,
             key,
@@ -218,9 +235,11 @@ impl Transport {
         });
         let answer = judge(bytes, &Expected { id: request.id, zone: &self.zone_name, signature });
         match &answer {
-            Answer::Done | Answer::Refused(_) | Answer::Truncated => progress.answered += 1,
-            Answer::Unverified(_) => {}
-            Answer::Foreign(reason) => {
+            UpdateResponse::Applied | UpdateResponse::Refused(_) | UpdateResponse::Truncated => {
+                progress.answered += 1;
+            }
+            UpdateResponse::Unverified(_) => {}
+            UpdateResponse::Foreign(reason) => {
                 self.counters.dropped.add_one();
                 tracing::debug!(server = %self.server, zone = %self.zone, reason, "answer dropped");
             }
@@ -229,7 +248,11 @@ impl Transport {
     }
 
     /// One datagram, and the first answer to it that is not foreign.
-    async fn by_udp(&self, request: &Request, progress: &mut Progress) -> io::Result<Answer> {
+    async fn by_udp(
+        &self,
+        request: &SignedRequest,
+        progress: &mut Progress,
+    ) -> io::Result<UpdateResponse> {
         let socket = self.udp.socket().await?;
         socket.send(&request.bytes).await?;
         progress.sent += 1;
@@ -243,7 +266,7 @@ impl Transport {
             })?;
             let bytes = buffer.get(..length).unwrap_or_default();
             let answer = self.judge(bytes, request, progress);
-            if !matches!(answer, Answer::Foreign(_)) {
+            if !matches!(answer, UpdateResponse::Foreign(_)) {
                 return Ok(answer);
             }
         }
@@ -251,7 +274,11 @@ impl Transport {
 
     /// By a kept connection or a new one. Once more by a new one if that is closed, or if the kept one says
     /// nothing for a while.
-    async fn by_tcp(&self, request: &Request, progress: &mut Progress) -> io::Result<Answer> {
+    async fn by_tcp(
+        &self,
+        request: &SignedRequest,
+        progress: &mut Progress,
+    ) -> io::Result<UpdateResponse> {
         let first = if let Some(kept) = self.connections.kept(self.clock.now().mono) {
             timeout(self.timeout / 3, self.converse(kept, request, progress)).await.ok()
         } else {
@@ -269,17 +296,19 @@ impl Transport {
     async fn converse(
         &self,
         mut connection: Connection,
-        request: &Request,
+        request: &SignedRequest,
         progress: &mut Progress,
-    ) -> io::Result<Answer> {
+    ) -> io::Result<UpdateResponse> {
         progress.sent += 1;
         self.counters.tcp.add_one();
         connection.write(&request.bytes).await?;
         loop {
             let bytes = connection.read().await?;
             match self.judge(&bytes, request, progress) {
-                Answer::Foreign(_) => {}
-                Answer::Truncated => return Err(io::Error::other("truncated answer by TCP")),
+                UpdateResponse::Foreign(_) => {}
+                UpdateResponse::Truncated => {
+                    return Err(io::Error::other("truncated answer by TCP"));
+                }
                 answer => {
                     self.connections.keep(connection, self.clock.now().mono);
                     return Ok(answer);

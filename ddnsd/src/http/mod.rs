@@ -2,7 +2,7 @@
 //! hyper read. Out: what it writes. Nothing behind this folder knows HTTP.
 
 #[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzed;
+pub mod fuzz_checks;
 
 mod client_address;
 mod credentials;

@@ -2,7 +2,7 @@
 //! nothing.
 
 #[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzed;
+pub mod fuzz_checks;
 
 pub mod address;
 pub mod change;

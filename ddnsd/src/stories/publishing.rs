@@ -66,7 +66,7 @@ impl Publisher {
     }
 
     /// Gets ready to publish in another way, perhaps to another server; see [`Dns::prepare`].
-    pub async fn prepare(&self, config: Rfc2136) -> dns::Prepared {
+    pub async fn prepare(&self, config: Rfc2136) -> dns::PreparedDns {
         self.dns.prepare(config).await
     }
 
@@ -178,13 +178,13 @@ impl Publisher {
         change.records = decide::down(change.records, true, true);
         let start = self.clock.now().mono;
         for round in 1..=ROUNDS {
-            match self.dns.publish(change.clone(), Lane::Fresh).await {
+            match self.dns.publish(change.clone(), Lane::Interactive).await {
                 Published::Acknowledged { doubtful_before } => {
                     if self.finality(host, doubtful_before) == Finality::Final {
                         return Ok(());
                     }
                 }
-                Published::Refused(error) | Published::Unknown(error) => {
+                Published::Refused(error) | Published::Unconfirmed(error) => {
                     return Err(NotDown::Dns(error));
                 }
             }
@@ -248,13 +248,13 @@ pub(crate) fn what_became(
             let finality = memory.doubtful.acknowledged(&host, doubtful_before, lateness, now);
             return (Some(Settle::Acknowledged { host, ttl, finality, at }), Ok(()));
         }
-        Published::Refused(problem) | Published::Unknown(problem) => problem,
+        Published::Refused(problem) | Published::Unconfirmed(problem) => problem,
     };
     let error = problem.to_string();
     let is_news = match &problem {
         // while a zone is down nothing new is learnt, and a backlog would be written again and again
         DnsError::Down { .. } | DnsError::Overloaded { .. } => false,
-        problem if problem.is_silence() => true,
+        problem if problem.is_unanswered() => true,
         _ => memory.refused.refused(&host, &error, now.mono),
     };
     (is_news.then_some(Settle::Failed { host, error, at }), Err(problem))

@@ -34,7 +34,7 @@ pub struct Republish {
 /// Another way to publish, ready to be used. Dropped, all is published as before.
 #[must_use = "it is used when it is committed"]
 pub struct Prepared {
-    dns: dns::Prepared,
+    dns: dns::PreparedDns,
     publisher: Publisher,
     unsigned: Unsigned,
     /// If it is another server.
@@ -42,7 +42,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Publishes so from now on; see [`dns::Prepared::commit`].
+    /// Publishes so from now on; see [`dns::PreparedDns::commit`].
     pub fn commit(self) {
         self.dns.commit();
         self.publisher.forget_refusals();

@@ -230,7 +230,7 @@ impl Update {
             }
         }
         // all at once, so that the hosts of a zone travel in one message
-        let published = self.0.publisher.publish_all(wanted, Lane::Fresh);
+        let published = self.0.publisher.publish_all(wanted, Lane::Interactive);
         let done = kept.into_iter().zip(published).map(|((turn, old), published)| async move {
             let (host, result) = published.await;
             // the turn goes back as soon as this host is done, whatever the others do

@@ -1,7 +1,7 @@
 //! The lines of a proxy's header.
 #![no_main]
 
-use ddnsd::http::fuzzed::forwarded;
+use ddnsd::http::fuzz_checks::forwarded;
 use libfuzzer_sys::fuzz_target;
 
 const HEADERS: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];

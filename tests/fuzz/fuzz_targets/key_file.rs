@@ -1,7 +1,7 @@
 //! TSIG key files.
 #![no_main]
 
-use ddnsd::config::fuzzed::key_file;
+use ddnsd::config::fuzz_checks::key_file;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| key_file(text));

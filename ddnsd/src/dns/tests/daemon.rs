@@ -1,12 +1,12 @@
 //! What the daemon has in memory, gone with it, and the way of a message through a zone's queue: as
-//! `zone_queue.rs`, with the network drawn by chance.
+//! `zone_worker.rs`, with the network drawn by chance.
 
 use super::network::{Fate, LATENESS, TIMEOUT};
 use super::stories::Task;
 use super::world::{Event, World};
-use crate::dns::doubt::Doubt;
+use crate::dns::batcher::{Batcher, Job, Pushed};
 use crate::dns::error::{DnsError, Refusal};
-use crate::dns::waiting::{Job, Pushed, Waiting};
+use crate::dns::late_messages::LateMessages;
 use crate::dns::{Lane, Published};
 use crate::model::change::RecordChange;
 use crate::model::host::HostId;
@@ -34,8 +34,8 @@ pub(super) struct Memory {
     /// When the last heartbeat was written.
     pub(super) beat: Now,
     pub(super) gaps: Gaps,
-    waiting: BTreeMap<Zone, Waiting>,
-    doubt: Doubt,
+    batcher: BTreeMap<Zone, Batcher>,
+    late_messages: LateMessages,
     deliveries: BTreeMap<u64, Delivery>,
 }
 
@@ -65,14 +65,14 @@ impl Memory {
             last: started,
             beat: started,
             gaps,
-            waiting: BTreeMap::new(),
-            doubt: Doubt::default(),
+            batcher: BTreeMap::new(),
+            late_messages: LateMessages::default(),
             deliveries: BTreeMap::new(),
         }
     }
 
     pub(super) fn is_down(&self, zone: &Zone) -> bool {
-        self.waiting.get(zone).is_some_and(Waiting::is_down)
+        self.batcher.get(zone).is_some_and(Batcher::is_down)
     }
 }
 
@@ -96,9 +96,9 @@ impl World {
         lane: Lane,
     ) -> Result<oneshot::Receiver<Published>, DnsError> {
         let (zone, now) = (change.zone.clone(), self.now().mono);
-        let waiting = self.memory.waiting.entry(zone.clone()).or_default();
+        let batcher = self.memory.batcher.entry(zone.clone()).or_default();
         let (reply, outcome) = oneshot::channel();
-        match waiting.push(Job { change, lane, reply }, now) {
+        match batcher.push(Job { change, lane, reply }, now) {
             Pushed::Waits { .. } => Ok(outcome),
             Pushed::Down => Err(down(&zone)),
             Pushed::Full | Pushed::Closed(_) => panic!("so few changes always find a place"),
@@ -107,11 +107,11 @@ impl World {
 
     /// Sends what may start now.
     pub(super) fn pump(&mut self) {
-        let zones: Vec<_> = self.memory.waiting.keys().cloned().collect();
+        let zones: Vec<_> = self.memory.batcher.keys().cloned().collect();
         let sent = self.now().mono;
         for zone in zones {
             loop {
-                let batch = self.memory.waiting.get_mut(&zone).unwrap().take();
+                let batch = self.memory.batcher.get_mut(&zone).unwrap().take();
                 let Some(first) = batch.first() else { break };
                 let delivery = Delivery {
                     zone: zone.clone(),
@@ -167,33 +167,33 @@ impl World {
         let mut part = std::mem::take(&mut delivery.out);
         if delivery.fate.doubtful {
             let lateness = Duration::from_millis(LATENESS);
-            self.memory.doubt.add(part.iter().map(|job| &job.change.fqdn), now, lateness);
+            self.memory.late_messages.add(part.iter().map(|job| &job.change.fqdn), now, lateness);
         }
-        let waiting = self.memory.waiting.get_mut(&zone).unwrap();
+        let batcher = self.memory.batcher.get_mut(&zone).unwrap();
         match delivery.said.take() {
             None => {
-                for job in waiting.unanswered(&part, delivery.sent, now) {
-                    reply(job, Published::Unknown(down(&zone)));
+                for job in batcher.unanswered(&part, delivery.sent, now) {
+                    reply(job, Published::Unconfirmed(down(&zone)));
                 }
-                let error = unanswered(zone.clone(), waiting.is_down());
-                if error.is_silence() {
+                let error = unanswered(zone.clone(), batcher.is_down());
+                if error.is_unanswered() {
                     part.extend(delivery.parts.drain(..).flatten());
                 }
-                self.answer(&zone, part, &Published::Unknown(error));
+                self.answer(&zone, part, &Published::Unconfirmed(error));
             }
             Some(Ok(())) => {
-                waiting.answered(&part);
+                batcher.answered(&part);
                 delivery.any_succeeded = true;
                 let names = part.iter().map(|job| &job.change.fqdn);
-                let doubted = self.memory.doubt.take(names, now);
+                let doubted = self.memory.late_messages.take(names, now);
                 for (job, doubtful_before) in part.into_iter().zip(doubted) {
-                    waiting.succeeded(&job.change.fqdn);
-                    waiting.host_ended(&job.change.fqdn);
+                    batcher.succeeded(&job.change.fqdn);
+                    batcher.host_ended(&job.change.fqdn);
                     reply(job, Published::Acknowledged { doubtful_before });
                 }
             }
             Some(Err(rcode)) => {
-                waiting.answered(&part);
+                batcher.answered(&part);
                 let refusal = Refusal { rcode, tsig: None, server_time: None, key: None };
                 let error = DnsError::Refused { server: server(), zone: zone.clone(), refusal };
                 let of_zone = delivery.fate.refuses_all && part.len() > FEW;
@@ -218,17 +218,17 @@ impl World {
             self.memory.deliveries.insert(id, delivery);
             return self.send_part(id);
         }
-        let waiting = self.memory.waiting.get_mut(&delivery.zone).unwrap();
+        let batcher = self.memory.batcher.get_mut(&delivery.zone).unwrap();
         for name in delivery.refused.into_iter().filter(|_| delivery.any_succeeded) {
-            waiting.failed_alone(name);
+            batcher.isolate(name);
         }
-        waiting.message_ended(delivery.lane);
+        batcher.message_ended(delivery.lane);
     }
 
     fn answer(&mut self, zone: &Zone, part: Vec<Job>, outcome: &Published) {
-        let waiting = self.memory.waiting.get_mut(zone).unwrap();
+        let batcher = self.memory.batcher.get_mut(zone).unwrap();
         for job in part {
-            waiting.host_ended(&job.change.fqdn);
+            batcher.host_ended(&job.change.fqdn);
             reply(job, outcome.clone());
         }
     }

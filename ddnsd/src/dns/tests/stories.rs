@@ -222,7 +222,7 @@ impl World {
             }
             self.lives(&host, asked);
             let owed = host.owed.is_some_and(|owed| owed.change.is_some());
-            self.send(host, Lane::Fresh, For::Client { owed });
+            self.send(host, Lane::Interactive, For::Client { owed });
         }
     }
 
@@ -263,7 +263,7 @@ impl World {
         self.memory.turns.insert(host.id);
         let (outcome, refused) = match self.publish(change, lane) {
             Ok(outcome) => (Some(outcome), None),
-            Err(error) => (None, Some(Published::Unknown(error))),
+            Err(error) => (None, Some(Published::Unconfirmed(error))),
         };
         let (id, sent_at) = (self.number(), self.millis());
         self.memory.tasks.insert(id, Task { host, sent_at, for_whom, outcome });
@@ -384,7 +384,7 @@ impl World {
         if self.dies_here() {
             return;
         }
-        self.send(host, Lane::Fresh, For::Deletion { round: 1 });
+        self.send(host, Lane::Interactive, For::Deletion { round: 1 });
     }
 
     fn took_down(&mut self, id: u64, task: Task, round: u32, sent: &Published) {
@@ -413,7 +413,7 @@ impl World {
 
     pub(super) fn take_down_again(&mut self, id: u64) {
         let Some(task) = self.memory.tasks.remove(&id) else { return };
-        self.send(task.host, Lane::Fresh, task.for_whom);
+        self.send(task.host, Lane::Interactive, task.for_whom);
     }
 
     //----- Other TTLs -----
@@ -431,7 +431,7 @@ impl World {
         let publish = decide::must_publish_ttl(ttl, &host, &DEFAULTS);
         let host = self.disk.set_ttl(&host, ttl, publish.then_some(now));
         if publish && !self.dies_here() {
-            self.send(host, Lane::Fresh, For::Nobody);
+            self.send(host, Lane::Interactive, For::Nobody);
         }
     }
 

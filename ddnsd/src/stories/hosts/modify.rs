@@ -82,7 +82,7 @@ impl Hosts {
         if !publish {
             return Ok((host, Modified::Done));
         }
-        Ok(match self.publisher.publish(Arc::clone(&host), Lane::Fresh).await {
+        Ok(match self.publisher.publish(Arc::clone(&host), Lane::Interactive).await {
             Ok(()) => (host, Modified::Done),
             Err(problem) => (host, Modified::NotYetPublished(problem.to_string())),
         })

@@ -142,7 +142,7 @@ impl Hosts {
             let Some(wanted) = wanted else { continue };
             let found = match self.publisher.look_up(&host.fqdn, family).await {
                 Ok(found) => in_dns(found),
-                Err(why) if why.is_silence() => return Err(silence(&why)),
+                Err(why) if why.is_unanswered() => return Err(silence(&why)),
                 Err(why) => return Ok((host, Said::Failed(why.to_string()))),
             };
             let defaults = self.publisher.defaults();

@@ -210,10 +210,10 @@ impl Republish {
             }
             Err(problem) => {
                 tracing::debug!(host = %fqdn, "still not published: {problem}");
-                let is_silence = problem.is_silence() && self.publisher.is_down(&zone);
+                let is_unanswered = problem.is_unanswered() && self.publisher.is_down(&zone);
                 Ok(match problem {
                     DnsError::HostUnanswered { .. } => Sent::Ignored,
-                    _ if is_silence => Sent::Silence,
+                    _ if is_unanswered => Sent::Silence,
                     _ => Sent::Refused,
                 })
             }

@@ -1,13 +1,13 @@
 //! One server that is published to, as it was configured at the time, with the queue of each zone. In:
-//! changes. Out: what became of them there. Another configuration is another target; the one of before
+//! changes. Out: what became of them there. Another configuration is another name server; the one of before
 //! ends by itself, once what was under way has ended.
 
-use super::doubt::Doubt;
 use super::error::DnsError;
+use super::late_messages::LateMessages;
 use super::lookup::{Found, Lookup, LookupError};
 use super::transport::Transport;
 use super::udp::Udp;
-use super::zone_queue::{NotTaken, ZoneQueue};
+use super::zone_worker::{NotTaken, ZoneWorker};
 use super::{Lane, Published, ZoneHealth};
 use crate::clock::Clock;
 use crate::config::Rfc2136;
@@ -22,11 +22,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// A name server, and what waits for it.
-pub(super) struct Target {
+pub(super) struct NameServer {
     config: Rfc2136,
     counters: Arc<DnsCounters>,
     clock: Clock,
-    doubt: Arc<Doubt>,
+    late_messages: Arc<LateMessages>,
     zones: Arc<Zones>,
     udp: Arc<Udp>,
     lookup: Lookup,
@@ -34,15 +34,15 @@ pub(super) struct Target {
 
 /// The zones that are published to at the moment, each with its worker.
 #[derive(Default)]
-struct Zones(Mutex<HashMap<Zone, Arc<ZoneQueue>>>);
+struct Zones(Mutex<HashMap<Zone, Arc<ZoneWorker>>>);
 
 impl Zones {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Zone, Arc<ZoneQueue>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Zone, Arc<ZoneWorker>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes an ended queue out, unless another has its place already.
-    fn forget(&self, zone: &Zone, ended: &Arc<ZoneQueue>) {
+    fn forget(&self, zone: &Zone, ended: &Arc<ZoneWorker>) {
         let mut zones = self.lock();
         if zones.get(zone).is_some_and(|queue| Arc::ptr_eq(queue, ended)) {
             zones.remove(zone);
@@ -53,7 +53,7 @@ impl Zones {
 /// A worker at work. However it ends, nobody is left waiting for it.
 struct Worker {
     zone: Zone,
-    queue: Arc<ZoneQueue>,
+    queue: Arc<ZoneWorker>,
     zones: Arc<Zones>,
 }
 
@@ -72,31 +72,32 @@ pub(super) enum Queued {
     Closed(RecordChange),
 }
 
-impl Target {
+impl NameServer {
     /// Nothing waits yet.
     pub(super) fn new(config: Rfc2136, counters: Arc<DnsCounters>, clock: Clock) -> Self {
         Self::doubting(Arc::default(), config, counters, clock)
     }
 
     fn doubting(
-        doubt: Arc<Doubt>,
+        late_messages: Arc<LateMessages>,
         config: Rfc2136,
         counters: Arc<DnsCounters>,
         clock: Clock,
     ) -> Self {
         let udp = Arc::new(Udp::new(config.server, config.timeout));
         let lookup = Lookup::new(&config, Arc::clone(&udp), clock);
-        Self { config, counters, clock, doubt, zones: Arc::default(), udp, lookup }
+        Self { config, counters, clock, late_messages, zones: Arc::default(), udp, lookup }
     }
 
-    /// A target by another configuration, unless it is the same. Hosts stay in doubt: it may be the same
+    /// A name server by another configuration, unless it is the same. Hosts stay in doubt: it may be the same
     /// server.
     pub(super) fn with(&self, config: Rfc2136) -> Option<Self> {
         if config == self.config {
             return None;
         }
-        let (counters, doubt) = (Arc::clone(&self.counters), Arc::clone(&self.doubt));
-        Some(Self::doubting(doubt, config, counters, self.clock))
+        let (counters, late_messages) =
+            (Arc::clone(&self.counters), Arc::clone(&self.late_messages));
+        Some(Self::doubting(late_messages, config, counters, self.clock))
     }
 
     /// Whether there is a key for the zone's updates.
@@ -116,7 +117,7 @@ impl Target {
 
     /// See [`super::Dns::lateness`].
     pub(super) fn lateness(&self) -> Duration {
-        (self.config.timeout * 2).max(self.doubt.left(self.clock.now().mono))
+        (self.config.timeout * 2).max(self.late_messages.left(self.clock.now().mono))
     }
 
     /// See [`super::Dns::look_up`].
@@ -131,14 +132,14 @@ impl Target {
         loop {
             let queue = match self.queue(&zone) {
                 Ok(queue) => queue,
-                Err(error) => return Published::Unknown(error),
+                Err(error) => return Published::Unconfirmed(error),
             };
             change = match queue.push(change, lane) {
                 Ok(outcome) => {
-                    let broken_off = |_| Published::Unknown(DnsError::BrokenOff { zone });
+                    let broken_off = |_| Published::Unconfirmed(DnsError::BrokenOff { zone });
                     return outcome.await.unwrap_or_else(broken_off);
                 }
-                Err(NotTaken::Failed(error)) => return Published::Unknown(error),
+                Err(NotTaken::Failed(error)) => return Published::Unconfirmed(error),
                 // its worker ends at this moment
                 Err(NotTaken::Closed(change)) => {
                     self.zones.forget(&zone, &queue);
@@ -180,24 +181,24 @@ impl Target {
     pub(super) async fn outcome(&self, queued: Queued, lane: Lane) -> Published {
         match queued {
             Queued::Waits(zone, outcome) => {
-                let broken_off = |_| Published::Unknown(DnsError::BrokenOff { zone });
+                let broken_off = |_| Published::Unconfirmed(DnsError::BrokenOff { zone });
                 outcome.await.unwrap_or_else(broken_off)
             }
-            Queued::Failed(error) => Published::Unknown(error),
+            Queued::Failed(error) => Published::Unconfirmed(error),
             Queued::Closed(change) => self.publish(change, lane).await,
         }
     }
 
     /// The zone's queue, with a worker.
-    fn queue(&self, zone: &Zone) -> Result<Arc<ZoneQueue>, DnsError> {
+    fn queue(&self, zone: &Zone) -> Result<Arc<ZoneWorker>, DnsError> {
         let mut zones = self.zones.lock();
         if let Some(queue) = zones.get(zone) {
             return Ok(Arc::clone(queue));
         }
         let (udp, counters) = (Arc::clone(&self.udp), Arc::clone(&self.counters));
         let transport = Transport::new(zone, &self.config, udp, counters, self.clock)?;
-        let doubt = Arc::clone(&self.doubt);
-        let queue = Arc::new(ZoneQueue::new(zone.clone(), transport, self.clock, doubt));
+        let late_messages = Arc::clone(&self.late_messages);
+        let queue = Arc::new(ZoneWorker::new(zone.clone(), transport, self.clock, late_messages));
         zones.insert(zone.clone(), Arc::clone(&queue));
         let worker = Worker {
             zone: zone.clone(),
@@ -233,19 +234,22 @@ mod tests {
         let server = "127.0.0.1:53".parse().unwrap();
         let (timeout, keys) = (Duration::from_secs(5), ZoneKeys::default());
         let config = Rfc2136 { server, timeout, transport: DnsTransport::Tcp, keys };
-        let target = Target::new(config, Arc::default(), Clock);
+        let name_server = NameServer::new(config, Arc::default(), Clock);
         let fqdn = Fqdn::parse("h1.example.org").unwrap();
         let (zone, records) = (Zone::parse("example.org").unwrap(), WantedRecords::default());
         let change = RecordChange { host: HostId(1), fqdn, zone: zone.clone(), ttl: 60, records };
-        let udp = Arc::clone(&target.udp);
-        let counters = Arc::clone(&target.counters);
-        let transport = Transport::new(&zone, &target.config, udp, counters, Clock).unwrap();
-        let queue = ZoneQueue::new(zone.clone(), transport, Clock, Arc::clone(&target.doubt));
+        let udp = Arc::clone(&name_server.udp);
+        let counters = Arc::clone(&name_server.counters);
+        let transport = Transport::new(&zone, &name_server.config, udp, counters, Clock).unwrap();
+        let queue =
+            ZoneWorker::new(zone.clone(), transport, Clock, Arc::clone(&name_server.late_messages));
         let queue = Arc::new(queue);
-        target.zones.lock().insert(zone.clone(), Arc::clone(&queue));
-        let (out, waits) =
-            (target.publish(change.clone(), Lane::Fresh), target.publish(change, Lane::Fresh));
-        let zones = Arc::clone(&target.zones);
+        name_server.zones.lock().insert(zone.clone(), Arc::clone(&queue));
+        let (out, waits) = (
+            name_server.publish(change.clone(), Lane::Interactive),
+            name_server.publish(change, Lane::Interactive),
+        );
+        let zones = Arc::clone(&name_server.zones);
         let worker = Worker { zone: zone.clone(), queue, zones };
         let broken = async move {
             let mut run = std::pin::pin!(worker.queue.run());
@@ -255,9 +259,10 @@ mod tests {
         let (first, second, ended) = tokio::join!(out, waits, tokio::spawn(broken));
         assert!(ended.unwrap_err().is_panic());
         for outcome in [first, second] {
-            let is_broken_off = matches!(outcome, Published::Unknown(DnsError::BrokenOff { .. }));
+            let is_broken_off =
+                matches!(outcome, Published::Unconfirmed(DnsError::BrokenOff { .. }));
             assert!(is_broken_off, "{outcome:?}");
         }
-        assert!(target.zones.lock().is_empty());
+        assert!(name_server.zones.lock().is_empty());
     }
 }

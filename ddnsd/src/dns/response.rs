@@ -32,9 +32,9 @@ pub(super) struct Signature<'a> {
 /// What an answer means.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub(super) enum Answer {
+pub(super) enum UpdateResponse {
     /// Every change of the message is in DNS.
-    Done,
+    Applied,
     /// None of them is.
     Refused(Refusal),
     /// An answer that the key should have signed and did not: no success, and no proof of failure.
@@ -46,13 +46,13 @@ pub(super) enum Answer {
 }
 
 /// Judges an answer.
-pub(super) fn judge(bytes: &[u8], expected: &Expected<'_>) -> Answer {
+pub(super) fn judge(bytes: &[u8], expected: &Expected<'_>) -> UpdateResponse {
     let message = match Message::from_vec(bytes) {
         Ok(message) => message,
-        Err(error) => return Answer::Foreign(format!("it is no DNS message: {error}")),
+        Err(error) => return UpdateResponse::Foreign(format!("it is no DNS message: {error}")),
     };
     if !fits(&message, expected) {
-        return Answer::Foreign("its id, kind or zone is not that of the update".into());
+        return UpdateResponse::Foreign("its id, kind or zone is not that of the update".into());
     }
     match &expected.signature {
         None => believed(&message, None),
@@ -77,28 +77,28 @@ fn fits(message: &Message, expected: &Expected<'_>) -> bool {
         && zone_fits
 }
 
-fn signed(bytes: &[u8], message: &Message, signature: &Signature<'_>) -> Answer {
+fn signed(bytes: &[u8], message: &Message, signature: &Signature<'_>) -> UpdateResponse {
     let key = Some(signature.key);
     let Some(record) = message.signature() else {
-        return Answer::Unverified(refusal(message, key));
+        return UpdateResponse::Unverified(refusal(message, key));
     };
     // RFC 8945, 5.3.2: BADKEY and BADSIG come without a MAC
     if record.data.mac.is_empty() && signature.signer.is_named(&record.name) {
-        return Answer::Unverified(refusal(message, key));
+        return UpdateResponse::Unverified(refusal(message, key));
     }
     match signature.signer.verify(bytes, signature.request_mac, signature.now) {
         Ok(()) => believed(message, key),
         // RFC 8945, 5.4: what does not verify is discarded, and the true answer waited for
-        Err(invalid) => Answer::Foreign(invalid.to_string()),
+        Err(invalid) => UpdateResponse::Foreign(invalid.to_string()),
     }
 }
 
-fn believed(message: &Message, key: Option<&Arc<str>>) -> Answer {
+fn believed(message: &Message, key: Option<&Arc<str>>) -> UpdateResponse {
     let refusal = refusal(message, key);
     match (refusal.rcode, refusal.tsig) {
-        _ if message.truncation => Answer::Truncated,
-        (ResponseCode::NoError, None) => Answer::Done,
-        _ => Answer::Refused(refusal),
+        _ if message.truncation => UpdateResponse::Truncated,
+        (ResponseCode::NoError, None) => UpdateResponse::Applied,
+        _ => UpdateResponse::Refused(refusal),
     }
 }
 
@@ -146,18 +146,18 @@ mod tests {
             Self { zone, signer: Signer::new(&key).unwrap(), key: "k".into() }
         }
 
-        fn judge(&self, bytes: &[u8]) -> Answer {
+        fn judge(&self, bytes: &[u8]) -> UpdateResponse {
             let signature =
                 Signature { signer: &self.signer, key: &self.key, request_mac: b"mac", now: NOW };
             judge(bytes, &Expected { id: 7, zone: &self.zone, signature: Some(signature) })
         }
 
-        fn judge_unsigned(&self, message: &Message) -> Answer {
+        fn judge_unsigned(&self, message: &Message) -> UpdateResponse {
             let bytes = message.to_vec().unwrap();
             judge(&bytes, &Expected { id: 7, zone: &self.zone, signature: None })
         }
 
-        fn signed(&self, message: &Message) -> Answer {
+        fn signed(&self, message: &Message) -> UpdateResponse {
             self.judge(&self.signer.answer(message, Says::well(b"mac", NOW)))
         }
     }
@@ -173,21 +173,22 @@ mod tests {
     #[test]
     fn a_signed_answer_is_believed() {
         let asked = Asked::new();
-        assert_eq!(asked.signed(&says(ResponseCode::NoError)), Answer::Done);
-        let Answer::Refused(refusal) = asked.signed(&says(ResponseCode::YXRRSet)) else {
+        assert_eq!(asked.signed(&says(ResponseCode::NoError)), UpdateResponse::Applied);
+        let UpdateResponse::Refused(refusal) = asked.signed(&says(ResponseCode::YXRRSet)) else {
             panic!("not refused")
         };
         assert_eq!(refusal.rcode, ResponseCode::YXRRSet);
         // RFC 2136, 3.8: the sections may be left out
         let bare = Message::response(7, OpCode::Update);
-        assert_eq!(asked.signed(&bare), Answer::Done);
+        assert_eq!(asked.signed(&bare), UpdateResponse::Applied);
     }
 
     #[test]
     fn an_unsigned_answer_to_a_signed_request_is_neither_success_nor_refusal() {
         let asked = Asked::new();
         for rcode in [ResponseCode::NoError, ResponseCode::Refused, ResponseCode::NotAuth] {
-            let Answer::Unverified(refusal) = asked.judge(&says(rcode).to_vec().unwrap()) else {
+            let UpdateResponse::Unverified(refusal) = asked.judge(&says(rcode).to_vec().unwrap())
+            else {
                 panic!("{rcode} was believed")
             };
             assert_eq!(refusal.rcode, rcode);
@@ -200,7 +201,9 @@ mod tests {
         for error in [TsigError::BadSig, TsigError::BadKey] {
             let tsig = Says { error: Some(error), mac_bytes: 0, ..Says::well(b"mac", NOW) };
             let bytes = asked.signer.answer(&says(ResponseCode::NotAuth), tsig);
-            let Answer::Unverified(refusal) = asked.judge(&bytes) else { panic!("believed") };
+            let UpdateResponse::Unverified(refusal) = asked.judge(&bytes) else {
+                panic!("believed")
+            };
             assert_eq!(refusal.tsig, Some(error));
         }
     }
@@ -214,7 +217,7 @@ mod tests {
             ..Says::well(b"mac", NOW)
         };
         let bytes = asked.signer.answer(&says(ResponseCode::NotAuth), tsig);
-        let Answer::Refused(refusal) = asked.judge(&bytes) else { panic!("not refused") };
+        let UpdateResponse::Refused(refusal) = asked.judge(&bytes) else { panic!("not refused") };
         assert_eq!(refusal.tsig, Some(TsigError::BadTime));
         assert_eq!(refusal.server_time, Some(i64::try_from(NOW + 4000).unwrap()));
     }
@@ -232,21 +235,24 @@ mod tests {
         let name = Name::from_ascii("example.com.").unwrap();
         other_zone.add_query(Query::query(name, RecordType::SOA));
         for message in [other_id, request, query, other_zone] {
-            assert!(matches!(asked.signed(&message), Answer::Foreign(_)), "{message}");
-            assert!(matches!(asked.judge_unsigned(&message), Answer::Foreign(_)), "{message}");
+            assert!(matches!(asked.signed(&message), UpdateResponse::Foreign(_)), "{message}");
+            assert!(
+                matches!(asked.judge_unsigned(&message), UpdateResponse::Foreign(_)),
+                "{message}"
+            );
         }
-        assert!(matches!(asked.judge(b"no message"), Answer::Foreign(_)));
+        assert!(matches!(asked.judge(b"no message"), UpdateResponse::Foreign(_)));
         let replayed = Says::well(b"another mac", NOW);
         let bytes = asked.signer.answer(&says(ResponseCode::NoError), replayed);
-        assert!(matches!(asked.judge(&bytes), Answer::Foreign(_)));
+        assert!(matches!(asked.judge(&bytes), UpdateResponse::Foreign(_)));
     }
 
     #[test]
     fn without_a_key_a_fitting_answer_is_believed() {
         let asked = Asked::new();
-        assert_eq!(asked.judge_unsigned(&says(ResponseCode::NoError)), Answer::Done);
+        assert_eq!(asked.judge_unsigned(&says(ResponseCode::NoError)), UpdateResponse::Applied);
         let refused = asked.judge_unsigned(&says(ResponseCode::Refused));
-        assert!(matches!(refused, Answer::Refused(_)));
+        assert!(matches!(refused, UpdateResponse::Refused(_)));
     }
 
     #[test]
@@ -259,7 +265,7 @@ mod tests {
         twice.queries = [&twice.queries[..], &twice.queries[..]].concat();
         for message in [bare, of_another_kind, twice] {
             let judged = asked.judge_unsigned(&message);
-            assert!(matches!(judged, Answer::Foreign(_)), "{message}");
+            assert!(matches!(judged, UpdateResponse::Foreign(_)), "{message}");
         }
     }
 
@@ -267,6 +273,6 @@ mod tests {
     fn a_truncated_answer_asks_for_tcp() {
         let mut message = says(ResponseCode::NoError);
         message.metadata.truncation = true;
-        assert_eq!(Asked::new().signed(&message), Answer::Truncated);
+        assert_eq!(Asked::new().signed(&message), UpdateResponse::Truncated);
     }
 }

@@ -3,10 +3,10 @@
 //! While a message is in flight, what arrives waits and goes with the next: no timer, and no delay
 //! when idle. A refused message is halved until the culprit stands alone.
 
-use super::doubt::Doubt;
+use super::batcher::{Batcher, Job, Pushed};
 use super::error::{DnsError, Refusal};
-use super::transport::{Sent, Transport};
-use super::waiting::{Job, Pushed, Waiting};
+use super::late_messages::LateMessages;
+use super::transport::{Transport, UpdateResult};
 use super::{Lane, Published, ZoneHealth, message};
 use crate::clock::Clock;
 use crate::model::change::RecordChange;
@@ -24,12 +24,12 @@ const IDLE: Duration = Duration::from_mins(1);
 const FEW: usize = 4;
 
 /// A zone's queue. Callers push; one worker runs it.
-pub(super) struct ZoneQueue {
+pub(super) struct ZoneWorker {
     zone: Zone,
     transport: Transport,
     clock: Clock,
-    doubt: Arc<Doubt>,
-    waiting: Mutex<Waiting>,
+    late_messages: Arc<LateMessages>,
+    batcher: Mutex<Batcher>,
     arrived: Notify,
 }
 
@@ -44,14 +44,26 @@ pub(super) enum NotTaken {
     Failed(DnsError),
 }
 
-impl ZoneQueue {
+impl ZoneWorker {
     /// An empty queue; nothing happens before [`Self::run`].
-    pub(super) fn new(zone: Zone, transport: Transport, clock: Clock, doubt: Arc<Doubt>) -> Self {
-        Self { zone, transport, clock, doubt, waiting: Mutex::default(), arrived: Notify::new() }
+    pub(super) fn new(
+        zone: Zone,
+        transport: Transport,
+        clock: Clock,
+        late_messages: Arc<LateMessages>,
+    ) -> Self {
+        Self {
+            zone,
+            transport,
+            clock,
+            late_messages,
+            batcher: Mutex::default(),
+            arrived: Notify::new(),
+        }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn batcher(&self) -> MutexGuard<'_, Batcher> {
+        self.batcher.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a change in. Its outcome comes by the channel, which ends without one if the worker
@@ -65,7 +77,7 @@ impl ZoneQueue {
         lane: Lane,
     ) -> Result<oneshot::Receiver<Published>, NotTaken> {
         let now = self.clock.now().mono;
-        let pushed = self.push_one(&mut self.waiting(), change, lane, now);
+        let pushed = self.push_one(&mut self.batcher(), change, lane, now);
         self.tell_worker([&pushed]);
         pushed.map(|(outcome, _)| outcome)
     }
@@ -77,23 +89,23 @@ impl ZoneQueue {
         lane: Lane,
     ) -> Vec<Result<oneshot::Receiver<Published>, NotTaken>> {
         let now = self.clock.now().mono;
-        let mut waiting = self.waiting();
-        let push = |change| self.push_one(&mut waiting, change, lane, now);
+        let mut batcher = self.batcher();
+        let push = |change| self.push_one(&mut batcher, change, lane, now);
         let pushed: Vec<_> = changes.into_iter().map(push).collect();
-        drop(waiting);
+        drop(batcher);
         self.tell_worker(&pushed);
         pushed.into_iter().map(|pushed| pushed.map(|(outcome, _)| outcome)).collect()
     }
 
     fn push_one(
         &self,
-        waiting: &mut Waiting,
+        batcher: &mut Batcher,
         change: RecordChange,
         lane: Lane,
         now: Instant,
     ) -> Taken {
         let (reply, outcome) = oneshot::channel();
-        match waiting.push(Job { change, lane, reply }, now) {
+        match batcher.push(Job { change, lane, reply }, now) {
             Pushed::Waits { ready } => Ok((outcome, ready)),
             Pushed::Down => Err(NotTaken::Failed(self.down())),
             Pushed::Full => Err(NotTaken::Failed(DnsError::Overloaded { zone: self.zone.clone() })),
@@ -109,18 +121,18 @@ impl ZoneQueue {
 
     /// How the zone goes.
     pub(super) fn health(&self) -> ZoneHealth {
-        let waiting = self.waiting();
+        let batcher = self.batcher();
         ZoneHealth {
             zone: self.zone.clone(),
-            down: waiting.is_down(),
-            last_error: waiting.last_error.clone(),
-            queued: waiting.len(),
+            down: batcher.is_down(),
+            last_error: batcher.last_error.clone(),
+            queued: batcher.len(),
         }
     }
 
     /// Takes nothing more; whoever waits learns that it was broken off.
     pub(super) fn close(&self) {
-        self.waiting().close();
+        self.batcher().close();
     }
 
     /// Sends what comes, until nothing has come for a while.
@@ -128,17 +140,17 @@ impl ZoneQueue {
         let mut in_flight = FuturesUnordered::new();
         loop {
             loop {
-                let batch = self.waiting().take();
+                let batch = self.batcher().take();
                 if batch.is_empty() {
                     break;
                 }
                 in_flight.push(self.deliver(batch));
             }
             tokio::select! {
-                Some(lane) = in_flight.next() => self.waiting().message_ended(lane),
+                Some(lane) = in_flight.next() => self.batcher().message_ended(lane),
                 () = self.arrived.notified() => {}
                 () = tokio::time::sleep(IDLE), if in_flight.is_empty() => {
-                    if self.waiting().close_if_idle() {
+                    if self.batcher().close_if_idle() {
                         return;
                     }
                 }
@@ -151,9 +163,9 @@ impl ZoneQueue {
     async fn deliver(&self, batch: Vec<Job>) -> Lane {
         let lane = batch.first().map_or(Lane::Background, |first| first.lane);
         let alone = self.deliver_parts(batch).await;
-        let mut waiting = self.waiting();
+        let mut batcher = self.batcher();
         for name in alone {
-            waiting.failed_alone(name);
+            batcher.isolate(name);
         }
         lane
     }
@@ -174,10 +186,10 @@ impl ZoneQueue {
             let Some(refusal) = error.refusal() else {
                 if self.unanswered(&error, &part, sent) {
                     part.extend(parts.drain(..).flatten());
-                    self.answer(part, &Published::Unknown(error));
+                    self.answer(part, &Published::Unconfirmed(error));
                 } else {
                     // its neighbours are none the worse for it
-                    self.answer(part, &Published::Unknown(self.host_unanswered()));
+                    self.answer(part, &Published::Unconfirmed(self.host_unanswered()));
                 }
                 undivided = false;
                 continue;
@@ -198,19 +210,19 @@ impl ZoneQueue {
 
     async fn send(&self, part: &[Job]) -> Result<(), DnsError> {
         let unsigned = message::build(&self.zone, part.iter().map(|job| &job.change));
-        let Sent { outcome, doubtful } = self.transport.send(&unsigned, part.len()).await;
+        let UpdateResult { outcome, doubtful } = self.transport.send(&unsigned, part.len()).await;
         if doubtful {
             let (now, lateness) = (self.clock.now().mono, self.transport.timeout() * 2);
-            self.doubt.add(part.iter().map(|job| &job.change.fqdn), now, lateness);
+            self.late_messages.add(part.iter().map(|job| &job.change.fqdn), now, lateness);
         }
-        let mut waiting = self.waiting();
+        let mut batcher = self.batcher();
         if outcome.as_ref().map_or_else(|error| error.refusal().is_some(), |()| true)
-            && waiting.answered(part)
+            && batcher.answered(part)
         {
             info!(zone = %self.zone, "the name server answers again");
         }
         if let Err(error) = &outcome {
-            waiting.last_error = Some(error.clone());
+            batcher.last_error = Some(error.clone());
         }
         outcome
     }
@@ -231,7 +243,7 @@ impl ZoneQueue {
 
     fn acknowledge(&self, part: Vec<Job>) {
         let names = part.iter().map(|job| &job.change.fqdn);
-        let doubted = self.doubt.take(names, self.clock.now().mono);
+        let doubted = self.late_messages.take(names, self.clock.now().mono);
         let outcomes = doubted.into_iter();
         let outcomes = outcomes.map(|doubtful_before| Published::Acknowledged { doubtful_before });
         self.end(part.into_iter().zip(outcomes));
@@ -240,15 +252,15 @@ impl ZoneQueue {
     /// Says whether the zone is down now; else it is the only host of the part that is at fault.
     fn unanswered(&self, error: &DnsError, part: &[Job], sent: Instant) -> bool {
         let now = self.clock.now().mono;
-        let mut waiting = self.waiting();
-        let was_down = waiting.is_down();
-        for job in waiting.unanswered(part, sent, now) {
-            reply(job, Published::Unknown(self.down()));
+        let mut batcher = self.batcher();
+        let was_down = batcher.is_down();
+        for job in batcher.unanswered(part, sent, now) {
+            reply(job, Published::Unconfirmed(self.down()));
         }
-        if waiting.is_down() && !was_down {
+        if batcher.is_down() && !was_down {
             warn!(zone = %self.zone, error = error as &dyn std::error::Error, "zone is down");
         }
-        waiting.is_down()
+        batcher.is_down()
     }
 
     fn host_unanswered(&self) -> DnsError {
@@ -265,15 +277,15 @@ impl ZoneQueue {
 
     /// Tells callers. What was held back for their hosts may follow, while the rest of the batch is out.
     fn end(&self, ended: impl Iterator<Item = (Job, Published)>) {
-        let mut waiting = self.waiting();
+        let mut batcher = self.batcher();
         for (job, outcome) in ended {
             if matches!(outcome, Published::Acknowledged { .. }) {
-                waiting.succeeded(&job.change.fqdn);
+                batcher.succeeded(&job.change.fqdn);
             }
-            waiting.host_ended(&job.change.fqdn);
+            batcher.host_ended(&job.change.fqdn);
             reply(job, outcome);
         }
-        if waiting.is_ready() {
+        if batcher.is_ready() {
             self.arrived.notify_one();
         }
     }
@@ -283,7 +295,7 @@ impl ZoneQueue {
 fn failed(error: DnsError) -> Published {
     match error {
         DnsError::Refused { .. } => Published::Refused(error),
-        error => Published::Unknown(error),
+        error => Published::Unconfirmed(error),
     }
 }
 

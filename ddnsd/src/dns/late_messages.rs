@@ -12,10 +12,10 @@ const MAX_NAMES: usize = 100_000;
 
 /// The names in doubt, of all zones.
 #[derive(Default)]
-pub(super) struct Doubt(Mutex<Doubted>);
+pub(super) struct LateMessages(Mutex<LateNames>);
 
 #[derive(Default)]
-struct Doubted {
+struct LateNames {
     /// Until when the message can be late.
     names: HashMap<Fqdn, Instant>,
     /// There were more than are remembered.
@@ -24,8 +24,8 @@ struct Doubted {
     any_until: Option<Instant>,
 }
 
-impl Doubt {
-    fn doubted(&self) -> MutexGuard<'_, Doubted> {
+impl LateMessages {
+    fn doubted(&self) -> MutexGuard<'_, LateNames> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -83,17 +83,17 @@ mod tests {
         range.map(|n| Fqdn::parse(&format!("h{n}.example.org")).unwrap()).collect()
     }
 
-    fn add(doubt: &Doubt, range: std::ops::Range<usize>, now: Instant) {
+    fn add(doubt: &LateMessages, range: std::ops::Range<usize>, now: Instant) {
         doubt.add(names(range).iter(), now, LATENESS);
     }
 
-    fn take(doubt: &Doubt, range: std::ops::Range<usize>, now: Instant) -> Vec<bool> {
+    fn take(doubt: &LateMessages, range: std::ops::Range<usize>, now: Instant) -> Vec<bool> {
         doubt.take(names(range).iter(), now)
     }
 
     #[test]
     fn a_name_is_in_doubt_until_it_is_acknowledged_however_late_that_is() {
-        let (doubt, now) = (Doubt::default(), Clock.now().mono);
+        let (doubt, now) = (LateMessages::default(), Clock.now().mono);
         add(&doubt, 0..2, now);
         assert_eq!(take(&doubt, 1..3, now), [true, false]);
         assert_eq!(take(&doubt, 0..2, now + 100 * LATENESS), [true, false]);
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_message_of_a_longer_timeout_is_waited_for_though_later_ones_have_a_shorter() {
-        let (doubt, now) = (Doubt::default(), Clock.now().mono);
+        let (doubt, now) = (LateMessages::default(), Clock.now().mono);
         assert_eq!(doubt.left(now), Duration::ZERO);
         add(&doubt, 0..1, now);
         doubt.add(names(0..1).iter(), now, LATENESS / 5);
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn when_there_are_too_many_to_remember_all_are_in_doubt_for_as_long_as_one_can_be_late() {
-        let (doubt, now) = (Doubt::default(), Clock.now().mono);
+        let (doubt, now) = (LateMessages::default(), Clock.now().mono);
         let one_more = MAX_NAMES..MAX_NAMES + 1;
         add(&doubt, 0..MAX_NAMES, now);
         add(&doubt, 0..1, now);
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn names_that_nobody_asks_for_any_more_make_room() {
-        let (doubt, now) = (Doubt::default(), Clock.now().mono);
+        let (doubt, now) = (LateMessages::default(), Clock.now().mono);
         add(&doubt, 0..MAX_NAMES, now);
         let later = now + LATENESS;
         add(&doubt, MAX_NAMES..MAX_NAMES + 1, later);

@@ -16,7 +16,7 @@ const MAX_WAITING: usize = 10_000;
 /// names is cheaper; Knot answers 10 ms late whatever the size, so full ones need not wait.
 const MAX_OUT: usize = 4;
 /// Hosts that are remembered as travelling alone. Beyond, one more split finds the next one again.
-const MAX_ALONE: usize = 100_000;
+const MAX_ISOLATED: usize = 100_000;
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LAST_BACKOFF: Duration = Duration::from_secs(15);
 
@@ -48,21 +48,21 @@ pub(super) enum Pushed {
 
 /// All that waits for a zone.
 #[derive(Default)]
-pub(super) struct Waiting {
-    fresh: Queue,
-    background: Queue,
+pub(super) struct Batcher {
+    fresh: LaneQueue,
+    background: LaneQueue,
     /// Changes of names that have an earlier one waiting or in flight.
     held: VecDeque<Job>,
     /// Names that have a change in a lane or in flight.
     names: HashSet<Fqdn>,
     /// Those that were refused or at fault alone, and so travel alone until they succeed.
-    alone: HashSet<Fqdn>,
+    isolated: HashSet<Fqdn>,
     /// Those that had no answer alone, and how many messages had been answered the first time.
-    silent: HashMap<Fqdn, u64>,
+    unanswered_alone: HashMap<Fqdn, u64>,
     /// Messages answered.
     answers: u64,
-    room: Room,
-    down: Option<Down>,
+    batch_limit: BatchLimit,
+    down: Option<ZoneDown>,
     closed: bool,
     /// The last failure.
     pub(super) last_error: Option<DnsError>,
@@ -70,34 +70,34 @@ pub(super) struct Waiting {
 
 /// A lane.
 #[derive(Default)]
-struct Queue {
+struct LaneQueue {
     jobs: VecDeque<Job>,
     /// Its messages in flight.
     out: usize,
 }
 
 /// Names that the next message may hold.
-struct Room(usize);
+struct BatchLimit(usize);
 
-impl Default for Room {
+impl Default for BatchLimit {
     fn default() -> Self {
         Self(MAX_NAMES)
     }
 }
 
-struct Down {
+struct ZoneDown {
     since: Instant,
     backoff: Duration,
     retry_at: Instant,
 }
 
-impl Waiting {
+impl Batcher {
     /// Takes a change in, if it may wait.
     pub(super) fn push(&mut self, job: Job, now: Instant) -> Pushed {
         if self.closed {
             return Pushed::Closed(job);
         }
-        if matches!(job.lane, Lane::Fresh) && !self.takes_fresh(now) {
+        if matches!(job.lane, Lane::Interactive) && !self.takes_fresh(now) {
             return Pushed::Down;
         }
         if self.lane(job.lane).jobs.len() >= MAX_WAITING || self.held.len() >= MAX_WAITING {
@@ -114,9 +114,9 @@ impl Waiting {
         down.retry_at <= now && self.out() == 0 && self.len() == 0
     }
 
-    fn lane(&mut self, lane: Lane) -> &mut Queue {
+    fn lane(&mut self, lane: Lane) -> &mut LaneQueue {
         match lane {
-            Lane::Fresh => &mut self.fresh,
+            Lane::Interactive => &mut self.fresh,
             Lane::Background => &mut self.background,
         }
     }
@@ -147,7 +147,7 @@ impl Waiting {
         let (fresh, background) = (&self.fresh, &self.background);
         let joins = fresh.jobs.len() >= MAX_NAMES && fresh.out < MAX_OUT;
         if !fresh.jobs.is_empty() && (fresh.out == 0 || joins) {
-            Some(Lane::Fresh)
+            Some(Lane::Interactive)
         } else if !background.jobs.is_empty() && background.out == 0 {
             Some(Lane::Background)
         } else {
@@ -161,12 +161,12 @@ impl Waiting {
     pub(super) fn take(&mut self) -> Vec<Job> {
         let mut batch = Vec::new();
         let Some(lane) = self.next_lane() else { return batch };
-        let room = if self.down.is_some() { 1 } else { self.room.0 };
+        let batch_limit = if self.down.is_some() { 1 } else { self.batch_limit.0 };
         let mut bytes = 0;
-        while batch.len() < room {
+        while batch.len() < batch_limit {
             let Some(job) = self.lane(lane).jobs.pop_front() else { break };
             bytes += size_limit(&job.change);
-            let alone = self.alone.contains(&job.change.fqdn);
+            let alone = self.isolated.contains(&job.change.fqdn);
             if !batch.is_empty() && (alone || bytes > MAX_BYTES) {
                 self.lane(lane).jobs.push_front(job);
                 break;
@@ -196,27 +196,27 @@ impl Waiting {
     }
 
     /// The host failed with nobody beside it, and others do not.
-    pub(super) fn failed_alone(&mut self, name: Fqdn) {
-        if self.alone.len() < MAX_ALONE {
-            self.alone.insert(name);
+    pub(super) fn isolate(&mut self, name: Fqdn) {
+        if self.isolated.len() < MAX_ISOLATED {
+            self.isolated.insert(name);
         }
     }
 
     /// The host's change is in DNS.
     pub(super) fn succeeded(&mut self, name: &Fqdn) {
-        self.alone.remove(name);
-        self.silent.remove(name);
+        self.isolated.remove(name);
+        self.unanswered_alone.remove(name);
     }
 
     /// The server answered a message about these; says whether the zone had been down.
     pub(super) fn answered(&mut self, part: &[Job]) -> bool {
         self.answers += 1;
-        if part.len() >= self.room.0 {
-            self.room.0 = (self.room.0 * 2).min(MAX_NAMES);
+        if part.len() >= self.batch_limit.0 {
+            self.batch_limit.0 = (self.batch_limit.0 * 2).min(MAX_NAMES);
         }
         // a refusal of several may be of one, before the others were looked at
         if let [job] = part {
-            self.silent.remove(&job.change.fqdn);
+            self.unanswered_alone.remove(&job.change.fqdn);
         }
         self.down.take().is_some()
     }
@@ -227,7 +227,7 @@ impl Waiting {
     pub(super) fn unanswered(&mut self, part: &[Job], sent: Instant, now: Instant) -> Vec<Job> {
         // smaller ones find out if it is one host's fault
         if part.len() > 1 {
-            self.room.0 = self.room.0.min(part.len() / 2);
+            self.batch_limit.0 = self.batch_limit.0.min(part.len() / 2);
         }
         if self.is_at_fault(part) && self.down.is_none() {
             return Vec::new();
@@ -241,7 +241,7 @@ impl Waiting {
             }
             None => {
                 let (backoff, retry_at) = (FIRST_BACKOFF, now + FIRST_BACKOFF);
-                self.down = Some(Down { since: now, backoff, retry_at });
+                self.down = Some(ZoneDown { since: now, backoff, retry_at });
             }
         }
         self.drain()
@@ -251,13 +251,14 @@ impl Waiting {
     /// travels alone from now on.
     fn is_at_fault(&mut self, part: &[Job]) -> bool {
         let [job] = part else { return false };
-        if self.silent.len() >= MAX_ALONE {
-            self.silent.clear();
+        if self.unanswered_alone.len() >= MAX_ISOLATED {
+            self.unanswered_alone.clear();
         }
         let name = &job.change.fqdn;
-        let is_at_fault = self.answers > *self.silent.entry(name.clone()).or_insert(self.answers);
+        let is_at_fault =
+            self.answers > *self.unanswered_alone.entry(name.clone()).or_insert(self.answers);
         if is_at_fault {
-            self.failed_alone(name.clone());
+            self.isolate(name.clone());
         }
         is_at_fault
     }
@@ -321,200 +322,207 @@ mod tests {
         Clock.now().mono
     }
 
-    fn waits(waiting: &mut Waiting, host: i64, lane: Lane) -> bool {
-        matches!(waiting.push(job(host, lane), now()), Pushed::Waits { .. })
+    fn waits(batcher: &mut Batcher, host: i64, lane: Lane) -> bool {
+        matches!(batcher.push(job(host, lane), now()), Pushed::Waits { .. })
     }
 
     fn hosts(batch: &[Job]) -> Vec<i64> {
         batch.iter().map(|job| job.change.host.0).collect()
     }
 
-    fn end(waiting: &mut Waiting, batch: &[Job]) {
+    fn end(batcher: &mut Batcher, batch: &[Job]) {
         for job in batch {
-            waiting.host_ended(&job.change.fqdn);
+            batcher.host_ended(&job.change.fqdn);
         }
-        waiting.message_ended(batch[0].lane);
+        batcher.message_ended(batch[0].lane);
     }
 
     #[test]
     fn what_arrives_while_a_message_is_out_goes_with_the_next_of_its_lane() {
-        let mut waiting = Waiting::default();
-        assert!(waits(&mut waiting, 1, Lane::Fresh));
-        let first = waiting.take();
-        for (host, lane) in [(2, Lane::Background), (3, Lane::Fresh), (4, Lane::Fresh)] {
-            assert!(waits(&mut waiting, host, lane));
+        let mut batcher = Batcher::default();
+        assert!(waits(&mut batcher, 1, Lane::Interactive));
+        let first = batcher.take();
+        for (host, lane) in [(2, Lane::Background), (3, Lane::Interactive), (4, Lane::Interactive)]
+        {
+            assert!(waits(&mut batcher, host, lane));
         }
-        assert_eq!(hosts(&waiting.take()), [2], "a lane waits for its own only");
-        assert!(waiting.take().is_empty(), "one of each is out, and no full one waits");
-        assert!(waits(&mut waiting, 5, Lane::Background));
-        end(&mut waiting, &first);
-        assert_eq!(hosts(&waiting.take()), [3, 4]);
-        assert!(waiting.take().is_empty());
+        assert_eq!(hosts(&batcher.take()), [2], "a lane waits for its own only");
+        assert!(batcher.take().is_empty(), "one of each is out, and no full one waits");
+        assert!(waits(&mut batcher, 5, Lane::Background));
+        end(&mut batcher, &first);
+        assert_eq!(hosts(&batcher.take()), [3, 4]);
+        assert!(batcher.take().is_empty());
     }
 
     #[test]
     fn a_fresh_message_passes_background_ones_and_takes_none_of_them_along() {
-        let mut waiting = Waiting::default();
+        let mut batcher = Batcher::default();
         for host in 0..201 {
-            assert!(waits(&mut waiting, host, Lane::Background));
+            assert!(waits(&mut batcher, host, Lane::Background));
         }
-        let slow = waiting.take();
+        let slow = batcher.take();
         assert_eq!(slow.len(), MAX_NAMES);
-        assert!(waiting.take().is_empty());
+        assert!(batcher.take().is_empty());
         assert!(matches!(
-            waiting.push(job(300, Lane::Fresh), now()),
+            batcher.push(job(300, Lane::Interactive), now()),
             Pushed::Waits { ready: true }
         ));
-        let first = waiting.take();
+        let first = batcher.take();
         assert_eq!(hosts(&first), [300]);
         // one of them at a time: what comes meanwhile travels together
         assert!(matches!(
-            waiting.push(job(301, Lane::Fresh), now()),
+            batcher.push(job(301, Lane::Interactive), now()),
             Pushed::Waits { ready: false }
         ));
-        assert!(waiting.take().is_empty());
-        end(&mut waiting, &first);
-        assert_eq!(hosts(&waiting.take()), [301]);
-        assert!(waiting.take().is_empty(), "one of each is out");
-        end(&mut waiting, &slow);
-        assert_eq!(hosts(&waiting.take()), [200], "nor do they wait for fresh ones");
+        assert!(batcher.take().is_empty());
+        end(&mut batcher, &first);
+        assert_eq!(hosts(&batcher.take()), [301]);
+        assert!(batcher.take().is_empty(), "one of each is out");
+        end(&mut batcher, &slow);
+        assert_eq!(hosts(&batcher.take()), [200], "nor do they wait for fresh ones");
     }
 
     #[test]
     fn a_full_message_joins_those_in_flight_up_to_four() {
-        let mut waiting = Waiting::default();
+        let mut batcher = Batcher::default();
         for host in 0..1001 {
-            assert!(waits(&mut waiting, host, Lane::Fresh));
+            assert!(waits(&mut batcher, host, Lane::Interactive));
         }
         for _ in 0..MAX_OUT {
-            assert_eq!(waiting.take().len(), MAX_NAMES);
+            assert_eq!(batcher.take().len(), MAX_NAMES);
         }
-        assert!(waiting.take().is_empty());
-        waiting.message_ended(Lane::Fresh);
-        assert_eq!(waiting.take().len(), MAX_NAMES);
-        assert!(waiting.take().is_empty(), "one change waits, which is no full message");
+        assert!(batcher.take().is_empty());
+        batcher.message_ended(Lane::Interactive);
+        assert_eq!(batcher.take().len(), MAX_NAMES);
+        assert!(batcher.take().is_empty(), "one change waits, which is no full message");
     }
 
     #[test]
     fn two_changes_of_a_host_are_neither_in_one_message_nor_out_of_order() {
-        let mut waiting = Waiting::default();
-        assert!(waits(&mut waiting, 1, Lane::Background));
-        assert!(waits(&mut waiting, 1, Lane::Fresh));
-        assert!(waits(&mut waiting, 2, Lane::Fresh));
-        let other = waiting.take();
+        let mut batcher = Batcher::default();
+        assert!(waits(&mut batcher, 1, Lane::Background));
+        assert!(waits(&mut batcher, 1, Lane::Interactive));
+        assert!(waits(&mut batcher, 2, Lane::Interactive));
+        let other = batcher.take();
         assert_eq!(hosts(&other), [2]);
-        let first = waiting.take();
+        let first = batcher.take();
         assert_eq!((hosts(&first), first[0].lane), (vec![1], Lane::Background));
-        end(&mut waiting, &other);
-        assert!(waiting.take().is_empty(), "its second waits for its first");
-        end(&mut waiting, &first);
-        let second = waiting.take();
-        assert_eq!((hosts(&second), second[0].lane), (vec![1], Lane::Fresh));
+        end(&mut batcher, &other);
+        assert!(batcher.take().is_empty(), "its second waits for its first");
+        end(&mut batcher, &first);
+        let second = batcher.take();
+        assert_eq!((hosts(&second), second[0].lane), (vec![1], Lane::Interactive));
     }
 
     #[test]
     fn a_host_that_was_refused_travels_alone_until_it_succeeds() {
-        let mut waiting = Waiting::default();
-        waiting.failed_alone(job(2, Lane::Fresh).change.fqdn);
+        let mut batcher = Batcher::default();
+        batcher.isolate(job(2, Lane::Interactive).change.fqdn);
         for host in 1..=3 {
-            assert!(waits(&mut waiting, host, Lane::Fresh));
+            assert!(waits(&mut batcher, host, Lane::Interactive));
         }
         for expected in [1, 2, 3] {
-            let batch = waiting.take();
+            let batch = batcher.take();
             assert_eq!(hosts(&batch), [expected]);
-            end(&mut waiting, &batch);
+            end(&mut batcher, &batch);
         }
-        waiting.succeeded(&job(2, Lane::Fresh).change.fqdn);
+        batcher.succeeded(&job(2, Lane::Interactive).change.fqdn);
         for host in 1..=3 {
-            assert!(waits(&mut waiting, host, Lane::Fresh));
+            assert!(waits(&mut batcher, host, Lane::Interactive));
         }
-        assert_eq!(hosts(&waiting.take()), [1, 2, 3]);
+        assert_eq!(hosts(&batcher.take()), [1, 2, 3]);
     }
 
     #[test]
     fn a_zone_that_is_down_turns_fresh_changes_away_but_for_one_try() {
-        let mut waiting = Waiting::default();
-        assert!(waits(&mut waiting, 1, Lane::Fresh));
-        let batch = waiting.take();
-        assert!(waits(&mut waiting, 2, Lane::Fresh));
+        let mut batcher = Batcher::default();
+        assert!(waits(&mut batcher, 1, Lane::Interactive));
+        let batch = batcher.take();
+        assert!(waits(&mut batcher, 2, Lane::Interactive));
         let start = now();
-        assert_eq!(hosts(&waiting.unanswered(&batch, start, start)), [2], "who waited is told");
-        end(&mut waiting, &batch);
+        assert_eq!(hosts(&batcher.unanswered(&batch, start, start)), [2], "who waited is told");
+        end(&mut batcher, &batch);
 
-        assert!(matches!(waiting.push(job(3, Lane::Fresh), start), Pushed::Down));
+        assert!(matches!(batcher.push(job(3, Lane::Interactive), start), Pushed::Down));
         let later = start + FIRST_BACKOFF;
-        assert!(matches!(waiting.push(job(3, Lane::Fresh), later), Pushed::Waits { ready: true }));
-        assert!(matches!(waiting.push(job(4, Lane::Fresh), later), Pushed::Down));
-        let attempt = waiting.take();
+        assert!(matches!(
+            batcher.push(job(3, Lane::Interactive), later),
+            Pushed::Waits { ready: true }
+        ));
+        assert!(matches!(batcher.push(job(4, Lane::Interactive), later), Pushed::Down));
+        let attempt = batcher.take();
         assert_eq!(hosts(&attempt), [3]);
-        assert!(waiting.answered(&attempt), "it was down");
-        end(&mut waiting, &attempt);
-        assert!(matches!(waiting.push(job(4, Lane::Fresh), later), Pushed::Waits { ready: true }));
+        assert!(batcher.answered(&attempt), "it was down");
+        end(&mut batcher, &attempt);
+        assert!(matches!(
+            batcher.push(job(4, Lane::Interactive), later),
+            Pushed::Waits { ready: true }
+        ));
     }
 
     #[test]
     fn background_changes_wait_for_the_try_of_a_zone_that_is_down() {
-        let mut waiting = Waiting::default();
-        assert!(waiting.unanswered(&[], now(), now()).is_empty());
+        let mut batcher = Batcher::default();
+        assert!(batcher.unanswered(&[], now(), now()).is_empty());
         for host in 1..=3 {
-            assert!(waits(&mut waiting, host, Lane::Background));
+            assert!(waits(&mut batcher, host, Lane::Background));
         }
-        let attempt = waiting.take();
+        let attempt = batcher.take();
         assert_eq!(hosts(&attempt), [1]);
-        assert!(waiting.take().is_empty());
-        assert!(waiting.answered(&attempt));
-        end(&mut waiting, &attempt);
-        assert_eq!(hosts(&waiting.take()), [2, 3]);
+        assert!(batcher.take().is_empty());
+        assert!(batcher.answered(&attempt));
+        end(&mut batcher, &attempt);
+        assert_eq!(hosts(&batcher.take()), [2, 3]);
     }
 
     #[test]
     fn the_pause_of_a_zone_that_is_down_grows_to_fifteen_seconds() {
-        let mut waiting = Waiting::default();
+        let mut batcher = Batcher::default();
         let start = now();
         for pause in [1, 2, 4, 8, 15, 15] {
-            assert!(waiting.unanswered(&[], start, start).is_empty());
+            assert!(batcher.unanswered(&[], start, start).is_empty());
             let retry_at = start + Duration::from_secs(pause);
             let early = retry_at.checked_sub(Duration::from_millis(1)).unwrap();
-            assert!(!waiting.takes_fresh(early), "{pause}");
-            assert!(waiting.takes_fresh(retry_at), "{pause}");
+            assert!(!batcher.takes_fresh(early), "{pause}");
+            assert!(batcher.takes_fresh(retry_at), "{pause}");
         }
     }
 
     #[test]
     fn messages_that_fail_together_are_one_outage() {
-        let mut waiting = Waiting::default();
+        let mut batcher = Batcher::default();
         let (sent, ended) = (now(), now() + Duration::from_secs(5));
         for millis in 0..4 {
             let ended = ended + Duration::from_millis(millis);
-            assert!(waiting.unanswered(&[], sent, ended).is_empty());
+            assert!(batcher.unanswered(&[], sent, ended).is_empty());
         }
         let retried = ended + FIRST_BACKOFF;
-        assert!(waiting.takes_fresh(retried));
-        assert!(waiting.unanswered(&[], retried, retried).is_empty());
-        assert!(!waiting.takes_fresh(retried + FIRST_BACKOFF), "a try of its own");
-        assert!(waiting.takes_fresh(retried + 2 * FIRST_BACKOFF));
+        assert!(batcher.takes_fresh(retried));
+        assert!(batcher.unanswered(&[], retried, retried).is_empty());
+        assert!(!batcher.takes_fresh(retried + FIRST_BACKOFF), "a try of its own");
+        assert!(batcher.takes_fresh(retried + 2 * FIRST_BACKOFF));
     }
 
     #[test]
     fn a_message_without_an_answer_makes_the_next_ones_smaller_until_they_have_one() {
-        let mut waiting = Waiting::default();
+        let mut batcher = Batcher::default();
         let mut next = |expected: usize, is_answered: bool| {
             for host in 0..200 {
-                let _full = waiting.push(job(host, Lane::Background), now());
+                let _full = batcher.push(job(host, Lane::Background), now());
             }
-            if waiting.is_down() {
-                let attempt = waiting.take();
+            if batcher.is_down() {
+                let attempt = batcher.take();
                 assert_eq!(attempt.len(), 1);
-                end(&mut waiting, &attempt);
-                assert!(waiting.answered(&attempt));
+                end(&mut batcher, &attempt);
+                assert!(batcher.answered(&attempt));
             }
-            let batch = waiting.take();
+            let batch = batcher.take();
             assert_eq!(batch.len(), expected);
-            end(&mut waiting, &batch);
+            end(&mut batcher, &batch);
             if is_answered {
-                waiting.answered(&batch);
+                batcher.answered(&batch);
             } else {
-                drop(waiting.unanswered(&batch, now(), now()));
+                drop(batcher.unanswered(&batch, now(), now()));
             }
         };
         for (expected, is_answered) in [
@@ -534,17 +542,17 @@ mod tests {
 
     #[test]
     fn a_host_that_is_silent_alone_while_others_are_not_takes_no_zone_down_again() {
-        let mut waiting = Waiting::default();
+        let mut batcher = Batcher::default();
         let mut send = |host, is_answered| {
-            assert!(waits(&mut waiting, host, Lane::Background));
-            let batch = waiting.take();
-            end(&mut waiting, &batch);
+            assert!(waits(&mut batcher, host, Lane::Background));
+            let batch = batcher.take();
+            end(&mut batcher, &batch);
             if is_answered {
-                waiting.answered(&batch);
+                batcher.answered(&batch);
             } else {
-                assert!(waiting.unanswered(&batch, now(), now()).is_empty());
+                assert!(batcher.unanswered(&batch, now(), now()).is_empty());
             }
-            waiting.is_down()
+            batcher.is_down()
         };
         assert!(send(1, false), "it may be the server");
         assert!(send(1, false), "it still may");
@@ -560,24 +568,24 @@ mod tests {
 
     #[test]
     fn a_full_lane_takes_no_more_and_leaves_the_other_alone() {
-        let mut waiting = Waiting::default();
+        let mut batcher = Batcher::default();
         let count = i64::try_from(MAX_WAITING).unwrap();
         for host in 0..count {
-            assert!(waits(&mut waiting, host, Lane::Background));
+            assert!(waits(&mut batcher, host, Lane::Background));
         }
-        assert!(matches!(waiting.push(job(count, Lane::Background), now()), Pushed::Full));
-        assert!(waits(&mut waiting, count, Lane::Fresh));
+        assert!(matches!(batcher.push(job(count, Lane::Background), now()), Pushed::Full));
+        assert!(waits(&mut batcher, count, Lane::Interactive));
     }
 
     #[test]
     fn a_queue_closes_only_when_it_has_nothing_to_do() {
-        let mut waiting = Waiting::default();
-        assert!(waits(&mut waiting, 1, Lane::Fresh));
-        assert!(!waiting.close_if_idle());
-        let batch = waiting.take();
-        assert!(!waiting.close_if_idle());
-        end(&mut waiting, &batch);
-        assert!(waiting.close_if_idle());
-        assert!(matches!(waiting.push(job(2, Lane::Fresh), now()), Pushed::Closed(_)));
+        let mut batcher = Batcher::default();
+        assert!(waits(&mut batcher, 1, Lane::Interactive));
+        assert!(!batcher.close_if_idle());
+        let batch = batcher.take();
+        assert!(!batcher.close_if_idle());
+        end(&mut batcher, &batch);
+        assert!(batcher.close_if_idle());
+        assert!(matches!(batcher.push(job(2, Lane::Interactive), now()), Pushed::Closed(_)));
     }
 }

@@ -1,7 +1,7 @@
 //! What must hold for everything that may come back for an update, driven by fuzzers (`tests/fuzz`) and, with
 //! made-up answers, by the property tests below.
 
-use super::answer::{Answer, Expected, Signature, judge};
+use super::response::{Expected, Signature, UpdateResponse, judge};
 use super::tsig::Signer;
 use crate::config::{TsigAlgorithm, TsigKey};
 use crate::model::secret::SecretBytes;
@@ -27,9 +27,9 @@ pub fn answer(bytes: &[u8]) {
     let signature = Signature { signer: &signer, key: &name, request_mac: &[7; 32], now };
     let expected = |signature| Expected { id: 0x1234, zone: &zone, signature };
     let judged = judge(bytes, &expected(Some(signature)));
-    assert!(!matches!(judged, Answer::Done | Answer::Refused(_)), "{judged:?}");
+    assert!(!matches!(judged, UpdateResponse::Applied | UpdateResponse::Refused(_)), "{judged:?}");
     // unsigned, anything may come; only its id, kind and zone must fit
-    if !matches!(judge(bytes, &expected(None)), Answer::Foreign(_)) {
+    if !matches!(judge(bytes, &expected(None)), UpdateResponse::Foreign(_)) {
         assert_eq!(bytes.get(..2), Some(&[0x12, 0x34][..]));
     }
 }
