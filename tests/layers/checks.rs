@@ -1,8 +1,8 @@
 //! A check that cannot fail is a defect: each is shown to fail here, and to let pass what is fine.
 
-use crate::graph::{self, imports_of, mutual_files, mutual_modules};
+use crate::graph::{self, circles, imports_of, mutual_modules};
 use crate::source::Source;
-use crate::{clock_readings, impurities, sources, table};
+use crate::{clock_readings, impurities, names, sources, table, wide_comments};
 
 fn file(path: &str, text: &str) -> Source {
     Source::parse(path, text)
@@ -90,16 +90,50 @@ fn modules_that_import_each_other_are_found() {
 }
 
 #[test]
-fn files_of_a_folder_that_import_each_other_are_found() {
+fn a_circle_of_files_is_found_however_long_it_is() {
     let sources = [
-        file("dns/mod.rs", "mod tsig; mod queue; use queue::Queue;"),
+        file("dns/mod.rs", "mod tsig; mod queue; mod udp; use queue::Queue;"),
         file("dns/tsig.rs", "use super::queue::Queue;"),
-        file("dns/queue.rs", "use super::tsig; use crate::dns::Handle;"),
+        file("dns/queue.rs", "use super::udp; use crate::dns::Handle;"),
+        file("dns/udp.rs", "use super::tsig;"),
+        file("model/host.rs", "use super::notice::Notice;"),
+        file("model/notice.rs", "use super::host::Host; use crate::dns::udp;"),
     ];
-    assert_eq!(
-        mutual_files(&sources),
-        ["dns/mod.rs and dns/queue.rs", "dns/queue.rs and dns/tsig.rs"]
-    );
+    let found = circles(&sources);
+    let found: Vec<_> = found.iter().map(|it| (it.folder.as_str(), it.files.join(" "))).collect();
+    let dns = "dns/queue.rs dns/tsig.rs dns/udp.rs".to_owned();
+    let model = "model/host.rs model/notice.rs".to_owned();
+    assert_eq!(found, [("dns", dns), ("model", model)]);
+}
+
+#[test]
+fn files_that_import_each_other_only_through_their_module_file_are_no_circle() {
+    let sources = [
+        file("dns/mod.rs", "mod tsig; mod queue; use queue::Queue; use tsig::Tsig;"),
+        file("dns/tsig.rs", "use super::queue::Queue; use super::Handle;"),
+        file("dns/queue.rs", "use crate::dns::Handle;"),
+    ];
+    assert_eq!(circles(&sources), []);
+}
+
+#[test]
+fn a_name_of_several_types_is_found() {
+    let sources = [
+        file("dns/mod.rs", "pub struct Entry; enum Lane { Fresh } struct Own { r#struct: u8 }"),
+        file("db/mod.rs", "trait Entry {} impl Work for X { type Own = u8; }"),
+        file("db/tests.rs", "#[cfg(test)] mod tests { struct Lane; }"),
+    ];
+    let found: Vec<_> = names::shared(&sources).iter().map(ToString::to_string).collect();
+    assert_eq!(found, ["Entry stands for 2 things: dns/mod.rs, db/mod.rs"]);
+}
+
+#[test]
+fn a_comment_line_that_is_too_wide_is_found() {
+    let wide = format!("fn f() {{}}\n    // {}\n", "é".repeat(94));
+    let fits = format!("    // {}\nlet url = \"{}\";\n", "é".repeat(93), "x".repeat(200));
+    assert_eq!(wide_comments("dns/x.rs", &wide).len(), 1);
+    assert!(wide_comments("dns/x.rs", &wide)[0].starts_with("dns/x.rs:2: "));
+    assert_eq!(wide_comments("dns/x.rs", &fits), [""; 0]);
 }
 
 #[test]

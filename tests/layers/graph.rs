@@ -1,9 +1,9 @@
-//! Who imports whom. In: parsed sources and the table. Out: violations as sentences, and the pairs
-//! that import each other.
+//! Who imports whom. In: parsed sources and the table. Out: violations as sentences, modules that
+//! import each other, and circles of files.
 
 use crate::source::{Path, Source};
 use crate::table::Table;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One import of another part of the same crate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,13 +110,63 @@ pub fn mutual_modules(sources: &[Source]) -> Vec<String> {
     pairs.iter().map(|(one, other)| format!("{one} and {other} import each other")).collect()
 }
 
-/// Files that import each other, inside a folder or across folders.
-pub fn mutual_files(sources: &[Source]) -> Vec<String> {
-    let edges = sources.iter().flat_map(|source| {
-        let files = imports_of(source, sources).into_iter().filter_map(|import| import.file);
-        files.map(|file| (source.path.clone(), file))
+/// A circle of files: each imports every other one, directly or through others of the circle.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Circle {
+    /// The folder that all its files are in, directly or below; empty for `src`.
+    pub folder: String,
+    pub files: Vec<String>,
+}
+
+/// The circles of files. An import between a module file and the files below it does not count:
+/// `mod.rs` re-exports its children, and the children use its types.
+pub fn circles(sources: &[Source]) -> Vec<Circle> {
+    let reachable: BTreeMap<_, _> =
+        sources.iter().map(|source| (source.path.as_str(), reachable(source, sources))).collect();
+    let mut circles: Vec<Circle> = Vec::new();
+    for (path, reached) in &reachable {
+        let back =
+            |other: &&String| reachable.get(other.as_str()).is_some_and(|it| it.contains(*path));
+        let files: Vec<_> = reached.iter().filter(back).cloned().collect();
+        if files.len() > 1 && !circles.iter().any(|circle| circle.files == files) {
+            circles.push(Circle { folder: common_folder(&files), files });
+        }
+    }
+    circles
+}
+
+/// The files that a file imports, and those that these import, and so on.
+fn reachable(source: &Source, all: &[Source]) -> BTreeSet<String> {
+    let mut reached = BTreeSet::new();
+    let mut open = vec![source.path.clone()];
+    while let Some(path) = open.pop() {
+        let Some(source) = all.iter().find(|source| source.path == path) else { continue };
+        for file in imports_of(source, all).into_iter().filter_map(|import| import.file) {
+            if !is_family(&path, &file) && reached.insert(file.clone()) {
+                open.push(file);
+            }
+        }
+    }
+    reached
+}
+
+/// Whether one of two files declares the other, directly or through its children.
+fn is_family(one: &str, other: &str) -> bool {
+    let one = place_of(one);
+    let other = place_of(other);
+    one.starts_with(&other) || other.starts_with(&one)
+}
+
+fn common_folder(files: &[String]) -> String {
+    let folder = |file: &String| -> Vec<String> {
+        let mut words: Vec<_> = file.split('/').map(str::to_owned).collect();
+        words.pop();
+        words
+    };
+    let common = files.iter().map(folder).reduce(|one, other| {
+        one.into_iter().zip(other).take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
     });
-    mutual(&edges.collect()).iter().map(|(one, other)| format!("{one} and {other}")).collect()
+    common.unwrap_or_default().join("/")
 }
 
 fn mutual(edges: &BTreeSet<(String, String)>) -> Vec<(String, String)> {

@@ -46,15 +46,10 @@ impl Source {
     /// # Panics
     /// When one cannot be read.
     pub fn read_all(root: &FilePath) -> Vec<Self> {
-        let mut files = Vec::new();
-        collect(root, &mut files);
-        assert!(!files.is_empty(), "no source below {}", root.display());
-        files.sort();
-        let read = |file: &std::path::PathBuf| {
-            let path = file.strip_prefix(root).unwrap().to_str().unwrap();
-            Self::parse(path, &std::fs::read_to_string(file).unwrap())
-        };
-        files.iter().map(read).collect()
+        let is_test =
+            |path: &str| path.split('/').any(|word| word == "tests" || word == "tests.rs");
+        let texts = read_texts(root).into_iter().filter(|(path, _)| !is_test(path));
+        texts.map(|(path, text)| Self::parse(&path, &text)).collect()
     }
 
     /// Parses a file's text.
@@ -155,17 +150,31 @@ impl Source {
     }
 }
 
+/// Every `.rs` file below a folder, tests too: its path from there and its text, sorted by path.
+///
+/// # Panics
+/// When one cannot be read, or there is none.
+pub fn read_texts(root: &FilePath) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    collect(root, &mut files);
+    assert!(!files.is_empty(), "no source below {}", root.display());
+    files.sort();
+    let read = |file: &std::path::PathBuf| {
+        let path = file.strip_prefix(root).unwrap().to_str().unwrap();
+        (path.to_owned(), std::fs::read_to_string(file).unwrap())
+    };
+    files.iter().map(read).collect()
+}
+
 fn collect(folder: &FilePath, files: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.ends_with("tests") {
+        if path.ends_with("target") {
             continue;
         }
         if path.is_dir() {
             collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs")
-            && !path.ends_with("tests.rs")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }
     }
