@@ -15,7 +15,7 @@ use crate::logging;
 use crate::model::time::Now;
 use crate::passwords::{Passwords, StandInKey};
 use crate::reload::Reload;
-use crate::serve::{self, Permits, Server};
+use crate::serve::{self, ConnectionLimits, HttpServer};
 use crate::stories::expire::Expire;
 use crate::stories::hosts::Hosts;
 use crate::stories::login::{self, LogIn};
@@ -328,10 +328,10 @@ fn serve(
     let admin = AdminStories { users, hosts, status, expire, transfer, reload };
     life.service("the admin socket", admin::serve(bound.socket, admin, stop(), life.work.clone()));
     let front = Front::new(update, Clock, Arc::clone(front));
-    let server = Server {
+    let server = HttpServer {
         service: front.service(),
         settings: Arc::clone(connections),
-        permits: Permits::of_all_files(),
+        limits: ConnectionLimits::of_all_files(),
         stop: stop(),
         cut: life.cut.clone(),
         tasks: life.work.clone(),

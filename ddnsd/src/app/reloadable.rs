@@ -18,8 +18,8 @@ use tracing::warn;
 /// The sections that are looked at anew each time. Clones share them.
 #[derive(Clone)]
 pub(super) struct Sections {
-    pub(super) front: Arc<ArcSwap<http::Settings>>,
-    pub(super) connections: Arc<ArcSwap<serve::Settings>>,
+    pub(super) front: Arc<ArcSwap<http::FrontSettings>>,
+    pub(super) connections: Arc<ArcSwap<serve::ConnectionSettings>>,
     pub(super) defaults: Arc<ArcSwap<Defaults>>,
     /// Which mails are sent.
     pub(super) mails: Arc<ArcSwap<Mails>>,
@@ -32,7 +32,8 @@ pub(super) struct Sections {
 impl Sections {
     /// As configured at the start.
     pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
-        let connections = serve::Settings::new(&config.http).context("cannot set up TLS")?;
+        let connections =
+            serve::ConnectionSettings::new(&config.http).context("cannot set up TLS")?;
         Ok(Self {
             front: Arc::new(ArcSwap::from_pointee(front(config))),
             connections: Arc::new(ArcSwap::from_pointee(connections)),
@@ -45,7 +46,7 @@ impl Sections {
     }
 
     fn prepare(&self, config: &Config) -> Result<Commit, Problem> {
-        let connections = serve::Settings::new(&config.http)
+        let connections = serve::ConnectionSettings::new(&config.http)
             .map_err(|why| format!("cannot set up TLS: {why}"))?;
         let (front, patience) = (front(config), patience(config));
         let (defaults, sweep_every) = (config.defaults, config.dns.cleanup_interval);
@@ -64,8 +65,8 @@ impl Sections {
     }
 }
 
-fn front(config: &Config) -> http::Settings {
-    http::Settings { endpoints: Arc::clone(&config.endpoints), http: config.http.clone() }
+fn front(config: &Config) -> http::FrontSettings {
+    http::FrontSettings { endpoints: Arc::clone(&config.endpoints), http: config.http.clone() }
 }
 
 /// A mail without a template is not sent.

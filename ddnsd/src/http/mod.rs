@@ -15,15 +15,15 @@ use crate::config::{self, Endpoint, Params};
 use crate::model::client::ClientKey;
 use crate::rules::outcome::{Reply, Word};
 use crate::rules::request::{self, Asked, Origin, UpdateRequest};
-use crate::serve::{Peer, Service};
+use crate::serve::{ConnectionPeer, Service};
 use crate::stories::update::Update;
 use arc_swap::ArcSwap;
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use query::Parameters;
-use reply::Form;
-use request_log::Line;
+use reply::ReplyFormat;
+use request_log::RequestRecord;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{timeout, timeout_at};
@@ -41,7 +41,7 @@ const ON_ITS_WAY: Duration = Duration::from_millis(200);
 
 /// What the front end works by; swapped whole when the configuration is loaded anew.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct FrontSettings {
     /// The paths that take updates.
     pub endpoints: Arc<[Endpoint]>,
     /// `[daemon]`.
@@ -50,12 +50,12 @@ pub struct Settings {
 
 /// The front end; clones share everything.
 #[derive(Clone)]
-pub struct Front(Arc<Parts>);
+pub struct Front(Arc<FrontInner>);
 
-struct Parts {
+struct FrontInner {
     update: Update,
     clock: Clock,
-    settings: Arc<ArcSwap<Settings>>,
+    settings: Arc<ArcSwap<FrontSettings>>,
 }
 
 /// One request as hyper and warp hand it over.
@@ -64,13 +64,13 @@ struct Call {
     path: FullPath,
     query: String,
     headers: HeaderMap,
-    peer: Peer,
+    peer: ConnectionPeer,
 }
 
 impl Front {
     /// A front end for the story.
-    pub fn new(update: Update, clock: Clock, settings: Arc<ArcSwap<Settings>>) -> Self {
-        Self(Arc::new(Parts { update, clock, settings }))
+    pub fn new(update: Update, clock: Clock, settings: Arc<ArcSwap<FrontSettings>>) -> Self {
+        Self(Arc::new(FrontInner { update, clock, settings }))
     }
 
     /// What answers the requests of a connection.
@@ -83,7 +83,7 @@ impl Front {
             .and(warp::path::full())
             .and(warp::query::raw().or(warp::any().map(String::new)).unify())
             .and(warp::header::headers_cloned())
-            .and(warp::ext::get::<Peer>())
+            .and(warp::ext::get::<ConnectionPeer>())
             .and(warp::body::stream())
             .then(|front: Self, method, path, query, headers, peer, body| async move {
                 front.answer(Call { method, path, query, headers, peer }, body).await
@@ -99,7 +99,7 @@ impl Front {
     ) -> Response {
         let settings = self.0.settings.load_full();
         let logs = settings.http.log_requests;
-        let mut line = logs.then(|| Line::of(&settings, &call, self.0.clock));
+        let mut line = logs.then(|| RequestRecord::of(&settings, &call, self.0.clock));
         let response = match asked(&settings, &call, body).await {
             Ok(asked) => self.update(&settings, asked, &call, line.as_mut()).await,
             Err(refused) => refused,
@@ -112,10 +112,10 @@ impl Front {
 
     async fn update(
         &self,
-        settings: &Settings,
+        settings: &FrontSettings,
         (names, form): (&Params, Bytes),
         call: &Call,
-        mut line: Option<&mut Line>,
+        mut line: Option<&mut RequestRecord>,
     ) -> Response {
         let parameters = Parameters::read(&call.query, &form);
         let request = checked(settings, names, call, &parameters);
@@ -135,13 +135,13 @@ impl Front {
         if let Some(line) = line {
             line.hears(&answer);
         }
-        reply::response(&answer, Form::accepted(&call.headers))
+        reply::response(&answer, ReplyFormat::accepted(&call.headers))
     }
 }
 
 /// The parameters' names and the form of what asks for an update; else what it hears.
 async fn asked<'a, B: Buf>(
-    settings: &'a Settings,
+    settings: &'a FrontSettings,
     call: &Call,
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<(&'a Params, Bytes), Response> {
@@ -164,7 +164,7 @@ async fn asked<'a, B: Buf>(
 }
 
 /// Whose request it is.
-fn origin(settings: &Settings, call: &Call) -> Origin {
+fn origin(settings: &FrontSettings, call: &Call) -> Origin {
     let config::Http { proxy_header, trusted_proxies, .. } = &settings.http;
     let peer = call.peer.address;
     client_address::origin(peer, &call.headers, proxy_header.as_ref(), trusted_proxies)
@@ -181,7 +181,7 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 
 /// Everything about the request that names, addresses and credentials can be read from.
 fn checked(
-    settings: &Settings,
+    settings: &FrontSettings,
     names: &Params,
     call: &Call,
     given: &Parameters<'_>,

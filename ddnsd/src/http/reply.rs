@@ -14,14 +14,14 @@ const COME_BACK: u64 = 30;
 
 /// How a reply is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ReplyFormat {
     /// The DynDNS2 way: a word and addresses per line.
     Text,
     /// For programs.
     Json,
 }
 
-impl Form {
+impl ReplyFormat {
     /// What the Accept header prefers (RFC 9110, 12.5.1); text unless it asks for JSON.
     pub(super) fn accepted(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(http::header::ACCEPT).iter();
@@ -35,7 +35,7 @@ impl Form {
         let any = quality(["*/*", "*/*"]);
         let json = quality(["application/json", "application/*"]).unwrap_or(0.0);
         let text = quality(["text/plain", "text/*"]).or(any).unwrap_or(0.0);
-        if json > 0.0 && json >= text { Form::Json } else { Form::Text }
+        if json > 0.0 && json >= text { ReplyFormat::Json } else { ReplyFormat::Text }
     }
 }
 
@@ -50,12 +50,12 @@ fn ranges(line: &str) -> impl Iterator<Item = (&str, f32)> {
 }
 
 /// The response for a reply.
-pub(super) fn response(reply: &Reply, form: Form) -> Response {
+pub(super) fn response(reply: &Reply, form: ReplyFormat) -> Response {
     let word = reply.decisive_word();
     let status = status(word, form);
     let (kind, body) = match form {
-        Form::Text => ("text/plain; charset=utf-8", text(reply)),
-        Form::Json => ("application/json", json(reply)),
+        ReplyFormat::Text => ("text/plain; charset=utf-8", text(reply)),
+        ReplyFormat::Json => ("application/json", json(reply)),
     };
     let mut response = plain(status, kind, body);
     if word == Word::Badauth {
@@ -89,14 +89,14 @@ fn plain(status: StatusCode, kind: &'static str, body: String) -> Response {
 
 /// What only the user can mend is 200 in text, because old clients show nothing else; what mends itself
 /// is 503, because some clients live on only then.
-fn status(word: Word, form: Form) -> StatusCode {
+fn status(word: Word, form: ReplyFormat) -> StatusCode {
     match (word, form) {
         (Word::Badauth, _) => StatusCode::UNAUTHORIZED,
-        (Word::Abuse, Form::Json) => StatusCode::TOO_MANY_REQUESTS,
+        (Word::Abuse, ReplyFormat::Json) => StatusCode::TOO_MANY_REQUESTS,
         (Word::Dnserr | Word::ServerError | Word::Abuse, _) => StatusCode::SERVICE_UNAVAILABLE,
-        (Word::Good | Word::Nochg, _) | (_, Form::Text) => StatusCode::OK,
-        (Word::Nohost, Form::Json) => StatusCode::NOT_FOUND,
-        (Word::Notfqdn | Word::Numhost | Word::Badip, Form::Json) => StatusCode::BAD_REQUEST,
+        (Word::Good | Word::Nochg, _) | (_, ReplyFormat::Text) => StatusCode::OK,
+        (Word::Nohost, ReplyFormat::Json) => StatusCode::NOT_FOUND,
+        (Word::Notfqdn | Word::Numhost | Word::Badip, ReplyFormat::Json) => StatusCode::BAD_REQUEST,
     }
 }
 
@@ -188,10 +188,10 @@ mod tests {
         Reply::Hosts { lines: words.iter().map(line).collect(), addresses }
     }
 
-    fn accept(value: &'static str) -> Form {
+    fn accept(value: &'static str) -> ReplyFormat {
         let mut headers = HeaderMap::new();
         headers.insert(http::header::ACCEPT, HeaderValue::from_static(value));
-        Form::accepted(&headers)
+        ReplyFormat::accepted(&headers)
     }
 
     #[test]
@@ -229,8 +229,8 @@ mod tests {
             (Word::Abuse, 503, 429),
             (Word::ServerError, 503, 503),
         ] {
-            assert_eq!(status(word, Form::Text), in_text, "{word:?}");
-            assert_eq!(status(word, Form::Json), in_json, "{word:?}");
+            assert_eq!(status(word, ReplyFormat::Text), in_text, "{word:?}");
+            assert_eq!(status(word, ReplyFormat::Json), in_json, "{word:?}");
         }
     }
 
@@ -238,7 +238,7 @@ mod tests {
     fn a_list_with_a_success_is_200_and_any_other_has_its_first_lines_status() {
         let code = |words: &[Word]| {
             let named: Vec<_> = words.iter().map(|word| ("a.example", *word)).collect();
-            response(&hosts(&named), Form::Json).status().as_u16()
+            response(&hosts(&named), ReplyFormat::Json).status().as_u16()
         };
         assert_eq!(code(&[Word::Nohost, Word::Good]), 200);
         assert_eq!(code(&[Word::Nochg, Word::Nochg]), 200);
@@ -254,7 +254,7 @@ mod tests {
             "text/plain;q=0.5, application/json;q=0.9",
             "Application/JSON; charset=utf-8",
         ] {
-            assert_eq!(accept(json), Form::Json, "{json}");
+            assert_eq!(accept(json), ReplyFormat::Json, "{json}");
         }
         for text in [
             "*/*",
@@ -263,20 +263,23 @@ mod tests {
             "application/json;q=0",
             "application/json;q=0.5, */*",
         ] {
-            assert_eq!(accept(text), Form::Text, "{text}");
+            assert_eq!(accept(text), ReplyFormat::Text, "{text}");
         }
-        assert_eq!(Form::accepted(&HeaderMap::new()), Form::Text);
+        assert_eq!(ReplyFormat::accepted(&HeaderMap::new()), ReplyFormat::Text);
     }
 
     #[test]
     fn a_time_to_come_back_is_rounded_up() {
         let abuse =
             Reply::Whole { word: Word::Abuse, retry_after: Some(Duration::from_millis(1500)) };
-        assert_eq!(response(&abuse, Form::Text).headers()[RETRY_AFTER], "2");
+        assert_eq!(response(&abuse, ReplyFormat::Text).headers()[RETRY_AFTER], "2");
         let dnserr = hosts(&[("a.example", Word::Dnserr)]);
-        assert_eq!(response(&dnserr, Form::Text).headers()[RETRY_AFTER], "30");
+        assert_eq!(response(&dnserr, ReplyFormat::Text).headers()[RETRY_AFTER], "30");
         assert!(
-            response(&Reply::whole(Word::Nohost), Form::Text).headers().get(RETRY_AFTER).is_none()
+            response(&Reply::whole(Word::Nohost), ReplyFormat::Text)
+                .headers()
+                .get(RETRY_AFTER)
+                .is_none()
         );
     }
 }

@@ -1,7 +1,7 @@
 //! The request log. In: a request and what it was answered. Out: one line of parsed fields, never the raw
 //! query and never a credential.
 
-use super::{Call, Settings, endpoint, origin, segments};
+use super::{Call, FrontSettings, endpoint, origin, segments};
 use crate::clock::Clock;
 use crate::rules::outcome::{Reply, Word};
 use crate::rules::request::{Asked, AskedHost, Login, UpdateRequest};
@@ -18,7 +18,7 @@ const WELL_KNOWN: [&str; 4] = ["/update", "/nic/update", "/v3/update", "/api/upd
 
 /// The line of a request. It is written when this is dropped, with what is known by then: a client that
 /// hangs up has its line too.
-pub(super) struct Line {
+pub(super) struct RequestRecord {
     clock: Clock,
     start: Instant,
     client: IpAddr,
@@ -36,9 +36,9 @@ struct Asking {
     addresses: String,
 }
 
-impl Line {
+impl RequestRecord {
     /// The line of a request of which only the head was read.
-    pub(super) fn of(settings: &Settings, call: &Call, clock: Clock) -> Self {
+    pub(super) fn of(settings: &FrontSettings, call: &Call, clock: Clock) -> Self {
         Self {
             clock,
             start: clock.now().mono,
@@ -79,7 +79,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for RequestRecord {
     fn drop(&mut self) {
         let update = self.update.as_ref();
         let took = self.clock.now().mono.saturating_duration_since(self.start);
@@ -110,7 +110,7 @@ fn shown(host: &AskedHost) -> String {
 
 /// An endpoint's path as it was sent; of any other only the start that is known, because clients of other
 /// services have their token in it (`/update/NAME/TOKEN`).
-fn path(settings: &Settings, sent: &str) -> String {
+fn path(settings: &FrontSettings, sent: &str) -> String {
     if endpoint(&settings.endpoints, sent).is_some() {
         return sent.to_owned();
     }

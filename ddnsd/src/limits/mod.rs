@@ -2,8 +2,8 @@
 //! in flight, or `abuse` with the time until there is a place. State in memory only, bounded whatever the
 //! number of addresses.
 
-mod bucket;
-mod queue;
+mod key;
+mod waiters;
 
 use crate::config;
 use crate::counters::LimitCounters;
@@ -11,12 +11,12 @@ use crate::model::client::ClientKey;
 use crate::model::time::Now;
 use crate::rules::limit::{Counted, Full, Limit, Tick, Window};
 use arc_swap::ArcSwap;
-use bucket::Bucket;
 use dashmap::DashMap;
-use queue::{Queue, Waiting};
+use key::LimitKey;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use waiters::{Waiter, Waiters};
 
 /// Clients that are counted each on their own.
 const MAX_CLIENTS: usize = 262_144;
@@ -27,64 +27,64 @@ const SHARDS: usize = 256;
 
 /// The windows of all clients. Cheap to clone; clones share them.
 #[derive(Clone)]
-pub struct Limits(Arc<Shared>);
+pub struct Limits(Arc<LimitsInner>);
 
-struct Shared {
+struct LimitsInner {
     config: ArcSwap<config::Limits>,
     counters: Arc<LimitCounters>,
     start: Instant,
-    clients: DashMap<Bucket, Entry>,
+    clients: DashMap<LimitKey, ClientWindows>,
     tracked: AtomicUsize,
-    max: Bounds,
+    max: MaxTracked,
 }
 
 #[derive(Clone, Copy)]
-struct Bounds {
+struct MaxTracked {
     clients: usize,
     entries: usize,
 }
 
 #[derive(Default)]
-struct Entry {
+struct ClientWindows {
     good: Window,
     bad: Window,
     /// Those that wait for what is in flight under the bad limit.
-    queue: Queue,
+    waiters: Waiters,
 }
 
-/// What a knock brings.
-pub enum Knock {
+/// Whether a request may go on.
+pub enum Admission {
     /// A place.
-    Slot(Slot),
-    /// So many are in flight that they may be too many; once one of them has ended, knock again.
-    Wait(Waiting),
+    Granted(Slot),
+    /// So many are in flight that they may be too many; once one of them has ended, try again.
+    Wait(Waiter),
     /// Too many were bad.
-    Abuse(Abuse),
+    Exceeded(LimitExceeded),
 }
 
 /// A client is over a limit; nothing was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abuse {
+pub struct LimitExceeded {
     /// Until the window frees.
     pub retry_after: Duration,
 }
 
-impl From<Full> for Abuse {
+impl From<Full> for LimitExceeded {
     fn from(full: Full) -> Self {
         Self { retry_after: full.retry_after }
     }
 }
 
-/// A request's place under the limits. Dropped without [`Limits::close`] it counts as nothing.
+/// A request's place under the limits. Dropped without [`Limits::record`] it counts as nothing.
 #[must_use = "dropped at once, it reserves nothing"]
 pub struct Slot {
     /// `None` while limits are disabled.
-    place: Option<Place>,
+    place: Option<Reservation>,
 }
 
-struct Place {
-    limits: Arc<Shared>,
-    bucket: Bucket,
+struct Reservation {
+    limits: Arc<LimitsInner>,
+    key: LimitKey,
     held: Held,
 }
 
@@ -99,16 +99,21 @@ enum Held {
 impl Limits {
     /// No client is known yet. `now` is where their time starts.
     pub fn new(config: config::Limits, counters: Arc<LimitCounters>, now: Now) -> Self {
-        Self::bounded(config, counters, now, Bounds { clients: MAX_CLIENTS, entries: MAX_ENTRIES })
+        Self::bounded(
+            config,
+            counters,
+            now,
+            MaxTracked { clients: MAX_CLIENTS, entries: MAX_ENTRIES },
+        )
     }
 
     fn bounded(
         config: config::Limits,
         counters: Arc<LimitCounters>,
         now: Now,
-        max: Bounds,
+        max: MaxTracked,
     ) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(LimitsInner {
             config: ArcSwap::from_pointee(config),
             counters,
             start: now.mono,
@@ -125,39 +130,43 @@ impl Limits {
 
     /// Takes a place under the bad limit, before any password work. Routers behind one address that
     /// come together wait for each other; guesses do too, and then hear that they were too many.
-    pub fn knock(&self, client: ClientKey, now: Now) -> Knock {
+    pub fn reserve_bad(&self, client: ClientKey, now: Now) -> Admission {
         let config = self.0.config.load();
         if !config.enabled {
-            return Knock::Slot(Slot { place: None });
+            return Admission::Granted(Slot { place: None });
         }
         let (limit, tick) = (bad(&config), self.0.tick(now));
-        let knock =
-            self.0.with_entry(client, |bucket, entry| match entry.bad.reserve(limit, tick) {
+        let admission =
+            self.0.with_entry(client, |key, entry| match entry.bad.reserve(limit, tick) {
                 Ok(()) => {
                     let limits = Arc::clone(&self.0);
-                    Knock::Slot(Slot { place: Some(Place { limits, bucket, held: Held::Bad }) })
+                    Admission::Granted(Slot {
+                        place: Some(Reservation { limits, key, held: Held::Bad }),
+                    })
                 }
-                Err(full) if full.is_certain => Knock::Abuse(full.into()),
-                Err(full) => entry.queue.join().map_or(Knock::Abuse(full.into()), Knock::Wait),
+                Err(full) if full.is_certain => Admission::Exceeded(full.into()),
+                Err(full) => {
+                    entry.waiters.join().map_or(Admission::Exceeded(full.into()), Admission::Wait)
+                }
             });
-        if let Knock::Abuse(_) = knock {
+        if let Admission::Exceeded(_) = admission {
             self.0.counters.bad_refused.add_one();
         }
-        knock
+        admission
     }
 
     /// Exchanges the place under the bad limit for one under the good limit, once the password was
     /// right. What waits for DNS holds no bad place: twenty routers behind one address that update
-    /// at once must not lock each other out. So [`Limits::close`] asks for one again if need be.
+    /// at once must not lock each other out. So [`Limits::record`] asks for one again if need be.
     ///
     /// # Errors
     /// So many of the client's requests were good, or are in flight. The bad place is given back.
-    pub fn spend(&self, slot: &mut Slot, now: Now) -> Result<(), Abuse> {
+    pub fn reserve_good(&self, slot: &mut Slot, now: Now) -> Result<(), LimitExceeded> {
         let Some(place) = &mut slot.place else {
             return Ok(());
         };
         let (limit, tick) = (good(&self.0.config.load()), self.0.tick(now));
-        let Some(mut entry) = self.0.clients.get_mut(&place.bucket) else {
+        let Some(mut entry) = self.0.clients.get_mut(&place.key) else {
             return Ok(());
         };
         entry.release(std::mem::replace(&mut place.held, Held::Nothing));
@@ -167,7 +176,7 @@ impl Limits {
             Ok(()) => place.held = Held::Good,
             Err(_) => self.0.counters.good_refused.add_one(),
         }
-        spent.map_err(Abuse::from)
+        spent.map_err(LimitExceeded::from)
     }
 
     /// Counts a request as what it turned out to be and gives its place back.
@@ -175,18 +184,18 @@ impl Limits {
     /// # Errors
     /// It turned out bad after its password was right, and by then so many were bad, or are in flight
     /// and may be, that it is one too many: it is to be answered so, and is not counted.
-    pub fn close(&self, mut slot: Slot, outcome: Counted, now: Now) -> Result<(), Abuse> {
+    pub fn record(&self, mut slot: Slot, outcome: Counted, now: Now) -> Result<(), LimitExceeded> {
         let Some(place) = &mut slot.place else {
             return Ok(());
         };
         let (config, tick) = (self.0.config.load(), self.0.tick(now));
-        let Some(mut entry) = self.0.clients.get_mut(&place.bucket) else {
+        let Some(mut entry) = self.0.clients.get_mut(&place.key) else {
             return Ok(());
         };
         let held = std::mem::replace(&mut place.held, Held::Nothing);
-        let closed = entry.close(held, outcome, &config, tick);
+        let closed = entry.record(held, outcome, &config, tick);
         drop(entry);
-        closed.inspect_err(|_| self.0.counters.bad_refused.add_one()).map_err(Abuse::from)
+        closed.inspect_err(|_| self.0.counters.bad_refused.add_one()).map_err(LimitExceeded::from)
     }
 
     /// Forgets clients of whom nothing counts any more, a small part of the map locked at a time.
@@ -221,35 +230,39 @@ fn bad(config: &config::Limits) -> Limit {
     Limit { window: config.bad_window, max: config.bad_max }
 }
 
-impl Shared {
+impl LimitsInner {
     fn tick(&self, now: Now) -> Tick {
         Tick::after_start(now.mono.saturating_duration_since(self.start))
     }
 
     /// Runs `work` on the client's own entry, or on the one it shares when too many are tracked.
-    fn with_entry<T>(&self, client: ClientKey, work: impl FnOnce(Bucket, &mut Entry) -> T) -> T {
-        let own = Bucket::Client(client);
+    fn with_entry<T>(
+        &self,
+        client: ClientKey,
+        work: impl FnOnce(LimitKey, &mut ClientWindows) -> T,
+    ) -> T {
+        let own = LimitKey::Client(client);
         if let Some(mut entry) = self.clients.get_mut(&own) {
             return work(own, &mut entry);
         }
         let tracked = self.tracked.load(Ordering::Relaxed);
-        let bucket = if tracked < self.max.clients {
+        let key = if tracked < self.max.clients {
             own
         } else {
-            let network = Bucket::network(client);
+            let network = LimitKey::network(client);
             let shared = tracked < self.max.entries || self.clients.contains_key(&network);
-            if shared { network } else { Bucket::Everyone }
+            if shared { network } else { LimitKey::Everyone }
         };
-        let mut entry = self.clients.entry(bucket).or_insert_with(|| {
+        let mut entry = self.clients.entry(key).or_insert_with(|| {
             self.tracked.fetch_add(1, Ordering::Relaxed);
-            Entry::default()
+            ClientWindows::default()
         });
-        work(bucket, &mut entry)
+        work(key, &mut entry)
     }
 }
 
-impl Entry {
-    fn close(
+impl ClientWindows {
+    fn record(
         &mut self,
         held: Held,
         outcome: Counted,
@@ -273,7 +286,7 @@ impl Entry {
         match held {
             Held::Bad => {
                 self.bad.release();
-                self.queue.wake();
+                self.waiters.wake();
             }
             Held::Good => self.good.release(),
             Held::Nothing => {}
@@ -281,10 +294,10 @@ impl Entry {
     }
 }
 
-impl Drop for Place {
+impl Drop for Reservation {
     fn drop(&mut self) {
         if self.held != Held::Nothing
-            && let Some(mut entry) = self.limits.clients.get_mut(&self.bucket)
+            && let Some(mut entry) = self.limits.clients.get_mut(&self.key)
         {
             entry.release(self.held);
         }

@@ -1,4 +1,4 @@
-//! Limits as stories use them: knock, spend, close, purge.
+//! Limits as stories use them: reserve, record, purge.
 
 use super::*;
 use crate::model::time::Millis;
@@ -25,7 +25,7 @@ fn limits(config: config::Limits) -> (Limits, Now) {
 
 fn small(clients: usize, entries: usize) -> (Limits, Now) {
     let now = now();
-    (Limits::bounded(CONFIG, Arc::default(), now, Bounds { clients, entries }), now)
+    (Limits::bounded(CONFIG, Arc::default(), now, MaxTracked { clients, entries }), now)
 }
 
 fn client(address: &str) -> ClientKey {
@@ -37,23 +37,23 @@ fn later(now: Now, seconds: u64) -> Now {
 }
 
 /// A place; else why there is none, `None` if it is only to wait.
-fn knock(limits: &Limits, address: &str, now: Now) -> Result<Slot, Option<Abuse>> {
-    match limits.knock(client(address), now) {
-        Knock::Slot(slot) => Ok(slot),
-        Knock::Wait(_) => Err(None),
-        Knock::Abuse(abuse) => Err(Some(abuse)),
+fn reserve(limits: &Limits, address: &str, now: Now) -> Result<Slot, Option<LimitExceeded>> {
+    match limits.reserve_bad(client(address), now) {
+        Admission::Granted(slot) => Ok(slot),
+        Admission::Wait(_) => Err(None),
+        Admission::Exceeded(abuse) => Err(Some(abuse)),
     }
 }
 
 fn fail(limits: &Limits, address: &str, now: Now) {
-    let slot = knock(limits, address, now).unwrap();
-    limits.close(slot, Counted::Bad, now).unwrap();
+    let slot = reserve(limits, address, now).unwrap();
+    limits.record(slot, Counted::Bad, now).unwrap();
 }
 
-fn succeed(limits: &Limits, address: &str, now: Now) -> Result<(), Abuse> {
-    let mut slot = knock(limits, address, now).map_err(|refused| refused.unwrap())?;
-    limits.spend(&mut slot, now)?;
-    limits.close(slot, Counted::Good, now)
+fn succeed(limits: &Limits, address: &str, now: Now) -> Result<(), LimitExceeded> {
+    let mut slot = reserve(limits, address, now).map_err(|refused| refused.unwrap())?;
+    limits.reserve_good(&mut slot, now)?;
+    limits.record(slot, Counted::Good, now)
 }
 
 #[test]
@@ -62,51 +62,53 @@ fn after_three_bad_ones_a_client_is_refused_until_the_window_frees() {
     for seconds in [0, 10, 20] {
         fail(&limits, "192.0.2.1", later(now, seconds));
     }
-    let refused = knock(&limits, "192.0.2.1", later(now, 30)).err();
-    assert_eq!(refused, Some(Some(Abuse { retry_after: Duration::from_secs(30) })));
-    assert!(knock(&limits, "192.0.2.2", later(now, 30)).is_ok());
-    assert!(knock(&limits, "192.0.2.1", later(now, 60)).is_ok());
+    let refused = reserve(&limits, "192.0.2.1", later(now, 30)).err();
+    assert_eq!(refused, Some(Some(LimitExceeded { retry_after: Duration::from_secs(30) })));
+    assert!(reserve(&limits, "192.0.2.2", later(now, 30)).is_ok());
+    assert!(reserve(&limits, "192.0.2.1", later(now, 60)).is_ok());
     assert_eq!(limits.0.counters.bad_refused.get(), 1);
 }
 
 #[test]
 fn a_thousand_parallel_guesses_are_three() {
     let (limits, now) = limits(CONFIG);
-    let slots: Vec<_> = (0..1000).filter_map(|_| knock(&limits, "192.0.2.1", now).ok()).collect();
+    let slots: Vec<_> = (0..1000).filter_map(|_| reserve(&limits, "192.0.2.1", now).ok()).collect();
     assert_eq!(slots.len(), 3);
     drop(slots);
-    assert!(knock(&limits, "192.0.2.1", now).is_ok(), "dropped places are free again");
+    assert!(reserve(&limits, "192.0.2.1", now).is_ok(), "dropped places are free again");
 }
 
 #[tokio::test]
 async fn who_may_be_one_too_many_waits_until_it_is_known() {
     let (limits, now) = limits(CONFIG);
     let mut slots: Vec<_> =
-        (0..3).map(|_| knock(&limits, "192.0.2.1", now).ok().unwrap()).collect();
-    let wait = || match limits.knock(client("192.0.2.1"), now) {
-        Knock::Wait(waiting) => Box::pin(waiting.over()),
-        Knock::Slot(_) | Knock::Abuse(_) => panic!("it is to wait"),
+        (0..3).map(|_| reserve(&limits, "192.0.2.1", now).ok().unwrap()).collect();
+    let wait = || match limits.reserve_bad(client("192.0.2.1"), now) {
+        Admission::Wait(waiting) => Box::pin(waiting.wait()),
+        Admission::Granted(_) | Admission::Exceeded(_) => panic!("it is to wait"),
     };
     let (mut first, mut second) = (wait(), wait());
     assert!(futures::poll!(&mut first).is_pending());
     // the password was right: there is a place, for one of them
-    limits.spend(&mut slots[0], now).unwrap();
+    limits.reserve_good(&mut slots[0], now).unwrap();
     assert!(futures::poll!(&mut first).is_ready() && futures::poll!(&mut second).is_ready());
-    let place = knock(&limits, "192.0.2.1", now).ok().unwrap();
+    let place = reserve(&limits, "192.0.2.1", now).ok().unwrap();
     let mut third = wait();
     for slot in slots.drain(1..).chain([place]) {
-        limits.close(slot, Counted::Bad, now).unwrap();
+        limits.record(slot, Counted::Bad, now).unwrap();
     }
     assert!(futures::poll!(&mut third).is_ready());
-    assert!(matches!(knock(&limits, "192.0.2.1", now), Err(Some(_))), "three were bad");
+    assert!(matches!(reserve(&limits, "192.0.2.1", now), Err(Some(_))), "three were bad");
 }
 
 #[test]
 fn only_so_many_wait() {
     let (limits, now) = limits(CONFIG);
-    let _slots: Vec<_> = (0..3).map(|_| limits.knock(client("192.0.2.1"), now)).collect();
-    let knocks: Vec<_> = (0..300).map(|_| limits.knock(client("192.0.2.1"), now)).collect();
-    let waiting = knocks.iter().filter(|knock| matches!(knock, Knock::Wait(_))).count();
+    let _slots: Vec<_> = (0..3).map(|_| limits.reserve_bad(client("192.0.2.1"), now)).collect();
+    let admissions: Vec<_> =
+        (0..300).map(|_| limits.reserve_bad(client("192.0.2.1"), now)).collect();
+    let waiting =
+        admissions.iter().filter(|admission| matches!(admission, Admission::Wait(_))).count();
     assert_eq!(waiting, 256);
 }
 
@@ -117,12 +119,12 @@ fn good_and_bad_are_counted_apart() {
         succeed(&limits, "192.0.2.1", now).unwrap();
     }
     let refused = succeed(&limits, "192.0.2.1", later(now, 1));
-    assert_eq!(refused, Err(Abuse { retry_after: Duration::from_secs(59) }));
+    assert_eq!(refused, Err(LimitExceeded { retry_after: Duration::from_secs(59) }));
     assert_eq!(limits.0.counters.good_refused.get(), 1);
     for _ in 0..3 {
         fail(&limits, "192.0.2.1", now);
     }
-    assert!(knock(&limits, "192.0.2.1", now).is_err());
+    assert!(reserve(&limits, "192.0.2.1", now).is_err());
 }
 
 #[test]
@@ -132,9 +134,9 @@ fn a_refused_request_is_not_counted_again() {
         fail(&limits, "192.0.2.1", now);
     }
     for seconds in 1..60 {
-        assert!(knock(&limits, "192.0.2.1", later(now, seconds)).is_err());
+        assert!(reserve(&limits, "192.0.2.1", later(now, seconds)).is_err());
     }
-    assert!(knock(&limits, "192.0.2.1", later(now, 60)).is_ok());
+    assert!(reserve(&limits, "192.0.2.1", later(now, 60)).is_ok());
 }
 
 #[test]
@@ -142,12 +144,12 @@ fn a_verified_request_holds_no_bad_place() {
     let (limits, now) = limits(CONFIG);
     let mut waiting = Vec::new();
     for _ in 0..5 {
-        let mut slot = knock(&limits, "192.0.2.1", now).unwrap();
-        limits.spend(&mut slot, now).unwrap();
+        let mut slot = reserve(&limits, "192.0.2.1", now).unwrap();
+        limits.reserve_good(&mut slot, now).unwrap();
         waiting.push(slot);
     }
-    let mut sixth = knock(&limits, "192.0.2.1", now).unwrap();
-    assert!(limits.spend(&mut sixth, now).is_err());
+    let mut sixth = reserve(&limits, "192.0.2.1", now).unwrap();
+    assert!(limits.reserve_good(&mut sixth, now).is_err());
     drop(sixth);
     drop(waiting);
     assert!(succeed(&limits, "192.0.2.1", now).is_ok());
@@ -157,29 +159,29 @@ fn a_verified_request_holds_no_bad_place() {
 fn a_request_may_turn_bad_after_its_password_was_right() {
     let (limits, now) = limits(CONFIG);
     for _ in 0..3 {
-        let mut slot = knock(&limits, "192.0.2.1", now).unwrap();
-        limits.spend(&mut slot, now).unwrap();
-        limits.close(slot, Counted::Bad, now).unwrap();
+        let mut slot = reserve(&limits, "192.0.2.1", now).unwrap();
+        limits.reserve_good(&mut slot, now).unwrap();
+        limits.record(slot, Counted::Bad, now).unwrap();
     }
-    assert!(knock(&limits, "192.0.2.1", now).is_err());
+    assert!(reserve(&limits, "192.0.2.1", now).is_err());
 }
 
 #[test]
 fn parallel_requests_that_turn_bad_are_no_more_than_the_limit_allows() {
     let (limits, now) = limits(CONFIG);
-    let guess = knock(&limits, "192.0.2.1", now).unwrap();
+    let guess = reserve(&limits, "192.0.2.1", now).unwrap();
     let waiting: Vec<_> = (0..5)
         .map(|_| {
-            let mut slot = knock(&limits, "192.0.2.1", now).unwrap();
-            limits.spend(&mut slot, now).unwrap();
+            let mut slot = reserve(&limits, "192.0.2.1", now).unwrap();
+            limits.reserve_good(&mut slot, now).unwrap();
             slot
         })
         .collect();
     let closed: Vec<_> =
-        waiting.into_iter().map(|slot| limits.close(slot, Counted::Bad, now).is_ok()).collect();
+        waiting.into_iter().map(|slot| limits.record(slot, Counted::Bad, now).is_ok()).collect();
     assert_eq!(closed, [true, true, false, false, false], "a guess in flight has the third place");
-    limits.close(guess, Counted::Bad, now).unwrap();
-    assert!(knock(&limits, "192.0.2.1", now).is_err());
+    limits.record(guess, Counted::Bad, now).unwrap();
+    assert!(reserve(&limits, "192.0.2.1", now).is_err());
     for _ in 0..5 {
         succeed(&limits, "192.0.2.1", later(now, 60)).unwrap();
     }
@@ -200,7 +202,7 @@ fn new_limits_apply_to_what_was_counted_before() {
     let (limits, now) = limits(CONFIG);
     fail(&limits, "192.0.2.1", now);
     limits.reconfigure(config::Limits { bad_max: 1, ..CONFIG });
-    assert!(knock(&limits, "192.0.2.1", now).is_err());
+    assert!(reserve(&limits, "192.0.2.1", now).is_err());
 }
 
 #[test]
@@ -208,7 +210,7 @@ fn a_purge_forgets_idle_clients_and_keeps_the_others() {
     let (limits, now) = limits(CONFIG);
     fail(&limits, "192.0.2.1", now);
     fail(&limits, "192.0.2.2", later(now, 30));
-    let held = knock(&limits, "192.0.2.3", now).unwrap();
+    let held = reserve(&limits, "192.0.2.3", now).unwrap();
     assert_eq!(limits.tracked(), 3);
     limits.purge(later(now, 61));
     assert_eq!(limits.tracked(), 2);
@@ -226,13 +228,13 @@ fn beyond_the_bound_new_clients_share_their_networks_counter() {
         fail(&limits, &format!("203.0.113.{last}"), now);
         fail(&limits, &format!("2001:db8:{last}::1"), now);
     }
-    assert!(knock(&limits, "203.0.113.9", now).is_err());
-    assert!(knock(&limits, "2001:db8:9::1", now).is_err());
-    assert!(knock(&limits, "192.0.2.1", now).is_ok(), "a tracked one keeps its own counter");
+    assert!(reserve(&limits, "203.0.113.9", now).is_err());
+    assert!(reserve(&limits, "2001:db8:9::1", now).is_err());
+    assert!(reserve(&limits, "192.0.2.1", now).is_ok(), "a tracked one keeps its own counter");
     for first in 50..53 {
         fail(&limits, &format!("{first}.0.0.1"), now);
     }
-    assert!(knock(&limits, "60.0.0.1", now).is_err(), "the rest of the world is one");
+    assert!(reserve(&limits, "60.0.0.1", now).is_err(), "the rest of the world is one");
     assert_eq!(limits.tracked(), 5);
 }
 
@@ -240,9 +242,9 @@ fn beyond_the_bound_new_clients_share_their_networks_counter() {
 fn a_flood_of_addresses_stays_within_the_bound_and_a_purge_gives_the_memory_back() {
     let (limits, now) = limits(CONFIG);
     for number in 0..300_000_u32 {
-        let knock = limits.knock(IpAddr::from(number.to_be_bytes()).into(), now);
-        if let Knock::Slot(slot) = knock {
-            limits.close(slot, Counted::Bad, now).unwrap();
+        let admission = limits.reserve_bad(IpAddr::from(number.to_be_bytes()).into(), now);
+        if let Admission::Granted(slot) = admission {
+            limits.record(slot, Counted::Bad, now).unwrap();
         }
     }
     assert!(limits.tracked() <= MAX_CLIENTS + 1 + 300_000 / 65_536);

@@ -2,15 +2,15 @@
 //! first who asks the ticket to start that run. A ticket that is lost, by a panic too, tells all who
 //! wait that nothing was found out.
 
-use super::Finding;
-use super::known::Digest;
+use super::Match;
+use super::verdict_cache::Digest;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// The runs that are queued or under way.
 #[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<Digest, watch::Sender<Option<Finding>>>>);
+pub(super) struct Flights(Mutex<HashMap<Digest, watch::Sender<Option<Match>>>>);
 
 /// The right to carry out one run.
 pub(super) struct Ticket {
@@ -24,7 +24,7 @@ impl Flights {
     pub(super) fn board(
         self: &Arc<Self>,
         digest: Digest,
-    ) -> (watch::Receiver<Option<Finding>>, Option<Ticket>) {
+    ) -> (watch::Receiver<Option<Match>>, Option<Ticket>) {
         let mut flights = self.lock();
         if let Some(sender) = flights.get(&digest) {
             return (sender.subscribe(), None);
@@ -34,7 +34,7 @@ impl Flights {
         (receiver, Some(Ticket { flights: Arc::clone(self), digest, used: false }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, watch::Sender<Option<Finding>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, watch::Sender<Option<Match>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -57,7 +57,7 @@ impl Ticket {
     }
 
     /// Tells all who wait.
-    pub(super) fn settle(mut self, finding: Finding) {
+    pub(super) fn settle(mut self, finding: Match) {
         let sender = self.flights.lock().remove(&self.digest);
         self.used = true;
         if let Some(sender) = sender {
@@ -84,11 +84,8 @@ mod tests {
         let (first, ticket) = flights.board([1; 16]);
         let (second, none) = flights.board([1; 16]);
         assert!(none.is_none());
-        ticket.unwrap().settle(Finding::Wrong);
-        assert_eq!(
-            (*first.borrow(), *second.borrow()),
-            (Some(Finding::Wrong), Some(Finding::Wrong))
-        );
+        ticket.unwrap().settle(Match::Wrong);
+        assert_eq!((*first.borrow(), *second.borrow()), (Some(Match::Wrong), Some(Match::Wrong)));
         assert!(flights.board([1; 16]).1.is_some(), "the next one flies anew");
     }
 
@@ -111,7 +108,7 @@ mod tests {
         assert!(ticket.is_abandoned());
         let (later, second) = flights.board([1; 16]);
         drop(ticket);
-        second.unwrap().settle(Finding::Wrong);
-        assert_eq!(*later.borrow(), Some(Finding::Wrong));
+        second.unwrap().settle(Match::Wrong);
+        assert_eq!(*later.borrow(), Some(Match::Wrong));
     }
 }

@@ -2,12 +2,12 @@
 //! this module makes, or wrong, or too busy to tell. Argon2 is the whole cost of a login, so verdicts
 //! are remembered, equal attempts share one run, and runs happen on few threads of low priority.
 
+mod argon2;
+mod dummy_hash;
 mod flights;
-mod hash;
-mod known;
 mod phc;
-mod pool;
-mod stand_in;
+mod threads;
+mod verdict_cache;
 
 use crate::config;
 use crate::counters::PasswordCounters;
@@ -16,15 +16,15 @@ use crate::model::name::UserName;
 use crate::model::secret::Secret;
 use crate::model::time::Now;
 use crate::model::user::{Account, PasswordHash, UserId};
+pub use argon2::Unusable as UnusableHash;
+use argon2::{HashMemory, StoredHash};
+use dummy_hash::DummyHashes;
+pub use dummy_hash::StandInKey;
 use flights::{Flights, Ticket};
-pub use hash::Unusable as UnusableHash;
-use hash::{Memory, Stored};
-use known::{Digest, Known, ProcessKey};
-use pool::{Lane, Pool, QueueFull, Resize};
-pub use stand_in::StandInKey;
-use stand_in::StandIns;
 use std::sync::Arc;
 use std::time::Duration;
+use threads::{HashThreads, Priority, QueueFull, Resize};
+use verdict_cache::{Digest, ProcessKey, VerdictCache};
 
 /// Why a password could not be hashed, or hashing could not start.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,7 @@ pub struct Attempt<'a> {
 /// What is said about a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Verdict {
+pub enum Verification {
     /// It is this user's.
     Right(Caller),
     /// It is not, or there is no such user.
@@ -89,32 +89,32 @@ pub enum Verdict {
 
 /// What a run of Argon2 found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Finding {
+enum Match {
     Right { rehash_due: bool },
     Wrong,
 }
 
-impl Finding {
+impl Match {
     /// Nobody can be right who is not stored.
-    fn verdict(self, account: Option<&Account>) -> Verdict {
+    fn verdict(self, account: Option<&Account>) -> Verification {
         match (self, account) {
             (Self::Right { rehash_due }, Some(account)) => {
-                Verdict::Right(Caller { user: account.id, rehash_due })
+                Verification::Right(Caller { user: account.id, rehash_due })
             }
-            (Self::Right { .. }, None) | (Self::Wrong, _) => Verdict::Wrong,
+            (Self::Right { .. }, None) | (Self::Wrong, _) => Verification::Wrong,
         }
     }
 }
 
 /// Verifies and makes password hashes. Cheap to clone; the threads end with the last clone.
 #[derive(Clone)]
-pub struct Passwords(Arc<Shared>);
+pub struct Passwords(Arc<PasswordsInner>);
 
-struct Shared {
-    known: Arc<Known>,
+struct PasswordsInner {
+    known: Arc<VerdictCache>,
     flights: Arc<Flights>,
-    stand_ins: StandIns,
-    pool: Pool,
+    stand_ins: DummyHashes,
+    pool: HashThreads,
     counters: Arc<PasswordCounters>,
 }
 
@@ -123,7 +123,7 @@ struct Shared {
 /// # Errors
 /// They cannot; says why, and nothing of the hash.
 pub fn check(hash: &PasswordHash) -> Result<(), UnusableHash> {
-    Stored::parse(hash).map(drop)
+    StoredHash::parse(hash).map(drop)
 }
 
 /// As many threads as configured, at most one a core.
@@ -134,13 +134,13 @@ fn threads(config: config::Auth) -> usize {
 
 /// Another section, ready to be used. Dropped, all stays as it was.
 #[must_use = "it is used when it is committed"]
-pub struct Prepared {
-    known: Arc<Known>,
+pub struct PreparedPasswords {
+    known: Arc<VerdictCache>,
     cache_ttl: Duration,
     resize: Resize,
 }
 
-impl Prepared {
+impl PreparedPasswords {
     /// Works by it from now on.
     pub fn commit(self) {
         self.known.keep_for(self.cache_ttl);
@@ -153,9 +153,13 @@ impl Passwords {
     ///
     /// # Errors
     /// The system refuses a thread; all stays as it was.
-    pub fn prepare(&self, config: config::Auth) -> Result<Prepared, PasswordError> {
+    pub fn prepare(&self, config: config::Auth) -> Result<PreparedPasswords, PasswordError> {
         let resize = self.0.pool.resize(threads(config)).map_err(PasswordError::Thread)?;
-        Ok(Prepared { known: Arc::clone(&self.0.known), cache_ttl: config.cache_ttl, resize })
+        Ok(PreparedPasswords {
+            known: Arc::clone(&self.0.known),
+            cache_ttl: config.cache_ttl,
+            resize,
+        })
     }
 
     /// Starts the hashing threads: as many as configured, at most one a core.
@@ -168,11 +172,11 @@ impl Passwords {
         counters: Arc<PasswordCounters>,
     ) -> Result<Self, PasswordError> {
         let key: ProcessKey = rand::random();
-        Ok(Self(Arc::new(Shared {
-            known: Arc::new(Known::new(&key, config.cache_ttl)),
+        Ok(Self(Arc::new(PasswordsInner {
+            known: Arc::new(VerdictCache::new(&key, config.cache_ttl)),
             flights: Arc::default(),
-            stand_ins: StandIns::new(stand_ins),
-            pool: Pool::start(threads(config)).map_err(PasswordError::Thread)?,
+            stand_ins: DummyHashes::new(stand_ins),
+            pool: HashThreads::start(threads(config)).map_err(PasswordError::Thread)?,
             counters,
         })))
     }
@@ -184,7 +188,7 @@ impl Passwords {
         stored: impl IntoIterator<Item = (&'a UserName, &'a PasswordHash)>,
     ) {
         for (user, hash) in stored {
-            if let Ok(stored) = Stored::parse(hash) {
+            if let Ok(stored) = StoredHash::parse(hash) {
                 self.0.stand_ins.note(user, stored.cost());
             }
         }
@@ -192,20 +196,20 @@ impl Passwords {
 
     /// Whose password is it? A remembered verdict takes one HMAC, others one run of Argon2. An
     /// unknown user costs as much as a wrong password.
-    pub async fn verify(&self, attempt: Attempt<'_>, now: Now) -> Verdict {
-        let Shared { known, counters, .. } = &*self.0;
+    pub async fn verify(&self, attempt: Attempt<'_>, now: Now) -> Verification {
+        let PasswordsInner { known, counters, .. } = &*self.0;
         let stored = attempt.account.map(|account| &account.hash);
         let digest = known.digest(attempt.user, stored, attempt.password);
         if let Some(finding) = known.recall(digest, attempt.client, now) {
             match finding {
-                Finding::Right { .. } => counters.remembered_right.add_one(),
-                Finding::Wrong => counters.remembered_wrong.add_one(),
+                Match::Right { .. } => counters.remembered_right.add_one(),
+                Match::Wrong => counters.remembered_wrong.add_one(),
             }
             return finding.verdict(attempt.account);
         }
         let Some(finding) = self.0.find_out(digest, attempt, now).await else {
             counters.busy.add_one();
-            return Verdict::Busy;
+            return Verification::Busy;
         };
         known.remember(digest, attempt.client, finding, now);
         finding.verdict(attempt.account)
@@ -218,12 +222,12 @@ impl Passwords {
     pub async fn hash(&self, password: Secret) -> Result<PasswordHash, PasswordError> {
         let (answer, result) = tokio::sync::oneshot::channel();
         let counters = Arc::clone(&self.0.counters);
-        let work = move |memory: &mut Memory| {
+        let work = move |memory: &mut HashMemory| {
             counters.hashed.add_one();
             // nobody may be waiting any more
-            drop(answer.send(hash::make(&password, rand::random(), memory)));
+            drop(answer.send(argon2::make(&password, rand::random(), memory)));
         };
-        let queued = self.0.pool.submit(Lane::Administration, hash::OURS.kib(), work);
+        let queued = self.0.pool.submit(Priority::Administration, argon2::OURS.kib(), work);
         queued.map_err(|_| PasswordError::Busy)?;
         result.await.map_err(|_| PasswordError::Busy)?
     }
@@ -254,9 +258,9 @@ impl Passwords {
     }
 }
 
-impl Shared {
+impl PasswordsInner {
     /// Joins the equal attempt that is under way, or starts one. `None`: no room, or cut off.
-    async fn find_out(&self, digest: Digest, attempt: Attempt<'_>, now: Now) -> Option<Finding> {
+    async fn find_out(&self, digest: Digest, attempt: Attempt<'_>, now: Now) -> Option<Match> {
         let (mut finding, ticket) = self.flights.board(digest);
         if let Some(ticket) = ticket {
             match self.known.recall(digest, attempt.client, now) {
@@ -273,27 +277,27 @@ impl Shared {
         let (known, counters) = (Arc::clone(&self.known), Arc::clone(&self.counters));
         let (password, client) = (attempt.password.clone(), attempt.client);
         let kib = target.cost().kib();
-        let work = move |memory: &mut Memory| {
+        let work = move |memory: &mut HashMemory| {
             if ticket.is_abandoned() {
                 return;
             }
             counters.hashed.add_one();
             let finding = if target.matches(&password, memory) && kept {
-                Finding::Right { rehash_due: target.is_outdated() }
+                Match::Right { rehash_due: target.is_outdated() }
             } else {
-                Finding::Wrong
+                Match::Wrong
             };
             // before the flight ends, so that an equal attempt finds either the flight or this
             known.remember(ticket.digest(), client, finding, now);
             ticket.settle(finding);
         };
-        self.pool.submit(Lane::Login, kib, work)
+        self.pool.submit(Priority::Login, kib, work)
     }
 
     /// What to hash against, and whether it is a hash that was stored for this user: an unknown
     /// user, or one whose hash is unusable, is checked against a stand-in that nothing matches.
-    fn target(&self, user: &UserName, account: Option<&Account>) -> (Stored, bool) {
-        match account.map(|account| Stored::parse(&account.hash)) {
+    fn target(&self, user: &UserName, account: Option<&Account>) -> (StoredHash, bool) {
+        match account.map(|account| StoredHash::parse(&account.hash)) {
             Some(Ok(stored)) => {
                 self.stand_ins.note(user, stored.cost());
                 (stored, true)

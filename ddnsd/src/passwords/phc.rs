@@ -1,8 +1,8 @@
 //! Reads an Argon2 PHC string: `$argon2id$v=19$m=65536,t=3,p=4$SALT$HASH`, as argon2-cffi writes it. In: the
 //! text. Out: its parts, or why it cannot be one; what they cost is not looked at.
 
-use super::hash::Unusable;
-use argon2::{Algorithm, MIN_SALT_LEN, Params, Version};
+use super::argon2::Unusable;
+use ::argon2::{Algorithm, MIN_SALT_LEN, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 

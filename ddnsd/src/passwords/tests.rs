@@ -27,7 +27,7 @@ fn login(cache_ttl: Duration) -> Login {
 }
 
 impl Login {
-    async fn by(&self, address: &str, account: Option<&Account>, password: &str) -> Verdict {
+    async fn by(&self, address: &str, account: Option<&Account>, password: &str) -> Verification {
         let user = UserName::parse("alice").unwrap();
         let client = address.parse::<IpAddr>().unwrap().into();
         let password = &secret(password);
@@ -44,8 +44,8 @@ fn account(phc: &str) -> Account {
     Account { id: UserId(17), hash: PasswordHash(phc.into()) }
 }
 
-fn right(rehash_due: bool) -> Verdict {
-    Verdict::Right(Caller { user: UserId(17), rehash_due })
+fn right(rehash_due: bool) -> Verification {
+    Verification::Right(Caller { user: UserId(17), rehash_due })
 }
 
 const DAY: Duration = Duration::from_hours(24);
@@ -66,15 +66,15 @@ async fn another_hash_or_a_deleted_user_ends_it_at_once() {
     let alice = account(CHEAP);
     assert_eq!(login.by("192.0.2.1", Some(&alice), "correct horse").await, right(true));
     let changed = Account { hash: login.passwords.hash(secret("new")).await.unwrap(), ..alice };
-    assert_eq!(login.by("192.0.2.1", Some(&changed), "correct horse").await, Verdict::Wrong);
-    assert_eq!(login.by("192.0.2.1", None, "correct horse").await, Verdict::Wrong);
+    assert_eq!(login.by("192.0.2.1", Some(&changed), "correct horse").await, Verification::Wrong);
+    assert_eq!(login.by("192.0.2.1", None, "correct horse").await, Verification::Wrong);
     assert_eq!(login.by("192.0.2.1", Some(&changed), "new").await, right(false));
 }
 
 #[tokio::test]
 async fn a_user_added_later_is_not_refused_from_memory() {
     let login = login(DAY);
-    assert_eq!(login.by("192.0.2.1", None, "correct horse").await, Verdict::Wrong);
+    assert_eq!(login.by("192.0.2.1", None, "correct horse").await, Verification::Wrong);
     let alice = account(CHEAP);
     assert_eq!(login.by("192.0.2.1", Some(&alice), "correct horse").await, right(true));
 }
@@ -85,12 +85,12 @@ async fn the_same_wrong_password_from_the_same_client_is_hashed_once() {
         let login = login(DAY);
         for _ in 0..5 {
             let verdict = login.by("192.0.2.1", account.as_ref(), "wrong").await;
-            assert_eq!(verdict, Verdict::Wrong);
+            assert_eq!(verdict, Verification::Wrong);
         }
         assert_eq!(login.counters.hashed.get(), 1);
         assert_eq!(login.counters.remembered_wrong.get(), 4);
         let elsewhere = login.by("192.0.2.9", account.as_ref(), "wrong").await;
-        assert_eq!((elsewhere, login.counters.hashed.get()), (Verdict::Wrong, 2));
+        assert_eq!((elsewhere, login.counters.hashed.get()), (Verification::Wrong, 2));
     }
 }
 
@@ -100,7 +100,7 @@ async fn a_cache_ttl_of_zero_hashes_every_time() {
     let alice = account(CHEAP);
     for password in ["correct horse", "correct horse", "wrong", "wrong"] {
         let verdict = login.by("192.0.2.1", Some(&alice), password).await;
-        assert_eq!(verdict == Verdict::Wrong, password == "wrong");
+        assert_eq!(verdict == Verification::Wrong, password == "wrong");
     }
     assert_eq!(login.counters.hashed.get(), 4);
 }
@@ -111,7 +111,7 @@ async fn equal_attempts_in_flight_share_one_run() {
     let alice = account(CHEAP);
     let attempts = (0..64).map(|_| login.by("192.0.2.1", Some(&alice), "correct horse"));
     let verdicts = futures::future::join_all(attempts).await;
-    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Right(_))));
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Verification::Right(_))));
     assert_eq!(login.counters.hashed.get(), 1);
 }
 
@@ -122,8 +122,8 @@ async fn beyond_the_queue_logins_are_told_that_it_is_busy() {
     let alice = account(CHEAP);
     let attempts = guesses.iter().map(|guess| login.by("192.0.2.1", Some(&alice), guess));
     let verdicts = futures::future::join_all(attempts).await;
-    let busy = verdicts.iter().filter(|verdict| **verdict == Verdict::Busy).count();
-    let wrong = verdicts.iter().filter(|verdict| **verdict == Verdict::Wrong).count();
+    let busy = verdicts.iter().filter(|verdict| **verdict == Verification::Busy).count();
+    let wrong = verdicts.iter().filter(|verdict| **verdict == Verification::Wrong).count();
     assert_eq!(busy + wrong, 1000);
     assert!(wrong >= 256 && busy > 0, "{wrong} wrong, {busy} busy");
     assert_eq!(login.counters.busy.get(), busy as u64);
@@ -140,7 +140,7 @@ async fn an_unusable_hash_lets_nobody_in_and_costs_a_run() {
         "$argon2id$v=19$m=4294967295,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$jZhab/11I2+caaKeWdIG1g",
     ] {
         let broken = account(phc);
-        assert_eq!(login.by("192.0.2.1", Some(&broken), phc).await, Verdict::Wrong);
+        assert_eq!(login.by("192.0.2.1", Some(&broken), phc).await, Verification::Wrong);
     }
     assert_eq!(login.counters.hashed.get(), 3);
 }
@@ -150,13 +150,13 @@ async fn unknown_users_cost_what_stored_hashes_cost() {
     let login = login(DAY);
     let (bob, hash) = (UserName::parse("bob").unwrap(), PasswordHash(CHEAP.into()));
     login.passwords.learn_costs([(&bob, &hash)]);
-    let stand_in = login.passwords.0.stand_ins.of(&UserName::parse("nobody").unwrap());
-    assert_eq!(stand_in.cost(), Stored::parse(&hash).unwrap().cost());
+    let dummy_hash = login.passwords.0.stand_ins.of(&UserName::parse("nobody").unwrap());
+    assert_eq!(dummy_hash.cost(), StoredHash::parse(&hash).unwrap().cost());
 }
 
 #[tokio::test]
 async fn a_verification_can_move_between_threads() {
     let login = login(DAY);
     let task = tokio::spawn(async move { login.by("192.0.2.1", None, "x").await });
-    assert_eq!(task.await.unwrap(), Verdict::Wrong);
+    assert_eq!(task.await.unwrap(), Verification::Wrong);
 }

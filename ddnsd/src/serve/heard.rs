@@ -1,8 +1,8 @@
 //! A stream that notes when its client begins to speak, so that the time of a later request on a kept
 //! connection counts from its first byte and not from the end of its head.
 
-use super::client::Client;
-use super::permits::Busy;
+use super::connection_limits::InFlight;
+use super::deadline::Client;
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) struct Heard<S> {
     stream: S,
     peer: Arc<Client>,
-    busy: Busy,
+    in_flight: InFlight,
 }
 
 impl<S> Heard<S> {
-    /// Notes for this client; what comes while it is `busy` belongs to the request that is under way.
-    pub(super) fn new(stream: S, peer: &Arc<Client>, busy: &Busy) -> Self {
-        Self { stream, peer: Arc::clone(peer), busy: busy.clone() }
+    /// Notes for this client; what comes while it is `in_flight` belongs to the request that is under way.
+    pub(super) fn new(stream: S, peer: &Arc<Client>, in_flight: &InFlight) -> Self {
+        Self { stream, peer: Arc::clone(peer), in_flight: in_flight.clone() }
     }
 }
 
@@ -31,7 +31,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     ) -> Poll<Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        if buffer.filled().len() > before && self.busy.is_idle() {
+        if buffer.filled().len() > before && self.in_flight.is_idle() {
             self.peer.speaks();
         }
         Poll::Ready(Ok(()))

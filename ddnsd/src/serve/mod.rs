@@ -3,20 +3,21 @@
 //!
 //! The HTTP version comes from ALPN and is never sniffed, because sniffing waits without a bound.
 
-mod client;
+mod connection_limits;
+mod deadline;
 mod heard;
+mod http_compat;
 pub mod listen;
-mod permits;
 mod tls;
-mod told;
 
-pub use client::Peer;
-pub use permits::Permits;
+pub use connection_limits::ConnectionLimits;
+pub use deadline::ConnectionPeer;
 
 use crate::config;
 use arc_swap::ArcSwap;
-use client::Client;
+use deadline::Client;
 use heard::Heard;
+use http_compat::PeerService;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
@@ -28,7 +29,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use told::Told;
 use tower::util::BoxCloneSyncService;
 use tracing::{debug, warn};
 
@@ -44,7 +44,7 @@ const STREAMS: u32 = 32;
 const WINDOW: u32 = 64 * 1024;
 /// At the stop, how long a connection without a request under way is listened to: what is on its way is
 /// answered.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const DRAIN_IDLE: Duration = Duration::from_millis(200);
 
 /// What answers requests.
 pub type Service = BoxCloneSyncService<
@@ -55,7 +55,7 @@ pub type Service = BoxCloneSyncService<
 
 /// How connections are driven; each keeps what held when it began.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ConnectionSettings {
     /// TLS, or plain text.
     tls: Option<TlsAcceptor>,
     /// For a whole request, from the accept on, and for idling.
@@ -64,7 +64,7 @@ pub struct Settings {
     trusted: Arc<[IpNet]>,
 }
 
-impl Settings {
+impl ConnectionSettings {
     /// As configured.
     ///
     /// # Errors
@@ -85,13 +85,13 @@ impl Settings {
 
 /// Everything a listener needs besides itself.
 #[derive(Clone)]
-pub struct Server {
+pub struct HttpServer {
     /// What answers.
     pub service: Service,
     /// For new connections.
-    pub settings: Arc<ArcSwap<Settings>>,
+    pub settings: Arc<ArcSwap<ConnectionSettings>>,
     /// Connections in all and per client.
-    pub permits: Permits,
+    pub limits: ConnectionLimits,
     /// No new connections; what is under way may end.
     pub stop: CancellationToken,
     /// Everything ends.
@@ -100,13 +100,13 @@ pub struct Server {
     pub tasks: TaskTracker,
 }
 
-impl Server {
+impl HttpServer {
     /// Accepts until stopped.
     pub async fn run(self, listener: TcpListener) {
         loop {
             // a place first: while there is none, clients wait in the kernel's queue
             let place = tokio::select! {
-                place = self.permits.place() => place,
+                place = self.limits.place() => place,
                 () = self.stop.cancelled() => return,
             };
             let accepted = tokio::select! {
@@ -116,7 +116,7 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => {
                     let settings = self.settings.load_full();
-                    if let Some(permit) = self.permits.of(place, peer.ip(), &settings.trusted) {
+                    if let Some(permit) = self.limits.of(place, peer.ip(), &settings.trusted) {
                         let server = self.clone();
                         self.tasks.spawn(async move {
                             server.connection(stream, peer, &settings).await;
@@ -133,7 +133,7 @@ impl Server {
         }
     }
 
-    async fn connection(&self, stream: TcpStream, peer: SocketAddr, settings: &Settings) {
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, settings: &ConnectionSettings) {
         let peer = Arc::new(Client::new(peer.ip().to_canonical(), settings.timeout));
         // an error here means the connection is gone already
         let _ = stream.set_nodelay(true);
@@ -170,7 +170,7 @@ impl Server {
     }
 
     async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: &Arc<Client>) {
-        let busy = permits::Busy::default();
+        let in_flight = connection_limits::InFlight::default();
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             // also bounds how long a kept connection may idle
@@ -180,15 +180,15 @@ impl Server {
             // `nc -N` and the like close their half with the request and wait for the answer
             .half_close(true)
             .serve_connection(
-                TokioIo::new(Heard::new(stream, peer, &busy)),
-                busy.around(self.answering(peer)),
+                TokioIo::new(Heard::new(stream, peer, &in_flight)),
+                in_flight.track(self.answering(peer)),
             );
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                unless_idle(connection, &busy).await
+                drain(connection, &in_flight).await
             }
         };
         if let Err(error) = ended {
@@ -201,7 +201,7 @@ impl Server {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: &Arc<Client>,
     ) {
-        let busy = permits::Busy::default();
+        let in_flight = connection_limits::InFlight::default();
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
@@ -210,17 +210,17 @@ impl Server {
             .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
             .keep_alive_interval(peer.timeout)
             .keep_alive_timeout(peer.timeout)
-            .serve_connection(TokioIo::new(stream), busy.around(self.answering(peer)));
+            .serve_connection(TokioIo::new(stream), in_flight.track(self.answering(peer)));
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = busy.idle_for(peer.timeout) => {
+            () = in_flight.idle_for(peer.timeout) => {
                 connection.as_mut().graceful_shutdown();
                 tokio::time::timeout(peer.timeout, connection).await.unwrap_or(Ok(()))
             }
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                unless_idle(connection, &busy).await
+                drain(connection, &in_flight).await
             }
         };
         if let Err(error) = ended {
@@ -229,20 +229,23 @@ impl Server {
     }
 
     /// The service, told who asks.
-    fn answering(&self, peer: &Arc<Client>) -> TowerToHyperService<Told> {
-        TowerToHyperService::new(Told { service: self.service.clone(), peer: Arc::clone(peer) })
+    fn answering(&self, peer: &Arc<Client>) -> TowerToHyperService<PeerService> {
+        TowerToHyperService::new(PeerService {
+            service: self.service.clone(),
+            peer: Arc::clone(peer),
+        })
     }
 }
 
 /// Drives a connection that is shutting down until nothing is asked on it any more: who never asked does
 /// not delay the stop.
-async fn unless_idle<E>(
+async fn drain<E>(
     connection: impl Future<Output = Result<(), E>>,
-    busy: &permits::Busy,
+    in_flight: &connection_limits::InFlight,
 ) -> Result<(), E> {
     tokio::select! {
         ended = connection => ended,
-        () = busy.idle_for(LAST_WORDS) => Ok(()),
+        () = in_flight.idle_for(DRAIN_IDLE) => Ok(()),
     }
 }
 

@@ -5,12 +5,12 @@ use super::rehash::{Due, Rehash};
 use super::requests::{Requests, Told};
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
-use crate::limits::{Abuse, Knock, Limits, Slot};
+use crate::limits::{Admission, LimitExceeded, Limits, Slot};
 use crate::model::client::ClientKey;
 use crate::model::name::UserName;
 use crate::model::secret::Secret;
 use crate::model::time::Now;
-use crate::passwords::{Attempt, Caller, Passwords, StandInKey, Verdict};
+use crate::passwords::{Attempt, Caller, Passwords, StandInKey, Verification};
 use crate::rules::outcome::{Reply, Word};
 use crate::rules::request::{Login, UpdateRequest};
 use std::net::IpAddr;
@@ -61,10 +61,10 @@ impl LogIn {
         if matches!(request.login, Login::Missing) {
             return Err(Reply::whole(Word::Badauth));
         }
-        let slot = self.knock(request.key, now).await.map_err(abuse)?;
+        let slot = self.reserve_bad(request.key, now).await.map_err(abuse)?;
         let mut admitted = self.admit(request, slot, now).await?;
         // it may have waited long for others of its client and for the password
-        if let Err(refused) = self.limits.spend(&mut admitted.slot, self.clock.now()) {
+        if let Err(refused) = self.limits.reserve_good(&mut admitted.slot, self.clock.now()) {
             let told = Told::because(Word::Abuse, "too many good requests from this address");
             self.requests.note_refused(request, now, Some(admitted.caller.user()), told);
             return Err(abuse(refused));
@@ -72,13 +72,13 @@ impl LogIn {
         Ok(admitted)
     }
 
-    async fn knock(&self, client: ClientKey, now: Now) -> Result<Slot, Abuse> {
+    async fn reserve_bad(&self, client: ClientKey, now: Now) -> Result<Slot, LimitExceeded> {
         let mut now = now;
         loop {
-            match self.limits.knock(client, now) {
-                Knock::Slot(slot) => return Ok(slot),
-                Knock::Abuse(abuse) => return Err(abuse),
-                Knock::Wait(waiting) => waiting.over().await,
+            match self.limits.reserve_bad(client, now) {
+                Admission::Granted(slot) => return Ok(slot),
+                Admission::Exceeded(exceeded) => return Err(exceeded),
+                Admission::Wait(waiter) => waiter.wait().await,
             }
             now = self.clock.now();
         }
@@ -103,7 +103,7 @@ impl LogIn {
 
     fn count(&self, slot: Slot, reply: Reply) -> Reply {
         let counts_as = reply.decisive_word().counts_as();
-        let closed = self.limits.close(slot, counts_as, self.clock.now());
+        let closed = self.limits.record(slot, counts_as, self.clock.now());
         closed.err().map_or(reply, abuse)
     }
 
@@ -158,7 +158,7 @@ impl LogIn {
         })?;
         let attempt = Attempt { user, account: account.as_ref(), password, client: request.key };
         match self.passwords.verify(attempt, now).await {
-            Verdict::Right(caller) => {
+            Verification::Right(caller) => {
                 let due = account.filter(|_| caller.rehash_due()).map(|account| Due {
                     user: user.clone(),
                     account,
@@ -166,14 +166,14 @@ impl LogIn {
                 });
                 Ok((caller, due.and_then(|due| self.rehash.after_request(due))))
             }
-            Verdict::Wrong => {
+            Verification::Wrong => {
                 let word = refused(user.as_str(), request.client);
                 let told = Told::because(word, "wrong password");
                 let user_id = account.map(|account| account.id);
                 self.requests.note_refused(request, now, user_id, told);
                 Err(word)
             }
-            Verdict::Busy => Err(Word::ServerError),
+            Verification::Busy => Err(Word::ServerError),
         }
     }
 }
@@ -198,6 +198,6 @@ fn refused(name: &str, client: IpAddr) -> Word {
     Word::Badauth
 }
 
-fn abuse(abuse: Abuse) -> Reply {
-    Reply::Whole { word: Word::Abuse, retry_after: Some(abuse.retry_after) }
+fn abuse(exceeded: LimitExceeded) -> Reply {
+    Reply::Whole { word: Word::Abuse, retry_after: Some(exceeded.retry_after) }
 }

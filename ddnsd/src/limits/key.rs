@@ -3,7 +3,7 @@
 use crate::model::client::ClientKey;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Bucket {
+pub(super) enum LimitKey {
     /// One client on its own.
     Client(ClientKey),
     /// New clients of an IPv4 /16.
@@ -14,7 +14,7 @@ pub(super) enum Bucket {
     Everyone,
 }
 
-impl Bucket {
+impl LimitKey {
     /// The network that a client shares a counter with.
     pub(super) fn network(client: ClientKey) -> Self {
         match client {

@@ -2,7 +2,7 @@
 //! that knows its peer and has a path; replies that old clients understand.
 
 use super::Service;
-use super::client::Client;
+use super::deadline::Client;
 use futures::FutureExt;
 use futures::future::Map;
 use hyper::body::Body as _;
@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 /// Puts the peer into each request.
 #[derive(Clone)]
-pub(super) struct Told {
+pub(super) struct PeerService {
     pub(super) service: Service,
     pub(super) peer: Arc<Client>,
 }
 
-impl tower::Service<http::Request<hyper::body::Incoming>> for Told {
+impl tower::Service<http::Request<hyper::body::Incoming>> for PeerService {
     type Response = warp::reply::Response;
     type Error = std::convert::Infallible;
     type Future = Map<
@@ -37,8 +37,8 @@ impl tower::Service<http::Request<hyper::body::Incoming>> for Told {
             *request.uri_mut() = http::Uri::from_static("/");
         }
         let finish: fn(Answer) -> Answer = match (request.version(), request.method()) {
-            (http::Version::HTTP_10, _) => closing,
-            (_, &http::Method::HEAD) => bare,
+            (http::Version::HTTP_10, _) => close_http10,
+            (_, &http::Method::HEAD) => strip_head_body,
             _ => |answer| answer,
         };
         self.service.call(request).map(finish)
@@ -48,7 +48,7 @@ impl tower::Service<http::Request<hyper::body::Incoming>> for Told {
 type Answer = Result<warp::reply::Response, std::convert::Infallible>;
 
 /// HTTP/1.0 clients read to the end of the connection, even some that ask to keep it.
-fn closing(answer: Answer) -> Answer {
+fn close_http10(answer: Answer) -> Answer {
     answer.map(|mut response| {
         // else hyper adds "keep-alive" for those that asked
         *response.version_mut() = http::Version::HTTP_10;
@@ -60,7 +60,7 @@ fn closing(answer: Answer) -> Answer {
 
 /// RFC 9110, 9.3.2: what HEAD is answered has the length of a body and no body. hyper sees to it in HTTP/1
 /// only; a client of HTTP/2 takes the body for a broken protocol.
-fn bare(answer: Answer) -> Answer {
+fn strip_head_body(answer: Answer) -> Answer {
     answer.map(|response| {
         let (mut head, body) = response.into_parts();
         if let Some(length) = body.size_hint().exact() {

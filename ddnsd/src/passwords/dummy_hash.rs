@@ -2,8 +2,8 @@
 //! In: the costs of real users' hashes. Out: a cost for a name, drawn from their mix by a keyed hash
 //! of the name, so that asking again about a name gives the same one as long as the mix is the same.
 
-use super::hash::{Cost, OURS, Stored};
-use super::known::{ProcessKey, keyed};
+use super::argon2::{Cost, OURS, StoredHash};
+use super::verdict_cache::{ProcessKey, keyed};
 use crate::model::name::UserName;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,13 +35,13 @@ impl StandInKey {
     }
 }
 
-pub(super) struct StandIns {
+pub(super) struct DummyHashes {
     key: Hmac<Sha256>,
     /// By a keyed hash of the user's name, so that a user who logs in often counts once.
     sample: Mutex<[Option<Cost>; SAMPLE]>,
 }
 
-impl StandIns {
+impl DummyHashes {
     pub(super) fn new(key: &StandInKey) -> Self {
         Self { key: keyed(&key.0, b"stand-in"), sample: Mutex::new([None; SAMPLE]) }
     }
@@ -56,9 +56,9 @@ impl StandIns {
     }
 
     /// The hash that this name is checked against.
-    pub(super) fn of(&self, user: &UserName) -> Stored {
+    pub(super) fn of(&self, user: &UserName) -> StoredHash {
         let drawn = self.draw(user);
-        Stored::of_nobody(self.cost(drawn), drawn)
+        StoredHash::of_nobody(self.cost(drawn), drawn)
     }
 
     /// Sorted, each kind of cost covers a stretch as wide as its share, and a name stays on its
@@ -89,19 +89,19 @@ mod tests {
 
     fn cost(params: &str) -> Cost {
         let phc = format!("$argon2id$v=19${params}$MDEyMzQ1Njc4OWFiY2RlZg$jZhab/11I2+caaKeWdIG1g");
-        Stored::parse(&PasswordHash(phc.into())).unwrap().cost()
+        StoredHash::parse(&PasswordHash(phc.into())).unwrap().cost()
     }
 
     #[test]
     fn with_nothing_known_unknown_users_cost_what_new_hashes_cost() {
-        assert_eq!(StandIns::new(&StandInKey([1; 64])).of(&user(1)).cost(), OURS);
+        assert_eq!(DummyHashes::new(&StandInKey([1; 64])).of(&user(1)).cost(), OURS);
     }
 
     #[test]
     fn a_name_costs_the_same_after_a_restart() {
         let key = StandInKey::random();
         let draw = |key: &StandInKey| {
-            let stand_ins = StandIns::new(key);
+            let stand_ins = DummyHashes::new(key);
             for number in 0..400 {
                 let cost = if number % 2 == 0 { cost("m=65536,t=3,p=4") } else { OURS };
                 stand_ins.note(&user(number), cost);
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn costs_are_drawn_in_the_proportion_of_the_stored_ones_and_stable_per_name() {
-        let (stand_ins, cffi) = (StandIns::new(&StandInKey([1; 64])), cost("m=65536,t=3,p=4"));
+        let (stand_ins, cffi) = (DummyHashes::new(&StandInKey([1; 64])), cost("m=65536,t=3,p=4"));
         for number in 0..4000 {
             stand_ins.note(&user(number), if number % 4 == 0 { cffi } else { OURS });
         }
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn when_one_user_changes_kind_hardly_any_name_does() {
-        let (stand_ins, cffi) = (StandIns::new(&StandInKey([1; 64])), cost("m=65536,t=3,p=4"));
+        let (stand_ins, cffi) = (DummyHashes::new(&StandInKey([1; 64])), cost("m=65536,t=3,p=4"));
         for number in 0..4000 {
             stand_ins.note(&user(number), if number % 2 == 0 { cffi } else { OURS });
         }

@@ -4,8 +4,8 @@
 use super::{PasswordError, phc};
 use crate::model::secret::Secret;
 use crate::model::user::PasswordHash;
-use argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use ::argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
+use ::argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq;
 
 /// Memory of one run, at most: 1 GiB.
@@ -28,9 +28,9 @@ pub(super) const OURS: Cost = Cost {
 
 /// A thread's memory for Argon2, grown as needed and kept for the next run.
 #[derive(Default)]
-pub(super) struct Memory(Vec<Block>);
+pub(super) struct HashMemory(Vec<Block>);
 
-impl Memory {
+impl HashMemory {
     fn with<T>(&mut self, blocks: usize, run: impl FnOnce(&mut [Block]) -> T) -> T {
         if self.0.len() < blocks {
             // a new allocation, so that the old content is not copied
@@ -85,7 +85,7 @@ impl Cost {
         params.map(|_| self).map_err(|_| Unusable::NoCost)
     }
 
-    fn argon2(self, output: usize) -> Result<Argon2<'static>, argon2::Error> {
+    fn argon2(self, output: usize) -> Result<Argon2<'static>, ::argon2::Error> {
         let params = Params::new(self.kib, self.passes, self.lanes, Some(output))?;
         Ok(Argon2::new(self.algorithm, self.version, params))
     }
@@ -118,13 +118,13 @@ pub enum Unusable {
 }
 
 /// A stored hash, read and within bounds.
-pub(super) struct Stored {
+pub(super) struct StoredHash {
     cost: Cost,
     salt: Box<[u8]>,
     output: Box<[u8]>,
 }
 
-impl Stored {
+impl StoredHash {
     /// Reads a PHC string of argon2id, argon2i or argon2d.
     pub(super) fn parse(hash: &PasswordHash) -> Result<Self, Unusable> {
         let phc::Parts { algorithm, version, kib, passes, lanes, salt, output } =
@@ -149,7 +149,7 @@ impl Stored {
     }
 
     /// Runs Argon2.
-    pub(super) fn matches(&self, password: &Secret, memory: &mut Memory) -> bool {
+    pub(super) fn matches(&self, password: &Secret, memory: &mut HashMemory) -> bool {
         let mut output = vec![0; self.output.len()];
         let run = fill(self.cost, password, &self.salt, &mut output, memory);
         run.is_ok() && bool::from(output.ct_eq(&self.output))
@@ -160,7 +160,7 @@ impl Stored {
 pub(super) fn make(
     password: &Secret,
     salt: [u8; 16],
-    memory: &mut Memory,
+    memory: &mut HashMemory,
 ) -> Result<PasswordHash, PasswordError> {
     let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
     let unhashable = |why: &dyn std::fmt::Display| PasswordError::Unhashable(why.to_string());
@@ -181,8 +181,8 @@ fn fill(
     password: &Secret,
     salt: &[u8],
     output: &mut [u8],
-    memory: &mut Memory,
-) -> Result<(), argon2::Error> {
+    memory: &mut HashMemory,
+) -> Result<(), ::argon2::Error> {
     let argon2 = cost.argon2(output.len())?;
     memory.with(argon2.params().block_count(), |blocks| {
         argon2.hash_password_into_with_memory(password.expose().as_bytes(), salt, output, blocks)
@@ -195,8 +195,8 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-    fn stored(phc: &str) -> Result<Stored, Unusable> {
-        Stored::parse(&PasswordHash(phc.into()))
+    fn stored(phc: &str) -> Result<StoredHash, Unusable> {
+        StoredHash::parse(&PasswordHash(phc.into()))
     }
 
     fn secret(text: &str) -> Secret {
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn hashes_of_argon2_cffi_verify_on_memory_that_others_used() {
-        let mut memory = Memory::default();
+        let mut memory = HashMemory::default();
         for (phc, password) in OF_CFFI {
             let stored = stored(phc).unwrap();
             assert!(stored.matches(&secret(password), &mut memory), "{phc}");
@@ -243,22 +243,22 @@ mod tests {
     fn a_string_without_a_version_is_argon2_1_0() {
         let (phc, password) = OF_CFFI[3];
         let stored = stored(&phc.replace("$v=16", "")).unwrap();
-        assert!(stored.matches(&secret(password), &mut Memory::default()));
+        assert!(stored.matches(&secret(password), &mut HashMemory::default()));
     }
 
     #[test]
     fn a_new_hash_has_the_owasp_minimum_and_verifies() {
-        let mut memory = Memory::default();
+        let mut memory = HashMemory::default();
         let hash = make(&secret("hunter2"), [7; 16], &mut memory).unwrap();
         assert!(hash.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        let stored = Stored::parse(&hash).unwrap();
+        let stored = StoredHash::parse(&hash).unwrap();
         assert!(stored.matches(&secret("hunter2"), &mut memory));
         assert!(!stored.is_outdated());
     }
 
     #[test]
     fn memory_beyond_what_is_kept_is_given_back() {
-        let mut memory = Memory::default();
+        let mut memory = HashMemory::default();
         memory.with(KEPT_BLOCKS + 1, |blocks| {
             assert!(blocks.len() > KEPT_BLOCKS);
         });
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn every_length_of_salt_and_hash_that_argon2_cffi_makes_is_verified() {
-        let mut memory = Memory::default();
+        let mut memory = HashMemory::default();
         for (salt, output) in [(8, 4), (8, 8), (64, 65), (100, 128), (255, 400)] {
             let cost = Cost { kib: 64, ..OURS };
             let salt = vec![7; salt];

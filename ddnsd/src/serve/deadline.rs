@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 /// Who is on the other end, and how long they wait; every request carries it as an extension.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer {
+pub struct ConnectionPeer {
     /// The address; IPv4-mapped ones as IPv4.
     pub address: IpAddr,
     /// When the request must be answered.
@@ -41,11 +41,11 @@ impl Client {
     }
 
     /// The head of a request has come.
-    pub(super) fn asks(&self) -> Peer {
+    pub(super) fn asks(&self) -> ConnectionPeer {
         let is_first = !self.has_asked.swap(true, Ordering::Relaxed);
         let began = self.began.lock().unwrap_or_else(PoisonError::into_inner).take();
         let deadline = if is_first { self.first } else { began.unwrap_or_else(now) + self.timeout };
-        Peer { address: self.address, deadline }
+        ConnectionPeer { address: self.address, deadline }
     }
 
     /// Returns when it should have asked and has not.

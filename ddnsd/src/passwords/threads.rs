@@ -2,7 +2,7 @@
 //! first, at low priority, so that hashing takes only the time the runtime leaves. The queue is
 //! bounded, and so is memory: each thread keeps its own, and one large run is under way at most.
 
-use super::hash::Memory;
+use super::argon2::HashMemory;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,7 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// Where a run waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(super) enum Priority {
     /// Goes ahead of all logins.
     Administration,
     /// Waits its turn.
@@ -36,17 +36,17 @@ pub(super) enum Lane {
 pub(super) struct QueueFull;
 
 /// The threads; they end when this is dropped, what waits then is dropped with them.
-pub(super) struct Pool(Arc<Queue>);
+pub(super) struct HashThreads(Arc<JobQueue>);
 
-struct Queue {
-    state: Mutex<State>,
+struct JobQueue {
+    state: Mutex<JobQueueState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    administration: VecDeque<Run>,
-    logins: VecDeque<Run>,
+struct JobQueueState {
+    administration: VecDeque<HashJob>,
+    logins: VecDeque<HashJob>,
     large_is_running: bool,
     /// Threads there are.
     threads: usize,
@@ -55,15 +55,15 @@ struct State {
     closed: bool,
 }
 
-struct Run {
+struct HashJob {
     is_large: bool,
-    work: Box<dyn FnOnce(&mut Memory) + Send>,
+    work: Box<dyn FnOnce(&mut HashMemory) + Send>,
 }
 
-impl Pool {
+impl HashThreads {
     /// Starts the threads.
     pub(super) fn start(threads: usize) -> std::io::Result<Self> {
-        let queue = Queue { state: Mutex::default(), changed: Condvar::new() };
+        let queue = JobQueue { state: Mutex::default(), changed: Condvar::new() };
         let pool = Self(Arc::new(queue));
         pool.resize(threads)?.commit();
         Ok(pool)
@@ -79,7 +79,7 @@ impl Pool {
         let missing = state.wanted.saturating_sub(state.threads);
         drop(state);
         for _ in 0..missing {
-            Queue::start_thread(&self.0)?;
+            JobQueue::start_thread(&self.0)?;
         }
         Ok(resize)
     }
@@ -87,15 +87,15 @@ impl Pool {
     /// Queues a run that needs so much memory.
     pub(super) fn submit(
         &self,
-        lane: Lane,
+        lane: Priority,
         kib: u32,
-        work: impl FnOnce(&mut Memory) + Send + 'static,
+        work: impl FnOnce(&mut HashMemory) + Send + 'static,
     ) -> Result<(), QueueFull> {
-        let run = Run { is_large: kib > LARGE_KIB, work: Box::new(work) };
+        let run = HashJob { is_large: kib > LARGE_KIB, work: Box::new(work) };
         let mut state = self.0.lock();
         let (queue, max) = match lane {
-            Lane::Administration => (&mut state.administration, MAX_ADMINISTRATION),
-            Lane::Login => (&mut state.logins, MAX_LOGINS),
+            Priority::Administration => (&mut state.administration, MAX_ADMINISTRATION),
+            Priority::Login => (&mut state.logins, MAX_LOGINS),
         };
         let waiting_large = || queue.iter().filter(|run| run.is_large).count();
         if queue.len() >= max || run.is_large && waiting_large() >= MAX_LARGE {
@@ -110,7 +110,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for HashThreads {
     fn drop(&mut self) {
         self.0.lock().closed = true;
         self.0.changed.notify_all();
@@ -120,7 +120,7 @@ impl Drop for Pool {
 /// Another number of threads, all of them there.
 #[must_use = "dropped, the size stays as it was"]
 pub(super) struct Resize {
-    queue: Arc<Queue>,
+    queue: Arc<JobQueue>,
     wanted: usize,
     before: usize,
 }
@@ -139,7 +139,7 @@ impl Drop for Resize {
     }
 }
 
-impl Queue {
+impl JobQueue {
     fn start_thread(queue: &Arc<Self>) -> std::io::Result<()> {
         let mut state = queue.lock();
         let thread = std::thread::Builder::new().name(format!("hash-{}", state.threads));
@@ -149,14 +149,14 @@ impl Queue {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, JobQueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn serve(&self) {
         // on Linux this is the priority of the calling thread alone; without it all still works
         let _ = rustix::process::nice(NICE);
-        let mut memory = Memory::default();
+        let mut memory = HashMemory::default();
         while let Some(run) = self.next(&mut memory) {
             let work = run.work;
             if catch_unwind(AssertUnwindSafe(|| work(&mut memory))).is_err() {
@@ -171,7 +171,7 @@ impl Queue {
     }
 
     /// The next run; `None` when the pool is gone, or smaller.
-    fn next(&self, memory: &mut Memory) -> Option<Run> {
+    fn next(&self, memory: &mut HashMemory) -> Option<HashJob> {
         let mut state = self.lock();
         while !state.closed {
             if state.threads > state.wanted {
@@ -198,9 +198,9 @@ impl Queue {
     }
 }
 
-impl State {
+impl JobQueueState {
     /// The first run that may start now.
-    fn take(&mut self) -> Option<Run> {
+    fn take(&mut self) -> Option<HashJob> {
         let large_may_run = !self.large_is_running;
         let run = [&mut self.administration, &mut self.logins].into_iter().find_map(|queue| {
             let place = queue.iter().position(|run| large_may_run || !run.is_large)?;
@@ -219,11 +219,11 @@ mod tests {
     const SMALL: u32 = 8;
 
     /// A pool of one thread that is busy until the sender is used or dropped.
-    fn busy_pool() -> (Pool, mpsc::Sender<()>) {
-        let pool = Pool::start(1).unwrap();
+    fn busy_pool() -> (HashThreads, mpsc::Sender<()>) {
+        let pool = HashThreads::start(1).unwrap();
         let (release, wait) = mpsc::channel::<()>();
         let (started, has_started) = mpsc::channel();
-        pool.submit(Lane::Login, SMALL, move |_| {
+        pool.submit(Priority::Login, SMALL, move |_| {
             started.send(()).unwrap();
             let _ = wait.recv();
         })
@@ -236,9 +236,11 @@ mod tests {
     fn administration_goes_ahead_of_waiting_logins() {
         let (pool, release) = busy_pool();
         let (order, seen) = mpsc::channel();
-        for (lane, name) in
-            [(Lane::Login, "first"), (Lane::Login, "second"), (Lane::Administration, "admin")]
-        {
+        for (lane, name) in [
+            (Priority::Login, "first"),
+            (Priority::Login, "second"),
+            (Priority::Administration, "admin"),
+        ] {
             let order = order.clone();
             pool.submit(lane, SMALL, move |_| order.send(name).unwrap()).unwrap();
         }
@@ -250,28 +252,28 @@ mod tests {
     fn beyond_the_bound_logins_are_turned_away_and_administration_is_not() {
         let (pool, _release) = busy_pool();
         for _ in 0..MAX_LOGINS {
-            pool.submit(Lane::Login, SMALL, |_| ()).unwrap();
+            pool.submit(Priority::Login, SMALL, |_| ()).unwrap();
         }
-        assert_eq!(pool.submit(Lane::Login, SMALL, |_| ()), Err(QueueFull));
-        assert_eq!(pool.submit(Lane::Administration, SMALL, |_| ()), Ok(()));
+        assert_eq!(pool.submit(Priority::Login, SMALL, |_| ()), Err(QueueFull));
+        assert_eq!(pool.submit(Priority::Administration, SMALL, |_| ()), Ok(()));
     }
 
     #[test]
     fn large_logins_leave_room_for_small_ones() {
         let (pool, _release) = busy_pool();
         for _ in 0..MAX_LARGE {
-            pool.submit(Lane::Login, LARGE_KIB + 1, |_| ()).unwrap();
+            pool.submit(Priority::Login, LARGE_KIB + 1, |_| ()).unwrap();
         }
-        assert_eq!(pool.submit(Lane::Login, LARGE_KIB + 1, |_| ()), Err(QueueFull));
-        assert_eq!(pool.submit(Lane::Login, LARGE_KIB, |_| ()), Ok(()));
+        assert_eq!(pool.submit(Priority::Login, LARGE_KIB + 1, |_| ()), Err(QueueFull));
+        assert_eq!(pool.submit(Priority::Login, LARGE_KIB, |_| ()), Ok(()));
     }
 
     #[test]
     fn two_large_runs_are_never_under_way_together() {
-        let (pool, (events, seen)) = (Pool::start(2).unwrap(), mpsc::channel());
+        let (pool, (events, seen)) = (HashThreads::start(2).unwrap(), mpsc::channel());
         let (release, wait) = mpsc::channel::<()>();
         let first = events.clone();
-        pool.submit(Lane::Login, LARGE_KIB + 1, move |_| {
+        pool.submit(Priority::Login, LARGE_KIB + 1, move |_| {
             first.send("large starts").unwrap();
             let _ = wait.recv();
             first.send("large ends").unwrap();
@@ -280,7 +282,7 @@ mod tests {
         assert_eq!(seen.recv().unwrap(), "large starts");
         for (kib, name) in [(LARGE_KIB + 1, "second large"), (LARGE_KIB, "small")] {
             let events = events.clone();
-            pool.submit(Lane::Login, kib, move |_| events.send(name).unwrap()).unwrap();
+            pool.submit(Priority::Login, kib, move |_| events.send(name).unwrap()).unwrap();
         }
         assert_eq!(seen.recv().unwrap(), "small", "it passes the large one that has to wait");
         release.send(()).unwrap();
@@ -290,27 +292,27 @@ mod tests {
 
     #[test]
     fn a_panic_loses_its_own_run_only() {
-        let pool = Pool::start(1).unwrap();
+        let pool = HashThreads::start(1).unwrap();
         let (lost, never) = mpsc::channel::<()>();
-        pool.submit(Lane::Login, LARGE_KIB + 1, move |_| {
+        pool.submit(Priority::Login, LARGE_KIB + 1, move |_| {
             let _lost = lost;
             panic!("on purpose");
         })
         .unwrap();
         assert!(never.recv().is_err(), "who waits for it is told");
         let (done, wait) = mpsc::channel();
-        pool.submit(Lane::Login, LARGE_KIB + 1, move |_| done.send(7).unwrap()).unwrap();
+        pool.submit(Priority::Login, LARGE_KIB + 1, move |_| done.send(7).unwrap()).unwrap();
         assert_eq!(wait.recv().unwrap(), 7);
     }
 
     /// How many runs are under way when this many wait for each other.
-    fn under_way(pool: &Pool, runs: usize) -> (usize, mpsc::Sender<()>) {
+    fn under_way(pool: &HashThreads, runs: usize) -> (usize, mpsc::Sender<()>) {
         let (started, seen) = mpsc::channel();
         let (release, wait) = mpsc::channel::<()>();
         let wait = Arc::new(Mutex::new(wait));
         for _ in 0..runs {
             let (started, wait) = (started.clone(), Arc::clone(&wait));
-            pool.submit(Lane::Login, SMALL, move |_| {
+            pool.submit(Priority::Login, SMALL, move |_| {
                 // nobody counts any more when it starts late
                 let _ = started.send(());
                 let _ = wait.lock().unwrap().recv();
@@ -325,7 +327,7 @@ mod tests {
     fn it_grows_and_shrinks_and_loses_no_run() {
         let (pool, release) = busy_pool();
         let (done, seen) = mpsc::channel();
-        pool.submit(Lane::Login, SMALL, move |_| done.send(7).unwrap()).unwrap();
+        pool.submit(Priority::Login, SMALL, move |_| done.send(7).unwrap()).unwrap();
         pool.resize(3).unwrap().commit();
         assert_eq!(seen.recv(), Ok(7), "a new thread takes what waits");
         drop(release);
@@ -341,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_size_that_is_not_committed_is_taken_back() {
-        let pool = Pool::start(1).unwrap();
+        let pool = HashThreads::start(1).unwrap();
         drop(pool.resize(3).unwrap());
         while pool.0.lock().threads > 1 {
             std::thread::yield_now();
@@ -356,7 +358,7 @@ mod tests {
     fn threads_end_and_waiting_runs_are_dropped_when_the_pool_is() {
         let (pool, release) = busy_pool();
         let (never, dropped) = mpsc::channel::<()>();
-        pool.submit(Lane::Login, SMALL, move |_| never.send(()).unwrap()).unwrap();
+        pool.submit(Priority::Login, SMALL, move |_| never.send(()).unwrap()).unwrap();
         let queue = Arc::downgrade(&pool.0);
         drop(pool);
         drop(release);

@@ -3,7 +3,7 @@
 //! password, a deleted user or another stored hash ends a verdict at once, and a memory dump shows
 //! no password. Right ones and wrong ones are bounded apart: guesses evict no login.
 
-use super::Finding;
+use super::Match;
 use crate::model::client::ClientKey;
 use crate::model::name::UserName;
 use crate::model::secret::Secret;
@@ -39,14 +39,14 @@ pub(super) fn keyed(key: &ProcessKey, purpose: &[u8]) -> Hmac<Sha256> {
 }
 
 /// All remembered verdicts.
-pub(super) struct Known {
+pub(super) struct VerdictCache {
     key: Hmac<Sha256>,
     ttl: ArcSwap<Duration>,
     right: Shards<Digest>,
     wrong: Shards<(Digest, ClientKey)>,
 }
 
-impl Known {
+impl VerdictCache {
     /// Nothing known yet; a verdict is kept for `ttl` since its last use, zero keeps none.
     pub(super) fn new(key: &ProcessKey, ttl: Duration) -> Self {
         Self {
@@ -90,28 +90,28 @@ impl Known {
     }
 
     /// What is known of it: right whoever sends it, wrong for the client that sent it before.
-    pub(super) fn recall(&self, digest: Digest, client: ClientKey, now: Now) -> Option<Finding> {
+    pub(super) fn recall(&self, digest: Digest, client: ClientKey, now: Now) -> Option<Match> {
         let ttl = **self.ttl.load();
         if ttl.is_zero() {
             return None;
         }
         let guess = (digest, client);
         if self.right.of(&digest).use_once(&digest, ttl, now.mono) {
-            Some(Finding::Right { rehash_due: false })
+            Some(Match::Right { rehash_due: false })
         } else if self.wrong.of(&guess).use_once(&guess, ttl, now.mono) {
-            Some(Finding::Wrong)
+            Some(Match::Wrong)
         } else {
             None
         }
     }
 
     /// Argon2 said so.
-    pub(super) fn remember(&self, digest: Digest, client: ClientKey, finding: Finding, now: Now) {
+    pub(super) fn remember(&self, digest: Digest, client: ClientKey, finding: Match, now: Now) {
         let guess = (digest, client);
         match finding {
             _ if self.ttl.load().is_zero() => {}
-            Finding::Right { .. } => self.right.of(&digest).insert(digest, now.mono),
-            Finding::Wrong => self.wrong.of(&guess).insert(guess, now.mono),
+            Match::Right { .. } => self.right.of(&digest).insert(digest, now.mono),
+            Match::Wrong => self.wrong.of(&guess).insert(guess, now.mono),
         }
     }
 
@@ -153,11 +153,11 @@ impl<K: Copy + Eq + Hash> Shards<K> {
 struct Recent<K> {
     max: usize,
     places: HashMap<K, usize>,
-    ring: Vec<Entry<K>>,
+    ring: Vec<RememberedVerdict<K>>,
     hand: usize,
 }
 
-struct Entry<K> {
+struct RememberedVerdict<K> {
     key: K,
     last_use: Instant,
     used: bool,
@@ -182,7 +182,7 @@ impl<K: Copy + Eq + Hash> Recent<K> {
     }
 
     fn insert(&mut self, key: K, now: Instant) {
-        let new = Entry { key, last_use: now, used: false, forgotten: false };
+        let new = RememberedVerdict { key, last_use: now, used: false, forgotten: false };
         let known = self.places.get(&key).copied();
         let place = if known.is_none() && self.ring.len() < self.max {
             self.ring.len()
@@ -239,11 +239,11 @@ mod tests {
         Now { mono: now.mono + by, ..now }
     }
 
-    fn known() -> Known {
-        Known::new(&[7; 64], DAY)
+    fn known() -> VerdictCache {
+        VerdictCache::new(&[7; 64], DAY)
     }
 
-    fn digest(known: &Known, user: &str, stored: Option<&str>, password: &str) -> Digest {
+    fn digest(known: &VerdictCache, user: &str, stored: Option<&str>, password: &str) -> Digest {
         let stored = stored.map(|text| PasswordHash(text.into()));
         let user = UserName::parse(user).unwrap();
         known.digest(&user, stored.as_ref(), &Secret::new(password.to_owned()))
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn whatever_differs_gives_another_digest() {
-        let (known, other) = (known(), Known::new(&[8; 64], DAY));
+        let (known, other) = (known(), VerdictCache::new(&[8; 64], DAY));
         let all = [
             digest(&known, "ab", Some("h"), "p"),
             digest(&known, "a", Some("bh"), "p"),
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(digest(&known, "ab", Some("h"), "p"), all[0]);
     }
 
-    const RIGHT: Finding = Finding::Right { rehash_due: false };
+    const RIGHT: Match = Match::Right { rehash_due: false };
 
     #[test]
     fn a_right_password_is_forgotten_a_ttl_after_its_last_use() {
@@ -288,16 +288,16 @@ mod tests {
     fn a_wrong_password_is_known_for_the_client_that_sent_it_only() {
         let (known, now) = (known(), now());
         let digest = digest(&known, "alice", None, "p");
-        known.remember(digest, client("192.0.2.1"), Finding::Wrong, now);
-        assert_eq!(known.recall(digest, client("192.0.2.1"), now), Some(Finding::Wrong));
+        known.remember(digest, client("192.0.2.1"), Match::Wrong, now);
+        assert_eq!(known.recall(digest, client("192.0.2.1"), now), Some(Match::Wrong));
         assert_eq!(known.recall(digest, client("192.0.2.2"), now), None);
     }
 
     #[test]
     fn a_ttl_of_zero_remembers_nothing() {
         let (known, now, client) =
-            (Known::new(&[7; 64], Duration::ZERO), now(), client("192.0.2.1"));
-        for finding in [RIGHT, Finding::Wrong] {
+            (VerdictCache::new(&[7; 64], Duration::ZERO), now(), client("192.0.2.1"));
+        for finding in [RIGHT, Match::Wrong] {
             known.remember([1; 16], client, finding, now);
             assert_eq!(known.recall([1; 16], client, now), None);
         }

@@ -6,27 +6,27 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 /// Of one client; more than its connections make sense of.
-const MOST: usize = 256;
+const MAX_WAITERS: usize = 256;
 
 /// Those that wait.
 #[derive(Default)]
-pub(super) struct Queue(Option<Arc<Notify>>);
+pub(super) struct Waiters(Option<Arc<Notify>>);
 
 /// Ends once a request in flight has ended.
-pub struct Waiting {
+pub struct Waiter {
     woken: OwnedNotified,
 }
 
-impl Queue {
+impl Waiters {
     /// One more that waits, from now on; `None` if too many do.
-    pub(super) fn join(&mut self) -> Option<Waiting> {
+    pub(super) fn join(&mut self) -> Option<Waiter> {
         let notify = self.0.get_or_insert_default();
         // one handle here, and one with each that waits
-        (Arc::strong_count(notify) <= MOST)
-            .then(|| Waiting { woken: Arc::clone(notify).notified_owned() })
+        (Arc::strong_count(notify) <= MAX_WAITERS)
+            .then(|| Waiter { woken: Arc::clone(notify).notified_owned() })
     }
 
-    /// Lets all knock again.
+    /// Lets all try again.
     pub(super) fn wake(&mut self) {
         if let Some(waiting) = self.0.take() {
             waiting.notify_waiters();
@@ -34,9 +34,9 @@ impl Queue {
     }
 }
 
-impl Waiting {
+impl Waiter {
     /// Waits for the end of a request.
-    pub async fn over(self) {
+    pub async fn wait(self) {
         self.woken.await;
     }
 }

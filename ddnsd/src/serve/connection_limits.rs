@@ -1,4 +1,4 @@
-//! How many connections there may be, in all and per client, and whether one is busy.
+//! How many connections there may be, in all and per client, and whether one has requests in flight.
 
 use crate::model::client::ClientKey;
 use dashmap::DashMap;
@@ -21,18 +21,18 @@ const PER_CLIENT: usize = 256;
 
 /// Hands out places for connections; clones share them.
 #[derive(Clone)]
-pub struct Permits {
+pub struct ConnectionLimits {
     all: Arc<Semaphore>,
     clients: Arc<DashMap<ClientKey, usize>>,
 }
 
 /// A connection's place, given back when dropped.
-pub(super) struct Permit {
+pub(super) struct ConnectionPermit {
     _place: OwnedSemaphorePermit,
     client: Option<(ClientKey, Arc<DashMap<ClientKey, usize>>)>,
 }
 
-impl Permits {
+impl ConnectionLimits {
     /// As many places as the limit of open files allows, after raising it as far as it goes.
     pub fn of_all_files() -> Self {
         let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
@@ -63,10 +63,10 @@ impl Permits {
         place: OwnedSemaphorePermit,
         client: IpAddr,
         trusted: &[IpNet],
-    ) -> Option<Permit> {
+    ) -> Option<ConnectionPermit> {
         let address = client.to_canonical();
         if trusted.iter().any(|network| network.contains(&address)) {
-            return Some(Permit { _place: place, client: None });
+            return Some(ConnectionPermit { _place: place, client: None });
         }
         let key = ClientKey::from(address);
         let mut count = self.clients.entry(key).or_insert(0);
@@ -75,11 +75,11 @@ impl Permits {
         }
         *count += 1;
         drop(count);
-        Some(Permit { _place: place, client: Some((key, Arc::clone(&self.clients))) })
+        Some(ConnectionPermit { _place: place, client: Some((key, Arc::clone(&self.clients))) })
     }
 }
 
-impl Drop for Permit {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         if let Some((key, clients)) = &self.client {
             clients.entry(*key).and_modify(|count| *count -= 1);
@@ -90,15 +90,15 @@ impl Drop for Permit {
 
 /// Counts the requests in flight on one connection.
 #[derive(Clone, Default)]
-pub(super) struct Busy(Arc<InFlight>);
+pub(super) struct InFlight(Arc<InFlightCount>);
 
 #[derive(Default)]
-struct InFlight {
+struct InFlightCount {
     requests: AtomicUsize,
     changed: Notify,
 }
 
-impl Busy {
+impl InFlight {
     /// Returns when nothing has been in flight for this long.
     pub(super) async fn idle_for(&self, long: Duration) {
         loop {
@@ -117,40 +117,43 @@ impl Busy {
     }
 
     /// The service, counted.
-    pub(super) fn around<S>(&self, service: S) -> Counted<S> {
-        Counted { service, busy: self.clone() }
+    pub(super) fn track<S>(&self, service: S) -> TrackedService<S> {
+        TrackedService { service, in_flight: self.clone() }
     }
 }
 
-/// A service that tells [`Busy`] of its requests.
+/// A service that tells [`InFlight`] of its requests.
 #[derive(Clone)]
-pub(super) struct Counted<S> {
+pub(super) struct TrackedService<S> {
     service: S,
-    busy: Busy,
+    in_flight: InFlight,
 }
 
-impl<R, S: hyper::service::Service<R>> hyper::service::Service<R> for Counted<S>
+impl<R, S: hyper::service::Service<R>> hyper::service::Service<R> for TrackedService<S>
 where
     S::Future: Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = CountedFuture<S::Future>;
+    type Future = TrackedFuture<S::Future>;
 
     fn call(&self, request: R) -> Self::Future {
-        self.busy.0.requests.fetch_add(1, Ordering::AcqRel);
-        self.busy.0.changed.notify_one();
-        CountedFuture { future: Box::pin(self.service.call(request)), busy: self.busy.clone() }
+        self.in_flight.0.requests.fetch_add(1, Ordering::AcqRel);
+        self.in_flight.0.changed.notify_one();
+        TrackedFuture {
+            future: Box::pin(self.service.call(request)),
+            in_flight: self.in_flight.clone(),
+        }
     }
 }
 
 /// A request in flight.
-pub(super) struct CountedFuture<F> {
+pub(super) struct TrackedFuture<F> {
     future: Pin<Box<F>>,
-    busy: Busy,
+    in_flight: InFlight,
 }
 
-impl<F: Future> Future for CountedFuture<F> {
+impl<F: Future> Future for TrackedFuture<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -158,10 +161,10 @@ impl<F: Future> Future for CountedFuture<F> {
     }
 }
 
-impl<F> Drop for CountedFuture<F> {
+impl<F> Drop for TrackedFuture<F> {
     fn drop(&mut self) {
-        self.busy.0.requests.fetch_sub(1, Ordering::AcqRel);
-        self.busy.0.changed.notify_one();
+        self.in_flight.0.requests.fetch_sub(1, Ordering::AcqRel);
+        self.in_flight.0.changed.notify_one();
     }
 }
 
@@ -171,19 +174,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_gets_256_connections_and_a_trusted_proxy_more() {
-        let permits = Permits::new(1_000);
+        let limits = ConnectionLimits::new(1_000);
         let client = "192.0.2.1".parse().unwrap();
         let mut held = Vec::new();
         for _ in 0..PER_CLIENT {
-            held.push(permits.of(permits.place().await, client, &[]).unwrap());
+            held.push(limits.of(limits.place().await, client, &[]).unwrap());
         }
-        assert!(permits.of(permits.place().await, client, &[]).is_none());
+        assert!(limits.of(limits.place().await, client, &[]).is_none());
         let proxy = ["192.0.2.0/24".parse().unwrap()];
-        assert!(permits.of(permits.place().await, client, &proxy).is_some());
+        assert!(limits.of(limits.place().await, client, &proxy).is_some());
         let other = "192.0.2.2".parse().unwrap();
-        assert!(permits.of(permits.place().await, other, &[]).is_some());
+        assert!(limits.of(limits.place().await, other, &[]).is_some());
         drop(held);
-        assert!(permits.clients.is_empty());
-        assert_eq!(permits.all.available_permits(), 1_000);
+        assert!(limits.clients.is_empty());
+        assert_eq!(limits.all.available_permits(), 1_000);
     }
 }
