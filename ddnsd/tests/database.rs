@@ -3,7 +3,7 @@
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::counters::DatabaseCounters;
-use ddnsd::db::{Db, DbError, LookAgain, NewHost, NewUser, Settle, Want};
+use ddnsd::db::{Db, DbError, NewHost, NewUser, NextCheck, Settle, Want};
 use ddnsd::model::host::{Finality, Host, HostId, Seen};
 use ddnsd::model::last_request::LastRequest;
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
@@ -201,7 +201,7 @@ async fn a_table_that_another_session_locks_is_told_as_a_database_that_cannot_be
     let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
     say(&mut other, "LOCK TABLES meta READ").await;
     let refused = db.set_meta("target", "x".to_owned()).await;
-    assert_eq!(refused, Err(DbError::Silent));
+    assert_eq!(refused, Err(DbError::NoAnswer));
     assert!(counters.writing.failing().is_some());
     // what was given up does not wait there for ever
     let waits = format!(
@@ -266,7 +266,7 @@ async fn connections_that_fell_silent_hold_no_place_for_ever() {
         assert!(answers.iter().all(Result::is_ok), "before hole {hole}: {answers:?}");
         relay.hole.send_replace(hole);
         let fallen = futures::future::join_all((0..2).map(|_| db.counts())).await;
-        assert!(fallen.contains(&Err(DbError::Silent)), "{fallen:?}");
+        assert!(fallen.contains(&Err(DbError::NoAnswer)), "{fallen:?}");
     }
     assert!(db.counts().await.is_ok());
     // the writing connection fell into the hole too, before anything was sent on it
@@ -344,9 +344,9 @@ async fn many_rows_are_written_in_few_statements_and_each_as_it_is() {
     for n in 1..=HOSTS + 1 {
         // the last one's host is gone
         db.touch(HostId(n), at(n));
-        db.note_request(HostId(n), request(n));
+        db.record_request(HostId(n), request(n));
     }
-    let look_again = |n: i64| LookAgain {
+    let look_again = |n: i64| NextCheck {
         host: HostId(n),
         was: Millis(n),
         at: (n % 2 == 0).then_some(Millis(n << 40)),
@@ -357,21 +357,21 @@ async fn many_rows_are_written_in_few_statements_and_each_as_it_is() {
     let before = statements(&mut look).await;
     db.flush_touches().await.unwrap();
     db.flush_requests().await.unwrap();
-    db.look_again((1..=HOSTS).map(look_again).collect()).await.unwrap();
+    db.schedule_checks((1..=HOSTS).map(look_again).collect()).await.unwrap();
     let asked = statements(&mut look).await - before;
     assert!(asked < 100, "{asked} statements");
     for n in 1..=HOSTS {
-        assert_eq!(db.seen(HostId(n)).await.unwrap(), at(n), "touch {n}");
+        assert_eq!(db.last_seen(HostId(n)).await.unwrap(), at(n), "touch {n}");
         assert_eq!(db.last_request(HostId(n)).await.unwrap(), Some(request(n)), "request {n}");
     }
-    assert_eq!(db.seen(HostId(HOSTS + 1)).await.unwrap(), Seen::default());
+    assert_eq!(db.last_seen(HostId(HOSTS + 1)).await.unwrap(), Seen::default());
     let moved = "SELECT COUNT(*) FROM hosts
                  WHERE check_at <=> CASE WHEN id % 5 = 0 THEN id WHEN id % 2 = 0 THEN id << 40 END";
     assert_eq!(number(&mut look, moved).await, HOSTS);
     // a later one of one family leaves the other as it is
     db.touch(HostId(6), Seen { v4: Some(Millis(7)), v6: None });
     db.flush_touches().await.unwrap();
-    assert_eq!(db.seen(HostId(6)).await.unwrap(), Seen { v4: Some(Millis(7)), v6: at(6).v6 });
+    assert_eq!(db.last_seen(HostId(6)).await.unwrap(), Seen { v4: Some(Millis(7)), v6: at(6).v6 });
 }
 
 #[tokio::test]
@@ -383,7 +383,7 @@ async fn a_request_that_is_noted_late_leaves_a_newer_one_unless_the_clock_was_se
         let host = with_hosts(&db).await[0].id;
         let day = 86_400_000;
         for (at, then) in [(day, day), (day - 1, day), (day + 1, day + 1), (9, 9)] {
-            db.note_request(host, request(at));
+            db.record_request(host, request(at));
             db.flush_requests().await.unwrap();
             assert_eq!(db.last_request(host).await.unwrap(), Some(request(then)), "{at}");
         }
@@ -418,7 +418,7 @@ async fn a_database_that_is_not_to_be_reached_is_waited_for_once() {
     // one after the other they would wait for 20 s
     let others = timeout(Duration::from_secs(10), futures::future::join_all(others)).await;
     for failed in others.unwrap() {
-        assert_eq!(failed.unwrap().unwrap_err(), DbError::Silent);
+        assert_eq!(failed.unwrap().unwrap_err(), DbError::NoAnswer);
     }
     assert!(first.await.unwrap().is_err());
 }
@@ -429,7 +429,7 @@ async fn a_transaction_on_a_connection_of_its_own_is_counted_too() {
     let config = configured(&Mariadb::shared().account());
     let db = Db::open(&config, Arc::clone(&counters)).await.unwrap();
     let before = (counters.commits.get(), counters.jobs.get());
-    db.look_at_all().await.unwrap();
+    db.check_all_now().await.unwrap();
     assert_eq!((counters.commits.get(), counters.jobs.get()), (before.0 + 1, before.1 + 1));
 }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
-use ddnsd::db::{Db, Reach, Sql, all_statements};
+use ddnsd::db::{Access, Db, Statement, all_statements};
 use ddnsd::model::secret::Secret;
 use ddnsd_tests::mariadb::{Account, Mariadb};
 use sqlx::mysql::{MySqlConnectOptions, MySqlRow};
@@ -53,15 +53,15 @@ async fn made(config: &Database) {
 }
 
 /// Fails with each statement that says it is keyed and whose plan has something to object to.
-fn judge(objections: &[(&'static Sql, Vec<String>)]) {
-    let keyed = objections.iter().filter(|(sql, _)| sql.reach == Reach::Keyed);
+fn judge(objections: &[(&'static Statement, Vec<String>)]) {
+    let keyed = objections.iter().filter(|(sql, _)| sql.access == Access::Indexed);
     let bad: Vec<_> = keyed
         .filter(|(_, objections)| !objections.is_empty())
         .map(|(sql, objections)| format!("{}: {}", sql.name, objections.join("; ")))
         .collect();
     assert!(bad.is_empty(), "these go through a table:\n{}", bad.join("\n"));
     // the other way round: a plan that is never objected to says that the check sees nothing
-    let whole = objections.iter().filter(|(sql, _)| sql.reach == Reach::Whole);
+    let whole = objections.iter().filter(|(sql, _)| sql.access == Access::FullScan);
     assert!(whole.clone().any(|(_, objections)| !objections.is_empty()), "no scan is seen at all");
 }
 
@@ -114,9 +114,9 @@ async fn no_keyed_statement_goes_through_a_table_on_mariadb() {
 #[test]
 fn an_update_of_as_many_rows_as_there_are_has_time_for_a_whole_table() {
     let updates = all_statements().filter(|sql| sql.sqlite.starts_with("UPDATE"));
-    let bounded = |sql: &&Sql| sql.sqlite.rsplit("WHERE").next().unwrap().contains(" = ?");
+    let bounded = |sql: &&Statement| sql.sqlite.rsplit("WHERE").next().unwrap().contains(" = ?");
     for sql in updates.filter(|sql| !bounded(sql)) {
-        assert_eq!(sql.reach, Reach::Whole, "{}", sql.name);
+        assert_eq!(sql.access, Access::FullScan, "{}", sql.name);
     }
 }
 

@@ -173,11 +173,12 @@ async fn each_step_leaves_in_the_row_what_the_model_says(place: Place) {
     let published = place.acknowledge(&once, Finality::Final).await.unwrap();
     place.is(&published, &once.acknowledged(60, Finality::Final)).await;
     assert_eq!(published.unpublished_since, None);
-    let doubted = place.db.doubt(Arc::clone(&published), Millis(5)).await.unwrap().unwrap();
+    let doubted =
+        place.db.mark_unpublished(Arc::clone(&published), Millis(5)).await.unwrap().unwrap();
     place.is(&doubted, &published.doubted(Millis(5))).await;
-    place.db.unpublished_no_later_than(Millis(5)).await.unwrap();
+    place.db.clamp_unpublished_since(Millis(5)).await.unwrap();
     place.is(&doubted, &doubted).await;
-    place.db.unpublished_no_later_than(Millis(3)).await.unwrap();
+    place.db.clamp_unpublished_since(Millis(3)).await.unwrap();
     let doubted = place.db.host(&doubted.fqdn).await.unwrap().unwrap();
     place.is(&doubted, &Host { unpublished_since: Some(Millis(3)), ..Host::clone(&doubted) }).await;
     let (host, at) = (Arc::clone(&doubted), Millis(6));

@@ -33,10 +33,10 @@ pub enum DbError {
     Closed,
     /// The server did not answer in time, or let nobody in.
     #[error("the database does not answer")]
-    Silent,
+    NoAnswer,
     /// The server was told to commit and did not say that it has.
     #[error("the database did not say whether it was stored; look before you try again")]
-    Unknown,
+    Unconfirmed,
     /// Another session holds a row for too long.
     #[error("another session of the database holds a row that this one needs")]
     Locked,
@@ -70,7 +70,7 @@ impl From<sqlx::Error> for DbError {
             }
             _ => match error {
                 sqlx::Error::PoolClosed => DbError::Closed,
-                sqlx::Error::PoolTimedOut => DbError::Silent,
+                sqlx::Error::PoolTimedOut => DbError::NoAnswer,
                 error => DbError::Failed(reason(&error)),
             },
         }
@@ -79,13 +79,13 @@ impl From<sqlx::Error> for DbError {
 
 impl DbError {
     /// Whether only the job that met it failed, so that its transaction may go on for the others.
-    pub(super) fn is_jobs_own(&self) -> bool {
+    pub(super) fn fails_one_write(&self) -> bool {
         matches!(self, DbError::Exists | DbError::Referenced | DbError::Row { .. })
     }
 
     /// Whether a statement that failed so says nothing of whether the database can be written.
-    pub(super) fn is_rows_own(&self) -> bool {
-        self.is_jobs_own()
+    pub(super) fn concerns_rows_only(&self) -> bool {
+        self.fails_one_write()
             || matches!(self, DbError::Unfit(_) | DbError::Locked | DbError::Conflict(_))
     }
 }

@@ -2,11 +2,11 @@
 
 use super::Db;
 use super::cache::Caches;
-use super::driver::{Conn, TOGETHER};
+use super::connection::{Conn, ROWS_PER_STATEMENT};
 use super::error::DbError;
-use super::job::Work;
 use super::rows::{DetailsRow, HostRow, host_columns};
-use super::sql::{Arg, args, statements};
+use super::statement::{Arg, args, statements};
+use super::write::Write;
 use crate::model::host::{Host, HostDetails, HostId};
 use crate::model::name::{Fqdn, Label, UserName, Zone};
 use crate::model::time::Millis;
@@ -62,15 +62,15 @@ macro_rules! details_query {
 }
 
 statements! {
-    ONE: Keyed = concat!("SELECT ", host_columns!(), " FROM hosts h WHERE h.fqdn = ?");
-    DETAILS: Keyed = details_query!("", "h.fqdn = ?");
+    ONE: Indexed = concat!("SELECT ", host_columns!(), " FROM hosts h WHERE h.fqdn = ?");
+    DETAILS: Indexed = details_query!("", "h.fqdn = ?");
     // one text per combination, so that each finds its index; MariaDB would rather sort the rest of a table
     // than follow an index, and again for every page
-    PAGE: Keyed = details_query!("", "h.fqdn > ? ORDER BY h.fqdn LIMIT ?"),
+    PAGE: Indexed = details_query!("", "h.fqdn > ? ORDER BY h.fqdn LIMIT ?"),
         mariadb details_query!(
             "FORCE INDEX (hosts_by_fqdn)", "h.fqdn > ? ORDER BY h.fqdn LIMIT ?"
         );
-    PAGE_OF_USER: Keyed = details_query!(
+    PAGE_OF_USER: Indexed = details_query!(
             "",
             "h.fqdn > ? AND h.user_id = (SELECT id FROM users WHERE name = ?)
              ORDER BY h.fqdn LIMIT ?"
@@ -80,12 +80,12 @@ statements! {
             "h.fqdn > ? AND h.user_id = (SELECT id FROM users WHERE name = ?)
              ORDER BY h.fqdn LIMIT ?"
         );
-    PAGE_OF_ZONE: Keyed =
+    PAGE_OF_ZONE: Indexed =
         details_query!("", "h.fqdn > ? AND h.zone = ? ORDER BY h.fqdn LIMIT ?"),
         mariadb details_query!(
             "FORCE INDEX (hosts_by_zone)", "h.fqdn > ? AND h.zone = ? ORDER BY h.fqdn LIMIT ?"
         );
-    PAGE_OF_BOTH: Keyed = details_query!(
+    PAGE_OF_BOTH: Indexed = details_query!(
             "",
             "h.fqdn > ? AND h.user_id = (SELECT id FROM users WHERE name = ?) AND h.zone = ?
              ORDER BY h.fqdn LIMIT ?"
@@ -95,14 +95,14 @@ statements! {
             "h.fqdn > ? AND h.user_id = (SELECT id FROM users WHERE name = ?) AND h.zone = ?
              ORDER BY h.fqdn LIMIT ?"
         );
-    ADD: Keyed =
+    ADD: Indexed =
         "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, created_at, changed_at)
          SELECT id, ?, ?, ?, ?, ?, ?, ? FROM users WHERE name = ?";
-    THERE: Keyed = "SELECT id FROM hosts WHERE id IN (?)";
+    THERE: Indexed = "SELECT id FROM hosts WHERE id IN (?)";
     // asked again and again: DISTINCT would go through the whole index
-    NEXT_ZONE: Keyed = "SELECT zone FROM hosts WHERE zone > ? ORDER BY zone LIMIT 1";
-    HAS_ZONE: Keyed = "SELECT zone FROM hosts WHERE zone = ? LIMIT 1";
-    REMOVE: Keyed = "DELETE FROM hosts WHERE id = ?";
+    NEXT_ZONE: Indexed = "SELECT zone FROM hosts WHERE zone > ? ORDER BY zone LIMIT 1";
+    HAS_ZONE: Indexed = "SELECT zone FROM hosts WHERE zone = ? LIMIT 1";
+    REMOVE: Indexed = "DELETE FROM hosts WHERE id = ?";
 }
 
 impl Db {
@@ -195,7 +195,7 @@ impl Db {
     /// # Errors
     /// The database failed.
     pub async fn remove(&self, host: Arc<Host>) -> Result<(), DbError> {
-        self.0.writer.run(Remove(host)).await
+        self.0.writer.run(RemoveHost(host)).await
     }
 }
 
@@ -206,7 +206,7 @@ pub(super) async fn there(
 ) -> Result<HashSet<HostId>, DbError> {
     let ids: Vec<_> = hosts.map(|host| Arg::from(host.0)).collect();
     let mut there = HashSet::with_capacity(ids.len());
-    for some in ids.chunks(TOGETHER) {
+    for some in ids.chunks(ROWS_PER_STATEMENT) {
         let full = some.len().next_power_of_two();
         let rows: Vec<(i64,)> = conn.all_of(&THERE, some.to_vec(), full).await?;
         there.extend(rows.into_iter().map(|(id,)| HostId(id)));
@@ -214,7 +214,7 @@ pub(super) async fn there(
     Ok(there)
 }
 
-impl Work for NewHost {
+impl Write for NewHost {
     type Output = bool;
     const DURABLE: bool = true;
 
@@ -225,14 +225,14 @@ impl Work for NewHost {
         Ok(conn.run(&ADD, args).await? > 0)
     }
 
-    fn remember(&self, _: &bool, caches: &Caches) {
+    fn update_caches(&self, _: &bool, caches: &Caches) {
         caches.hosts.forget(&self.fqdn);
     }
 }
 
-struct Remove(Arc<Host>);
+struct RemoveHost(Arc<Host>);
 
-impl Work for Remove {
+impl Write for RemoveHost {
     type Output = ();
     const DURABLE: bool = true;
 
@@ -241,7 +241,7 @@ impl Work for Remove {
         Ok(())
     }
 
-    fn remember(&self, (): &(), caches: &Caches) {
+    fn update_caches(&self, (): &(), caches: &Caches) {
         caches.hosts.forget(&self.0.fqdn);
     }
 }

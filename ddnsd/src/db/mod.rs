@@ -5,69 +5,67 @@
 //! lock on `PATH.lock`), so a cache answers the update path; a MariaDB server may have other daemons.
 
 mod cache;
-mod company;
+mod connection;
 mod doubting;
-mod driver;
 mod error;
-mod expiring;
+mod expiry;
 mod hosts;
-mod job;
+mod last_requests;
+mod last_seen;
 mod mariadb;
 mod open;
 mod outbox;
 mod publishing;
-mod readers;
-mod requests;
 mod rows;
-mod session;
-mod sql;
 mod sqlite;
-mod touches;
+mod statement;
 mod transfer;
 mod ttls;
 mod users;
+mod write;
+mod write_connection;
 mod writer;
 
 pub use crate::model::change::Want;
 pub use error::{DbError, OpenError};
-pub use expiring::{Due, LookAgain};
+pub use expiry::{DueHost, NextCheck};
 pub use hosts::{HostPage, NewHost};
-pub use publishing::{Page, Settle, Unpublished, Which};
-pub use sql::{Reach, Sql};
-pub use transfer::{Conflict, Existing, Import, Imported};
+pub use publishing::{Page, Settle, UnpublishedHost, UnpublishedKind};
+pub use statement::{Access, Statement};
+pub use transfer::{Conflict, Existing, Import, ImportOutcome};
 pub use ttls::SetTtls;
 pub use users::NewUser;
 
 use crate::counters::DatabaseCounters;
 use cache::{Caches, Use};
-use driver::{Conn, Pool};
-use open::Purpose;
-use requests::Requests;
-use session::Session;
-use sql::{args, statements};
+use connection::{Conn, ReadPool};
+use last_requests::UnwrittenRequests;
+use last_seen::UnwrittenTouches;
+use open::OpenFor;
+use statement::{args, statements};
 use std::sync::Arc;
-use touches::Touches;
+use write_connection::WriteConnection;
 use writer::Writer;
 
 statements! {
-    META: Keyed = "SELECT value FROM meta WHERE name = ?";
-    SET_META: Keyed =
+    META: Indexed = "SELECT value FROM meta WHERE name = ?";
+    SET_META: Indexed =
         "INSERT INTO meta (name, value) VALUES (?, ?)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         mariadb
         "INSERT INTO meta (name, value) VALUES (?, ?)
          ON DUPLICATE KEY UPDATE value = VALUES(value)";
-    COUNTS: Whole =
+    COUNTS: FullScan =
         "SELECT (SELECT COUNT(*) FROM users) AS users, (SELECT COUNT(*) FROM hosts) AS hosts,
                 (SELECT COUNT(*) FROM hosts WHERE unpublished_since IS NOT NULL) AS unpublished";
     // any of the reasons: they are mostly one
-    PENDING: Whole =
+    PENDING: FullScan =
         "SELECT zone, COUNT(*) AS hosts, MAX(last_error) AS last_error FROM hosts
          WHERE unpublished_since IS NOT NULL GROUP BY zone ORDER BY zone";
 }
 
 /// Every statement there is, for the test that has both databases explain them.
-pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
+pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
     let files = [
         ALL,
         users::ALL,
@@ -75,10 +73,10 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
         ttls::ALL,
         publishing::ALL,
         doubting::ALL,
-        expiring::ALL,
+        expiry::ALL,
         outbox::ALL,
-        touches::ALL,
-        requests::ALL,
+        last_seen::ALL,
+        last_requests::ALL,
         transfer::ALL,
     ];
     files.into_iter().flatten().copied()
@@ -89,13 +87,13 @@ pub fn all_statements() -> impl Iterator<Item = &'static Sql> {
 pub struct Db(Arc<Inner>);
 
 struct Inner {
-    readers: Pool,
+    readers: ReadPool,
     writer: Writer,
     caches: Arc<Caches>,
-    touches: Touches,
+    touches: UnwrittenTouches,
     // held until the last handle is gone
     _origin: Arc<open::Origin>,
-    requests: Requests,
+    requests: UnwrittenRequests,
 }
 
 /// How many of what there is.
@@ -129,7 +127,7 @@ impl Db {
         config: &crate::config::Database,
         counters: Arc<DatabaseCounters>,
     ) -> Result<Self, OpenError> {
-        Ok(Self::on(open::open(config, Purpose::Daemon).await?, counters))
+        Ok(Self::on(open::open(config, OpenFor::Daemon).await?, counters))
     }
 
     /// Makes or migrates the database that the configuration names.
@@ -137,23 +135,23 @@ impl Db {
     /// # Errors
     /// It cannot be opened, a daemon uses it, or a newer ddnsd made it.
     pub async fn init(config: &crate::config::Database) -> Result<(), OpenError> {
-        Self::on(open::open(config, Purpose::Schema).await?, Arc::default()).close().await;
+        Self::on(open::open(config, OpenFor::Schema).await?, Arc::default()).close().await;
         Ok(())
     }
 
     fn on(opened: open::Opened, counters: Arc<DatabaseCounters>) -> Self {
         let origin = Arc::new(opened.origin);
-        let used = if origin.is_ours_alone() { Use::Full } else { Use::None };
+        let used = if origin.is_exclusive() { Use::Full } else { Use::None };
         let caches = Arc::new(Caches::new(used));
-        let session = Session::new(Some(opened.writer), Arc::clone(&origin));
+        let session = WriteConnection::new(Some(opened.writer), Arc::clone(&origin));
         let writer = Writer::start(session, Arc::clone(&caches), counters);
         Self(Arc::new(Inner {
             readers: opened.readers,
             writer,
             caches,
-            touches: Touches::default(),
+            touches: UnwrittenTouches::default(),
             _origin: origin,
-            requests: Requests::default(),
+            requests: UnwrittenRequests::default(),
         }))
     }
 
@@ -231,7 +229,7 @@ struct SetMeta {
     value: String,
 }
 
-impl job::Work for SetMeta {
+impl write::Write for SetMeta {
     type Output = ();
     const DURABLE: bool = true;
 

@@ -1,10 +1,10 @@
 //! Opening: whichever database the configuration names, its schema brought up to date. Nothing is written to a
 //! database that another daemon owns, another program made or a newer ddnsd changed.
 
-use super::driver::{Conn, Pool};
+use super::connection::{Conn, ReadPool};
 use super::error::OpenError;
-use super::mariadb::Server;
-use super::sqlite::OwnerLock;
+use super::mariadb::open::MariaDbServer;
+use super::sqlite::open::OwnerLock;
 use super::{mariadb, sqlite};
 use crate::config::Database;
 use sqlx::migrate::Migrator;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// An open database.
 pub(super) struct Opened {
-    pub(super) readers: Pool,
+    pub(super) readers: ReadPool,
     pub(super) writer: Conn,
     /// Where a lost connection is made again.
     pub(super) origin: Origin,
@@ -20,7 +20,7 @@ pub(super) struct Opened {
 
 /// What a database is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum OpenFor {
     /// To run on it.
     Daemon,
     /// Only to make or migrate the schema.
@@ -35,20 +35,20 @@ pub(super) enum Origin {
         _owner: OwnerLock,
     },
     /// A server that others may use too.
-    Server(Arc<Server>),
+    MariaDbServer(Arc<MariaDbServer>),
 }
 
 impl Origin {
     /// Whether nobody else changes the rows.
-    pub(super) fn is_ours_alone(&self) -> bool {
+    pub(super) fn is_exclusive(&self) -> bool {
         matches!(self, Origin::File { .. })
     }
 }
 
-pub(super) async fn open(config: &Database, purpose: Purpose) -> Result<Opened, OpenError> {
+pub(super) async fn open(config: &Database, purpose: OpenFor) -> Result<Opened, OpenError> {
     match config {
-        Database::Sqlite { path, pool_size } => sqlite::open(path, *pool_size).await,
-        Database::Mariadb(config) => mariadb::open(config, purpose).await,
+        Database::Sqlite { path, pool_size } => sqlite::open::open(path, *pool_size).await,
+        Database::Mariadb(config) => mariadb::open::open(config, purpose).await,
     }
 }
 

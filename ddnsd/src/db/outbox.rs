@@ -2,11 +2,11 @@
 //! of the outbox, written by the transaction that says so.
 
 use super::Db;
-use super::driver::Conn;
+use super::connection::Conn;
 use super::error::DbError;
-use super::job::Work;
 use super::rows::LastRow;
-use super::sql::{args, statements};
+use super::statement::{args, statements};
+use super::write::Write;
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
 use crate::model::notice::Owed;
@@ -14,12 +14,12 @@ use crate::model::time::Millis;
 
 statements! {
     // only while the row still owes it
-    QUEUE: Keyed =
+    QUEUE: Indexed =
         "INSERT INTO outbox (kind, recipient, variables, message_id, created_at, next_at)
          SELECT ?, u.email, ?, ?, ?, ? FROM hosts h JOIN users u ON u.id = h.user_id
          WHERE h.id = ? AND h.version = ? AND h.notice IS NOT NULL";
-    LAST: Keyed = "SELECT last_ipv4, last_ipv6 FROM hosts WHERE id = ?";
-    GIVE_UP: Keyed = "DELETE FROM outbox WHERE failed_at IS NULL AND next_at < ? AND created_at < ?";
+    LAST: Indexed = "SELECT last_ipv4, last_ipv6 FROM hosts WHERE id = ?";
+    GIVE_UP: Indexed = "DELETE FROM outbox WHERE failed_at IS NULL AND next_at < ? AND created_at < ?";
 }
 
 impl Db {
@@ -62,7 +62,7 @@ pub(super) async fn queue(host: &Host, at: Millis, conn: &mut Conn) -> Result<()
 
 struct GiveUp(Millis);
 
-impl Work for GiveUp {
+impl Write for GiveUp {
     type Output = u64;
     const DURABLE: bool = false;
 

@@ -3,12 +3,12 @@
 
 use super::Db;
 use super::cache::Caches;
-use super::driver::Conn;
+use super::connection::Conn;
 use super::error::DbError;
-use super::job::Work;
 use super::outbox;
 use super::rows::{UnpublishedRow, wanted_columns};
-use super::sql::{args, statements};
+use super::statement::{args, statements};
+use super::write::Write;
 use crate::model::change::Want;
 use crate::model::host::{Acked, Finality, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
@@ -16,21 +16,21 @@ use crate::model::time::Millis;
 use std::sync::Arc;
 
 statements! {
-    UNPUBLISHED_REMOVALS: Keyed =
+    UNPUBLISHED_REMOVALS: Indexed =
         "SELECT unpublished_since, id, fqdn, zone, version, attempts,
              last_error IS NOT NULL AS has_failed
          FROM hosts
          WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
              AND state4 <> 1 AND state6 <> 1
          ORDER BY unpublished_since, id LIMIT ?";
-    UNPUBLISHED_ADDRESSES: Keyed =
+    UNPUBLISHED_ADDRESSES: Indexed =
         "SELECT unpublished_since, id, fqdn, zone, version, attempts,
              last_error IS NOT NULL AS has_failed
          FROM hosts
          WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
              AND (state4 = 1 OR state6 = 1)
          ORDER BY unpublished_since, id LIMIT ?";
-    WANT: Keyed =
+    WANT: Indexed =
         "UPDATE hosts SET
              state4 = ?, ipv4 = ?, state6 = ?, ipv6 = ?,
              last_ipv4 = COALESCE(?, last_ipv4), last_ipv6 = COALESCE(?, last_ipv6),
@@ -40,14 +40,14 @@ statements! {
              check_at = CASE WHEN ? IS NULL THEN NULL WHEN check_at < ? THEN check_at ELSE ? END,
              version = version + 1, changed_at = ?
          WHERE id = ? AND version = ?";
-    ACKNOWLEDGED: Keyed =
+    ACKNOWLEDGED: Indexed =
         "UPDATE hosts SET acked_ipv4 = ?, acked_ipv6 = ?, acked_ttl = ?,
              unpublished_since = ?, attempts = 0, last_error = NULL, notice = NULL
          WHERE id = ? AND version = ?";
-    FAILED: Keyed =
+    FAILED: Indexed =
         "UPDATE hosts SET attempts = attempts + 1, last_error = ? WHERE id = ? AND version = ?";
     // a settle that lost: DNS may hold, or get, what was published late
-    LOST: Keyed =
+    LOST: Indexed =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
          WHERE id = ?";
 }
@@ -79,7 +79,7 @@ pub enum Settle {
 
 /// Which unpublished hosts are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum UnpublishedKind {
     /// Those that should have a record.
     WithAddress,
     /// Those whose records are only to go.
@@ -97,7 +97,7 @@ pub struct Page<T> {
 
 /// A host that DNS is not known to hold as it is wanted.
 #[derive(Clone, Debug)]
-pub struct Unpublished {
+pub struct UnpublishedHost {
     /// Key.
     pub host: HostId,
     /// Name, for reading it.
@@ -139,13 +139,13 @@ impl Db {
     /// The database failed. A row that does not convert is logged and left out.
     pub async fn unpublished(
         &self,
-        which: Which,
+        which: UnpublishedKind,
         after: (Millis, HostId),
         limit: u32,
-    ) -> Result<Page<Unpublished>, DbError> {
+    ) -> Result<Page<UnpublishedHost>, DbError> {
         let sql = match which {
-            Which::WithAddress => &UNPUBLISHED_ADDRESSES,
-            Which::WithoutAddress => &UNPUBLISHED_REMOVALS,
+            UnpublishedKind::WithAddress => &UNPUBLISHED_ADDRESSES,
+            UnpublishedKind::WithoutAddress => &UNPUBLISHED_REMOVALS,
         };
         let (since, id) = (after.0.0, after.1.0);
         let rows: Vec<UnpublishedRow> =
@@ -186,7 +186,7 @@ pub(super) fn fqdn(row: i64, text: &str) -> Result<Fqdn, DbError> {
     })
 }
 
-pub(super) fn remember_host(host: Option<&Arc<Host>>, fallback: &Fqdn, caches: &Caches) {
+pub(super) fn cache_host(host: Option<&Arc<Host>>, fallback: &Fqdn, caches: &Caches) {
     match host {
         Some(host) => caches.hosts.wrote(&host.fqdn, Arc::clone(host)),
         None => caches.hosts.forget(fallback),
@@ -195,7 +195,7 @@ pub(super) fn remember_host(host: Option<&Arc<Host>>, fallback: &Fqdn, caches: &
 
 struct WantAll(Vec<Want>);
 
-impl Work for WantAll {
+impl Write for WantAll {
     type Output = Vec<Option<Arc<Host>>>;
     const DURABLE: bool = true;
 
@@ -207,9 +207,9 @@ impl Work for WantAll {
         Ok(hosts)
     }
 
-    fn remember(&self, hosts: &Self::Output, caches: &Caches) {
+    fn update_caches(&self, hosts: &Self::Output, caches: &Caches) {
         for (change, host) in self.0.iter().zip(hosts) {
-            remember_host(host.as_ref(), &change.host.fqdn, caches);
+            cache_host(host.as_ref(), &change.host.fqdn, caches);
         }
     }
 }
@@ -244,7 +244,7 @@ impl Want {
     }
 }
 
-impl Work for Settle {
+impl Write for Settle {
     type Output = Option<Arc<Host>>;
     const DURABLE: bool = false;
 
@@ -257,9 +257,9 @@ impl Work for Settle {
         }
     }
 
-    fn remember(&self, host: &Self::Output, caches: &Caches) {
+    fn update_caches(&self, host: &Self::Output, caches: &Caches) {
         let (Settle::Acknowledged { host: was, .. } | Settle::Failed { host: was, .. }) = self;
-        remember_host(host.as_ref(), &was.fqdn, caches);
+        cache_host(host.as_ref(), &was.fqdn, caches);
     }
 }
 

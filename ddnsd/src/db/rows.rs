@@ -2,7 +2,7 @@
 //! of its own: it names table, column and key.
 
 use super::error::DbError;
-use super::publishing::Unpublished;
+use super::publishing::UnpublishedHost;
 use crate::model::address::Addresses;
 use crate::model::host::{Acked, Host, HostDetails, HostId, Seen};
 use crate::model::last_request::LastRequest;
@@ -159,9 +159,9 @@ impl UnpublishedRow {
         (Millis(self.unpublished_since), HostId(self.id))
     }
 
-    pub(super) fn unpublished(self) -> Result<Unpublished, DbError> {
+    pub(super) fn unpublished(self) -> Result<UnpublishedHost, DbError> {
         let row = RowOf { table: "hosts", row: self.id };
-        Ok(Unpublished {
+        Ok(UnpublishedHost {
             host: HostId(self.id),
             fqdn: row.parsed("fqdn", "not a host name", Fqdn::parse(&self.fqdn))?,
             zone: row.parsed("zone", "not a zone name", Zone::parse(&self.zone))?,

@@ -3,11 +3,11 @@
 
 use super::Db;
 use super::cache::Caches;
-use super::driver::Conn;
+use super::connection::Conn;
 use super::error::DbError;
-use super::job::Work;
 use super::rows::RecordRow;
-use super::sql::{Arg, args, statements};
+use super::statement::{Arg, args, statements};
+use super::write::Write;
 use crate::model::host::ImportedHost;
 use crate::model::name::{Fqdn, UserName};
 use crate::model::time::Millis;
@@ -16,21 +16,21 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Rows in one statement: row by row, every other change would wait twice as long.
-const TOGETHER: usize = 200;
+const ROWS_PER_STATEMENT: usize = 200;
 
 statements! {
-    USERS: Keyed =
+    USERS: Indexed =
         "SELECT id, name, email, password_hash, created_at
          FROM users WHERE name > ? ORDER BY name LIMIT ?",
         mariadb
         "SELECT id, name, email, password_hash, created_at
          FROM users FORCE INDEX (users_by_name) WHERE name > ? ORDER BY name LIMIT ?";
-    USER_KEYS: Keyed = "SELECT name, id FROM users WHERE name IN (?)";
-    HOSTS_THERE: Keyed = "SELECT fqdn FROM hosts WHERE fqdn IN (?)";
-    ADD_USER: Keyed =
+    USER_KEYS: Indexed = "SELECT name, id FROM users WHERE name IN (?)";
+    HOSTS_THERE: Indexed = "SELECT fqdn FROM hosts WHERE fqdn IN (?)";
+    ADD_USER: Indexed =
         "INSERT INTO users (name, email, password_hash, created_at, changed_at)
          VALUES (?, ?, ?, ?, ?)";
-    ADD_HOST: Keyed =
+    ADD_HOST: Indexed =
         "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, state4, ipv4,
              last_ipv4, set4_at, state6, ipv6, last_ipv6, set6_at, unpublished_since, check_at,
              created_at, changed_at)
@@ -65,7 +65,7 @@ pub struct Import {
 
 /// What became of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
+pub struct ImportOutcome {
     /// Users stored.
     pub users: u64,
     /// Hosts stored.
@@ -103,34 +103,34 @@ impl Db {
     ///
     /// # Errors
     /// The database failed; nothing is stored.
-    pub async fn import(&self, import: Arc<Import>) -> Result<Imported, DbError> {
+    pub async fn import(&self, import: Arc<Import>) -> Result<ImportOutcome, DbError> {
         self.0.writer.run(import).await
     }
 }
 
-impl Work for Arc<Import> {
-    type Output = Imported;
+impl Write for Arc<Import> {
+    type Output = ImportOutcome;
     const DURABLE: bool = true;
-    const ALONE: bool = true;
+    const OWN_TRANSACTION: bool = true;
 
-    async fn run(&self, conn: &mut Conn) -> Result<Imported, DbError> {
-        let mut imported = Imported::default();
-        for users in self.users.chunks(TOGETHER) {
+    async fn run(&self, conn: &mut Conn) -> Result<ImportOutcome, DbError> {
+        let mut imported = ImportOutcome::default();
+        for users in self.users.chunks(ROWS_PER_STATEMENT) {
             self.users(users, &mut imported, conn).await?;
         }
-        for hosts in self.hosts.chunks(TOGETHER) {
+        for hosts in self.hosts.chunks(ROWS_PER_STATEMENT) {
             self.hosts(hosts, &mut imported, conn).await?;
         }
         Ok(imported)
     }
 
     // what was there already stays as it is
-    fn remember(&self, _: &Imported, caches: &Caches) {
+    fn update_caches(&self, _: &ImportOutcome, caches: &Caches) {
         caches.accounts.forget_absent();
         caches.hosts.forget_absent();
     }
 
-    fn undo(&self, imported: &Imported) -> bool {
+    fn undo(&self, imported: &ImportOutcome) -> bool {
         !self.store || !imported.conflicts.is_empty()
     }
 }
@@ -139,7 +139,7 @@ impl Import {
     async fn users(
         &self,
         users: &[(u64, ImportedUser)],
-        imported: &mut Imported,
+        imported: &mut ImportOutcome,
         conn: &mut Conn,
     ) -> Result<(), DbError> {
         let there = ids(users.iter().map(|(_, user)| &user.name), conn).await?;
@@ -161,7 +161,7 @@ impl Import {
     async fn hosts(
         &self,
         hosts: &[(u64, ImportedHost)],
-        imported: &mut Imported,
+        imported: &mut ImportOutcome,
         conn: &mut Conn,
     ) -> Result<(), DbError> {
         let there = there(hosts.iter().map(|(_, host)| &host.fqdn), conn).await?;
@@ -210,8 +210,9 @@ async fn ids(
     conn: &mut Conn,
 ) -> Result<HashMap<String, i64>, DbError> {
     let names: HashSet<&str> = names.map(UserName::as_str).collect();
-    let rows: Vec<(String, i64)> =
-        conn.all_of(&USER_KEYS, names.into_iter().map(Arg::from).collect(), TOGETHER).await?;
+    let rows: Vec<(String, i64)> = conn
+        .all_of(&USER_KEYS, names.into_iter().map(Arg::from).collect(), ROWS_PER_STATEMENT)
+        .await?;
     Ok(rows.into_iter().collect())
 }
 
@@ -221,7 +222,7 @@ async fn there(
     conn: &mut Conn,
 ) -> Result<HashSet<String>, DbError> {
     let names = names.map(|name| Arg::from(name.as_str())).collect();
-    let rows: Vec<(String,)> = conn.all_of(&HOSTS_THERE, names, TOGETHER).await?;
+    let rows: Vec<(String,)> = conn.all_of(&HOSTS_THERE, names, ROWS_PER_STATEMENT).await?;
     Ok(rows.into_iter().map(|(name,)| name).collect())
 }
 
@@ -244,8 +245,8 @@ async fn insert_hosts(
 }
 
 fn host_row(owner: i64, host: &ImportedHost, at: Millis) -> Vec<Arg> {
-    let v4 = Family::of(host.ipv4, host.last_ipv4, host.ipv4_updated_at, at);
-    let v6 = Family::of(host.ipv6, host.last_ipv6, host.ipv6_updated_at, at);
+    let v4 = FamilyColumns::of(host.ipv4, host.last_ipv4, host.ipv4_updated_at, at);
+    let v6 = FamilyColumns::of(host.ipv6, host.last_ipv6, host.ipv6_updated_at, at);
     let has_record = v4.address.is_some() || v6.address.is_some();
     let (unpublished_since, check_at) = (has_record.then_some(at.0), has_record.then_some(0_i64));
     Vec::from(args![
@@ -271,14 +272,14 @@ fn host_row(owner: i64, host: &ImportedHost, at: Millis) -> Vec<Arg> {
 }
 
 /// A family's columns.
-struct Family {
+struct FamilyColumns {
     state: i64,
     address: Option<String>,
     last: Option<String>,
     set_at: Option<i64>,
 }
 
-impl Family {
+impl FamilyColumns {
     /// An address is wanted, and counts as updated now if nobody knows when it was, or knows of a time that is
     /// yet to come; without one, the last
     /// address says that it was taken down; without either it was never set.

@@ -2,17 +2,17 @@
 
 use super::Db;
 use super::cache::Caches;
-use super::driver::Conn;
+use super::connection::Conn;
 use super::error::DbError;
-use super::job::Work;
-use super::publishing::remember_host;
-use super::sql::{args, statements};
+use super::publishing::cache_host;
+use super::statement::{args, statements};
+use super::write::Write;
 use crate::model::host::Host;
 use crate::model::time::Millis;
 use std::sync::Arc;
 
 statements! {
-    SET: Keyed =
+    SET: Indexed =
         "UPDATE hosts SET dns_ttl = ?, expiry_ttl = ?,
              unpublished_since = COALESCE(unpublished_since, ?), check_at = COALESCE(?, check_at),
              version = version + 1, changed_at = ?
@@ -47,7 +47,7 @@ impl Db {
     }
 }
 
-impl Work for SetTtls {
+impl Write for SetTtls {
     type Output = Option<Arc<Host>>;
     const DURABLE: bool = true;
 
@@ -61,7 +61,7 @@ impl Work for SetTtls {
         Ok((rows > 0).then(|| Arc::new(host)))
     }
 
-    fn remember(&self, host: &Self::Output, caches: &Caches) {
-        remember_host(host.as_ref(), &self.host.fqdn, caches);
+    fn update_caches(&self, host: &Self::Output, caches: &Caches) {
+        cache_host(host.as_ref(), &self.host.fqdn, caches);
     }
 }

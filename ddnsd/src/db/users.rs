@@ -2,19 +2,19 @@
 
 use super::Db;
 use super::cache::Caches;
-use super::driver::Conn;
+use super::connection::Conn;
 use super::error::DbError;
-use super::job::Work;
 use super::rows::{AccountRow, HashRow, UserRow};
-use super::sql::{args, statements};
+use super::statement::{args, statements};
+use super::write::Write;
 use crate::model::name::{Email, UserName};
 use crate::model::time::Millis;
 use crate::model::user::{Account, PasswordHash, User};
 
 statements! {
-    ACCOUNT: Keyed = "SELECT id, password_hash FROM users WHERE name = ?";
-    SOME_HASHES: Whole = "SELECT name, password_hash FROM users ORDER BY id LIMIT ?";
-    PAGE: Keyed =
+    ACCOUNT: Indexed = "SELECT id, password_hash FROM users WHERE name = ?";
+    SOME_HASHES: FullScan = "SELECT name, password_hash FROM users ORDER BY id LIMIT ?";
+    PAGE: Indexed =
         "SELECT u.id, u.name, u.email, u.created_at,
                 (SELECT COUNT(*) FROM hosts h WHERE h.user_id = u.id) AS hosts
          FROM users u WHERE u.name > ? ORDER BY u.name LIMIT ?",
@@ -22,17 +22,17 @@ statements! {
         "SELECT u.id, u.name, u.email, u.created_at,
                 (SELECT COUNT(*) FROM hosts h WHERE h.user_id = u.id) AS hosts
          FROM users u FORCE INDEX (users_by_name) WHERE u.name > ? ORDER BY u.name LIMIT ?";
-    ADD: Keyed =
+    ADD: Indexed =
         "INSERT INTO users (name, email, password_hash, created_at, changed_at)
          VALUES (?, ?, ?, ?, ?)";
-    SET_HASH: Keyed =
+    SET_HASH: Indexed =
         "UPDATE users SET password_hash = ?, changed_at = ?, version = version + 1 WHERE name = ?";
-    REPLACE_HASH: Keyed =
+    REPLACE_HASH: Indexed =
         "UPDATE users SET password_hash = ?, changed_at = ?, version = version + 1
          WHERE name = ? AND password_hash = ?";
-    SET_EMAIL: Keyed =
+    SET_EMAIL: Indexed =
         "UPDATE users SET email = ?, changed_at = ?, version = version + 1 WHERE name = ?";
-    DELETE: Keyed = "DELETE FROM users WHERE name = ?";
+    DELETE: Indexed = "DELETE FROM users WHERE name = ?";
 }
 
 /// A user to add.
@@ -140,7 +140,7 @@ impl Db {
     }
 }
 
-impl Work for NewUser {
+impl Write for NewUser {
     type Output = ();
     const DURABLE: bool = true;
 
@@ -150,7 +150,7 @@ impl Work for NewUser {
         Ok(())
     }
 
-    fn remember(&self, (): &(), caches: &Caches) {
+    fn update_caches(&self, (): &(), caches: &Caches) {
         caches.accounts.forget(&self.name);
     }
 }
@@ -161,7 +161,7 @@ struct SetHash {
     at: Millis,
 }
 
-impl Work for SetHash {
+impl Write for SetHash {
     type Output = bool;
     const DURABLE: bool = true;
 
@@ -170,7 +170,7 @@ impl Work for SetHash {
         Ok(conn.run(&SET_HASH, args).await? > 0)
     }
 
-    fn remember(&self, _: &bool, caches: &Caches) {
+    fn update_caches(&self, _: &bool, caches: &Caches) {
         caches.accounts.forget(&self.name);
     }
 }
@@ -180,7 +180,7 @@ struct ReplaceHash {
     new: SetHash,
 }
 
-impl Work for ReplaceHash {
+impl Write for ReplaceHash {
     type Output = bool;
     // lost in a power cut, it is done again at the next login
     const DURABLE: bool = false;
@@ -191,7 +191,7 @@ impl Work for ReplaceHash {
         Ok(conn.run(&REPLACE_HASH, args).await? > 0)
     }
 
-    fn remember(&self, _: &bool, caches: &Caches) {
+    fn update_caches(&self, _: &bool, caches: &Caches) {
         caches.accounts.forget(&self.new.name);
     }
 }
@@ -202,7 +202,7 @@ struct SetEmail {
     at: Millis,
 }
 
-impl Work for SetEmail {
+impl Write for SetEmail {
     type Output = bool;
     const DURABLE: bool = true;
 
@@ -214,7 +214,7 @@ impl Work for SetEmail {
 
 struct DeleteUser(UserName);
 
-impl Work for DeleteUser {
+impl Write for DeleteUser {
     type Output = bool;
     const DURABLE: bool = true;
 
@@ -222,7 +222,7 @@ impl Work for DeleteUser {
         Ok(conn.run(&DELETE, args![self.0.as_str()]).await? > 0)
     }
 
-    fn remember(&self, _: &bool, caches: &Caches) {
+    fn update_caches(&self, _: &bool, caches: &Caches) {
         caches.accounts.forget(&self.0);
     }
 }

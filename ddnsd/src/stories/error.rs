@@ -46,7 +46,7 @@ pub(super) fn database(problem: &crate::db::DbError) -> Refused {
     tracing::error!("administration: {problem}");
     let message = match problem {
         // it may have been
-        crate::db::DbError::Unknown => problem.to_string(),
+        crate::db::DbError::Unconfirmed => problem.to_string(),
         _ => format!("it could not be carried out: {problem}; the daemon's log may say more"),
     };
     Refused::new(kind, message)
@@ -59,9 +59,9 @@ mod tests {
 
     #[test]
     fn what_may_have_been_carried_out_is_not_said_to_have_not() {
-        let unknown = database(&DbError::Unknown).message;
+        let unknown = database(&DbError::Unconfirmed).message;
         assert!(!unknown.contains("could not be carried out"), "{unknown}");
         assert!(unknown.contains("look before you try again"), "{unknown}");
-        assert!(database(&DbError::Silent).message.contains("could not be carried out"));
+        assert!(database(&DbError::NoAnswer).message.contains("could not be carried out"));
     }
 }

@@ -8,7 +8,7 @@ use super::notices::Notices;
 use super::publishing::Publisher;
 use super::turns::Turns;
 use crate::clock::Clock;
-use crate::db::{Db, DbError, Due, LookAgain};
+use crate::db::{Db, DbError, DueHost, NextCheck};
 use crate::dns::Lane;
 use crate::model::host::{Host, HostId, Seen};
 use crate::model::name::Fqdn;
@@ -182,7 +182,7 @@ impl Expire {
 
     async fn judge(
         &self,
-        page: Vec<Due>,
+        page: Vec<DueHost>,
         gaps: &Gaps,
         now: Millis,
         swept: &mut Swept,
@@ -195,16 +195,16 @@ impl Expire {
             };
             match self.fate(&host, due.seen, gaps, now) {
                 Fate::NeverCheck => {
-                    alive.push(look_again(&due, None));
+                    alive.push(schedule_checks(&due, None));
                 }
                 Fate::CheckAt(at) => {
-                    alive.push(look_again(&due, Some(at)));
+                    alive.push(schedule_checks(&due, Some(at)));
                 }
                 Fate::Expire { .. } => silent.push(self.expire(due, gaps, now)),
             }
         }
         if !alive.is_empty() {
-            self.db.look_again(alive).await?;
+            self.db.schedule_checks(alive).await?;
         }
         for expired in join_all(silent).await {
             match expired? {
@@ -219,7 +219,7 @@ impl Expire {
     /// Wants and publishes the removal. `None` if the host is alive after all, or being changed.
     async fn expire(
         &self,
-        due: Due,
+        due: DueHost,
         gaps: &Gaps,
         now: Millis,
     ) -> Result<Option<(Fqdn, Result<(), String>)>, DbError> {
@@ -229,7 +229,7 @@ impl Expire {
         let Some(host) = self.db.readable_host(&due.fqdn).await? else {
             return Ok(None);
         };
-        let seen = self.db.seen(due.host).await?;
+        let seen = self.db.last_seen(due.host).await?;
         let Fate::Expire { v4, v6 } = self.fate(&host, seen, gaps, now) else {
             return Ok(None);
         };
@@ -269,7 +269,7 @@ impl Expire {
         let before = self.db.meta("default_expiry_ttl").await?;
         if before.as_ref() != Some(&now) {
             if before.is_some() {
-                self.db.look_at_all().await?;
+                self.db.check_all_now().await?;
             }
             self.db.set_meta("default_expiry_ttl", now).await?;
         }
@@ -278,6 +278,6 @@ impl Expire {
     }
 }
 
-fn look_again(due: &Due, at: Option<Millis>) -> LookAgain {
-    LookAgain { host: due.host, was: due.check_at, at, version: due.version }
+fn schedule_checks(due: &DueHost, at: Option<Millis>) -> NextCheck {
+    NextCheck { host: due.host, was: due.check_at, at, version: due.version }
 }

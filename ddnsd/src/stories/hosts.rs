@@ -203,7 +203,7 @@ impl Hosts {
             return Ok(());
         }
         let at = self.clock.now().wall;
-        let doubted = self.db.doubt(Arc::clone(host), at).await;
+        let doubted = self.db.mark_unpublished(Arc::clone(host), at).await;
         let host = doubted.map_err(|problem| database(&problem))?.ok_or_else(|| {
             let message = format!("{} has just changed; try again", host.fqdn);
             Refused::new(Kind::Busy, message)

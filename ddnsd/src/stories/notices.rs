@@ -48,7 +48,7 @@ impl Notices {
             return Ok(None);
         }
         let seen = if is_sent {
-            Some(decide::seen(asked, now.wall).or(self.db.seen(host.id).await?))
+            Some(decide::seen(asked, now.wall).or(self.db.last_seen(host.id).await?))
         } else {
             None
         };

@@ -77,7 +77,7 @@ impl Republish {
         let mut is_named = Arc::clone(&self.is_named).lock_owned().await;
         *is_named = false;
         // whatever meta says: it may tell of a move that was stored and never carried out
-        self.db.doubt_all(MOVING.to_owned(), now).await?;
+        self.db.mark_all_unpublished(MOVING.to_owned(), now).await?;
         tracing::info!(now = %config.server, "another name server: every record is sent to it");
         let moving = Some((is_named, Arc::clone(&self.moved)));
         Ok(Prepared { dns, publisher: self.publisher.clone(), unsigned, moving })
@@ -91,13 +91,13 @@ impl Republish {
     pub async fn aim_at(&self, config: &Rfc2136, now: Millis) -> Result<(), DbError> {
         Unsigned::of(&config.keys, &self.db).await.warn(self.publisher.unsigned());
         // what is unpublished since before this run must be seen to be, whatever the clock did since
-        self.db.unpublished_no_later_than(now.plus_millis(-1)).await?;
+        self.db.clamp_unpublished_since(now.plus_millis(-1)).await?;
         let target = target(config.server);
         let before = self.db.meta("target").await?;
         if before.as_ref() == Some(&target) {
             return Ok(());
         }
-        self.db.doubt_all(target.clone(), now).await?;
+        self.db.mark_all_unpublished(target.clone(), now).await?;
         if let Some(before) = before {
             tracing::info!(%before, now = %target, "another name server: every record is sent to it");
         }

@@ -67,7 +67,7 @@ impl Requests {
             word: Cow::Borrowed(told.word.as_str()),
             reason: told.reason.clone(),
         };
-        self.db.note_request(host, last);
+        self.db.record_request(host, last);
     }
 
     /// Notes a request that was refused before its hosts were looked at, for those of them that this
@@ -120,7 +120,7 @@ impl Requests {
 
     /// Whether there is so much to write that it should not wait for its time.
     pub fn are_many(&self) -> bool {
-        self.db.has_many_requests()
+        self.db.should_flush_requests()
     }
 
     /// Writes what was noted.

@@ -134,7 +134,7 @@ impl Transfer {
         }
         let imported = report(&done, problems);
         if imported.problems_total == 0 {
-            let db::Imported { users, hosts, existing_users, existing_hosts, .. } = done;
+            let db::ImportOutcome { users, hosts, existing_users, existing_hosts, .. } = done;
             tracing::info!(users, hosts, existing_users, existing_hosts, "imported");
         }
         Ok(imported)
@@ -177,7 +177,7 @@ fn sentence(conflict: &Conflict) -> String {
     }
 }
 
-fn report(done: &db::Imported, problems: Problems) -> Imported {
+fn report(done: &db::ImportOutcome, problems: Problems) -> Imported {
     let (problems, problems_total) = problems.into_first();
     let stored = |count| if problems_total == 0 { count } else { 0 };
     Imported {

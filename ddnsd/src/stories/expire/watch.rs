@@ -169,8 +169,8 @@ impl Expire {
 
     pub(super) async fn set_back(&self, now: Millis) -> Result<(), DbError> {
         self.db.flush_touches().await?;
-        self.db.no_later_than(now).await?;
-        self.db.look_at_all().await
+        self.db.clamp_update_times(now).await?;
+        self.db.check_all_now().await
     }
 
     pub(super) async fn remember(&self, gaps: &Gaps) -> Result<(), DbError> {

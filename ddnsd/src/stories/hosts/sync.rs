@@ -177,7 +177,7 @@ impl Hosts {
             return Ok(Some(drift));
         }
         let at = self.clock.now().wall;
-        let Some(doubted) = self.db.doubt(now, at).await? else { return Ok(None) };
+        let Some(doubted) = self.db.mark_unpublished(now, at).await? else { return Ok(None) };
         let repaired = self.repair(doubted).await;
         for drift in &mut drift {
             drift.repair = repaired.clone();

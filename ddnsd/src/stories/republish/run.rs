@@ -2,7 +2,7 @@
 //! and what was refused after all of it, for a bounded time.
 
 use super::Republish;
-use crate::db::{DbError, Unpublished, Which};
+use crate::db::{DbError, UnpublishedHost, UnpublishedKind};
 use crate::dns::{DnsError, Lane};
 use crate::model::host::HostId;
 use crate::model::name::Zone;
@@ -27,7 +27,7 @@ struct Run {
     /// Zones whose server says nothing: the rest of their backlog can wait, others must not wait for it.
     silent: HashSet<Zone>,
     pace: HashMap<Zone, Pace>,
-    refused: Vec<(Option<Instant>, Unpublished)>,
+    refused: Vec<(Option<Instant>, UnpublishedHost)>,
 }
 
 /// What came of the hosts of a zone.
@@ -66,10 +66,10 @@ impl Run {
     /// Puts those that were refused aside, and the others together by zone.
     fn sort(
         &mut self,
-        rows: Vec<Unpublished>,
-        when: impl Fn(&Unpublished) -> When,
-    ) -> HashMap<Zone, Vec<Unpublished>> {
-        let mut first: HashMap<Zone, Vec<Unpublished>> = HashMap::new();
+        rows: Vec<UnpublishedHost>,
+        when: impl Fn(&UnpublishedHost) -> When,
+    ) -> HashMap<Zone, Vec<UnpublishedHost>> {
+        let mut first: HashMap<Zone, Vec<UnpublishedHost>> = HashMap::new();
         for pending in rows.into_iter().filter(|pending| !self.silent.contains(&pending.zone)) {
             match when(&pending) {
                 When::First => first.entry(pending.zone.clone()).or_default().push(pending),
@@ -85,10 +85,10 @@ impl Run {
     /// Those that were refused, by zone, the longest untried first. Of those that met a silence, or were
     /// refused before this run of the daemon, the one that failed least often: one that is at fault itself
     /// must not be the one that a silent server is asked with each time.
-    fn refused(&mut self) -> HashMap<Zone, Vec<Unpublished>> {
+    fn refused(&mut self) -> HashMap<Zone, Vec<UnpublishedHost>> {
         let mut refused = std::mem::take(&mut self.refused);
         refused.sort_by_key(|(at, pending)| (*at, pending.attempts, Reverse(pending.since)));
-        let mut zones: HashMap<Zone, Vec<Unpublished>> = HashMap::new();
+        let mut zones: HashMap<Zone, Vec<UnpublishedHost>> = HashMap::new();
         for (_, pending) in refused {
             zones.entry(pending.zone.clone()).or_default().push(pending);
         }
@@ -105,8 +105,8 @@ impl Republish {
     pub async fn run(&self) -> Result<usize, DbError> {
         self.name_target().await?;
         let mut run = Run::default();
-        self.run_through(Which::WithAddress, &mut run).await?;
-        self.run_through(Which::WithoutAddress, &mut run).await?;
+        self.run_through(UnpublishedKind::WithAddress, &mut run).await?;
+        self.run_through(UnpublishedKind::WithoutAddress, &mut run).await?;
         let refused = run
             .refused()
             .into_iter()
@@ -117,13 +117,13 @@ impl Republish {
         Ok(run.published)
     }
 
-    async fn run_through(&self, which: Which, run: &mut Run) -> Result<(), DbError> {
+    async fn run_through(&self, which: UnpublishedKind, run: &mut Run) -> Result<(), DbError> {
         let mut after = (Millis(i64::MIN), HostId(0));
         loop {
             let page = self.db.unpublished(which, after, PAGE).await?;
             let Some(last) = page.last else { return Ok(()) };
             after = last;
-            let when = |pending: &Unpublished| {
+            let when = |pending: &UnpublishedHost| {
                 self.publisher.when(pending.host, (pending.version, pending.has_failed))
             };
             let zones = run.sort(page.rows, when);
@@ -142,7 +142,7 @@ impl Republish {
     async fn zone(
         &self,
         zone: Zone,
-        pending: Vec<Unpublished>,
+        pending: Vec<UnpublishedHost>,
         pace: Pace,
         patience: Option<Duration>,
     ) -> Result<Passed, DbError> {
@@ -174,7 +174,11 @@ impl Republish {
     }
 
     /// Sends hosts together.
-    async fn group(&self, group: Vec<Unpublished>, passed: &mut Passed) -> Result<Went, DbError> {
+    async fn group(
+        &self,
+        group: Vec<UnpublishedHost>,
+        passed: &mut Passed,
+    ) -> Result<Went, DbError> {
         let mut went = Went::Well;
         for sent in join_all(group.into_iter().map(|pending| self.one(pending))).await {
             match sent? {
@@ -189,8 +193,8 @@ impl Republish {
     }
 
     /// Sends one host again. One that is being changed is left to whoever changes it.
-    async fn one(&self, pending: Unpublished) -> Result<Sent, DbError> {
-        let Unpublished { host: id, fqdn, zone, .. } = pending;
+    async fn one(&self, pending: UnpublishedHost) -> Result<Sent, DbError> {
+        let UnpublishedHost { host: id, fqdn, zone, .. } = pending;
         if self.publisher.is_waiting(&fqdn) {
             return Ok(Sent::NotNow);
         }

@@ -1,23 +1,23 @@
 //! What the sweep asks and writes: hosts due for a look, and when to look again.
 
 use super::Db;
-use super::driver::Conn;
+use super::connection::Conn;
 use super::error::DbError;
-use super::job::Work;
 use super::publishing::{Page, fqdn, readable};
 use super::rows::SeenRow;
-use super::sql::{args, statements};
+use super::statement::{args, statements};
+use super::write::Write;
 use crate::model::host::{HostId, Seen};
 use crate::model::name::Fqdn;
 use crate::model::time::Millis;
 
 statements! {
-    DUE: Keyed =
+    DUE: Indexed =
         "SELECT h.check_at, h.id, h.fqdn, h.version, h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at
          FROM hosts h LEFT JOIN touches t ON t.host_id = h.id
          WHERE h.check_at <= ? AND h.check_at >= ? AND (h.check_at > ? OR h.id > ?)
          ORDER BY h.check_at, h.id LIMIT ?";
-    LOOK_AGAIN: Keyed =
+    SCHEDULE_CHECK: Indexed =
         "UPDATE hosts SET check_at = ? WHERE id = ? AND check_at = ? AND version = ?",
         mariadb
         // of a mere `?`, or as SIGNED, the first row's numbers would decide how long the others may be
@@ -28,12 +28,12 @@ statements! {
              )) SELECT * FROM r
          ) v STRAIGHT_JOIN hosts h ON h.id = CAST(v.id AS SIGNED)
          SET h.check_at = v.next WHERE h.check_at = v.was AND h.version = v.version";
-    LOOK_AT_ALL: Whole = "UPDATE hosts SET check_at = 0 WHERE state4 = 1 OR state6 = 1";
-    CHANGES_NO_LATER: Whole =
+    CHECK_ALL_NOW: FullScan = "UPDATE hosts SET check_at = 0 WHERE state4 = 1 OR state6 = 1";
+    CHANGES_NO_LATER: FullScan =
         "UPDATE hosts SET set4_at = CASE WHEN set4_at > ? THEN ? ELSE set4_at END,
              set6_at = CASE WHEN set6_at > ? THEN ? ELSE set6_at END
          WHERE set4_at > ? OR set6_at > ?";
-    TOUCHES_NO_LATER: Whole =
+    TOUCHES_NO_LATER: FullScan =
         "UPDATE touches SET ipv4_at = CASE WHEN ipv4_at > ? THEN ? ELSE ipv4_at END,
              ipv6_at = CASE WHEN ipv6_at > ? THEN ? ELSE ipv6_at END
          WHERE ipv4_at > ? OR ipv6_at > ?";
@@ -41,7 +41,7 @@ statements! {
 
 /// A host the sweep must look at.
 #[derive(Clone, Debug)]
-pub struct Due {
+pub struct DueHost {
     /// Position for the next page.
     pub check_at: Millis,
     /// Key.
@@ -56,7 +56,7 @@ pub struct Due {
 
 /// The next look at a host that is alive.
 #[derive(Clone, Copy, Debug)]
-pub struct LookAgain {
+pub struct NextCheck {
     /// Key.
     pub host: HostId,
     /// When it was due, as read.
@@ -87,13 +87,13 @@ impl Db {
         now: Millis,
         after: (Millis, HostId),
         limit: u32,
-    ) -> Result<Page<Due>, DbError> {
+    ) -> Result<Page<DueHost>, DbError> {
         let (at, id) = (after.0.0, after.1.0);
         let rows: Vec<DueRow> = self.0.readers.all(&DUE, args![now.0, at, at, id, limit]).await?;
         let last = rows.last().map(|row| (Millis(row.check_at), HostId(row.id)));
         let due = rows.into_iter().map(|row| {
             let host = HostId(row.id);
-            Ok(Due {
+            Ok(DueHost {
                 check_at: Millis(row.check_at),
                 host,
                 fqdn: fqdn(row.id, &row.fqdn)?,
@@ -109,60 +109,60 @@ impl Db {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn look_again(&self, hosts: Vec<LookAgain>) -> Result<(), DbError> {
-        self.0.writer.run(LookAgainAll(hosts)).await
+    pub async fn schedule_checks(&self, hosts: Vec<NextCheck>) -> Result<(), DbError> {
+        self.0.writer.run(ScheduleChecks(hosts)).await
     }
 
     /// Makes the next sweep look at every host that has a record: the rules or the clock changed.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn look_at_all(&self) -> Result<(), DbError> {
-        self.0.writer.run(LookAtAll).await
+    pub async fn check_all_now(&self) -> Result<(), DbError> {
+        self.0.writer.run(CheckAllNow).await
     }
 
     /// Brings update times that lie in the future back to now: the clock was set back.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn no_later_than(&self, now: Millis) -> Result<(), DbError> {
-        self.0.writer.run(NoLaterThan(now)).await
+    pub async fn clamp_update_times(&self, now: Millis) -> Result<(), DbError> {
+        self.0.writer.run(ClampUpdateTimes(now)).await
     }
 }
 
-struct LookAgainAll(Vec<LookAgain>);
+struct ScheduleChecks(Vec<NextCheck>);
 
-impl Work for LookAgainAll {
+impl Write for ScheduleChecks {
     type Output = ();
     const DURABLE: bool = false;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        let row = |LookAgain { host, was, at, version }: &LookAgain| {
+        let row = |NextCheck { host, was, at, version }: &NextCheck| {
             args![at.map(|at| at.0), host.0, was.0, *version].into()
         };
-        conn.run_each(&LOOK_AGAIN, self.0.iter().map(row).collect()).await
+        conn.run_each(&SCHEDULE_CHECK, self.0.iter().map(row).collect()).await
     }
 }
 
-struct LookAtAll;
+struct CheckAllNow;
 
-impl Work for LookAtAll {
+impl Write for CheckAllNow {
     type Output = ();
     const DURABLE: bool = true;
-    const ALONE: bool = true;
+    const OWN_TRANSACTION: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        conn.run(&LOOK_AT_ALL, args![]).await?;
+        conn.run(&CHECK_ALL_NOW, args![]).await?;
         Ok(())
     }
 }
 
-struct NoLaterThan(Millis);
+struct ClampUpdateTimes(Millis);
 
-impl Work for NoLaterThan {
+impl Write for ClampUpdateTimes {
     type Output = ();
     const DURABLE: bool = true;
-    const ALONE: bool = true;
+    const OWN_TRANSACTION: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
         let now = self.0.0;

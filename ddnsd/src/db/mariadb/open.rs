@@ -1,14 +1,14 @@
 //! Opening a MariaDB server: how it is reached, what every session is set to, the schema. A migration there
 //! is not undone when it breaks off, so each file can be run again from its start.
 
-use super::company::{refuse_company, warn_of_company};
-use super::driver::{Conn, PATIENCE, Pool};
-use super::error::{DbError, OpenError, mariadb_number, reason};
-use super::open::{
-    FIRST_MIGRATION, Opened, Origin, Purpose, refuse_newer, refuse_other_migrations,
-};
-use super::readers::Readers;
+use super::daemon_lock::{refuse_if_used, warn_if_used};
+use super::pool::MariaDbPool;
 use crate::config::{DatabaseTls, MariaDb};
+use crate::db::connection::{Conn, ReadPool, STATEMENT_TIMEOUT};
+use crate::db::error::{DbError, OpenError, mariadb_number, reason};
+use crate::db::open::{
+    FIRST_MIGRATION, OpenFor, Opened, Origin, refuse_newer, refuse_other_migrations,
+};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, SqlSafeStr as _};
@@ -16,16 +16,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/mariadb");
+pub(in crate::db) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/mariadb");
 
 /// For a new connection; what waits for one is answered after it.
-const CONNECTING: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For another daemon that migrates.
-const MIGRATING: Duration = Duration::from_mins(5);
+const MIGRATION_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What each session is set to, whatever the server's defaults are: each statement is committed by itself,
 /// reads see what has been committed, in full, no value is ever cut to fit, nobody waits long for a row.
-/// For a table that somebody locks a statement waits longer than [`PATIENCE`], so that it is told as a database
+/// For a table that somebody locks a statement waits longer than [`STATEMENT_TIMEOUT`], so that it is reported as a database
 /// that cannot be written, and not much longer, so that those that were given up do not pile up.
 const SESSION: &str = "SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', \
      SESSION sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,\
@@ -36,43 +36,43 @@ NO_ENGINE_SUBSTITUTION', \
      SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE";
 
 /// Where the server is and how to log in.
-pub(super) struct Server {
+pub(in crate::db) struct MariaDbServer {
     options: MySqlConnectOptions,
 }
 
-impl Server {
+impl MariaDbServer {
     /// A new connection, ready for statements.
-    pub(super) async fn session(&self) -> Result<MySqlConnection, DbError> {
-        let made = timeout(CONNECTING, session(&self.options)).await;
-        Ok(made.map_err(|_| DbError::Silent)??)
+    pub(in crate::db) async fn session(&self) -> Result<MySqlConnection, DbError> {
+        let made = timeout(CONNECT_TIMEOUT, session(&self.options)).await;
+        Ok(made.map_err(|_| DbError::NoAnswer)??)
     }
 }
 
 /// Connects, and makes or migrates the schema as needed.
-pub(super) async fn open(config: &MariaDb, purpose: Purpose) -> Result<Opened, OpenError> {
+pub(in crate::db) async fn open(config: &MariaDb, purpose: OpenFor) -> Result<Opened, OpenError> {
     let database = name_of(config);
     let options = options(config);
     let failed = |reason: String| OpenError::Database { database: database.clone(), reason };
-    let first = timeout(PATIENCE, session(&options)).await;
-    let silent = |_| failed(format!("no answer within {} s", PATIENCE.as_secs()));
+    let first = timeout(STATEMENT_TIMEOUT, session(&options)).await;
+    let silent = |_| failed(format!("no answer within {} s", STATEMENT_TIMEOUT.as_secs()));
     let mut writer = first.map_err(silent)?.map_err(|error| failed(advice(&error, config)))?;
-    if purpose == Purpose::Schema {
-        refuse_company(&database, &mut writer).await?;
+    if purpose == OpenFor::Schema {
+        refuse_if_used(&database, &mut writer).await?;
     }
     refuse_foreign(&database, &mut writer).await?;
     // the wait for another daemon that migrates, and as long for a migration of our own
-    let migrated = timeout(MIGRATING * 2, migrate(&mut writer)).await;
+    let migrated = timeout(MIGRATION_TIMEOUT * 2, migrate(&mut writer)).await;
     let migrated = migrated.map_err(|_| "the server does not answer any more".to_owned());
     let migrated = migrated.and_then(|done| done.map_err(|error| error.to_string()));
     migrated.map_err(|reason| OpenError::Migrate { database: database.clone(), reason })?;
     must_be_whole(&database, &mut writer).await?;
-    if purpose == Purpose::Daemon {
-        warn_of_company(&database, &mut writer).await;
+    if purpose == OpenFor::Daemon {
+        warn_if_used(&database, &mut writer).await;
     }
-    let server = Arc::new(Server { options });
-    let readers = Readers::new(Arc::clone(&server), config.pool_size);
-    let origin = Origin::Server(server);
-    Ok(Opened { readers: Pool::Mariadb(readers), writer: Conn::Mariadb(writer), origin })
+    let server = Arc::new(MariaDbServer { options });
+    let readers = MariaDbPool::new(Arc::clone(&server), config.pool_size);
+    let origin = Origin::MariaDbServer(server);
+    Ok(Opened { readers: ReadPool::Mariadb(readers), writer: Conn::Mariadb(writer), origin })
 }
 
 /// The database and its server, for sentences.
@@ -179,9 +179,9 @@ async fn refuse_foreign(database: &str, conn: &mut MySqlConnection) -> Result<()
 /// Every statement must find its tables and columns, now and not at the first update.
 async fn must_be_whole(database: &str, conn: &mut MySqlConnection) -> Result<(), OpenError> {
     let database = || database.to_owned();
-    for sql in super::all_statements() {
-        let prepared = timeout(PATIENCE, conn.prepare(sql.mariadb.into_sql_str())).await;
-        let silent = |_| DbError::Silent.to_string();
+    for sql in crate::db::all_statements() {
+        let prepared = timeout(STATEMENT_TIMEOUT, conn.prepare(sql.mariadb.into_sql_str())).await;
+        let silent = |_| DbError::NoAnswer.to_string();
         match prepared.map_err(silent) {
             Ok(Ok(_)) => {}
             // no such table, no such column
@@ -202,7 +202,7 @@ async fn must_be_whole(database: &str, conn: &mut MySqlConnection) -> Result<(),
 async fn migrate(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
     let lock = format!(
         "SELECT GET_LOCK(CONCAT('ddnsd schema ', LEFT(DATABASE(), 40)), {})",
-        MIGRATING.as_secs()
+        MIGRATION_TIMEOUT.as_secs()
     );
     let locked: Option<i64> = sqlx::query_scalar(AssertSqlSafe(lock)).fetch_one(&mut *conn).await?;
     if locked != Some(1) {

@@ -1,8 +1,8 @@
 //! How daemons on one MariaDB server know of each other: each holds a lock by the database's name, which ends
 //! with the session that took it.
 
-use super::driver::{Conn, PATIENCE};
-use super::error::{DbError, OpenError, reason};
+use crate::db::connection::{Conn, STATEMENT_TIMEOUT};
+use crate::db::error::{DbError, OpenError, reason};
 use sqlx::mysql::MySqlConnection;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
@@ -12,14 +12,14 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Says so if another daemon seems to use the database: this version is made for one at a time. A lock that
 /// cannot be asked for is no reason not to start.
-pub(super) async fn warn_of_company(database: &str, conn: &mut MySqlConnection) {
+pub(in crate::db) async fn warn_if_used(database: &str, conn: &mut MySqlConnection) {
     if let Ok(Some(0)) = take_lock(conn).await {
         tracing::warn!("another ddnsd uses the database {database}; it should be the only one");
     }
 }
 
 /// Nobody changes the tables under a daemon that runs.
-pub(super) async fn refuse_company(
+pub(in crate::db) async fn refuse_if_used(
     database: &str,
     conn: &mut MySqlConnection,
 ) -> Result<(), OpenError> {
@@ -35,7 +35,7 @@ pub(super) async fn refuse_company(
 
 /// Whether the daemon's own session shows the others that it is there. After a network cut the server keeps
 /// the lock for the session of before until it finds that one dead, so one that is missing is asked for again.
-pub(super) enum Presence {
+pub(in crate::db) enum DaemonLock {
     /// Of a session that is new.
     Unknown,
     /// By this session.
@@ -44,19 +44,24 @@ pub(super) enum Presence {
     Missing(Instant),
 }
 
-impl Presence {
+impl DaemonLock {
     /// Takes the lock if it is missing. Without it the daemon works as well.
     ///
     /// # Errors
     /// The connection is lost.
-    pub(super) async fn show(&mut self, conn: &mut Conn, now: Instant) -> Result<(), DbError> {
+    pub(in crate::db) async fn show(
+        &mut self,
+        conn: &mut Conn,
+        now: Instant,
+    ) -> Result<(), DbError> {
         let Conn::Mariadb(conn) = conn else { return Ok(()) };
         match self {
             Self::Held => return Ok(()),
             Self::Missing(asked) if now.saturating_duration_since(*asked) < PAUSE => return Ok(()),
             Self::Unknown | Self::Missing(_) => {}
         }
-        let taken = timeout(PATIENCE, take_lock(conn)).await.map_err(|_| DbError::Silent)?;
+        let taken =
+            timeout(STATEMENT_TIMEOUT, take_lock(conn)).await.map_err(|_| DbError::NoAnswer)?;
         *self = match taken {
             Ok(Some(1)) => Self::Held,
             Err(error) if error.as_database_error().is_none() => return Err(error.into()),

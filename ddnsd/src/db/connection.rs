@@ -2,8 +2,8 @@
 //! or how many rows there were. Dispatch is here and nowhere else, and so is the bound on a server's time.
 
 use super::error::DbError;
-use super::readers::{After, Readers};
-use super::sql::{self, Arg, Reach, Sql};
+use super::mariadb::pool::{After, MariaDbPool};
+use super::statement::{self, Access, Arg, Statement};
 use futures::TryFutureExt;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
@@ -11,13 +11,13 @@ use sqlx::{AssertSqlSafe, Connection as _, FromRow};
 use std::time::Duration;
 
 /// For one statement of a MariaDB server, lock waits included. SQLite answers from this machine's disk.
-pub(super) const PATIENCE: Duration = Duration::from_secs(4);
+pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// For one that changes every row of a table.
-const PATIENCE_WHOLE: Duration = Duration::from_mins(5);
+const FULL_SCAN_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Rows in one statement where there may be many.
-pub(super) const TOGETHER: usize = 256;
+pub(super) const ROWS_PER_STATEMENT: usize = 256;
 
 /// A row that both drivers can fill.
 pub(super) trait Row:
@@ -38,9 +38,9 @@ pub(super) enum End {
 }
 
 /// Connections for reading.
-pub(super) enum Pool {
+pub(super) enum ReadPool {
     Sqlite(SqlitePool),
-    Mariadb(Readers),
+    Mariadb(MariaDbPool),
 }
 
 /// One connection, for writing.
@@ -65,7 +65,7 @@ macro_rules! asked {
         let mut lease = $readers.lease().await?;
         loop {
             let $conn = lease.conn();
-            match tokio::time::timeout(PATIENCE, $question).await {
+            match tokio::time::timeout(STATEMENT_TIMEOUT, $question).await {
                 Ok(Ok(rows)) => {
                     lease.give_back();
                     return Ok(rows);
@@ -75,24 +75,24 @@ macro_rules! asked {
                         return Err(error);
                     }
                 }
-                Err(_) => return Err(DbError::Silent),
+                Err(_) => return Err(DbError::NoAnswer),
             }
         }
     }};
 }
 
-impl Pool {
+impl ReadPool {
     /// All rows of a question.
     pub(super) async fn all<R: Row>(
         &self,
-        sql: &'static Sql,
+        sql: &'static Statement,
         args: impl IntoIterator<Item = Arg>,
     ) -> Result<Vec<R>, DbError> {
         match self {
-            Pool::Sqlite(pool) => {
+            ReadPool::Sqlite(pool) => {
                 Ok(bound!(sqlx::query_as(sql.sqlite), args).fetch_all(pool).await?)
             }
-            Pool::Mariadb(readers) => {
+            ReadPool::Mariadb(readers) => {
                 let args: Vec<_> = args.into_iter().collect();
                 let question = || bound!(sqlx::query_as(sql.mariadb), args.clone());
                 asked!(readers, conn, question().fetch_all(conn))
@@ -103,14 +103,14 @@ impl Pool {
     /// The row of a question that has one at most.
     pub(super) async fn optional<R: Row>(
         &self,
-        sql: &'static Sql,
+        sql: &'static Statement,
         args: impl IntoIterator<Item = Arg>,
     ) -> Result<Option<R>, DbError> {
         match self {
-            Pool::Sqlite(pool) => {
+            ReadPool::Sqlite(pool) => {
                 Ok(bound!(sqlx::query_as(sql.sqlite), args).fetch_optional(pool).await?)
             }
-            Pool::Mariadb(readers) => {
+            ReadPool::Mariadb(readers) => {
                 let args: Vec<_> = args.into_iter().collect();
                 let question = || bound!(sqlx::query_as(sql.mariadb), args.clone());
                 asked!(readers, conn, question().fetch_optional(conn))
@@ -121,8 +121,8 @@ impl Pool {
     /// Closes every connection.
     pub(super) async fn close(&self) {
         match self {
-            Pool::Sqlite(pool) => pool.close().await,
-            Pool::Mariadb(readers) => readers.close().await,
+            ReadPool::Sqlite(pool) => pool.close().await,
+            ReadPool::Mariadb(readers) => readers.close().await,
         }
     }
 }
@@ -131,7 +131,7 @@ impl Conn {
     /// Runs a statement that changes something; says how many rows it found.
     pub(super) async fn run(
         &mut self,
-        sql: &'static Sql,
+        sql: &'static Statement,
         args: impl IntoIterator<Item = Arg>,
     ) -> Result<u64, DbError> {
         match self {
@@ -139,13 +139,13 @@ impl Conn {
                 Ok(bound!(sqlx::query(sql.sqlite), args).execute(conn).await?.rows_affected())
             }
             Conn::Mariadb(conn) => {
-                let patience = match sql.reach {
-                    Reach::Keyed => PATIENCE,
-                    Reach::Whole => PATIENCE_WHOLE,
+                let patience = match sql.access {
+                    Access::Indexed => STATEMENT_TIMEOUT,
+                    Access::FullScan => FULL_SCAN_TIMEOUT,
                 };
                 let done = bound!(sqlx::query(sql.mariadb), args).execute(conn);
                 let done = tokio::time::timeout(patience, done).await;
-                Ok(done.map_err(|_| DbError::Silent)??.rows_affected())
+                Ok(done.map_err(|_| DbError::NoAnswer)??.rows_affected())
             }
         }
     }
@@ -154,7 +154,7 @@ impl Conn {
     /// statement is a way there and back, during which nobody else writes. A row may be taken twice.
     pub(super) async fn run_each(
         &mut self,
-        sql: &'static Sql,
+        sql: &'static Statement,
         rows: Vec<Vec<Arg>>,
     ) -> Result<(), DbError> {
         if let Conn::Sqlite(_) = self {
@@ -163,7 +163,7 @@ impl Conn {
             }
             return Ok(());
         }
-        for rows in rows.chunks(TOGETHER) {
+        for rows in rows.chunks(ROWS_PER_STATEMENT) {
             // of few numbers of rows, so that few texts are prepared: see [`Self::run_rows`]
             let last = rows.last().cloned().unwrap_or_default();
             let mut rows = rows.to_vec();
@@ -178,7 +178,7 @@ impl Conn {
     /// of rows again and again.
     pub(super) async fn run_rows(
         &mut self,
-        sql: &'static Sql,
+        sql: &'static Statement,
         rows: Vec<Vec<Arg>>,
     ) -> Result<(), DbError> {
         let (count, args) = (rows.len(), rows.into_iter().flatten());
@@ -187,12 +187,12 @@ impl Conn {
         }
         match self {
             Conn::Sqlite(conn) => {
-                let text = sql::with_rows(sql.sqlite, count);
+                let text = statement::with_rows(sql.sqlite, count);
                 bound!(sqlx::query(AssertSqlSafe(text)), args).execute(conn).await?;
                 Ok(())
             }
             Conn::Mariadb(conn) => {
-                let text = sql::with_rows(sql.mariadb, count);
+                let text = statement::with_rows(sql.mariadb, count);
                 let query = bound!(sqlx::query(AssertSqlSafe(text)), args);
                 in_time(query.execute(conn).map_ok(drop)).await
             }
@@ -203,7 +203,7 @@ impl Conn {
     /// with the same text, see [`Self::run_rows`].
     pub(super) async fn all_of<R: Row>(
         &mut self,
-        sql: &'static Sql,
+        sql: &'static Statement,
         mut items: Vec<Arg>,
         full: usize,
     ) -> Result<Vec<R>, DbError> {
@@ -213,12 +213,12 @@ impl Conn {
         let count = items.len();
         match self {
             Conn::Sqlite(conn) => {
-                let text = sql::with_items(sql.sqlite, count);
+                let text = statement::with_items(sql.sqlite, count);
                 let query = sqlx::query_as(AssertSqlSafe(text));
                 Ok(bound!(query, items).fetch_all(conn).await?)
             }
             Conn::Mariadb(conn) => {
-                let text = sql::with_items(sql.mariadb, count);
+                let text = statement::with_items(sql.mariadb, count);
                 let query = sqlx::query_as(AssertSqlSafe(text));
                 in_time(bound!(query, items).fetch_all(conn)).await
             }
@@ -239,7 +239,7 @@ impl Conn {
     /// Makes it last, or undoes it: a large one takes longer than a statement.
     ///
     /// # Errors
-    /// [`DbError::Unknown`] if a server that was to commit did not say that it has.
+    /// [`DbError::Unconfirmed`] if a server that was to commit did not say that it has.
     pub(super) async fn end(&mut self, end: End, patience: Duration) -> Result<(), DbError> {
         let text = match end {
             End::Commit => "COMMIT",
@@ -252,9 +252,9 @@ impl Conn {
                 match (ended, end) {
                     (Ok(Ok(_)), _) => Ok(()),
                     (Ok(Err(error)), _) if error.as_database_error().is_some() => Err(error.into()),
-                    (_, End::Commit) => Err(DbError::Unknown),
+                    (_, End::Commit) => Err(DbError::Unconfirmed),
                     (Ok(Err(error)), End::RollBack) => Err(error.into()),
-                    (Err(_), End::RollBack) => Err(DbError::Silent),
+                    (Err(_), End::RollBack) => Err(DbError::NoAnswer),
                 }
             }
         }
@@ -295,8 +295,8 @@ impl Conn {
 
 /// A server that is stopped or cut off says nothing, for ever.
 async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, DbError> {
-    match tokio::time::timeout(PATIENCE, work).await {
+    match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {
         Ok(done) => Ok(done?),
-        Err(_) => Err(DbError::Silent),
+        Err(_) => Err(DbError::NoAnswer),
     }
 }

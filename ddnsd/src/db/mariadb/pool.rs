@@ -2,9 +2,9 @@
 //! happens to a question (no answer, a lost connection, an asker that went away) drops its connection at once,
 //! so that no silence of the network holds a place for ever.
 
-use super::driver::PATIENCE;
-use super::error::{DbError, mariadb_number};
-use super::mariadb::Server;
+use super::open::MariaDbServer;
+use crate::db::connection::STATEMENT_TIMEOUT;
+use crate::db::error::{DbError, mariadb_number};
 use sqlx::Connection as _;
 use sqlx::mysql::MySqlConnection;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,15 +16,15 @@ use tokio::time::timeout;
 const WAIT: Duration = Duration::from_secs(2);
 
 /// At most as many connections as configured, made when they are needed.
-pub(super) struct Readers {
-    server: Arc<Server>,
+pub(in crate::db) struct MariaDbPool {
+    server: Arc<MariaDbServer>,
     places: Semaphore,
     idle: Mutex<Vec<MySqlConnection>>,
 }
 
 /// A connection for one question.
-pub(super) struct Lease<'r> {
-    readers: &'r Readers,
+pub(in crate::db) struct Lease<'r> {
+    readers: &'r MariaDbPool,
     _place: SemaphorePermit<'r>,
     conn: MySqlConnection,
     /// It lay idle, and the server may have closed it since.
@@ -32,22 +32,22 @@ pub(super) struct Lease<'r> {
 }
 
 /// What to do after a question that failed.
-pub(super) enum After {
+pub(in crate::db) enum After {
     /// Ask again: only the old connection was at fault.
     AskAgain,
     /// That is the answer.
     GiveUp(DbError),
 }
 
-impl Readers {
-    pub(super) fn new(server: Arc<Server>, places: u32) -> Self {
+impl MariaDbPool {
+    pub(in crate::db) fn new(server: Arc<MariaDbServer>, places: u32) -> Self {
         let places = usize::try_from(places).unwrap_or(Semaphore::MAX_PERMITS);
         Self { server, places: Semaphore::new(places), idle: Mutex::default() }
     }
 
     /// A connection for one question.
-    pub(super) async fn lease(&self) -> Result<Lease<'_>, DbError> {
-        let place = timeout(WAIT, self.places.acquire()).await.map_err(|_| DbError::Silent)?;
+    pub(in crate::db) async fn lease(&self) -> Result<Lease<'_>, DbError> {
+        let place = timeout(WAIT, self.places.acquire()).await.map_err(|_| DbError::NoAnswer)?;
         let place = place.map_err(|_| DbError::Closed)?;
         let idle = self.idle().pop();
         let was_idle = idle.is_some();
@@ -59,12 +59,12 @@ impl Readers {
     }
 
     /// Takes no more questions, and says goodbye to those that listen.
-    pub(super) async fn close(&self) {
+    pub(in crate::db) async fn close(&self) {
         self.places.close();
         let idle = std::mem::take(&mut *self.idle());
         for conn in idle {
             // one that does not listen is dropped
-            let _ = timeout(PATIENCE, conn.close()).await;
+            let _ = timeout(STATEMENT_TIMEOUT, conn.close()).await;
         }
     }
 
@@ -74,17 +74,17 @@ impl Readers {
 }
 
 impl Lease<'_> {
-    pub(super) fn conn(&mut self) -> &mut MySqlConnection {
+    pub(in crate::db) fn conn(&mut self) -> &mut MySqlConnection {
         &mut self.conn
     }
 
     /// After a complete answer.
-    pub(super) fn give_back(self) {
+    pub(in crate::db) fn give_back(self) {
         self.readers.idle().push(self.conn);
     }
 
     /// After an error. A new connection takes the place of one that the server had closed meanwhile.
-    pub(super) async fn after(&mut self, error: sqlx::Error) -> After {
+    pub(in crate::db) async fn after(&mut self, error: sqlx::Error) -> After {
         let closed = error.as_database_error().is_none()
             || matches!(mariadb_number(&error), Some(1053 | 1927 | 4031));
         if !(self.was_idle && closed) {

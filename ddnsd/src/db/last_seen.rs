@@ -1,10 +1,10 @@
 //! Keepalives that changed nothing: kept in memory, laid over what is read, written in batches, so an
 //! unchanged update costs no SQL. At most one flush interval of them is lost by a crash.
 
-use super::driver::Conn;
+use super::connection::Conn;
 use super::error::DbError;
-use super::job::Work;
-use super::sql::{args, statements};
+use super::statement::{args, statements};
+use super::write::Write;
 use super::{Db, hosts, rows};
 use crate::model::host::{HostId, Seen};
 use crate::model::time::Millis;
@@ -12,10 +12,10 @@ use dashmap::DashMap;
 use std::sync::Arc;
 
 statements! {
-    SEEN: Keyed =
+    SEEN: Indexed =
         "SELECT h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at
          FROM hosts h LEFT JOIN touches t ON t.host_id = h.id WHERE h.id = ?";
-    WRITE: Keyed =
+    WRITE: Indexed =
         "INSERT INTO touches (host_id, ipv4_at, ipv6_at) VALUES (?, ?, ?)
          ON CONFLICT (host_id) DO UPDATE SET
              ipv4_at = COALESCE(excluded.ipv4_at, ipv4_at),
@@ -31,9 +31,9 @@ statements! {
 const SLICE: usize = 1_000;
 
 #[derive(Default)]
-pub(super) struct Touches(DashMap<HostId, Seen>);
+pub(super) struct UnwrittenTouches(DashMap<HostId, Seen>);
 
-impl Touches {
+impl UnwrittenTouches {
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -72,7 +72,7 @@ impl Db {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn seen(&self, host: HostId) -> Result<Seen, DbError> {
+    pub async fn last_seen(&self, host: HostId) -> Result<Seen, DbError> {
         let noted = self.0.touches.noted(host);
         let stored: Option<rows::SeenRow> = self.0.readers.optional(&SEEN, args![host.0]).await?;
         Ok(noted.or(stored.map(|row| row.seen()).unwrap_or_default()))
@@ -81,7 +81,7 @@ impl Db {
 
 struct Flush(Arc<[(HostId, Seen)]>);
 
-impl Work for Flush {
+impl Write for Flush {
     type Output = ();
     const DURABLE: bool = false;
 

@@ -1,20 +1,20 @@
 //! One change to the database, from a story's point of view and from the writer's.
 
 use super::cache::Caches;
-use super::driver::Conn;
+use super::connection::Conn;
 use super::error::DbError;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
 /// One change to the database.
-pub(super) trait Work: Send + Sync + 'static {
+pub(super) trait Write: Send + Sync + 'static {
     /// What the caller hears.
     type Output: Send + Sync + 'static;
     /// Whether it must survive a power cut once it is answered. What is not durable is only done
     /// again.
     const DURABLE: bool;
     /// Whether it has a transaction of its own: its failure, or [`Self::undo`], undoes it whole.
-    const ALONE: bool = false;
+    const OWN_TRANSACTION: bool = false;
 
     /// Runs the statements. May run again, if the transaction had to be repeated.
     fn run(&self, conn: &mut Conn) -> impl Future<Output = Result<Self::Output, DbError>> + Send;
@@ -26,25 +26,25 @@ pub(super) trait Work: Send + Sync + 'static {
     }
 
     /// Brings the caches up to what was committed, before anybody hears of it.
-    fn remember(&self, _output: &Self::Output, _caches: &Caches) {}
+    fn update_caches(&self, _output: &Self::Output, _caches: &Caches) {}
 }
 
 /// A job whose type is forgotten.
-pub(super) trait Queued: Send {
+pub(super) trait ErasedWrite: Send {
     fn is_durable(&self) -> bool;
-    fn is_alone(&self) -> bool;
+    fn has_own_transaction(&self) -> bool;
     fn is_undone(&self) -> bool;
     fn run<'a>(&'a mut self, conn: &'a mut Conn) -> BoxFuture<'a, Result<(), DbError>>;
     fn finish(self: Box<Self>, committed: Result<(), DbError>, caches: &Caches);
 }
 
-pub(super) struct Pending<W: Work> {
+pub(super) struct QueuedWrite<W: Write> {
     work: W,
     output: Option<Result<W::Output, DbError>>,
     reply: oneshot::Sender<Result<W::Output, DbError>>,
 }
 
-impl<W: Work> Pending<W> {
+impl<W: Write> QueuedWrite<W> {
     /// The work, and where its result will be.
     pub(super) fn new(work: W) -> (Self, oneshot::Receiver<Result<W::Output, DbError>>) {
         let (reply, answer) = oneshot::channel();
@@ -52,24 +52,24 @@ impl<W: Work> Pending<W> {
     }
 }
 
-impl<W: Work> Queued for Pending<W> {
+impl<W: Write> ErasedWrite for QueuedWrite<W> {
     fn is_durable(&self) -> bool {
         W::DURABLE
     }
 
-    fn is_alone(&self) -> bool {
-        W::ALONE
+    fn has_own_transaction(&self) -> bool {
+        W::OWN_TRANSACTION
     }
 
     fn is_undone(&self) -> bool {
-        W::ALONE && matches!(&self.output, Some(Ok(output)) if self.work.undo(output))
+        W::OWN_TRANSACTION && matches!(&self.output, Some(Ok(output)) if self.work.undo(output))
     }
 
     fn run<'a>(&'a mut self, conn: &'a mut Conn) -> BoxFuture<'a, Result<(), DbError>> {
         Box::pin(async move {
             let output = self.work.run(conn).await;
             let fatal = match &output {
-                Err(error) if W::ALONE || !error.is_jobs_own() => Err(error.clone()),
+                Err(error) if W::OWN_TRANSACTION || !error.fails_one_write() => Err(error.clone()),
                 _ => Ok(()),
             };
             self.output = Some(output);
@@ -87,7 +87,7 @@ impl<W: Work> Queued for Pending<W> {
         if let Ok(output) = &output
             && !undone
         {
-            self.work.remember(output, caches);
+            self.work.update_caches(output, caches);
         }
         // a caller that went away needs no answer
         let _ = self.reply.send(output);

@@ -1,11 +1,11 @@
 //! The last request for each host: kept in memory, laid over what is read, written in batches, so that
 //! a request costs no SQL. What a crash loses of them is only missing from what administrators see.
 
-use super::driver::Conn;
+use super::connection::Conn;
 use super::error::DbError;
-use super::job::Work;
 use super::rows::RequestRow;
-use super::sql::{args, statements};
+use super::statement::{args, statements};
+use super::write::Write;
 use super::{Db, hosts};
 use crate::model::host::HostId;
 use crate::model::last_request::LastRequest;
@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 statements! {
-    ONE: Keyed =
+    ONE: Indexed =
         "SELECT host_id, seen_at, client, agent, word, reason FROM requests WHERE host_id = ?";
     // one that was noted late must not replace a newer one that is written already; what is much newer was
     // written before the clock was set back
-    WRITE: Keyed =
+    WRITE: Indexed =
         "INSERT INTO requests (host_id, seen_at, client, agent, word, reason)
          VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT (host_id) DO UPDATE SET
@@ -47,12 +47,12 @@ const MANY: usize = 50_000;
 
 /// What is not yet written, one at most for each host.
 #[derive(Default)]
-pub(super) struct Requests {
+pub(super) struct UnwrittenRequests {
     noted: DashMap<HostId, LastRequest>,
     count: AtomicUsize,
 }
 
-impl Requests {
+impl UnwrittenRequests {
     fn note(&self, host: HostId, request: LastRequest) {
         match self.noted.entry(host) {
             // one that was refused, or waited for the name server, may be noted after one that came later
@@ -81,12 +81,12 @@ impl Requests {
 
 impl Db {
     /// Notes the last request for a host.
-    pub fn note_request(&self, host: HostId, request: LastRequest) {
+    pub fn record_request(&self, host: HostId, request: LastRequest) {
         self.0.requests.note(host, request);
     }
 
     /// Whether so many requests are noted that they should be written soon.
-    pub fn has_many_requests(&self) -> bool {
+    pub fn should_flush_requests(&self) -> bool {
         self.0.requests.count.load(Ordering::Relaxed) >= MANY
     }
 
@@ -124,7 +124,7 @@ impl Db {
 
 struct Flush(Arc<[(HostId, LastRequest)]>);
 
-impl Work for Flush {
+impl Write for Flush {
     type Output = ();
     const DURABLE: bool = false;
 
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_request_that_ends_late_does_not_hide_one_that_came_after_it() {
-        let requests = Requests::default();
+        let requests = UnwrittenRequests::default();
         for at in [1, 3, 2] {
             let client = [192, 0, 2, 1].into();
             let (word, at) = (Cow::Borrowed("good"), Millis(at));

@@ -4,40 +4,40 @@
 
 /// How much of a table a statement may look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum Access {
     /// Finds its rows by an index: on the update path, in a sweep, of each page of a list.
-    Keyed,
+    Indexed,
     /// May go through a whole table, or change most of it: at start, after a jump of the clock, or when an
     /// administrator asks.
-    Whole,
+    FullScan,
 }
 
 /// One statement, with `?` for each value.
 #[derive(Debug)]
-pub struct Sql {
+pub struct Statement {
     /// What the code calls it.
     pub name: &'static str,
     /// How much it may look at.
-    pub reach: Reach,
+    pub access: Access,
     /// For SQLite.
     pub sqlite: &'static str,
     /// For MariaDB.
     pub mariadb: &'static str,
 }
 
-/// Declares statements: `NAME: Reach = "text";`, or `NAME: Reach = "for SQLite", mariadb "for MariaDB";`,
+/// Declares statements: `NAME: Access = "text";`, or `NAME: Access = "for SQLite", mariadb "for MariaDB";`,
 /// and `ALL`, the list of them.
 macro_rules! statements {
     (@mariadb $both:expr) => { $both };
     (@mariadb $sqlite:expr, $mariadb:expr) => { $mariadb };
-    ($($name:ident: $reach:ident = $sqlite:expr $(, mariadb $mariadb:expr)?;)*) => {
-        $(static $name: $crate::db::sql::Sql = $crate::db::sql::Sql {
+    ($($name:ident: $access:ident = $sqlite:expr $(, mariadb $mariadb:expr)?;)*) => {
+        $(static $name: $crate::db::statement::Statement = $crate::db::statement::Statement {
             name: stringify!($name),
-            reach: $crate::db::sql::Reach::$reach,
+            access: $crate::db::statement::Access::$access,
             sqlite: $sqlite,
             mariadb: statements!(@mariadb $sqlite $(, $mariadb)?),
         };)*
-        pub(super) static ALL: &[&$crate::db::sql::Sql] = &[$(&$name),*];
+        pub(super) static ALL: &[&$crate::db::statement::Statement] = &[$(&$name),*];
     };
 }
 pub(super) use statements;
@@ -93,7 +93,7 @@ impl From<Option<String>> for Arg {
 
 /// Values of any of these kinds, in the order of the statement's `?`.
 macro_rules! args {
-    ($($value:expr),* $(,)?) => { [$($crate::db::sql::Arg::from($value)),*] };
+    ($($value:expr),* $(,)?) => { [$($crate::db::statement::Arg::from($value)),*] };
 }
 pub(super) use args;
 

@@ -1,8 +1,8 @@
 //! Opening an SQLite file: the owner lock, the file with its mode, the schema, the connections.
 
-use super::driver::{Conn, Pool};
-use super::error::{OpenError, reason};
-use super::open::{FIRST_MIGRATION, Opened, Origin, refuse_newer, refuse_other_migrations};
+use crate::db::connection::{Conn, ReadPool};
+use crate::db::error::{OpenError, reason};
+use crate::db::open::{FIRST_MIGRATION, Opened, Origin, refuse_newer, refuse_other_migrations};
 use nix::fcntl::{Flock, FlockArg};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -14,17 +14,17 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+pub(in crate::db) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// For another program that has the file locked.
-const PATIENCE: Duration = Duration::from_secs(5);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Holds `PATH.lock`. A lock on the database file itself would vanish with any descriptor of it that
 /// SQLite closes.
-pub(super) struct OwnerLock(#[expect(dead_code, reason = "held, never read")] Flock<File>);
+pub(in crate::db) struct OwnerLock(#[expect(dead_code, reason = "held, never read")] Flock<File>);
 
 /// Opens the file, and makes or migrates it as needed.
-pub(super) async fn open(path: &Path, pool_size: u32) -> Result<Opened, OpenError> {
+pub(in crate::db) async fn open(path: &Path, pool_size: u32) -> Result<Opened, OpenError> {
     // one file has one lock, whatever symbolic links lead to it
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     must_be_a_file_of_one_name(path)?;
@@ -33,7 +33,7 @@ pub(super) async fn open(path: &Path, pool_size: u32) -> Result<Opened, OpenErro
     let mut look = SqliteConnectOptions::new()
         .filename(path)
         .read_only(true)
-        .busy_timeout(PATIENCE)
+        .busy_timeout(STATEMENT_TIMEOUT)
         .disable_statement_logging();
     if create(path)? == Existed::Yes {
         let mut look = look.connect().await.map_err(failed)?;
@@ -53,12 +53,12 @@ pub(super) async fn open(path: &Path, pool_size: u32) -> Result<Opened, OpenErro
     must_be_whole(path, &mut writer).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(pool_size)
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(STATEMENT_TIMEOUT)
         .connect_with(options)
         .await
         .map_err(failed)?;
     let origin = Origin::File { _owner: owner };
-    Ok(Opened { readers: Pool::Sqlite(readers), writer: Conn::Sqlite(writer), origin })
+    Ok(Opened { readers: ReadPool::Sqlite(readers), writer: Conn::Sqlite(writer), origin })
 }
 
 /// Nothing but a file is a database, and a second name of it would have a lock and a journal of its own.
@@ -158,7 +158,7 @@ async fn refuse_foreign(path: &Path, look: &mut SqliteConnection) -> Result<(), 
 
 /// Every statement must find its tables and columns, now and not at the first update.
 async fn must_be_whole(path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError> {
-    for sql in super::all_statements() {
+    for sql in crate::db::all_statements() {
         let prepared = conn.prepare(sql.sqlite.into_sql_str()).await;
         prepared.map_err(|error| match error {
             sqlx::Error::Database(error) if error.message().starts_with("no such") => {

@@ -1,0 +1,3 @@
+//! The SQLite driver: opening a file.
+
+pub(super) mod open;
