@@ -1,4 +1,4 @@
-//! The daemon's parts. Entrances (http, admin, upkeep) call stories; stories ask pure rules and act
+//! The daemon's parts. Entrances (http, admin, timers) call stories; stories ask pure rules and act
 //! through exits (dns, db). Imports point one way; `tests/layers` holds the table.
 
 pub mod admin;
@@ -19,4 +19,4 @@ pub mod reload;
 pub mod rules;
 pub mod serve;
 pub mod stories;
-pub mod upkeep;
+pub mod timers;

@@ -16,7 +16,7 @@ use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::user::PasswordHash;
 use ddnsd::stories::expire::{Expire, Swept};
 use ddnsd::stories::notices::Notices;
-use ddnsd::stories::publishing::Publisher;
+use ddnsd::stories::publisher::Publisher;
 use ddnsd::stories::turns::Turns;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
@@ -115,7 +115,7 @@ async fn an_outage_of_the_database_is_forgiven_before_the_next_heartbeat() {
     let expire = scene.expire().await;
     scene.outage(&expire).await;
     assert_eq!(scene.db.meta("gaps").await.unwrap(), None);
-    expire.tend().await.unwrap();
+    expire.flush_keepalives().await.unwrap();
     assert!(scene.db.meta("gaps").await.unwrap().is_some(), "it is stored at once");
     // what comes after it counts
     sleep(AWAY).await;

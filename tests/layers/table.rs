@@ -30,7 +30,7 @@ pub const DDNSD: Table = &[
             "http",
             "admin",
             "observe",
-            "upkeep",
+            "timers",
         ],
     ),
     ("args", &[]),
@@ -69,7 +69,7 @@ pub const DDNSD: Table = &[
     // clock: since when a connection is idle
     ("admin", &["model", "config", "stories", "reload", "clock"]),
     ("observe", &["config", "stories", "serve", "clock"]),
-    ("upkeep", &["config", "stories", "clock"]),
+    ("timers", &["config", "stories", "clock"]),
 ];
 
 /// The control program: output is pure, commands stand above the client.

@@ -1,10 +1,13 @@
 //! Whether a host changes. In: what is asked and what is known of the host. Out: keep or change.
 
+use super::expiry::{self, Downtime, Expiry};
 use super::request::Asked;
-use crate::model::change::RecordChange;
+use crate::model::change::{RecordChange, Want};
 use crate::model::host::{Defaults, Host, Seen};
+use crate::model::notice::Owed;
 use crate::model::record::{Wanted, WantedRecords};
 use crate::model::time::Millis;
+use std::sync::Arc;
 
 /// What to do with one host.
 #[must_use]
@@ -80,6 +83,36 @@ pub fn change(host: &Host, defaults: &Defaults) -> RecordChange {
         ttl: dns_ttl(host, defaults),
         records: host.wanted,
     }
+}
+
+/// An update wants these records.
+pub fn want_for_update(
+    host: Arc<Host>,
+    asked: Asked,
+    (records, owed): (WantedRecords, Option<Owed>),
+    defaults: &Defaults,
+    at: Millis,
+) -> Want {
+    let is_up = !records.addresses().is_empty();
+    let check_at = if is_up { expiry::first_check(&host, defaults, at) } else { None };
+    Want { host, records, seen: seen(asked, at), check_at, owed, at }
+}
+
+/// These families have expired; the other one may be alive for longer.
+pub fn want_for_expiry(
+    host: Arc<Host>,
+    ((v4, v6), owed): ((bool, bool), Option<Owed>),
+    (seen, gaps): (Seen, &Downtime),
+    defaults: &Defaults,
+    at: Millis,
+) -> Want {
+    let records = down(host.wanted, v4, v6);
+    let left = Host { wanted: records, ..Host::clone(&host) };
+    let check_at = match expiry::evaluate(&left, seen, gaps, defaults, at) {
+        Expiry::CheckAt(at) => Some(at),
+        Expiry::Never | Expiry::Due { .. } => None,
+    };
+    Want { host, records, seen: Seen::default(), check_at, owed, at }
 }
 
 #[cfg(test)]

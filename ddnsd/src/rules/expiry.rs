@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// Spans that count for no host: ddnsd was down, or the clock jumped ahead. Each entry is the wall
 /// time at which a span ended and its length in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Gaps(Vec<(i64, i64)>);
+pub struct Downtime(Vec<(i64, i64)>);
 
 /// Gaps remembered; beyond, the two oldest become one, in the hosts' favour.
 const MOST_GAPS: usize = 64;
@@ -19,7 +19,7 @@ const LOOKS: Duration = Duration::from_secs(10);
 /// A difference between the clocks that is no jump yet.
 const DRIFT: i64 = 60_000;
 
-impl Gaps {
+impl Downtime {
     /// Adds a span that ended at `end`.
     pub fn add(&mut self, end: Millis, length: i64) {
         self.0.push((end.0, length));
@@ -104,13 +104,13 @@ pub fn is_beat_due(last: Instant, now: Instant) -> bool {
 /// What the sweep does with a host.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Expiry {
     /// It has no record, or never expires.
-    NeverCheck,
+    Never,
     /// It is alive at least until then.
     CheckAt(Millis),
     /// These families have been silent for too long.
-    Expire {
+    Due {
         /// The A record.
         v4: bool,
         /// The AAAA record.
@@ -119,11 +119,17 @@ pub enum Fate {
 }
 
 /// Decides whether a host's records have expired.
-pub fn fate(host: &Host, seen: Seen, gaps: &Gaps, defaults: &Defaults, now: Millis) -> Fate {
+pub fn evaluate(
+    host: &Host,
+    seen: Seen,
+    gaps: &Downtime,
+    defaults: &Defaults,
+    now: Millis,
+) -> Expiry {
     let ttl = ttl(host, defaults);
     let addresses = host.wanted.addresses();
     if ttl == 0 || addresses.is_empty() {
-        return Fate::NeverCheck;
+        return Expiry::Never;
     }
     let ends = |present: bool, last: Option<Millis>| {
         // a last update in the future counts as now; one that is not known, too
@@ -134,9 +140,9 @@ pub fn fate(host: &Host, seen: Seen, gaps: &Gaps, defaults: &Defaults, now: Mill
     let v6 = ends(addresses.v6.is_some(), seen.v6);
     let over = |end: Option<Millis>| end.is_some_and(|end| end <= now);
     if over(v4) || over(v6) {
-        return Fate::Expire { v4: over(v4), v6: over(v6) };
+        return Expiry::Due { v4: over(v4), v6: over(v6) };
     }
-    [v4, v6].into_iter().flatten().min().map_or(Fate::NeverCheck, Fate::CheckAt)
+    [v4, v6].into_iter().flatten().min().map_or(Expiry::Never, Expiry::CheckAt)
 }
 
 /// When the sweep must first look at a host that was updated at `last`; `None` for never.
@@ -177,42 +183,45 @@ mod tests {
         Seen { v4: Some(Millis(v4)), v6: Some(Millis(v6)) }
     }
 
-    fn fate_at(host: &Host, seen: Seen, gaps: &Gaps, now: i64) -> Fate {
-        fate(host, seen, gaps, &DEFAULTS, Millis(now))
+    fn evaluate_at(host: &Host, seen: Seen, gaps: &Downtime, now: i64) -> Expiry {
+        evaluate(host, seen, gaps, &DEFAULTS, Millis(now))
     }
 
     #[test]
     fn a_family_expires_when_its_time_is_over_and_not_a_moment_earlier() {
-        let none = Gaps::default();
-        let early = fate_at(&host(), seen(0, 10), &none, HOUR - 1);
-        assert_eq!(early, Fate::CheckAt(Millis(HOUR)));
-        let late = fate_at(&host(), seen(0, 10), &none, HOUR);
-        assert_eq!(late, Fate::Expire { v4: true, v6: false });
-        let both = fate_at(&host(), seen(0, 10), &none, HOUR + 10);
-        assert_eq!(both, Fate::Expire { v4: true, v6: true });
+        let none = Downtime::default();
+        let early = evaluate_at(&host(), seen(0, 10), &none, HOUR - 1);
+        assert_eq!(early, Expiry::CheckAt(Millis(HOUR)));
+        let late = evaluate_at(&host(), seen(0, 10), &none, HOUR);
+        assert_eq!(late, Expiry::Due { v4: true, v6: false });
+        let both = evaluate_at(&host(), seen(0, 10), &none, HOUR + 10);
+        assert_eq!(both, Expiry::Due { v4: true, v6: true });
     }
 
     #[test]
     fn zero_never_expires_and_neither_does_what_is_down() {
         let mut host = host();
         host.expiry_ttl = Some(0);
-        assert_eq!(fate_at(&host, seen(0, 0), &Gaps::default(), i64::MAX), Fate::NeverCheck);
-        assert_eq!(fate_at(&fresh_host(), seen(0, 0), &Gaps::default(), HOUR), Fate::NeverCheck);
+        assert_eq!(evaluate_at(&host, seen(0, 0), &Downtime::default(), i64::MAX), Expiry::Never);
+        assert_eq!(
+            evaluate_at(&fresh_host(), seen(0, 0), &Downtime::default(), HOUR),
+            Expiry::Never
+        );
     }
 
     #[test]
     fn a_gap_counts_for_those_updated_before_it_only() {
-        let mut gaps = Gaps::default();
+        let mut gaps = Downtime::default();
         gaps.add(Millis(HOUR), HOUR / 2);
-        let before = fate_at(&host(), seen(1, 1), &gaps, HOUR + 1);
-        assert_eq!(before, Fate::CheckAt(Millis(HOUR + HOUR / 2 + 1)));
-        let after = fate_at(&host(), seen(HOUR, HOUR), &gaps, 2 * HOUR);
-        assert_eq!(after, Fate::Expire { v4: true, v6: true });
+        let before = evaluate_at(&host(), seen(1, 1), &gaps, HOUR + 1);
+        assert_eq!(before, Expiry::CheckAt(Millis(HOUR + HOUR / 2 + 1)));
+        let after = evaluate_at(&host(), seen(HOUR, HOUR), &gaps, 2 * HOUR);
+        assert_eq!(after, Expiry::Due { v4: true, v6: true });
     }
 
     #[test]
     fn many_gaps_merge_and_never_shorten_a_life() {
-        let mut gaps = Gaps::default();
+        let mut gaps = Downtime::default();
         for at in 0..1_000 {
             gaps.add(Millis(at), 10);
         }
@@ -225,14 +234,14 @@ mod tests {
         // it jumped two hours ahead at 1 h, and is set back at 3.5 h: wholly, in part, and further
         let half = HOUR / 2;
         for (by, left) in [(2 * HOUR, 0), (HOUR, HOUR), (3 * HOUR, 0)] {
-            let mut gaps = Gaps::default();
+            let mut gaps = Downtime::default();
             gaps.add(Millis(3 * HOUR), 2 * HOUR);
             let now = 3 * HOUR + half - by;
             gaps.set_back(Millis(now), by);
             assert_eq!(gaps.since(Millis(now.min(HOUR) - 1)), left, "set back by {by}");
             assert_eq!(gaps.since(Millis(now)), 0, "who is updated from now on has no gap");
         }
-        let mut gaps = Gaps::default();
+        let mut gaps = Downtime::default();
         for n in 1..=3 {
             gaps.add(Millis(n * HOUR), half);
         }
@@ -250,7 +259,7 @@ mod tests {
             steps in proptest::collection::vec((0_u8..6, 1_i64..100), 1..60)
         ) {
             let (start, mut passed, mut wall) = (Clock.now(), 0, 1_000_000_000);
-            let (mut gaps, mut has_jumped) = (Gaps::default(), false);
+            let (mut gaps, mut has_jumped) = (Downtime::default(), false);
             let mut last = Now { wall: Millis(wall), ..start };
             let mut hosts: Vec<(i64, i64)> = Vec::new(); // last update by the clock, true age
             for (kind, by) in steps {
@@ -292,8 +301,8 @@ mod tests {
 
     #[test]
     fn an_update_in_the_future_counts_as_now() {
-        let late = fate_at(&host(), seen(9 * HOUR, 9 * HOUR), &Gaps::default(), 0);
-        assert_eq!(late, Fate::CheckAt(Millis(HOUR)));
+        let late = evaluate_at(&host(), seen(9 * HOUR, 9 * HOUR), &Downtime::default(), 0);
+        assert_eq!(late, Expiry::CheckAt(Millis(HOUR)));
     }
 
     #[test]

@@ -8,6 +8,5 @@ pub mod import;
 pub mod limit;
 pub mod notice;
 pub mod outcome;
-pub mod repeat;
 pub mod request;
-pub mod wanting;
+pub mod retry;

@@ -4,7 +4,7 @@ pub mod modify;
 pub mod sync;
 
 use super::error::{Kind, Refused, database};
-use super::publishing::Publisher;
+use super::publisher::Publisher;
 use super::requests::Requests;
 use super::turns::{Turn, Turns};
 use super::users::{no_such_user, user_name};

@@ -5,7 +5,7 @@ pub mod expire;
 pub mod hosts;
 pub mod login;
 pub mod notices;
-pub mod publishing;
+pub mod publisher;
 pub mod rehash;
 pub mod republish;
 pub mod requests;

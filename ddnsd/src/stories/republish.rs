@@ -3,7 +3,7 @@
 
 mod run;
 
-use super::publishing::Publisher;
+use super::publisher::Publisher;
 use super::turns::Turns;
 use super::unsigned::Unsigned;
 use crate::clock::Clock;

@@ -3,7 +3,7 @@
 
 use super::login::{LogIn, LoggedIn};
 use super::notices::Notices;
-use super::publishing::Publisher;
+use super::publisher::Publisher;
 use super::requests::{Requests, Told};
 use super::turns::{Turn, Turns};
 use crate::clock::Clock;
@@ -19,7 +19,6 @@ use crate::passwords::Caller;
 use crate::rules::decide::{self, Verdict};
 use crate::rules::outcome::{self, Reply, Word};
 use crate::rules::request::{Asked, AskedHost, BadAddress, UpdateRequest};
-use crate::rules::wanting;
 use arc_swap::ArcSwap;
 use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
@@ -204,7 +203,7 @@ impl Update {
     ) -> Result<Want, DbError> {
         let owed = self.0.notices.of_update(&host, (asked, notify), records, now).await?;
         let defaults = self.0.publisher.defaults();
-        Ok(wanting::by_update(host, asked, (records, owed), &defaults, now.wall))
+        Ok(decide::want_for_update(host, asked, (records, owed), &defaults, now.wall))
     }
 
     async fn want_and_publish(&self, changes: Vec<(Turn, Want)>) -> Vec<(HostId, Told)> {

@@ -19,7 +19,7 @@ use ddnsd::stories::expire::Expire;
 use ddnsd::stories::hosts::{Hosts, NewHost};
 use ddnsd::stories::login::LogIn;
 use ddnsd::stories::notices::Notices;
-use ddnsd::stories::publishing::Publisher;
+use ddnsd::stories::publisher::Publisher;
 use ddnsd::stories::rehash::Rehash;
 use ddnsd::stories::republish::Republish;
 use ddnsd::stories::requests::Requests;

@@ -12,8 +12,8 @@ use crate::model::change::RecordChange;
 use crate::model::host::HostId;
 use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Now;
-use crate::rules::expiry::Gaps;
-use crate::stories::publishing::Memory as Known;
+use crate::rules::expiry::Downtime;
+use crate::stories::publisher::Memory as Known;
 use hickory_proto::op::ResponseCode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ pub(super) struct Memory {
     pub(super) last: Now,
     /// When the last heartbeat was written.
     pub(super) beat: Now,
-    pub(super) gaps: Gaps,
+    pub(super) gaps: Downtime,
     batcher: BTreeMap<Zone, Batcher>,
     late_messages: LateMessages,
     deliveries: BTreeMap<u64, Delivery>,
@@ -56,7 +56,7 @@ struct Delivery {
 }
 
 impl Memory {
-    pub(super) fn new(life: u64, started: Now, gaps: Gaps) -> Self {
+    pub(super) fn new(life: u64, started: Now, gaps: Downtime) -> Self {
         Self {
             life,
             known: Known::new(started),

@@ -9,7 +9,7 @@ use crate::model::notice::{Kind, Owed};
 use crate::model::record::WantedRecords;
 use crate::model::time::Millis;
 use crate::model::user::UserId;
-use crate::rules::expiry::Gaps;
+use crate::rules::expiry::Downtime;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(super) struct Mail {
 pub(super) struct Disk {
     pub(super) rows: BTreeMap<HostId, Row>,
     pub(super) mails: Vec<Mail>,
-    pub(super) gaps: Gaps,
+    pub(super) gaps: Downtime,
     pub(super) heartbeat: Option<Millis>,
     added: i64,
 }

@@ -12,11 +12,11 @@ use crate::model::host::{Finality, Host, HostId};
 use crate::model::notice::Kind;
 use crate::model::time::Now;
 use crate::rules::decide::{self, Verdict};
-use crate::rules::expiry::{self, ClockStep, Fate};
-use crate::rules::repeat::When;
+use crate::rules::expiry::{self, ClockStep, Expiry};
+use crate::rules::notice;
 use crate::rules::request::Asked;
-use crate::rules::{notice, wanting};
-use crate::stories::publishing::{ROUNDS, what_became};
+use crate::rules::retry::When;
+use crate::stories::publisher::{ROUNDS, what_became};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -205,7 +205,13 @@ impl World {
                 Verdict::Change(records) => {
                     let seen = notifies.then(|| decide::seen(asked, now).or(seen));
                     let owed = notice::of_update(&host, asked, records, seen, &DEFAULTS).if_any();
-                    wants.push(wanting::by_update(host, asked, (records, owed), &DEFAULTS, now));
+                    wants.push(decide::want_for_update(
+                        host,
+                        asked,
+                        (records, owed),
+                        &DEFAULTS,
+                        now,
+                    ));
                 }
             }
         }
@@ -469,7 +475,7 @@ impl World {
         }
     }
 
-    /// As `Expire::tend`.
+    /// As `Expire::flush_keepalives`.
     pub(super) fn tend(&mut self) {
         let now = self.now();
         match expiry::clock_step(self.memory.last, now) {
@@ -508,15 +514,16 @@ impl World {
                 continue;
             }
             let (host, seen, last) = (Arc::clone(&row.host), row.seen, row.last);
-            match expiry::fate(&host, seen, &self.memory.gaps, &DEFAULTS, now) {
-                Fate::NeverCheck => row.check_at = None,
-                Fate::CheckAt(at) => row.check_at = Some(at),
-                Fate::Expire { v4, v6 } if !self.memory.turns.contains(&id) => {
+            match expiry::evaluate(&host, seen, &self.memory.gaps, &DEFAULTS, now) {
+                Expiry::Never => row.check_at = None,
+                Expiry::CheckAt(at) => row.check_at = Some(at),
+                Expiry::Due { v4, v6 } if !self.memory.turns.contains(&id) => {
                     self.nobody_alive_expires(&host, v4, v6);
                     let owed = notice::of_expiry(&host, (v4, v6), seen, Some(last), &DEFAULTS);
                     let expired = ((v4, v6), owed.if_any());
                     let gaps = self.memory.gaps.clone();
-                    let want = wanting::by_expiry(host, expired, (seen, &gaps), &DEFAULTS, now);
+                    let want =
+                        decide::want_for_expiry(host, expired, (seen, &gaps), &DEFAULTS, now);
                     let wanted = self.want(&want);
                     if self.dies_here() {
                         return;
@@ -528,7 +535,7 @@ impl World {
                         return;
                     }
                 }
-                Fate::Expire { .. } => {}
+                Expiry::Due { .. } => {}
             }
         }
         self.beat(self.now());

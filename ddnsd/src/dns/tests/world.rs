@@ -9,7 +9,7 @@ use crate::model::change::RecordChange;
 use crate::model::host::{Defaults, Host, HostId};
 use crate::model::time::{Millis, Now};
 use crate::rules::decide;
-use crate::rules::expiry::Gaps;
+use crate::rules::expiry::Downtime;
 use ddnsd_tests::chance::Chance;
 use hickory_proto::op::ResponseCode;
 use std::collections::BTreeMap;
@@ -159,7 +159,7 @@ impl World {
             chance: Chance::new(seed),
             server: NameServer::default(),
             disk: Disk::default(),
-            memory: Memory::new(0, started, Gaps::default()),
+            memory: Memory::new(0, started, Downtime::default()),
             silent_until: 0,
             clock_set: 0,
             killed_at: 0,

@@ -7,7 +7,7 @@ use crate::dns::{DnsError, Lane};
 use crate::model::host::HostId;
 use crate::model::name::Zone;
 use crate::model::time::Millis;
-use crate::rules::repeat::{Pace, Went, When};
+use crate::rules::retry::{Pace, Went, When};
 use futures::future::join_all;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// Keepalives that a crash may lose are never older than this.
-const TEND: Duration = Duration::from_secs(2);
+const FLUSH: Duration = Duration::from_secs(2);
 /// Last requests that a crash may lose are never older than this.
 const REQUESTS: Duration = Duration::from_mins(1);
 /// Looks within that time at whether they are many.
@@ -27,10 +27,10 @@ const IMPORTS: Duration = Duration::from_mins(1);
 const MAILS: Duration = Duration::from_hours(1);
 
 /// Writes keepalives and watches the clock.
-pub async fn tend(story: Expire, stop: CancellationToken) {
-    let mut every = interval(TEND);
+pub async fn flush_keepalives(story: Expire, stop: CancellationToken) {
+    let mut every = interval(FLUSH);
     while tick(&mut every, &stop).await {
-        if let Err(problem) = story.tend().await {
+        if let Err(problem) = story.flush_keepalives().await {
             warn!("keepalives are not yet written: {problem}");
         }
     }

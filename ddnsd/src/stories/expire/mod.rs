@@ -1,11 +1,11 @@
 //! Takes down the records of hosts that fell silent. An update meanwhile wins: the sweep holds the
 //! host's turn and reads again before it wants a removal.
 
-mod watch;
+mod uptime;
 
 use super::error::{Refused, database};
 use super::notices::Notices;
-use super::publishing::Publisher;
+use super::publisher::Publisher;
 use super::turns::Turns;
 use crate::clock::Clock;
 use crate::db::{Db, DbError, DueHost, NextCheck};
@@ -13,12 +13,12 @@ use crate::dns::Lane;
 use crate::model::host::{Host, HostId, Seen};
 use crate::model::name::Fqdn;
 use crate::model::time::Millis;
-use crate::rules::expiry::{self, Fate, Gaps};
-use crate::rules::wanting;
+use crate::rules::decide;
+use crate::rules::expiry::{self, Downtime, Expiry};
 use futures::future::join_all;
 use std::sync::Arc;
 use tokio::sync::Mutex;
-use watch::{Standstill, Watch};
+use uptime::{Standstill, Watch};
 
 /// Hosts looked at together; one batch is out at a time.
 const BATCH: u32 = 200;
@@ -61,13 +61,13 @@ impl Expire {
     ) -> Result<Self, DbError> {
         let now = clock.now();
         let stored = db.meta("gaps").await?;
-        let mut gaps: Gaps =
+        let mut gaps: Downtime =
             stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let heartbeat = db.meta("heartbeat").await?.and_then(|text| text.parse().ok());
         let down = heartbeat.map_or(0, |last| now.wall.since(Millis(last)));
         let watch = Watch {
             last: now,
-            gaps: Gaps::default(),
+            gaps: Downtime::default(),
             beat: now.mono,
             default_ttl: None,
             answered: now.wall,
@@ -118,15 +118,15 @@ impl Expire {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn tend(&self) -> Result<(), DbError> {
+    pub async fn flush_keepalives(&self) -> Result<(), DbError> {
         self.standstill.passed(self.clock.now());
         self.standstill.works();
-        let done = self.tend_rows().await;
+        let done = self.flush_and_look().await;
         self.standstill.rests(self.clock.now());
         done
     }
 
-    async fn tend_rows(&self) -> Result<(), DbError> {
+    async fn flush_and_look(&self) -> Result<(), DbError> {
         // a sweep looks at the clock itself, and may take longer than keepalives should wait
         let Ok(mut watch) = self.sweeping.try_lock() else { return self.db.flush_touches().await };
         let done = self.look_and_beat(&mut watch).await;
@@ -183,7 +183,7 @@ impl Expire {
     async fn judge(
         &self,
         page: Vec<DueHost>,
-        gaps: &Gaps,
+        gaps: &Downtime,
         now: Millis,
         swept: &mut Swept,
     ) -> Result<(), DbError> {
@@ -193,14 +193,14 @@ impl Expire {
             let Some(host) = self.db.readable_host(&due.fqdn).await? else {
                 continue;
             };
-            match self.fate(&host, due.seen, gaps, now) {
-                Fate::NeverCheck => {
+            match self.evaluate(&host, due.seen, gaps, now) {
+                Expiry::Never => {
                     alive.push(schedule_checks(&due, None));
                 }
-                Fate::CheckAt(at) => {
+                Expiry::CheckAt(at) => {
                     alive.push(schedule_checks(&due, Some(at)));
                 }
-                Fate::Expire { .. } => silent.push(self.expire(due, gaps, now)),
+                Expiry::Due { .. } => silent.push(self.expire(due, gaps, now)),
             }
         }
         if !alive.is_empty() {
@@ -220,7 +220,7 @@ impl Expire {
     async fn expire(
         &self,
         due: DueHost,
-        gaps: &Gaps,
+        gaps: &Downtime,
         now: Millis,
     ) -> Result<Option<(Fqdn, Result<(), String>)>, DbError> {
         let Some(_turn) = self.turns.try_one(due.host) else {
@@ -230,13 +230,13 @@ impl Expire {
             return Ok(None);
         };
         let seen = self.db.last_seen(due.host).await?;
-        let Fate::Expire { v4, v6 } = self.fate(&host, seen, gaps, now) else {
+        let Expiry::Due { v4, v6 } = self.evaluate(&host, seen, gaps, now) else {
             return Ok(None);
         };
         let old = host.wanted.addresses();
         let owed = self.notices.of_expiry(&host, (v4, v6), seen).await?;
         let (expired, defaults) = (((v4, v6), owed), self.publisher.defaults());
-        let want = wanting::by_expiry(host, expired, (seen, gaps), &defaults, now);
+        let want = decide::want_for_expiry(host, expired, (seen, gaps), &defaults, now);
         let wanted = self.publisher.want(vec![want]).await?.pop().flatten();
         let Some(wanted) = wanted else {
             return Ok(None);
@@ -255,8 +255,8 @@ impl Expire {
         Ok(Some((due.fqdn, published.map_err(|why| why.to_string()))))
     }
 
-    fn fate(&self, host: &Host, seen: Seen, gaps: &Gaps, now: Millis) -> Fate {
-        expiry::fate(host, seen, gaps, &self.publisher.defaults(), now)
+    fn evaluate(&self, host: &Host, seen: Seen, gaps: &Downtime, now: Millis) -> Expiry {
+        expiry::evaluate(host, seen, gaps, &self.publisher.defaults(), now)
     }
 
     /// Hosts without a TTL of their own were to be looked at by the old default.

@@ -4,14 +4,14 @@
 use super::Expire;
 use crate::db::DbError;
 use crate::model::time::{Millis, Now};
-use crate::rules::expiry::{self, ClockStep, Gaps};
+use crate::rules::expiry::{self, ClockStep, Downtime};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What the clock did so far.
 pub(super) struct Watch {
     pub(super) last: Now,
-    pub(super) gaps: Gaps,
+    pub(super) gaps: Downtime,
     /// When the last heartbeat was written.
     pub(super) beat: Instant,
     /// The default that hosts without a TTL of their own were looked at by.
@@ -173,7 +173,7 @@ impl Expire {
         self.db.check_all_now().await
     }
 
-    pub(super) async fn remember(&self, gaps: &Gaps) -> Result<(), DbError> {
+    pub(super) async fn remember(&self, gaps: &Downtime) -> Result<(), DbError> {
         self.db.set_meta("gaps", serde_json::to_string(gaps).unwrap_or_default()).await
     }
 }

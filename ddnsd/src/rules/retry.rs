@@ -21,7 +21,7 @@ const FEW: usize = 16;
 
 /// Hosts that were refused as they are wanted now.
 #[derive(Debug, Default)]
-pub struct Refused(HashMap<HostId, Known>);
+pub struct RetrySchedule(HashMap<HostId, Known>);
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
@@ -42,7 +42,7 @@ pub enum When {
     NotYet,
 }
 
-impl Refused {
+impl RetrySchedule {
     /// A host was refused. Says whether that, for this reason, is news.
     pub fn refused(&mut self, host: &Host, reason: &str, now: Instant) -> bool {
         let mut hash = DefaultHasher::new();
@@ -132,8 +132,8 @@ mod tests {
 
     #[test]
     fn a_refused_host_goes_last_and_not_before_fifteen_seconds() {
-        let (mut refused, host, start) = (Refused::default(), fresh_host(), Clock.now().mono);
-        let when = |refused: &Refused, version, seconds| {
+        let (mut refused, host, start) = (RetrySchedule::default(), fresh_host(), Clock.now().mono);
+        let when = |refused: &RetrySchedule, version, seconds| {
             refused.when(host.id, (version, true), start + Duration::from_secs(seconds))
         };
         assert_eq!(when(&refused, 1, 0), When::Last(None), "the row tells of a failure");
@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn the_same_refusal_of_the_same_change_is_no_news() {
-        let (mut refused, mut host, now) = (Refused::default(), fresh_host(), Clock.now().mono);
+        let (mut refused, mut host, now) =
+            (RetrySchedule::default(), fresh_host(), Clock.now().mono);
         assert!(refused.refused(&host, "a CNAME", now));
         assert!(!refused.refused(&host, "a CNAME", now));
         assert!(refused.refused(&host, "the policy", now));

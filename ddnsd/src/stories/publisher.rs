@@ -16,7 +16,7 @@ use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Now;
 use crate::rules::decide;
 use crate::rules::final_word::{self, Doubtful};
-use crate::rules::repeat::{Refused, When};
+use crate::rules::retry::{RetrySchedule, When};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -103,7 +103,7 @@ impl Publisher {
         self.memory().doubtful.is_waiting(host, self.clock.now().mono)
     }
 
-    /// When an unpublished host is sent again; see [`Refused::when`].
+    /// When an unpublished host is sent again; see [`RetrySchedule::when`].
     pub fn when(&self, host: HostId, row: (i64, bool)) -> When {
         self.memory().refused.when(host, row, self.clock.now().mono)
     }
@@ -222,13 +222,13 @@ pub(crate) struct Memory {
     /// Hosts whose acknowledgement is not final yet.
     pub(crate) doubtful: Doubtful,
     /// Hosts that were refused.
-    pub(crate) refused: Refused,
+    pub(crate) refused: RetrySchedule,
 }
 
 impl Memory {
     /// Nothing, at the start of a run.
     pub(crate) fn new(started: Now) -> Self {
-        Self { doubtful: Doubtful::new(started), refused: Refused::default() }
+        Self { doubtful: Doubtful::new(started), refused: RetrySchedule::default() }
     }
 }
 
