@@ -145,7 +145,7 @@ impl Daemon {
 
 fn log_in(db: &Db, requests: &Requests) -> LogIn {
     let second = Duration::from_secs(1);
-    let limits = config::Limits {
+    let limits = config::LimitsConfig {
         enabled: false,
         good_window: second,
         good_max: 1,
