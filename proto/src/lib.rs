@@ -3,6 +3,8 @@
 //! not know yet, every enum an `Unknown` for values it does not know. Times are milliseconds since
 //! 1970-01-01 UTC, TTLs seconds.
 
+#![warn(missing_docs)]
+
 pub mod error;
 pub mod host;
 pub mod reload;

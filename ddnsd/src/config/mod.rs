@@ -6,18 +6,17 @@
 pub mod fuzz_checks;
 
 mod check;
-mod diff;
+mod differences;
 mod dns;
 mod error;
 mod files;
 mod keys;
 pub mod load;
-mod text;
 mod tls;
 pub mod tsig_key;
 
-pub use diff::{Difference, Differences};
-pub use dns::{Builtin, DnsBackend, DnsConfig, DnsTransport, Rfc2136, ZoneKeys};
+pub use differences::{Difference, Differences};
+pub use dns::{Builtin, Dns, DnsBackend, DnsTransport, Rfc2136, ZoneKeys};
 pub use error::{ConfigError, Problem};
 pub use tsig_key::{TsigAlgorithm, TsigKey};
 
@@ -39,17 +38,17 @@ pub struct Config {
     /// `[database]`.
     pub database: Database,
     /// `[dns_service]`.
-    pub dns: DnsConfig,
+    pub dns: Dns,
     /// `[defaults]`.
     pub defaults: Defaults,
     /// `[email]`; `None` when not enabled.
-    pub email: Option<EmailConfig>,
+    pub email: Option<Email>,
     /// `[rate_limit]`.
-    pub limits: LimitsConfig,
+    pub limits: Limits,
     /// `[auth]` and `daemon.thread_pool_size`.
     pub auth: Auth,
     /// `[admin]`.
-    pub admin: AdminConfig,
+    pub admin: Admin,
     /// `metrics.listen`; `None` when off.
     pub metrics: Option<SocketAddr>,
     /// `[[endpoints]]`, one at least.
@@ -181,7 +180,7 @@ pub enum DatabaseTls {
 
 /// Outgoing mail.
 #[derive(Clone, Debug)]
-pub struct EmailConfig {
+pub struct Email {
     /// The relay.
     pub smtp_host: String,
     /// Its port.
@@ -202,7 +201,7 @@ pub struct EmailConfig {
 
 /// Limits per client address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LimitsConfig {
+pub struct Limits {
     /// Off means nothing is counted.
     pub enabled: bool,
     /// Window for good requests.
@@ -228,7 +227,7 @@ pub struct Auth {
 
 /// The admin socket.
 #[derive(Clone, Debug)]
-pub struct AdminConfig {
+pub struct Admin {
     /// Its path.
     pub socket: PathBuf,
     /// Its file mode, as `0o660`.

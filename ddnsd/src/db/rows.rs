@@ -186,20 +186,6 @@ impl AccountRow {
 }
 
 #[derive(sqlx::FromRow)]
-pub(super) struct HashRow {
-    name: String,
-    password_hash: String,
-}
-
-impl HashRow {
-    /// `None` if it is nobody who could log in.
-    pub(super) fn named(self) -> Option<(UserName, PasswordHash)> {
-        let name = UserName::parse(&self.name).ok()?;
-        Some((name, PasswordHash(self.password_hash.into_boxed_str())))
-    }
-}
-
-#[derive(sqlx::FromRow)]
 pub(super) struct UserRow {
     id: i64,
     name: String,
@@ -244,21 +230,21 @@ impl RecordRow {
 #[derive(sqlx::FromRow)]
 pub(super) struct RequestRow {
     host_id: i64,
-    received_at: i64,
+    seen_at: i64,
     client: String,
-    user_agent: Option<String>,
-    return_code: String,
+    agent: Option<String>,
+    word: String,
     reason: Option<String>,
 }
 
 impl RequestRow {
     pub(super) fn request(self) -> Result<LastRequest, DbError> {
-        let row = RowOf { table: "last_requests", row: self.host_id };
+        let row = RowOf { table: "requests", row: self.host_id };
         Ok(LastRequest {
-            at: Millis(self.received_at),
+            at: Millis(self.seen_at),
             client: row.parsed("client", "not an address", self.client.parse())?,
-            agent: self.user_agent.map(Arc::from),
-            word: self.return_code.into(),
+            agent: self.agent.map(Arc::from),
+            word: self.word.into(),
             reason: self.reason.map(String::into_boxed_str),
         })
     }

@@ -4,7 +4,7 @@ use super::Db;
 use super::cache::Caches;
 use super::connection::Conn;
 use super::error::DbError;
-use super::rows::{AccountRow, HashRow, UserRow};
+use super::rows::{AccountRow, UserRow};
 use super::statement::{args, statements};
 use super::write::Write;
 use crate::model::name::{Email, UserName};
@@ -13,7 +13,6 @@ use crate::model::user::{Account, PasswordHash, User};
 
 statements! {
     ACCOUNT: Indexed = "SELECT id, password_hash FROM users WHERE name = ?";
-    SOME_HASHES: FullScan = "SELECT name, password_hash FROM users ORDER BY id LIMIT ?";
     PAGE: Indexed =
         "SELECT u.id, u.name, u.email, u.created_at,
                 (SELECT COUNT(*) FROM hosts h WHERE h.user_id = u.id) AS hosts
@@ -63,15 +62,6 @@ impl Db {
         let account = row.map(AccountRow::account);
         self.0.caches.accounts.fill(name, account.clone(), &ticket);
         Ok(account)
-    }
-
-    /// Some users with their password hashes, for what hashes here cost.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn some_hashes(&self, limit: u32) -> Result<Vec<(UserName, PasswordHash)>, DbError> {
-        let rows: Vec<HashRow> = self.0.readers.all(&SOME_HASHES, args![limit]).await?;
-        Ok(rows.into_iter().filter_map(HashRow::named).collect())
     }
 
     /// Up to `limit` users after a name, in byte order.

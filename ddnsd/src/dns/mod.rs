@@ -12,6 +12,8 @@ mod message;
 mod name_server;
 mod response;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod tsig;
 mod udp;

@@ -1,24 +1,29 @@
-//! Argon2 on reused memory. In: a PHC string, a password. Out: whether they belong together, or a new
-//! PHC string. A stored string is not trusted: what it asks for is bounded before it is allocated.
+//! Argon2 and its PHC strings. In: a stored PHC string and a password. Out: whether they match, or a
+//! new PHC string. The costs in a stored string are bounded before any memory is allocated for them.
+//!
+//! The crate `phc` is not used: it refuses salts over 48 bytes and hashes under 10 or over 64 bytes,
+//! which argon2-cffi makes.
 
-use super::{PasswordError, phc};
+use super::PasswordError;
 use crate::model::secret::Secret;
 use crate::model::user::PasswordHash;
-use ::argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
-use ::argon2::{Algorithm, Argon2, Block, Params, Version};
+use ::argon2::{Algorithm, Argon2, Block, MIN_SALT_LEN, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use subtle::ConstantTimeEq;
 
-/// Memory of one run, at most: 1 GiB.
+/// As long as the database column.
+const MAX_PHC_CHARS: usize = 1024;
+/// 1 GiB.
 const MAX_KIB: u32 = 1024 * 1024;
-/// Memory written in all passes of a run, at most: 8 GiB take as long as any request may.
+/// Memory times passes: 8 GiB take as long as a request may.
 const MAX_WRITTEN_KIB: u64 = 8 * 1024 * 1024;
-/// Lanes; they run one after the other here.
 const MAX_LANES: u32 = 255;
-/// Memory that a thread keeps for its next run. Larger hashes are rare, and remade at the next login.
-const KEPT_BLOCKS: usize = 64 * 1024;
+/// Memory that a thread keeps for its next job: 64 MiB, which is argon2-cffi's default cost.
+const MAX_KEPT_BLOCKS: usize = 64 * 1024;
 
-/// What new hashes cost: the OWASP minimum.
-pub(super) const OURS: Cost = Cost {
+/// The cost of new hashes: the OWASP minimum.
+pub(super) const NEW_HASH_COST: Cost = Cost {
     algorithm: Algorithm::Argon2id,
     version: Version::V0x13,
     kib: 19 * 1024,
@@ -26,30 +31,28 @@ pub(super) const OURS: Cost = Cost {
     lanes: 1,
 };
 
-/// A thread's memory for Argon2, grown as needed and kept for the next run.
+/// A thread's memory for Argon2, reused by its next job.
 #[derive(Default)]
 pub(super) struct HashMemory(Vec<Block>);
 
 impl HashMemory {
-    fn with<T>(&mut self, blocks: usize, run: impl FnOnce(&mut [Block]) -> T) -> T {
+    fn with<T>(&mut self, blocks: usize, work: impl FnOnce(&mut [Block]) -> T) -> T {
         if self.0.len() < blocks {
-            // a new allocation, so that the old content is not copied
+            // `resize` alone would copy the old content
             self.0 = Vec::new();
             self.0.resize(blocks, Block::new());
         }
-        let result = run(&mut self.0);
-        if self.0.len() > KEPT_BLOCKS {
+        let result = work(&mut self.0);
+        if self.0.len() > MAX_KEPT_BLOCKS {
             self.release();
         }
         result
     }
 
-    /// Gives everything back to the system.
     pub(super) fn release(&mut self) {
         self.0 = Vec::new();
     }
 
-    /// Holds nothing.
     pub(super) fn is_released(&self) -> bool {
         self.0.is_empty()
     }
@@ -60,8 +63,8 @@ impl HashMemory {
     }
 }
 
-/// What a run of Argon2 costs, within our bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The parameters of a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cost {
     algorithm: Algorithm,
     version: Version,
@@ -71,18 +74,17 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// Memory, KiB.
     pub(super) fn kib(self) -> u32 {
         self.kib
     }
 
-    fn checked(self) -> Result<Self, Unusable> {
+    fn checked(self) -> Result<Self, UnusableHash> {
         let written = u64::from(self.kib) * u64::from(self.passes);
         if self.kib > MAX_KIB || self.lanes > MAX_LANES || written > MAX_WRITTEN_KIB {
-            return Err(Unusable::TooCostly);
+            return Err(UnusableHash::TooCostly);
         }
         let params = Params::new(self.kib, self.passes, self.lanes, None);
-        params.map(|_| self).map_err(|_| Unusable::NoCost)
+        params.map(|_| self).map_err(|_| UnusableHash::TooCheap)
     }
 
     fn argon2(self, output: usize) -> Result<Argon2<'static>, ::argon2::Error> {
@@ -91,25 +93,25 @@ impl Cost {
     }
 }
 
-/// Why a stored string cannot be used. Says nothing of the string itself.
+/// Why a stored PHC string cannot be used. Never contains the string itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
-    /// Another algorithm, or no PHC string at all.
+pub enum UnusableHash {
+    /// Another algorithm, or no PHC string.
     #[error("it is not an Argon2 PHC string with salt and hash")]
     NotArgon2,
-    /// Longer than any that is stored.
+    /// Longer than the database column.
     #[error("it is longer than 1024 characters")]
     TooLong,
-    /// A version that does not exist.
+    /// Argon2 has versions 16 (1.0) and 19 (1.3).
     #[error("its version is neither 16 nor 19")]
     Version,
-    /// Not the three of them.
+    /// A parameter is missing, repeated, unknown or not a number.
     #[error("its parameters are not m, t and p, a number each and each once")]
     Parameters,
-    /// Numbers that Argon2 does not take.
+    /// Numbers below Argon2's minimum.
     #[error("t and p must be at least 1, and m at least 8 times p")]
-    NoCost,
-    /// Salt or output.
+    TooCheap,
+    /// Below Argon2's minimum.
     #[error("its salt has less than 8 bytes, or its hash less than 4")]
     TooShort,
     /// Beyond our bounds.
@@ -117,7 +119,7 @@ pub enum Unusable {
     TooCostly,
 }
 
-/// A stored hash, read and within bounds.
+/// A parsed PHC string whose cost is within bounds.
 pub(super) struct StoredHash {
     cost: Cost,
     salt: Box<[u8]>,
@@ -125,55 +127,98 @@ pub(super) struct StoredHash {
 }
 
 impl StoredHash {
-    /// Reads a PHC string of argon2id, argon2i or argon2d.
-    pub(super) fn parse(hash: &PasswordHash) -> Result<Self, Unusable> {
-        let phc::Parts { algorithm, version, kib, passes, lanes, salt, output } =
-            phc::read(&hash.0)?;
-        let cost = Cost { algorithm, version, kib, passes, lanes };
-        Ok(Self { cost: cost.checked()?, salt, output })
+    pub(super) fn new(cost: Cost, salt: &[u8], output: &[u8]) -> Self {
+        Self { cost, salt: salt.into(), output: output.into() }
     }
 
-    /// A hash of this cost that no password matches in practice.
-    pub(super) fn of_nobody(cost: Cost, output: [u8; 32]) -> Self {
-        Self { cost, salt: Box::new([0; 16]), output: Box::new(output) }
+    /// Reads `$argon2id$v=19$m=65536,t=3,p=4$SALT$HASH`, also of argon2i and argon2d.
+    pub(super) fn parse(hash: &PasswordHash) -> Result<Self, UnusableHash> {
+        if hash.0.len() > MAX_PHC_CHARS {
+            return Err(UnusableHash::TooLong);
+        }
+        let rest = hash.0.strip_prefix('$').ok_or(UnusableHash::NotArgon2)?;
+        let mut fields = rest.split('$').peekable();
+        let algorithm = Algorithm::new(fields.next().unwrap_or_default());
+        let algorithm = algorithm.map_err(|_| UnusableHash::NotArgon2)?;
+        let version = match fields.next_if(|field| field.starts_with("v=")) {
+            Some("v=19") => Version::V0x13,
+            // the reference implementation reads a string without a version as 1.0
+            Some("v=16") | None => Version::V0x10,
+            Some(_) => return Err(UnusableHash::Version),
+        };
+        let (Some(parameters), Some(salt), Some(output), None) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return Err(UnusableHash::NotArgon2);
+        };
+        let [kib, passes, lanes] = parse_parameters(parameters)?;
+        let salt = decode(salt)?;
+        let output = decode(output)?;
+        if salt.len() < MIN_SALT_LEN || output.len() < Params::MIN_OUTPUT_LEN {
+            return Err(UnusableHash::TooShort);
+        }
+        let cost = Cost { algorithm, version, kib, passes, lanes }.checked()?;
+        Ok(Self { cost, salt, output })
     }
 
-    /// What checking a password against it costs.
     pub(super) fn cost(&self) -> Cost {
         self.cost
     }
 
-    /// Made with other parameters than new hashes are.
+    /// Its parameters differ from those of new hashes.
     pub(super) fn is_outdated(&self) -> bool {
-        self.cost != OURS
+        self.cost != NEW_HASH_COST
     }
 
     /// Runs Argon2.
     pub(super) fn matches(&self, password: &Secret, memory: &mut HashMemory) -> bool {
         let mut output = vec![0; self.output.len()];
-        let run = fill(self.cost, password, &self.salt, &mut output, memory);
-        run.is_ok() && bool::from(output.ct_eq(&self.output))
+        let filled = fill(self.cost, password, &self.salt, &mut output, memory);
+        filled.is_ok() && bool::from(output.ct_eq(&self.output))
     }
 }
 
-/// Makes a new hash at [`OURS`] cost.
+/// Memory in KiB, passes and lanes: `m=65536,t=3,p=4`, in any order.
+fn parse_parameters(field: &str) -> Result<[u32; 3], UnusableHash> {
+    let mut numbers = [None; 3];
+    for parameter in field.split(',') {
+        let (name, text) = parameter.split_once('=').ok_or(UnusableHash::Parameters)?;
+        let index = ["m", "t", "p"].iter().position(|known| *known == name);
+        let slot = index.and_then(|index| numbers.get_mut(index));
+        let slot = slot.ok_or(UnusableHash::Parameters)?;
+        // `parse` would take a sign
+        let has_digits_only = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| has_digits_only);
+        if slot.replace(number.ok_or(UnusableHash::Parameters)?).is_some() {
+            return Err(UnusableHash::Parameters);
+        }
+    }
+    match numbers {
+        [Some(kib), Some(passes), Some(lanes)] => Ok([kib, passes, lanes]),
+        _ => Err(UnusableHash::Parameters),
+    }
+}
+
+fn decode(text: &str) -> Result<Box<[u8]>, UnusableHash> {
+    let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| UnusableHash::NotArgon2)?;
+    Ok(bytes.into_boxed_slice())
+}
+
+/// Makes a PHC string at [`NEW_HASH_COST`].
 pub(super) fn make(
     password: &Secret,
     salt: [u8; 16],
     memory: &mut HashMemory,
 ) -> Result<PasswordHash, PasswordError> {
     let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
-    let unhashable = |why: &dyn std::fmt::Display| PasswordError::Unhashable(why.to_string());
-    fill(OURS, password, &salt, &mut output, memory).map_err(|e| unhashable(&e))?;
-    let params = OURS.argon2(output.len()).map_err(|e| unhashable(&e))?;
-    let phc = Phc {
-        algorithm: OURS.algorithm.ident(),
-        version: Some(OURS.version.into()),
-        params: ParamsString::try_from(params.params()).map_err(|e| unhashable(&e))?,
-        salt: Some(Salt::new(&salt).map_err(|e| unhashable(&e))?),
-        hash: Some(Output::new(&output).map_err(|e| unhashable(&e))?),
-    };
-    Ok(PasswordHash(phc.to_string().into()))
+    let cost = NEW_HASH_COST;
+    fill(cost, password, &salt, &mut output, memory).map_err(PasswordError::Argon2)?;
+    let Cost { algorithm, kib, passes, lanes, .. } = cost;
+    let version = u32::from(cost.version);
+    let salt = STANDARD_NO_PAD.encode(salt);
+    let output = STANDARD_NO_PAD.encode(output);
+    let phc = format!("${algorithm}$v={version}$m={kib},t={passes},p={lanes}${salt}${output}");
+    Ok(PasswordHash(phc.into()))
 }
 
 fn fill(
@@ -192,10 +237,8 @@ fn fill(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-    fn stored(phc: &str) -> Result<StoredHash, Unusable> {
+    fn stored(phc: &str) -> Result<StoredHash, UnusableHash> {
         StoredHash::parse(&PasswordHash(phc.into()))
     }
 
@@ -204,7 +247,7 @@ mod tests {
     }
 
     /// Made with argon2-cffi 25.1.
-    const OF_CFFI: [(&str, &str); 5] = [
+    const CFFI_HASHES: [(&str, &str); 5] = [
         (
             "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg$L1b1NjppUoj/KIEORq1pof4waLxklM0mqKZzt9nCsKI",
             "correct horse",
@@ -228,20 +271,20 @@ mod tests {
     ];
 
     #[test]
-    fn hashes_of_argon2_cffi_verify_on_memory_that_others_used() {
+    fn hashes_of_argon2_cffi_verify_on_reused_memory() {
         let mut memory = HashMemory::default();
-        for (phc, password) in OF_CFFI {
+        for (phc, password) in CFFI_HASHES {
             let stored = stored(phc).unwrap();
             assert!(stored.matches(&secret(password), &mut memory), "{phc}");
             assert!(!stored.matches(&secret("wrong"), &mut memory), "{phc}");
             assert!(stored.is_outdated(), "{phc}");
         }
-        assert_eq!(memory.blocks(), KEPT_BLOCKS);
+        assert_eq!(memory.blocks(), MAX_KEPT_BLOCKS);
     }
 
     #[test]
     fn a_string_without_a_version_is_argon2_1_0() {
-        let (phc, password) = OF_CFFI[3];
+        let (phc, password) = CFFI_HASHES[3];
         let stored = stored(&phc.replace("$v=16", "")).unwrap();
         assert!(stored.matches(&secret(password), &mut HashMemory::default()));
     }
@@ -257,10 +300,10 @@ mod tests {
     }
 
     #[test]
-    fn memory_beyond_what_is_kept_is_given_back() {
+    fn memory_beyond_the_kept_size_is_released() {
         let mut memory = HashMemory::default();
-        memory.with(KEPT_BLOCKS + 1, |blocks| {
-            assert!(blocks.len() > KEPT_BLOCKS);
+        memory.with(MAX_KEPT_BLOCKS + 1, |blocks| {
+            assert!(blocks.len() > MAX_KEPT_BLOCKS);
         });
         assert_eq!(memory.blocks(), 0);
         memory.with(8, |_| ());
@@ -268,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_for_too_much_is_refused_before_it_is_allocated() {
+    fn excessive_costs_are_refused() {
         let phc = |params| {
             format!("$argon2id$v=19${params}$MDEyMzQ1Njc4OWFiY2RlZg$jZhab/11I2+caaKeWdIG1g")
         };
@@ -280,7 +323,7 @@ mod tests {
             "m=8,t=4294967295,p=1",
             "m=65536,t=1,p=256",
         ] {
-            assert_eq!(stored(&phc(params)).err(), Some(Unusable::TooCostly), "{params}");
+            assert_eq!(stored(&phc(params)).err(), Some(UnusableHash::TooCostly), "{params}");
         }
     }
 
@@ -295,7 +338,7 @@ mod tests {
             "$argon2id$v=19$m=1024,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg",
             "$argon2x$v=19$m=1024,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$jZhab/11I2+caaKeWdIG1g",
         ] {
-            assert_eq!(stored(phc).err(), Some(Unusable::NotArgon2), "{phc}");
+            assert_eq!(stored(phc).err(), Some(UnusableHash::NotArgon2), "{phc}");
         }
     }
 
@@ -303,34 +346,34 @@ mod tests {
     fn each_fault_of_a_hash_has_its_reason() {
         let (salt, output) = ("MDEyMzQ1Njc4OWFiY2RlZg", "jZhab/11I2+caaKeWdIG1g");
         for (fields, reason) in [
-            ("v=20$m=1024,t=2,p=1", Unusable::Version),
-            ("v=99$m=1024,t=2,p=1", Unusable::Version),
-            ("v=19$m=7,t=2,p=1", Unusable::NoCost),
-            ("v=19$m=8,t=2,p=2", Unusable::NoCost),
-            ("v=19$m=1024,t=0,p=1", Unusable::NoCost),
-            ("v=19$m=1024,t=2,p=0", Unusable::NoCost),
-            ("v=19$m=1024,t=2,p=4294967295", Unusable::TooCostly),
-            ("v=19$m=1024,m=1024,t=2,p=1", Unusable::Parameters),
-            ("v=19$m=1024,t=2", Unusable::Parameters),
-            ("v=19$m=+1024,t=2,p=1", Unusable::Parameters),
-            ("v=19$m=1024,t=2,p=1,keyid=MDEy", Unusable::Parameters),
-            ("v=19$v=19$m=1024,t=2,p=1", Unusable::NotArgon2),
+            ("v=20$m=1024,t=2,p=1", UnusableHash::Version),
+            ("v=99$m=1024,t=2,p=1", UnusableHash::Version),
+            ("v=19$m=7,t=2,p=1", UnusableHash::TooCheap),
+            ("v=19$m=8,t=2,p=2", UnusableHash::TooCheap),
+            ("v=19$m=1024,t=0,p=1", UnusableHash::TooCheap),
+            ("v=19$m=1024,t=2,p=0", UnusableHash::TooCheap),
+            ("v=19$m=1024,t=2,p=4294967295", UnusableHash::TooCostly),
+            ("v=19$m=1024,m=1024,t=2,p=1", UnusableHash::Parameters),
+            ("v=19$m=1024,t=2", UnusableHash::Parameters),
+            ("v=19$m=+1024,t=2,p=1", UnusableHash::Parameters),
+            ("v=19$m=1024,t=2,p=1,keyid=MDEy", UnusableHash::Parameters),
+            ("v=19$v=19$m=1024,t=2,p=1", UnusableHash::NotArgon2),
         ] {
             let phc = format!("$argon2id${fields}${salt}${output}");
             assert_eq!(stored(&phc).err(), Some(reason), "{phc}");
         }
         let phc = |salt, output| format!("$argon2id$v=19$m=1024,t=2,p=1${salt}${output}");
-        assert_eq!(stored(&phc("MDEyMzQ1Ng", output)).err(), Some(Unusable::TooShort));
-        assert_eq!(stored(&phc(salt, "jZha")).err(), Some(Unusable::TooShort));
+        assert_eq!(stored(&phc("MDEyMzQ1Ng", output)).err(), Some(UnusableHash::TooShort));
+        assert_eq!(stored(&phc(salt, "jZha")).err(), Some(UnusableHash::TooShort));
         let long = "A".repeat(1024);
-        assert_eq!(stored(&phc(salt, &long)).err(), Some(Unusable::TooLong));
+        assert_eq!(stored(&phc(salt, &long)).err(), Some(UnusableHash::TooLong));
     }
 
     #[test]
     fn every_length_of_salt_and_hash_that_argon2_cffi_makes_is_verified() {
         let mut memory = HashMemory::default();
         for (salt, output) in [(8, 4), (8, 8), (64, 65), (100, 128), (255, 400)] {
-            let cost = Cost { kib: 64, ..OURS };
+            let cost = Cost { kib: 64, ..NEW_HASH_COST };
             let salt = vec![7; salt];
             let mut hash = vec![0; output];
             fill(cost, &secret("correct horse"), &salt, &mut hash, &mut memory).unwrap();

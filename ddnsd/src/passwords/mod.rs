@@ -1,11 +1,9 @@
-//! Who is it? In: a user name, what is stored of that user, a password. Out: a [`Caller`] that only
-//! this module makes, or wrong, or too busy to tell. Argon2 is the whole cost of a login, so verdicts
-//! are remembered, equal attempts share one run, and runs happen on few threads of low priority.
+//! Verifies passwords. In: a user name, what is stored of that user, a password. Out: a [`Caller`] that only
+//! this module makes, or wrong, or busy. Argon2 is the whole cost of a login, so verdicts are cached,
+//! equal attempts share one run, and Argon2 runs on few threads of low priority.
 
 mod argon2;
 mod dummy_hash;
-mod flights;
-mod phc;
 mod threads;
 mod verdict_cache;
 
@@ -16,33 +14,33 @@ use crate::model::name::UserName;
 use crate::model::secret::Secret;
 use crate::model::time::Now;
 use crate::model::user::{Account, PasswordHash, UserId};
-pub use argon2::Unusable as UnusableHash;
-use argon2::{HashMemory, StoredHash};
-use dummy_hash::DummyHashes;
-pub use dummy_hash::StandInKey;
-use flights::{Flights, Ticket};
+use arc_swap::ArcSwap;
+pub use argon2::UnusableHash;
+use argon2::{HashMemory, NEW_HASH_COST, StoredHash};
+use dummy_hash::dummy_hash;
 use std::sync::Arc;
 use std::time::Duration;
-use threads::{HashThreads, Priority, QueueFull, Resize};
-use verdict_cache::{Digest, ProcessKey, VerdictCache};
+use threads::{HashThreads, Priority, QueueFull};
+use tokio::sync::oneshot;
+use verdict_cache::{CachedVerdict, VerdictCache};
 
 /// Why a password could not be hashed, or hashing could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
-    /// A thread could not be made.
+    /// The system refuses a thread.
     #[error(
         "cannot start a thread for password hashing (is the limit of tasks or memory too low?)"
     )]
     Thread(#[source] std::io::Error),
-    /// The queue is full, or the run was cut off.
-    #[error("too many passwords wait to be hashed (try again in a moment)")]
+    /// The queue is full, or the job was lost.
+    #[error("too many passwords are waiting to be hashed (try again in a moment)")]
     Busy,
-    /// Argon2 refused, which it does for absurd lengths only.
-    #[error("the password cannot be hashed: {0}")]
-    Unhashable(String),
+    /// Argon2 refuses absurd lengths only.
+    #[error("cannot hash the password: {0}")]
+    Argon2(::argon2::Error),
 }
 
-/// Who logged in. Only a right password makes one.
+/// A user who is logged in. Only a right password makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     user: UserId,
@@ -50,44 +48,38 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The user's key.
     pub fn user(&self) -> UserId {
         self.user
     }
 
-    /// The stored hash was made with other parameters than ours: make it anew with
-    /// [`Passwords::remake`]. Said when the password was hashed, not when it was remembered.
+    /// The stored hash has other parameters than new ones: replace it by [`Passwords::rehash`]. Only
+    /// true when the password was hashed, not when its verdict was cached.
     pub fn rehash_due(&self) -> bool {
         self.rehash_due
     }
 }
 
-/// Someone says who they are.
+/// The credentials of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt<'a> {
-    /// Who they say they are.
     pub user: &'a UserName,
     /// What is stored of that user; `None` if there is none.
     pub account: Option<&'a Account>,
-    /// What they prove it with.
     pub password: &'a Secret,
-    /// Where they are.
     pub client: ClientKey,
 }
 
-/// What is said about a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verification {
-    /// It is this user's.
     Right(Caller),
-    /// It is not, or there is no such user.
+    /// The password is wrong, or there is no such user.
     Wrong,
-    /// Too many others wait; nothing is known.
+    /// Too many passwords are waiting to be hashed; this one was not.
     Busy,
 }
 
-/// What a run of Argon2 found out.
+/// The result of one run of Argon2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Match {
     Right { rehash_due: bool },
@@ -95,8 +87,8 @@ enum Match {
 }
 
 impl Match {
-    /// Nobody can be right who is not stored.
-    fn verdict(self, account: Option<&Account>) -> Verification {
+    /// Without an account the answer is always wrong.
+    fn verification(self, account: Option<&Account>) -> Verification {
         match (self, account) {
             (Self::Right { rehash_due }, Some(account)) => {
                 Verification::Right(Caller { user: account.id, rehash_due })
@@ -106,138 +98,125 @@ impl Match {
     }
 }
 
-/// Verifies and makes password hashes. Cheap to clone; the threads end with the last clone.
+/// Verifies and makes password hashes. Clones share everything; the threads end with the last one.
 #[derive(Clone)]
 pub struct Passwords(Arc<PasswordsInner>);
 
 struct PasswordsInner {
-    known: Arc<VerdictCache>,
-    flights: Arc<Flights>,
-    stand_ins: DummyHashes,
-    pool: HashThreads,
+    verdicts: VerdictCache,
+    threads: ArcSwap<HashThreads>,
     counters: Arc<PasswordCounters>,
 }
 
-/// Whether passwords can be verified against a hash: an Argon2 PHC string within our bounds.
+/// Checks that a hash is an Argon2 PHC string within our bounds.
 ///
 /// # Errors
-/// They cannot; says why, and nothing of the hash.
+/// It is not. The error contains nothing of the hash.
 pub fn check(hash: &PasswordHash) -> Result<(), UnusableHash> {
     StoredHash::parse(hash).map(drop)
 }
 
 /// As many threads as configured, at most one a core.
-fn threads(config: config::Auth) -> usize {
+fn thread_count(config: config::Auth) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     config.threads.clamp(1, cores)
 }
 
-/// Another section, ready to be used. Dropped, all stays as it was.
-#[must_use = "it is used when it is committed"]
+/// A new configuration, ready to be committed. Dropped, nothing changes.
+#[must_use = "it takes effect when it is committed"]
 pub struct PreparedPasswords {
-    known: Arc<VerdictCache>,
+    passwords: Passwords,
     cache_ttl: Duration,
-    resize: Resize,
+    /// `None` if the number of threads stays.
+    threads: Option<HashThreads>,
 }
 
 impl PreparedPasswords {
-    /// Works by it from now on.
+    /// New threads replace the old ones, which end when their queue is empty.
     pub fn commit(self) {
-        self.known.keep_for(self.cache_ttl);
-        self.resize.commit();
+        let inner = &self.passwords.0;
+        inner.verdicts.set_ttl(self.cache_ttl);
+        if let Some(threads) = self.threads {
+            inner.threads.store(Arc::new(threads));
+        }
     }
 }
 
 impl Passwords {
-    /// Gets ready to work by another section.
-    ///
     /// # Errors
-    /// The system refuses a thread; all stays as it was.
+    /// The system refuses a thread; nothing changes.
     pub fn prepare(&self, config: config::Auth) -> Result<PreparedPasswords, PasswordError> {
-        let resize = self.0.pool.resize(threads(config)).map_err(PasswordError::Thread)?;
-        Ok(PreparedPasswords {
-            known: Arc::clone(&self.0.known),
-            cache_ttl: config.cache_ttl,
-            resize,
-        })
+        let count = thread_count(config);
+        let differs = self.0.threads.load().count() != count;
+        let threads = differs.then(|| HashThreads::start(count)).transpose();
+        let threads = threads.map_err(PasswordError::Thread)?;
+        Ok(PreparedPasswords { passwords: self.clone(), cache_ttl: config.cache_ttl, threads })
     }
 
-    /// Starts the hashing threads: as many as configured, at most one a core.
+    /// Starts the hashing threads.
     ///
     /// # Errors
     /// The system refuses a thread.
     pub fn new(
         config: config::Auth,
-        stand_ins: &StandInKey,
         counters: Arc<PasswordCounters>,
     ) -> Result<Self, PasswordError> {
-        let key: ProcessKey = rand::random();
+        let threads = HashThreads::start(thread_count(config)).map_err(PasswordError::Thread)?;
         Ok(Self(Arc::new(PasswordsInner {
-            known: Arc::new(VerdictCache::new(&key, config.cache_ttl)),
-            flights: Arc::default(),
-            stand_ins: DummyHashes::new(stand_ins),
-            pool: HashThreads::start(threads(config)).map_err(PasswordError::Thread)?,
+            verdicts: VerdictCache::new(&rand::random(), config.cache_ttl),
+            threads: ArcSwap::from_pointee(threads),
             counters,
         })))
     }
 
-    /// Tells what stored hashes cost, so that unknown users cost as much. A few hundred are enough;
-    /// every verified one adds to it.
-    pub fn learn_costs<'a>(
-        &self,
-        stored: impl IntoIterator<Item = (&'a UserName, &'a PasswordHash)>,
-    ) {
-        for (user, hash) in stored {
-            if let Ok(stored) = StoredHash::parse(hash) {
-                self.0.stand_ins.note(user, stored.cost());
-            }
-        }
-    }
-
-    /// Whose password is it? A remembered verdict takes one HMAC, others one run of Argon2. An
-    /// unknown user costs as much as a wrong password.
+    /// A cached verdict costs one HMAC, any other one run of Argon2, for an unknown user too.
     pub async fn verify(&self, attempt: Attempt<'_>, now: Now) -> Verification {
-        let PasswordsInner { known, counters, .. } = &*self.0;
+        let PasswordsInner { verdicts, counters, .. } = &*self.0;
         let stored = attempt.account.map(|account| &account.hash);
-        let digest = known.digest(attempt.user, stored, attempt.password);
-        if let Some(finding) = known.recall(digest, attempt.client, now) {
-            match finding {
-                Match::Right { .. } => counters.remembered_right.add_one(),
-                Match::Wrong => counters.remembered_wrong.add_one(),
+        let digest = verdicts.digest(attempt.user, stored, attempt.password);
+        let vacancy = match verdicts.look_up(digest, attempt.client, now).await {
+            CachedVerdict::Found(found) => {
+                match found {
+                    Match::Right { .. } => counters.remembered_right.add_one(),
+                    Match::Wrong => counters.remembered_wrong.add_one(),
+                }
+                return found.verification(attempt.account);
             }
-            return finding.verdict(attempt.account);
-        }
-        let Some(finding) = self.0.find_out(digest, attempt, now).await else {
+            CachedVerdict::Missing(vacancy) => vacancy,
+        };
+        let Some(found) = self.0.run_argon2(attempt).await else {
             counters.busy.add_one();
             return Verification::Busy;
         };
-        known.remember(digest, attempt.client, finding, now);
-        finding.verdict(attempt.account)
+        vacancy.record(found, now);
+        found.verification(attempt.account)
     }
 
-    /// Makes a hash with a fresh salt and the OWASP minimum. Goes ahead of waiting logins.
+    /// Makes a hash with a new salt at the OWASP minimum. Goes before waiting logins.
     ///
     /// # Errors
     /// The queue is full, or Argon2 refuses the password.
     pub async fn hash(&self, password: Secret) -> Result<PasswordHash, PasswordError> {
-        let (answer, result) = tokio::sync::oneshot::channel();
+        let (sender, hash) = oneshot::channel();
         let counters = Arc::clone(&self.0.counters);
         let work = move |memory: &mut HashMemory| {
             counters.hashed.add_one();
-            // nobody may be waiting any more
-            drop(answer.send(argon2::make(&password, rand::random(), memory)));
+            // fails if the caller is gone
+            drop(sender.send(argon2::make(&password, rand::random(), memory)));
         };
-        let queued = self.0.pool.submit(Priority::Administration, argon2::OURS.kib(), work);
-        queued.map_err(|_| PasswordError::Busy)?;
-        result.await.map_err(|_| PasswordError::Busy)?
+        let threads = self.0.threads.load();
+        let queued = threads.submit(Priority::Administration, NEW_HASH_COST.kib(), work);
+        drop(threads);
+        queued.map_err(|QueueFull| PasswordError::Busy)?;
+        hash.await.map_err(|_| PasswordError::Busy)?
     }
 
-    /// Makes a new hash of a password that was verified against `stored`. What is known of it is known
-    /// under the new hash too, at once; should that one never be stored, nobody can ask for it.
+    /// Makes a new hash of a password that was verified against `stored`. The cached verdict is copied to
+    /// the new hash at once; should that one never be stored, no attempt can look it up.
     ///
     /// # Errors
     /// The queue is full, or Argon2 refuses the password.
-    pub async fn remake(
+    pub async fn rehash(
         &self,
         user: &UserName,
         stored: &PasswordHash,
@@ -245,74 +224,57 @@ impl Passwords {
         now: Now,
     ) -> Result<PasswordHash, PasswordError> {
         let hash = self.hash(password.clone()).await?;
-        let known = &self.0.known;
-        let under = |hash| known.digest(user, Some(hash), password);
-        known.carry_over(under(stored), under(&hash), now);
+        let verdicts = &self.0.verdicts;
+        let digest = |hash| verdicts.digest(user, Some(hash), password);
+        verdicts.copy_right(digest(stored), digest(&hash), now);
         Ok(hash)
     }
 
-    /// Forgets that a password is right, so that the next login is hashed.
+    /// The user's next login with this password is hashed.
     pub fn forget(&self, user: &UserName, stored: &PasswordHash, password: &Secret) {
-        let known = &self.0.known;
-        known.forget(known.digest(user, Some(stored), password));
+        let verdicts = &self.0.verdicts;
+        verdicts.forget_right(verdicts.digest(user, Some(stored), password));
     }
 }
 
 impl PasswordsInner {
-    /// Joins the equal attempt that is under way, or starts one. `None`: no room, or cut off.
-    async fn find_out(&self, digest: Digest, attempt: Attempt<'_>, now: Now) -> Option<Match> {
-        let (mut finding, ticket) = self.flights.board(digest);
-        if let Some(ticket) = ticket {
-            match self.known.recall(digest, attempt.client, now) {
-                // an equal run ended after we had asked and before we boarded
-                Some(found) => ticket.settle(found),
-                None => self.start(ticket, attempt, now).ok()?,
-            }
-        }
-        finding.wait_for(Option::is_some).await.ok().and_then(|found| *found)
-    }
-
-    fn start(&self, mut ticket: Ticket, attempt: Attempt<'_>, now: Now) -> Result<(), QueueFull> {
-        let (target, kept) = self.target(attempt.user, attempt.account);
-        let (known, counters) = (Arc::clone(&self.known), Arc::clone(&self.counters));
-        let (password, client) = (attempt.password.clone(), attempt.client);
-        let kib = target.cost().kib();
+    /// `None` if the queue is full or the job was lost.
+    async fn run_argon2(&self, attempt: Attempt<'_>) -> Option<Match> {
+        let stored = attempt.account.and_then(|account| usable_hash(attempt.user, account));
+        let may_match = stored.is_some();
+        let hash = stored.unwrap_or_else(dummy_hash);
+        let (sender, found) = oneshot::channel();
+        let counters = Arc::clone(&self.counters);
+        let password = attempt.password.clone();
+        let kib = hash.cost().kib();
         let work = move |memory: &mut HashMemory| {
-            if ticket.is_abandoned() {
+            if sender.is_closed() {
                 return;
             }
             counters.hashed.add_one();
-            let finding = if target.matches(&password, memory) && kept {
-                Match::Right { rehash_due: target.is_outdated() }
+            let found = if hash.matches(&password, memory) && may_match {
+                Match::Right { rehash_due: hash.is_outdated() }
             } else {
                 Match::Wrong
             };
-            // before the flight ends, so that an equal attempt finds either the flight or this
-            known.remember(ticket.digest(), client, finding, now);
-            ticket.settle(finding);
+            // fails if the caller is gone
+            let _ = sender.send(found);
         };
-        self.pool.submit(Priority::Login, kib, work)
+        self.threads.load().submit(Priority::Login, kib, work).ok()?;
+        found.await.ok()
     }
+}
 
-    /// What to hash against, and whether it is a hash that was stored for this user: an unknown
-    /// user, or one whose hash is unusable, is checked against a stand-in that nothing matches.
-    fn target(&self, user: &UserName, account: Option<&Account>) -> (StoredHash, bool) {
-        match account.map(|account| StoredHash::parse(&account.hash)) {
-            Some(Ok(stored)) => {
-                self.stand_ins.note(user, stored.cost());
-                (stored, true)
-            }
-            Some(Err(why)) => {
-                tracing::error!(
-                    user = user.as_str(),
-                    %why,
-                    "the stored password hash is unusable (set a new one with `ddnsctl user passwd`)"
-                );
-                (self.stand_ins.of(user), false)
-            }
-            None => (self.stand_ins.of(user), false),
-        }
-    }
+fn usable_hash(user: &UserName, account: &Account) -> Option<StoredHash> {
+    let stored = StoredHash::parse(&account.hash);
+    let stored = stored.inspect_err(|why| {
+        tracing::error!(
+            user = user.as_str(),
+            %why,
+            "the stored password hash is unusable (set a new one with `ddnsctl user passwd`)"
+        );
+    });
+    stored.ok()
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ struct Login {
 fn login(cache_ttl: Duration) -> Login {
     let counters = Arc::new(PasswordCounters::default());
     let config = config::Auth { cache_ttl, threads: 10 };
-    let passwords = Passwords::new(config, &StandInKey::random(), Arc::clone(&counters)).unwrap();
+    let passwords = Passwords::new(config, Arc::clone(&counters)).unwrap();
     Login { passwords, counters, now: now() }
 }
 
@@ -51,7 +51,7 @@ fn right(rehash_due: bool) -> Verification {
 const DAY: Duration = Duration::from_hours(24);
 
 #[tokio::test]
-async fn a_verified_password_is_known_from_then_on_from_anywhere() {
+async fn a_verified_password_is_cached_for_every_client() {
     let login = login(DAY);
     let alice = account(CHEAP);
     assert_eq!(login.by("192.0.2.1", Some(&alice), "correct horse").await, right(true));
@@ -61,7 +61,7 @@ async fn a_verified_password_is_known_from_then_on_from_anywhere() {
 }
 
 #[tokio::test]
-async fn another_hash_or_a_deleted_user_ends_it_at_once() {
+async fn another_hash_or_a_deleted_user_ends_a_cached_verdict_at_once() {
     let login = login(DAY);
     let alice = account(CHEAP);
     assert_eq!(login.by("192.0.2.1", Some(&alice), "correct horse").await, right(true));
@@ -72,7 +72,7 @@ async fn another_hash_or_a_deleted_user_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_user_added_later_is_not_refused_from_memory() {
+async fn a_user_who_is_added_later_is_not_refused_from_the_cache() {
     let login = login(DAY);
     assert_eq!(login.by("192.0.2.1", None, "correct horse").await, Verification::Wrong);
     let alice = account(CHEAP);
@@ -116,7 +116,7 @@ async fn equal_attempts_in_flight_share_one_run() {
 }
 
 #[tokio::test]
-async fn beyond_the_queue_logins_are_told_that_it_is_busy() {
+async fn beyond_the_bound_of_the_queue_logins_are_busy() {
     let login = login(DAY);
     let guesses: Vec<String> = (0..1000).map(|number| format!("guess {number}")).collect();
     let alice = account(CHEAP);
@@ -132,7 +132,7 @@ async fn beyond_the_queue_logins_are_told_that_it_is_busy() {
 }
 
 #[tokio::test]
-async fn an_unusable_hash_lets_nobody_in_and_costs_a_run() {
+async fn an_unusable_hash_matches_no_password_and_costs_a_run() {
     let login = login(DAY);
     for phc in [
         "",
@@ -145,13 +145,26 @@ async fn an_unusable_hash_lets_nobody_in_and_costs_a_run() {
     assert_eq!(login.counters.hashed.get(), 3);
 }
 
+#[test]
+fn an_unknown_user_costs_what_a_new_hash_costs() {
+    assert_eq!(dummy_hash().cost(), NEW_HASH_COST);
+}
+
 #[tokio::test]
-async fn unknown_users_cost_what_stored_hashes_cost() {
+async fn new_threads_replace_the_old_ones_and_no_attempt_is_lost() {
     let login = login(DAY);
-    let (bob, hash) = (UserName::parse("bob").unwrap(), PasswordHash(CHEAP.into()));
-    login.passwords.learn_costs([(&bob, &hash)]);
-    let dummy_hash = login.passwords.0.stand_ins.of(&UserName::parse("nobody").unwrap());
-    assert_eq!(dummy_hash.cost(), StoredHash::parse(&hash).unwrap().cost());
+    let alice = account(CHEAP);
+    let guesses: Vec<String> = (0..100).map(|number| format!("guess {number}")).collect();
+    let attempts = guesses.iter().map(|guess| login.by("192.0.2.1", Some(&alice), guess));
+    let mut attempts = Box::pin(futures::future::join_all(attempts));
+    assert!(futures::poll!(&mut attempts).is_pending(), "they are queued");
+    let config = |threads| config::Auth { cache_ttl: DAY, threads };
+    login.passwords.prepare(config(1)).unwrap().commit();
+    assert_eq!(login.passwords.0.threads.load().count(), 1);
+    assert!(attempts.await.iter().all(|verdict| *verdict == Verification::Wrong));
+    assert_eq!(login.by("192.0.2.1", Some(&alice), "correct horse").await, right(true));
+    drop(login.passwords.prepare(config(2)).unwrap());
+    assert_eq!(login.passwords.0.threads.load().count(), 1, "dropped, nothing changes");
 }
 
 #[tokio::test]

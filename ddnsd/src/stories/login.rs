@@ -4,13 +4,13 @@
 use super::rehash::{Due, Rehash};
 use super::requests::{Requests, Told};
 use crate::clock::Clock;
-use crate::db::{Db, DbError};
+use crate::db::Db;
 use crate::limits::{Admission, LimitExceeded, Limits, Slot};
 use crate::model::client::ClientKey;
 use crate::model::name::UserName;
 use crate::model::secret::Secret;
 use crate::model::time::Now;
-use crate::passwords::{Attempt, Caller, Passwords, StandInKey, Verification};
+use crate::passwords::{Attempt, Caller, Passwords, Verification};
 use crate::rules::outcome::{Reply, Word};
 use crate::rules::request::{Login, UpdateRequest};
 use std::net::IpAddr;
@@ -19,9 +19,6 @@ use std::task::Poll;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
-
-/// Hashes that say enough about all.
-const SAMPLE: u32 = 256;
 
 /// The handles this story uses.
 #[derive(Clone)]
@@ -82,17 +79,6 @@ impl LogIn {
             }
             now = self.clock.now();
         }
-    }
-
-    /// Looks at some stored hashes, so that from the start an unknown user costs as much time as a known
-    /// one.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn learn_costs(&self) -> Result<(), DbError> {
-        let stored = self.db.some_hashes(SAMPLE).await?;
-        self.passwords.learn_costs(stored.iter().map(|(user, hash)| (user, hash)));
-        Ok(())
     }
 
     /// Counts the request as what it turned out to be; until then its reservation counts. Out: the
@@ -176,20 +162,6 @@ impl LogIn {
             Verification::Busy => Err(Word::ServerError),
         }
     }
-}
-
-/// The key by which unknown users' costs are drawn: made once for a database.
-///
-/// # Errors
-/// The database failed.
-pub async fn stand_in_key(db: &Db) -> Result<StandInKey, DbError> {
-    let kept = db.meta("stand_in_key").await?;
-    if let Some(key) = kept.and_then(|text| StandInKey::parse(&text)) {
-        return Ok(key);
-    }
-    let key = StandInKey::random();
-    db.set_meta("stand_in_key", key.text()).await?;
-    Ok(key)
 }
 
 fn refused(name: &str, client: IpAddr) -> Word {

@@ -74,7 +74,7 @@ impl Parts {
         }
         let Due { user, account, password } = due;
         let now = self.clock.now();
-        let stored = match self.passwords.remake(user, &account.hash, password, now).await {
+        let stored = match self.passwords.rehash(user, &account.hash, password, now).await {
             Ok(hash) => {
                 let stored = self.db.replace_hash(user.clone(), &account.hash, hash, now.wall);
                 stored.await.map_err(|problem| problem.to_string())

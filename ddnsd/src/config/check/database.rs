@@ -1,17 +1,16 @@
 //! `[database]`: SQLite, or MariaDB. The keys of the one that is not used are checked for their types only.
 
+use super::Files;
 use super::section::Section;
-use crate::config::files::NamedFiles;
 use crate::config::{Database, DatabaseTls, MariaDb};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum DatabaseBackendName {
+enum Backend {
     Sqlite,
     Mariadb,
 }
 
-const BACKENDS: &[(&str, DatabaseBackendName)] =
-    &[("sqlite", DatabaseBackendName::Sqlite), ("mariadb", DatabaseBackendName::Mariadb)];
+const BACKENDS: &[(&str, Backend)] = &[("sqlite", Backend::Sqlite), ("mariadb", Backend::Mariadb)];
 
 const TLS: &[(&str, DatabaseTls)] = &[
     ("disabled", DatabaseTls::Disabled),
@@ -20,10 +19,10 @@ const TLS: &[(&str, DatabaseTls)] = &[
     ("verify", DatabaseTls::Verify),
 ];
 
-pub(super) fn read(section: &mut Section<'_>, files: &mut NamedFiles) -> Database {
-    let backend = section.choice("backend", DatabaseBackendName::Sqlite, BACKENDS);
+pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Database {
+    let backend = section.choice("backend", Backend::Sqlite, BACKENDS);
     let pool_size = section.number("pool_size", 1..=1024, 5);
-    let sqlite = (backend == DatabaseBackendName::Sqlite && section.is_sound("database.backend"))
+    let sqlite = (backend == Backend::Sqlite && section.is_sound("database.backend"))
         .then_some("with the sqlite backend");
     let path = section.required("path", sqlite);
     let mariadb = mariadb(section, pool_size);
@@ -31,9 +30,9 @@ pub(super) fn read(section: &mut Section<'_>, files: &mut NamedFiles) -> Databas
     let ca_file = section.file("tls_ca_file");
 
     if !mariadb.password.expose().is_empty() {
-        files.secret_inside = Some(section.location("password"));
+        files.secret_inside = Some(section.place("password"));
     }
-    if backend == DatabaseBackendName::Sqlite {
+    if backend == Backend::Sqlite {
         return Database::Sqlite { path: path.into(), pool_size };
     }
     section.not_empty(&[

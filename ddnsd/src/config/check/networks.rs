@@ -1,6 +1,6 @@
 //! Addresses, networks and sockets as people write them in, checked ones out.
 
-use crate::config::text::shown;
+use super::value::shown;
 use ipnet::{IpNet, Ipv4Net};
 use std::net::{IpAddr, SocketAddr};
 
