@@ -4,7 +4,7 @@
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::counters::DatabaseCounters;
 use ddnsd::db::{Db, DbError, NewHost, NewUser, NextCheck, Settle, Want};
-use ddnsd::model::host::{Finality, Host, HostId, Seen};
+use ddnsd::model::host::{Host, HostId, Seen};
 use ddnsd::model::last_request::LastRequest;
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
@@ -295,14 +295,14 @@ async fn a_row_that_changed_meanwhile_is_not_overwritten_and_asserted_once_more(
     let theirs = opened(&account).await;
     let seen = theirs.host(&a.fqdn).await.unwrap().unwrap();
     let records = WantedRecords { v4: Wanted::Absent, ..WantedRecords::default() };
-    let (at, finality) = (Millis(3), Finality::Final);
+    let (at, is_final) = (Millis(3), true);
     let want = Want { host: seen, records, seen: Seen::default(), check_at: None, owed: None, at };
     let other = theirs.want(vec![want]).await.unwrap().remove(0).unwrap();
-    theirs.settle(Settle::Acknowledged { host: other, ttl: 60, finality, at }).await.unwrap();
+    theirs.settle(Settle::Acknowledged { host: other, ttl: 60, is_final, at }).await.unwrap();
     assert_eq!(theirs.host(&a.fqdn).await.unwrap().unwrap().unpublished_since, None);
     // ours came after it to DNS
     let at = Millis(4);
-    let settled = db.settle(Settle::Acknowledged { host: mine, ttl: 60, finality, at }).await;
+    let settled = db.settle(Settle::Acknowledged { host: mine, ttl: 60, is_final, at }).await;
     assert!(settled.unwrap().is_none());
     let now = db.host(&a.fqdn).await.unwrap().unwrap();
     assert_eq!((now.wanted, now.unpublished_since), (records, Some(Millis(4))));

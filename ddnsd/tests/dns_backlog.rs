@@ -168,6 +168,7 @@ fn change(label: &str) -> RecordChange {
             v4: Wanted::Present(Ipv4Addr::new(192, 0, 2, 1)),
             v6: Wanted::Untouched,
         },
+        unpublished_since: None,
     }
 }
 

@@ -155,6 +155,7 @@ fn change(host: i64, name: &str, records: WantedRecords) -> RecordChange {
         zone: Zone::parse(zone).unwrap(),
         ttl: 77,
         records,
+        unpublished_since: None,
     }
 }
 
@@ -178,7 +179,7 @@ fn error_of(published: &Published) -> &DnsError {
 }
 
 fn is_plain_success(published: &Published) -> bool {
-    matches!(published, Published::Acknowledged { doubtful_before: false })
+    matches!(published, Published::Acknowledged { final_from: None })
 }
 
 async fn publish(dns: &Dns, change: RecordChange) -> Published {

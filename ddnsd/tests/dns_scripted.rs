@@ -28,7 +28,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::{sleep, timeout};
@@ -137,6 +137,7 @@ fn change(host: i64) -> RecordChange {
         zone: Zone::parse("example.org").unwrap(),
         ttl: 60,
         records: WantedRecords { v4: Wanted::Present(Ipv4Addr::LOCALHOST), v6: Wanted::Absent },
+        unpublished_since: None,
     }
 }
 
@@ -149,15 +150,24 @@ async fn publish(dns: &Dns, host: i64) -> Published {
     dns.publish(change(host), Lane::Interactive).await
 }
 
-fn acknowledged(published: &Published) -> Option<bool> {
+/// Whether an acknowledgement is final; `None` if it is not acknowledged.
+fn is_final(published: &Published) -> Option<bool> {
     match published {
-        Published::Acknowledged { doubtful_before } => Some(*doubtful_before),
+        Published::Acknowledged { final_from } => Some(final_from.is_none()),
+        _ => None,
+    }
+}
+
+/// From when on an acknowledgement is final that is not yet.
+fn final_from(published: &Published) -> Option<Instant> {
+    match published {
+        Published::Acknowledged { final_from } => *final_from,
         _ => None,
     }
 }
 
 #[tokio::test]
-async fn after_a_lost_datagram_tcp_is_asked_and_leaves_the_host_in_doubt_once() {
+async fn after_a_lost_datagram_tcp_is_tried_and_its_host_is_not_final_until_that_cannot_be_late() {
     let server = Server::start().await;
     let (dns, counters) = server.dns(false, DnsTransport::Auto);
     let script = async {
@@ -173,10 +183,13 @@ async fn after_a_lost_datagram_tcp_is_asked_and_leaves_the_host_in_doubt_once() 
         }
     };
     let client = async {
-        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(true), "the lost one may be late");
+        let first = publish(&dns, 1).await;
+        assert_eq!(is_final(&first), Some(false), "the lost one may be late");
         let again = async {
-            for host in [1, 2, 3] {
-                assert_eq!(acknowledged(&publish(&dns, host).await), Some(false), "{host}");
+            let second = publish(&dns, 1).await;
+            assert_eq!(final_from(&second), final_from(&first), "the wait does not begin again");
+            for host in [2, 3] {
+                assert_eq!(is_final(&publish(&dns, host).await), Some(true), "{host}");
             }
         };
         timeout(TIMEOUT / 3, again).await.unwrap();
@@ -201,9 +214,9 @@ async fn where_tcp_is_asked_first_udp_is_asked_when_tcp_is_silent_too() {
         }
     };
     let client = async {
-        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(true));
-        assert_eq!(acknowledged(&publish(&dns, 2).await), Some(true), "TCP may be late");
-        assert_eq!(acknowledged(&publish(&dns, 3).await), Some(false), "UDP at once");
+        assert_eq!(is_final(&publish(&dns, 1).await), Some(false));
+        assert_eq!(is_final(&publish(&dns, 2).await), Some(false), "TCP may be late");
+        assert_eq!(is_final(&publish(&dns, 3).await), Some(true), "UDP at once");
     };
     tokio::join!(script, client);
     assert_eq!((counters.tcp.get(), counters.messages.get()), (3, 6));
@@ -224,7 +237,7 @@ async fn a_server_without_udp_is_sent_nothing_by_it_and_leaves_no_host_in_doubt(
     };
     let client = async {
         for host in [1, 2] {
-            assert_eq!(acknowledged(&publish(&dns, host).await), Some(false), "{host}");
+            assert_eq!(is_final(&publish(&dns, host).await), Some(true), "{host}");
         }
     };
     tokio::join!(script, timeout(TIMEOUT / 3, client)).1.unwrap();
@@ -382,7 +395,7 @@ async fn while_the_records_move_nothing_is_sent_and_then_to_the_server_in_force(
         };
         tokio::select! {
             (one, many) = async { tokio::join!(one, many) } => {
-                let done = many.iter().chain([&one]).filter_map(acknowledged);
+                let done = many.iter().chain([&one]).filter_map(is_final);
                 assert_eq!(done.count(), 3, "{one:?} {many:?}");
             }
             () = script => {}
@@ -428,8 +441,8 @@ async fn a_connection_closed_in_the_middle_of_an_answer_is_replaced_silently() {
         }
     };
     let client = async {
-        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(true));
-        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(false), "by the kept connection");
+        assert_eq!(is_final(&publish(&dns, 1).await), Some(false));
+        assert_eq!(is_final(&publish(&dns, 2).await), Some(true), "by the kept connection");
     };
     tokio::join!(client, script);
     assert_eq!((counters.messages.get(), counters.tcp.get()), (3, 3));
@@ -450,8 +463,8 @@ async fn a_kept_connection_that_fell_silent_costs_a_part_of_the_time_and_not_the
         drop(stream);
     };
     let client = async {
-        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(false));
-        assert_eq!(acknowledged(&publish(&dns, 2).await), Some(true), "by another connection");
+        assert_eq!(is_final(&publish(&dns, 1).await), Some(true));
+        assert_eq!(is_final(&publish(&dns, 2).await), Some(false), "by another connection");
     };
     tokio::join!(client, script);
     assert_eq!(counters.tcp.get(), 3);
@@ -482,7 +495,7 @@ async fn a_truncated_answer_is_asked_for_again_by_tcp() {
             reply_framed(&mut stream, &answer).await;
         };
         let (published, ()) = tokio::join!(publish(&dns, 1), script);
-        assert_eq!(acknowledged(&published), Some(false));
+        assert_eq!(is_final(&published), Some(true));
         assert_eq!((counters.dropped.get(), counters.unanswered.get()), (0, 0));
     }
 }
@@ -527,7 +540,7 @@ async fn answers_with_a_wrong_mac_or_a_replayed_one_are_dropped_and_the_true_one
         server.udp.send_to(&well_signed(&request, REFUSED), from).await.unwrap();
     };
     let client = async {
-        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(false));
+        assert_eq!(is_final(&publish(&dns, 1).await), Some(true));
         let published = publish(&dns, 1).await;
         assert!(matches!(published, Published::Refused(_)), "{published:?}");
     };
@@ -555,7 +568,7 @@ async fn a_mac_that_is_cut_to_less_than_half_proves_nothing() {
         };
         let (published, ()) = tokio::join!(publish(&dns, 1), script);
         match octets {
-            16 => assert_eq!(acknowledged(&published), Some(false), "half is enough"),
+            16 => assert_eq!(is_final(&published), Some(true), "half is enough"),
             _ => assert!(matches!(published, Published::Refused(_)), "{published:?}"),
         }
         assert_eq!(counters.dropped.get(), dropped);
@@ -577,7 +590,7 @@ async fn servfail_once_is_a_failure_once_and_takes_no_zone_down() {
         let Published::Refused(error) = published else { panic!("{published:?}") };
         assert!(error.to_string().contains("SERVFAIL (its log says why"), "{error}");
         assert!(!dns.zones()[0].down);
-        assert_eq!(acknowledged(&publish(&dns, 1).await), Some(false));
+        assert_eq!(is_final(&publish(&dns, 1).await), Some(true));
     };
     tokio::join!(client, script);
     assert_eq!((counters.refused.get(), counters.unanswered.get()), (1, 0));
@@ -611,7 +624,7 @@ impl Server {
 }
 
 #[tokio::test]
-async fn a_host_that_is_added_again_takes_over_doubt_and_turn_of_the_one_before() {
+async fn a_host_that_is_added_again_waits_for_the_deleted_one_and_for_its_late_messages() {
     let server = Server::start().await;
     let (dns, _) = server.dns(false, DnsTransport::Auto);
     let script = async {
@@ -627,10 +640,10 @@ async fn a_host_that_is_added_again_takes_over_doubt_and_turn_of_the_one_before(
     let client = async {
         let both = vec![change(1), added_again(change(1))];
         let published = join_all(dns.publish_all(both, Lane::Interactive)).await;
-        assert_eq!(acknowledged(&published[0]), Some(false));
+        assert_eq!(is_final(&published[0]), Some(true));
         assert!(matches!(published[1], Published::Unconfirmed(DnsError::NoAnswer { .. })));
         let again = dns.publish(change(1), Lane::Background).await;
-        assert_eq!(acknowledged(&again), Some(true));
+        assert_eq!(is_final(&again), Some(false));
     };
     tokio::join!(client, script);
 }
@@ -657,7 +670,7 @@ async fn hosts_that_are_refused_in_the_background_hold_no_fresh_change_up() {
         async move {
             for n in 0..10 {
                 let start = Clock.now().mono;
-                assert_eq!(acknowledged(&publish(dns, client * 10 + n).await), Some(false));
+                assert_eq!(is_final(&publish(dns, client * 10 + n).await), Some(true));
                 let took = Clock.now().mono - start;
                 assert!(took < 12 * ROUND_TRIP, "{took:?}");
             }
@@ -687,21 +700,21 @@ async fn a_change_that_waited_for_one_of_its_host_follows_while_the_rest_of_that
         let (request, newer) = server.datagram().await;
         assert_eq!(hosts_of(&request), [1].into());
         server.udp.send_to(&answer_to(&request, NOERROR), newer).await.unwrap();
-        assert_eq!(acknowledged(&again.await), Some(false));
+        assert_eq!(is_final(&again.await), Some(true));
         server.udp.send_to(&answer_to(&second, NOERROR), from).await.unwrap();
     };
     let both = dns.publish_all(vec![change(1), change(2)], Lane::Background);
     let (both, ()) =
         timeout(TIMEOUT / 3, async { tokio::join!(join_all(both), script) }).await.unwrap();
-    assert!(both.iter().all(|published| acknowledged(published) == Some(false)), "{both:?}");
+    assert!(both.iter().all(|published| is_final(published) == Some(true)), "{both:?}");
 }
 
 /// How each of some changes that travel together ends, by host.
 async fn outcomes(dns: &Dns, hosts: std::ops::RangeInclusive<i64>, lane: Lane) -> Vec<String> {
     let published = join_all(dns.publish_all(hosts.map(change).collect(), lane)).await;
     let word = |published| match published {
-        Published::Acknowledged { doubtful_before: false } => "done".to_owned(),
-        Published::Acknowledged { doubtful_before: true } => "done, in doubt".to_owned(),
+        Published::Acknowledged { final_from: None } => "done".to_owned(),
+        Published::Acknowledged { final_from: Some(_) } => "not final".to_owned(),
         Published::Refused(DnsError::Refused { .. }) => "refused".to_owned(),
         Published::Unconfirmed(DnsError::NoAnswer { .. }) => "silence".to_owned(),
         other => format!("{other:?}"),
@@ -745,14 +758,14 @@ async fn a_part_that_is_not_answered_takes_nothing_from_those_that_were() {
         _ => Some(NOERROR),
     };
     let client = async {
-        let (ok, no, silence, doubt) = ("done", "refused", "silence", "done, in doubt");
+        let (ok, no, silence, not_final) = ("done", "refused", "silence", "not final");
         let expected = [no, ok, ok, ok, silence, silence, silence, silence];
         assert_eq!(outcomes(&dns, 1..=8, Lane::Interactive).await, expected);
         assert!(dns.zones()[0].down);
         is_over.store(true, Ordering::Relaxed);
         assert_eq!(
             outcomes(&dns, 2..=8, Lane::Background).await,
-            [ok, ok, ok, doubt, doubt, doubt, doubt]
+            [ok, ok, ok, not_final, not_final, not_final, not_final]
         );
     };
     tokio::select! {
@@ -762,7 +775,7 @@ async fn a_part_that_is_not_answered_takes_nothing_from_those_that_were() {
 }
 
 #[tokio::test]
-async fn what_was_to_follow_a_part_that_is_not_answered_is_not_sent_and_not_in_doubt() {
+async fn after_an_unanswered_part_the_rest_of_its_batch_is_not_sent_and_can_not_be_late() {
     let server = Server::start().await;
     let (dns, _) = server.dns(false, DnsTransport::Auto);
     let is_over = AtomicBool::new(false);
@@ -774,8 +787,8 @@ async fn what_was_to_follow_a_part_that_is_not_answered_is_not_sent_and_not_in_d
     let client = async {
         assert_eq!(outcomes(&dns, 1..=8, Lane::Interactive).await, ["silence"; 8]);
         is_over.store(true, Ordering::Relaxed);
-        let doubt = outcomes(&dns, 1..=4, Lane::Background).await;
-        assert_eq!(doubt, ["done, in doubt"; 4]);
+        let sent = outcomes(&dns, 1..=4, Lane::Background).await;
+        assert_eq!(sent, ["not final"; 4]);
         assert_eq!(outcomes(&dns, 5..=8, Lane::Background).await, ["done"; 4]);
     };
     tokio::select! {
@@ -785,7 +798,7 @@ async fn what_was_to_follow_a_part_that_is_not_answered_is_not_sent_and_not_in_d
 }
 
 #[tokio::test]
-async fn a_message_that_is_applied_late_leaves_its_host_in_doubt_until_a_newer_one_is_answered() {
+async fn after_a_message_that_is_applied_late_the_next_acknowledgement_is_not_final() {
     let server = Server::start().await;
     let (dns, _) = server.dns(true, DnsTransport::Auto);
     let script = async {
@@ -804,7 +817,7 @@ async fn a_message_that_is_applied_late_leaves_its_host_in_doubt_until_a_newer_o
         assert!(matches!(first, Published::Unconfirmed(DnsError::NoAnswer { .. })), "{first:?}");
         // down now: the republisher's lane is the one that tries
         let again = dns.publish(change(1), Lane::Background).await;
-        assert_eq!(acknowledged(&again), Some(true), "asserted once more by the caller");
+        assert_eq!(is_final(&again), Some(false), "asserted once more by the caller");
     };
     tokio::join!(client, script);
 }

@@ -3,7 +3,7 @@
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::db::{Db, HostPage, NewHost, NewUser, SetTtls, Settle, Want};
-use ddnsd::model::host::{Finality, Host, Seen};
+use ddnsd::model::host::{Host, Seen};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::notice::{Notice, OfFamily, Owed};
 use ddnsd::model::record::{Wanted, WantedRecords};
@@ -121,9 +121,9 @@ impl Place {
         self.db.want(vec![want]).await.unwrap().remove(0).unwrap()
     }
 
-    async fn acknowledge(&self, host: &Arc<Host>, finality: Finality) -> Option<Arc<Host>> {
+    async fn acknowledge(&self, host: &Arc<Host>, is_final: bool) -> Option<Arc<Host>> {
         let (host, at) = (Arc::clone(host), Millis(4));
-        self.db.settle(Settle::Acknowledged { host, ttl: 60, finality, at }).await.unwrap()
+        self.db.settle(Settle::Acknowledged { host, ttl: 60, is_final, at }).await.unwrap()
     }
 
     async fn mails(&mut self) -> i64 {
@@ -167,11 +167,11 @@ async fn each_step_leaves_in_the_row_what_the_model_says(place: Place) {
     let new = place.host("a").await;
     let wanted = place.want(&new, at("192.0.2.1"), Some(two_mails())).await;
     place.is(&wanted, &new.wanting(at("192.0.2.1"), Some(two_mails()), Millis(2))).await;
-    let once = place.acknowledge(&wanted, Finality::NotYet).await.unwrap();
-    place.is(&once, &wanted.acknowledged(60, Finality::NotYet)).await;
+    let once = place.acknowledge(&wanted, false).await.unwrap();
+    place.is(&once, &wanted.acknowledged(60, false)).await;
     assert_eq!((once.unpublished_since, once.owed), (Some(Millis(2)), None));
-    let published = place.acknowledge(&once, Finality::Final).await.unwrap();
-    place.is(&published, &once.acknowledged(60, Finality::Final)).await;
+    let published = place.acknowledge(&once, true).await.unwrap();
+    place.is(&published, &once.acknowledged(60, true)).await;
     assert_eq!(published.unpublished_since, None);
     let doubted =
         place.db.mark_unpublished(Arc::clone(&published), Millis(5)).await.unwrap().unwrap();
@@ -195,13 +195,13 @@ async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other(mut place: Pl
     let (host, error) = (Arc::clone(&a), "no answer".to_owned());
     place.db.settle(Settle::Failed { host, error, at: Millis(3) }).await.unwrap();
     place.look.say("UPDATE hosts SET version = version + 1 WHERE label = 'b'").await;
-    assert!(place.acknowledge(&b, Finality::Final).await.is_none());
+    assert!(place.acknowledge(&b, true).await.is_none());
     assert_eq!(place.mails().await, 0);
     // read by a republisher, and settled twice: as if the first answer was lost
     let read = place.db.host(&a.fqdn).await.unwrap().unwrap();
     assert_eq!(read.owed, Some(two_mails()));
     for _ in 0..2 {
-        let settled = place.acknowledge(&read, Finality::Final).await.unwrap();
+        let settled = place.acknowledge(&read, true).await.unwrap();
         assert_eq!(settled.owed, None);
         assert_eq!(place.mails().await, 2, "a change and an expiry");
     }
@@ -213,15 +213,15 @@ async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other(mut place: Pl
 async fn an_acknowledgement_that_is_not_final_queues_the_mail_once(mut place: Place) {
     let new = place.host("a").await;
     let wanted = place.want(&new, at("192.0.2.1"), Some(two_mails())).await;
-    let once = place.acknowledge(&wanted, Finality::NotYet).await.unwrap();
+    let once = place.acknowledge(&wanted, false).await.unwrap();
     assert_eq!(place.mails().await, 2, "the client was told `good`");
     // the last word, by whoever read the row before and after
     for host in [&wanted, &once] {
-        assert!(place.acknowledge(host, Finality::Final).await.is_some());
+        assert!(place.acknowledge(host, true).await.is_some());
         assert_eq!(place.mails().await, 2);
     }
     // and an update that owes nothing takes nothing back
     let again = place.want(&once, at("192.0.2.2"), None).await;
-    assert!(place.acknowledge(&again, Finality::Final).await.is_some());
+    assert!(place.acknowledge(&again, true).await.is_some());
     assert_eq!(place.mails().await, 2);
 }

@@ -10,7 +10,7 @@ use super::rows::{UnpublishedRow, wanted_columns};
 use super::statement::{args, statements};
 use super::write::Write;
 use crate::model::change::Want;
-use crate::model::host::{Acked, Finality, Host, HostId};
+use crate::model::host::{Acked, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Millis;
 use std::sync::Arc;
@@ -61,8 +61,8 @@ pub enum Settle {
         host: Arc<Host>,
         /// With this TTL, seconds.
         ttl: u32,
-        /// Whether that is the last word.
-        finality: Finality,
+        /// Whether no unanswered message can overwrite it any more.
+        is_final: bool,
         /// When.
         at: Millis,
     },
@@ -250,8 +250,8 @@ impl Write for Settle {
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
         match self {
-            Settle::Acknowledged { host, ttl, finality, at } => {
-                acknowledged(host, &host.acknowledged(*ttl, *finality), *at, conn).await
+            Settle::Acknowledged { host, ttl, is_final, at } => {
+                acknowledged(host, &host.acknowledged(*ttl, *is_final), *at, conn).await
             }
             Settle::Failed { host, error, at } => failed(host, error, *at, conn).await,
         }

@@ -314,6 +314,7 @@ mod tests {
             zone: Zone::parse("example.org").unwrap(),
             ttl: 60,
             records: WantedRecords::default(),
+            unpublished_since: None,
         };
         Job { change, lane, reply: oneshot::channel().0 }
     }

@@ -185,7 +185,14 @@ mod tests {
 
     fn change(name: &str, records: WantedRecords) -> RecordChange {
         let zone = Zone::parse("example.org").unwrap();
-        RecordChange { host: HostId(1), fqdn: Fqdn::parse(name).unwrap(), zone, ttl: 77, records }
+        RecordChange {
+            host: HostId(1),
+            fqdn: Fqdn::parse(name).unwrap(),
+            zone,
+            ttl: 77,
+            records,
+            unpublished_since: None,
+        }
     }
 
     fn both() -> WantedRecords {

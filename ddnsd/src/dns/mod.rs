@@ -33,7 +33,7 @@ use futures::future::Either;
 use name_server::{NameServer, Queued};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 /// The handle for publishing. Clones share everything.
@@ -85,9 +85,9 @@ pub enum Lane {
 pub enum Published {
     /// The primary has applied it.
     Acknowledged {
-        /// An earlier message about the host ended without an answer, and may be applied yet: the
-        /// caller asserts the host once more, [`Dns::lateness`] from now.
-        doubtful_before: bool,
+        /// Until then an earlier, unanswered message may still overwrite it, so that the caller sends
+        /// the host once more then; `None`: it is final.
+        final_from: Option<Instant>,
     },
     /// The primary has, provably, not applied it.
     Refused(DnsError),
@@ -237,9 +237,8 @@ impl Dns {
         self.name_server.load().timeout()
     }
 
-    /// For how long from now on a lost message can still be applied: twice [`Self::timeout`], or longer while
-    /// one may come that was sent with a longer timeout.
-    pub fn lateness(&self) -> Duration {
-        self.name_server.load().lateness()
+    /// Whether a host is acknowledged, and its acknowledgement not final yet.
+    pub fn is_waiting(&self, name: &Fqdn) -> bool {
+        self.name_server.load().is_waiting(name)
     }
 }

@@ -75,10 +75,11 @@ pub(super) enum Queued {
 impl NameServer {
     /// Nothing waits yet.
     pub(super) fn new(config: Rfc2136, counters: Arc<DnsCounters>, clock: Clock) -> Self {
-        Self::doubting(Arc::default(), config, counters, clock)
+        let late_messages = Arc::new(LateMessages::new(clock.now()));
+        Self::knowing(late_messages, config, counters, clock)
     }
 
-    fn doubting(
+    fn knowing(
         late_messages: Arc<LateMessages>,
         config: Rfc2136,
         counters: Arc<DnsCounters>,
@@ -89,15 +90,15 @@ impl NameServer {
         Self { config, counters, clock, late_messages, zones: Arc::default(), udp, lookup }
     }
 
-    /// A name server by another configuration, unless it is the same. Hosts stay in doubt: it may be the same
-    /// server.
+    /// A name server by another configuration, unless it is the same. Late messages stay known: it may be
+    /// the same server.
     pub(super) fn with(&self, config: Rfc2136) -> Option<Self> {
         if config == self.config {
             return None;
         }
         let (counters, late_messages) =
             (Arc::clone(&self.counters), Arc::clone(&self.late_messages));
-        Some(Self::doubting(late_messages, config, counters, self.clock))
+        Some(Self::knowing(late_messages, config, counters, self.clock))
     }
 
     /// Whether there is a key for the zone's updates.
@@ -115,9 +116,9 @@ impl NameServer {
         self.config.timeout
     }
 
-    /// See [`super::Dns::lateness`].
-    pub(super) fn lateness(&self) -> Duration {
-        (self.config.timeout * 2).max(self.late_messages.left(self.clock.now().mono))
+    /// See [`super::Dns::is_waiting`].
+    pub(super) fn is_waiting(&self, name: &Fqdn) -> bool {
+        self.late_messages.is_waiting(name, self.clock.now().mono)
     }
 
     /// See [`super::Dns::look_up`].
@@ -237,7 +238,14 @@ mod tests {
         let name_server = NameServer::new(config, Arc::default(), Clock);
         let fqdn = Fqdn::parse("h1.example.org").unwrap();
         let (zone, records) = (Zone::parse("example.org").unwrap(), WantedRecords::default());
-        let change = RecordChange { host: HostId(1), fqdn, zone: zone.clone(), ttl: 60, records };
+        let change = RecordChange {
+            host: HostId(1),
+            fqdn,
+            zone: zone.clone(),
+            ttl: 60,
+            records,
+            unpublished_since: None,
+        };
         let udp = Arc::clone(&name_server.udp);
         let counters = Arc::clone(&name_server.counters);
         let transport = Transport::new(&zone, &name_server.config, udp, counters, Clock).unwrap();

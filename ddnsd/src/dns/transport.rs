@@ -44,8 +44,8 @@ pub(super) struct UpdateResult {
     /// Applied; refused or answered without a signature ([`DnsError::refusal`]); or not answered
     /// ([`DnsError::is_unanswered`]).
     pub(super) outcome: Result<(), DnsError>,
-    /// Some copy of the message went out and was not answered: it may be applied yet.
-    pub(super) doubtful: bool,
+    /// Some copy of the message was sent and not answered: it may still be applied.
+    pub(super) is_unanswered: bool,
 }
 
 /// How far sending a message has come; outlives a try that is cut by its time-out.
@@ -109,7 +109,7 @@ impl Transport {
     pub(super) async fn send(&self, unsigned: &[u8], hosts: usize) -> UpdateResult {
         let mut progress = Progress::default();
         let tries = timeout(self.timeout, self.tries(unsigned, &mut progress)).await;
-        let doubtful = progress.sent > progress.answered;
+        let is_unanswered = progress.sent > progress.answered;
         self.count(&progress, hosts);
         let outcome = match (tries, progress.unverified) {
             (Ok(Ok(Some(answer))), _) => self.outcome(answer),
@@ -123,7 +123,7 @@ impl Transport {
         if matches!(outcome, Err(DnsError::Refused { .. })) {
             self.counters.refused.add_one();
         }
-        UpdateResult { outcome, doubtful }
+        UpdateResult { outcome, is_unanswered }
     }
 
     fn count(&self, progress: &Progress, hosts: usize) {

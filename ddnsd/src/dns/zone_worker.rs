@@ -210,10 +210,12 @@ impl ZoneWorker {
 
     async fn send(&self, part: &[Job]) -> Result<(), DnsError> {
         let unsigned = message::build(&self.zone, part.iter().map(|job| &job.change));
-        let UpdateResult { outcome, doubtful } = self.transport.send(&unsigned, part.len()).await;
-        if doubtful {
-            let (now, lateness) = (self.clock.now().mono, self.transport.timeout() * 2);
-            self.late_messages.add(part.iter().map(|job| &job.change.fqdn), now, lateness);
+        let UpdateResult { outcome, is_unanswered } =
+            self.transport.send(&unsigned, part.len()).await;
+        if is_unanswered {
+            let names = part.iter().map(|job| &job.change.fqdn);
+            let now = self.clock.now().mono;
+            self.late_messages.unanswered(names, self.transport.timeout(), now);
         }
         let mut batcher = self.batcher();
         if outcome.as_ref().map_or_else(|error| error.refusal().is_some(), |()| true)
@@ -242,10 +244,11 @@ impl ZoneWorker {
     }
 
     fn acknowledge(&self, part: Vec<Job>) {
-        let names = part.iter().map(|job| &job.change.fqdn);
-        let doubted = self.late_messages.take(names, self.clock.now().mono);
-        let outcomes = doubted.into_iter();
-        let outcomes = outcomes.map(|doubtful_before| Published::Acknowledged { doubtful_before });
+        let changes = part.iter().map(|job| &job.change);
+        let now = self.clock.now().mono;
+        let final_from = self.late_messages.acknowledged(changes, self.transport.timeout(), now);
+        let outcomes = final_from.into_iter();
+        let outcomes = outcomes.map(|final_from| Published::Acknowledged { final_from });
         self.end(part.into_iter().zip(outcomes));
     }
 

@@ -21,6 +21,8 @@ pub struct RecordChange {
     pub ttl: u32,
     /// What to assert.
     pub records: WantedRecords,
+    /// Since when DNS is not known to hold the host's wanted records; may be before this run.
+    pub unpublished_since: Option<Millis>,
 }
 
 /// A change to be committed as wanted and unpublished.

@@ -61,15 +61,6 @@ pub struct Acked {
     pub ttl: Option<u32>,
 }
 
-/// Whether an acknowledgement is the last word on a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finality {
-    /// It is: DNS is known to hold what is wanted.
-    Final,
-    /// A lost message may still come after it, so the host stays unpublished and is asserted once more.
-    NotYet,
-}
-
 /// What each step of a change makes of the row. The database does the same in SQL.
 impl Host {
     /// Wanted and unpublished; its owner is owed this, instead of what was owed before.
@@ -102,14 +93,12 @@ impl Host {
         }
     }
 
-    /// Acknowledged as it is wanted. What was owed is mailed with it, whether that is final or not: the
-    /// client was told, and another update may come before the last word.
+    /// Acknowledged as it is wanted. It stays unpublished if that is not final, because an unanswered
+    /// message may still overwrite it. Its notice is due all the same: the client has its reply, and
+    /// another update may come before the acknowledgement is final.
     #[must_use]
-    pub fn acknowledged(&self, ttl: u32, finality: Finality) -> Self {
-        let unpublished_since = match finality {
-            Finality::Final => None,
-            Finality::NotYet => self.unpublished_since,
-        };
+    pub fn acknowledged(&self, ttl: u32, is_final: bool) -> Self {
+        let unpublished_since = self.unpublished_since.filter(|_| !is_final);
         let acked = Acked { addresses: self.wanted.addresses(), ttl: Some(ttl) };
         Self { acked, unpublished_since, owed: None, ..self.clone() }
     }

@@ -82,6 +82,7 @@ pub fn change(host: &Host, defaults: &Defaults) -> RecordChange {
         zone: host.zone.clone(),
         ttl: dns_ttl(host, defaults),
         records: host.wanted,
+        unpublished_since: host.unpublished_since,
     }
 }
 

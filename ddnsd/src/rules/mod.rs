@@ -3,10 +3,10 @@
 pub mod decide;
 pub mod drift;
 pub mod expiry;
-pub mod final_word;
 pub mod import;
 pub mod limit;
 pub mod notice;
 pub mod outcome;
+pub mod removal;
 pub mod request;
 pub mod retry;

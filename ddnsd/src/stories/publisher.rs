@@ -1,9 +1,8 @@
 //! The steps of every change: want it, publish what is wanted, settle what became of it. Update, expiry,
 //! deletion and the republisher all go through here.
 //!
-//! Killed anywhere, the row stays unpublished and is sent again. A host of which a message ended without
-//! an answer is acknowledged twice, the second time when the lost message can no longer be applied; until
-//! then its row stays unpublished.
+//! Killed anywhere, the row stays unpublished and is sent again. It also stays unpublished while an
+//! unanswered message could still overwrite what was acknowledged: then the republisher sends it once more.
 
 use super::unsigned::Told;
 use crate::clock::Clock;
@@ -11,53 +10,51 @@ use crate::config::Rfc2136;
 use crate::db::{Db, DbError, Settle, Want};
 use crate::dns::{self, Dns, DnsError, Found, Lane, LookupError, Published};
 use crate::model::address::Family;
-use crate::model::host::{Defaults, Finality, Host, HostId};
+use crate::model::host::{Defaults, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Now;
-use crate::rules::decide;
-use crate::rules::final_word::{self, Doubtful};
 use crate::rules::retry::{RetrySchedule, When};
+use crate::rules::{decide, removal};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tracing::warn;
 
-/// How often a removal is sent of which a message is lost each time.
-pub(crate) const ROUNDS: u32 = 3;
+/// How often a removal is sent at most, while an unanswered message could still undo it.
+pub(crate) const REMOVALS: u32 = 3;
 
-/// Why a host's records are not, or not for good, taken down.
+/// Why a host's records are not removed for good.
 #[derive(Debug, thiserror::Error)]
 pub enum NotDown {
     /// DNS did not acknowledge it.
     #[error(transparent)]
     Dns(DnsError),
-    /// Each time a message ended without an answer, which may undo the removal yet.
+    /// Each time a message got no answer, and it may still undo the removal.
     #[error(
         "name server {server} acknowledged it, but a message got no answer each time and may come late (does UDP reach it?)"
     )]
-    Doubtful {
+    NotFinal {
         /// Which server.
         server: SocketAddr,
     },
 }
 
-/// Publishes hosts; clones share what is known of doubtful ones.
+/// Publishes hosts; clones share what is known of refused ones.
 #[derive(Clone)]
 pub struct Publisher {
     db: Db,
     dns: Dns,
     clock: Clock,
     defaults: Arc<ArcSwap<Defaults>>,
-    memory: Arc<Mutex<Memory>>,
+    refused: Arc<Mutex<RetrySchedule>>,
     unsigned: Told,
 }
 
 impl Publisher {
     /// A publisher over these exits.
     pub fn new(db: Db, dns: Dns, clock: Clock, defaults: Arc<ArcSwap<Defaults>>) -> Self {
-        let memory = Arc::new(Mutex::new(Memory::new(clock.now())));
-        Self { db, dns, clock, defaults, memory, unsigned: Told::default() }
+        let (refused, unsigned) = (Arc::default(), Told::default());
+        Self { db, dns, clock, defaults, refused, unsigned }
     }
 
     /// The defaults in force.
@@ -98,19 +95,19 @@ impl Publisher {
         self.dns.look_up(name, family).await
     }
 
-    /// Whether publishing this host again is of no use yet.
+    /// Whether an acknowledgement of this host is not final yet, so that it is too early to send it again.
     pub fn is_waiting(&self, host: &Fqdn) -> bool {
-        self.memory().doubtful.is_waiting(host, self.clock.now().mono)
+        self.dns.is_waiting(host)
     }
 
     /// When an unpublished host is sent again; see [`RetrySchedule::when`].
     pub fn when(&self, host: HostId, row: (i64, bool)) -> When {
-        self.memory().refused.when(host, row, self.clock.now().mono)
+        self.refused().when(host, row, self.clock.now().mono)
     }
 
     /// What was refused may be taken now: something is configured in another way.
     pub fn forget_refusals(&self) {
-        self.memory().refused.forget_all();
+        self.refused().forget_all();
     }
 
     /// Commits changes as wanted and unpublished, as [`Db::want`]. The caller holds the hosts' turns. A row
@@ -159,54 +156,42 @@ impl Publisher {
     }
 
     async fn settle(&self, host: Arc<Host>, ttl: u32, sent: Published) -> Result<(), DnsError> {
-        let times = (self.dns.lateness(), self.clock.now());
-        let (settle, result) = what_became(host, ttl, sent, &mut self.memory(), times);
+        let now = self.clock.now();
+        let (settle, result) = what_became(host, ttl, sent, &mut self.refused(), now);
         if let Some(settle) = settle {
             self.note(settle).await;
         }
         result
     }
 
-    /// Takes the host's records down in DNS for good, whatever is wanted; nothing is settled. If a lost
-    /// message may still bring them back, it is done once more when that one can come no longer, if whoever
-    /// asked waits for so long.
+    /// Removes the host's records before its row is deleted; nothing is settled. Repeats the removal (3
+    /// times, 90 s in all) while an unanswered message could still restore them.
     ///
     /// # Errors
-    /// DNS did not acknowledge it, or a message was lost each time.
+    /// DNS did not acknowledge it, or a message got no answer each time.
     pub async fn take_down(&self, host: &Host) -> Result<(), NotDown> {
         let mut change = decide::change(host, &self.defaults());
         change.records = decide::down(change.records, true, true);
         let start = self.clock.now().mono;
-        for round in 1..=ROUNDS {
-            match self.dns.publish(change.clone(), Lane::Interactive).await {
-                Published::Acknowledged { doubtful_before } => {
-                    if self.finality(host, doubtful_before) == Finality::Final {
-                        return Ok(());
-                    }
-                }
+        for round in 1..=REMOVALS {
+            let final_from = match self.dns.publish(change.clone(), Lane::Interactive).await {
+                Published::Acknowledged { final_from: None } => return Ok(()),
+                Published::Acknowledged { final_from: Some(final_from) } => final_from,
                 Published::Refused(error) | Published::Unconfirmed(error) => {
                     return Err(NotDown::Dns(error));
                 }
-            }
-            let elapsed = self.clock.now().mono.saturating_duration_since(start);
-            let (lateness, timeout) = (self.dns.lateness(), self.dns.timeout());
-            if round == ROUNDS || !final_word::is_time_for_another(elapsed, lateness, timeout) {
+            };
+            let timeout = self.dns.timeout();
+            if round == REMOVALS || !removal::is_time_for_another(start, final_from, timeout) {
                 break;
             }
-            tokio::time::sleep(lateness).await;
+            tokio::time::sleep_until(final_from.into()).await;
         }
-        Err(NotDown::Doubtful { server: self.dns.server() })
+        Err(NotDown::NotFinal { server: self.dns.server() })
     }
 
-    /// Whether an acknowledgement is the last word, or a lost message may still come after it: one of
-    /// this run, or one that a run before this left behind.
-    fn finality(&self, host: &Host, doubtful_before: bool) -> Finality {
-        let (lateness, now) = (self.dns.lateness(), self.clock.now());
-        self.memory().doubtful.acknowledged(host, doubtful_before, lateness, now)
-    }
-
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn refused(&self) -> MutexGuard<'_, RetrySchedule> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn note(&self, result: Settle) {
@@ -217,36 +202,20 @@ impl Publisher {
     }
 }
 
-/// What a run of the daemon knows of what was sent.
-pub(crate) struct Memory {
-    /// Hosts whose acknowledgement is not final yet.
-    pub(crate) doubtful: Doubtful,
-    /// Hosts that were refused.
-    pub(crate) refused: RetrySchedule,
-}
-
-impl Memory {
-    /// Nothing, at the start of a run.
-    pub(crate) fn new(started: Now) -> Self {
-        Self { doubtful: Doubtful::new(started), refused: RetrySchedule::default() }
-    }
-}
-
-/// What became of a host that was sent: what to settle, if anything, and what its client is told. A lost
-/// message is late by less than the time given.
+/// What to settle of a host that was sent, if anything, and the result for its client.
 pub(crate) fn what_became(
     host: Arc<Host>,
     ttl: u32,
     sent: Published,
-    memory: &mut Memory,
-    (lateness, now): (Duration, Now),
+    refused: &mut RetrySchedule,
+    now: Now,
 ) -> (Option<Settle>, Result<(), DnsError>) {
     let at = now.wall;
     let problem = match sent {
-        Published::Acknowledged { doubtful_before } => {
-            memory.refused.acknowledged(host.id);
-            let finality = memory.doubtful.acknowledged(&host, doubtful_before, lateness, now);
-            return (Some(Settle::Acknowledged { host, ttl, finality, at }), Ok(()));
+        Published::Acknowledged { final_from } => {
+            refused.acknowledged(host.id);
+            let is_final = final_from.is_none();
+            return (Some(Settle::Acknowledged { host, ttl, is_final, at }), Ok(()));
         }
         Published::Refused(problem) | Published::Unconfirmed(problem) => problem,
     };
@@ -255,7 +224,7 @@ pub(crate) fn what_became(
         // while a zone is down nothing new is learnt, and a backlog would be written again and again
         DnsError::Down { .. } | DnsError::Overloaded { .. } => false,
         problem if problem.is_unanswered() => true,
-        _ => memory.refused.refused(&host, &error, now.mono),
+        _ => refused.refused(&host, &error, now.mono),
     };
     (is_news.then_some(Settle::Failed { host, error, at }), Err(problem))
 }

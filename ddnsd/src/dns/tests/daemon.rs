@@ -1,7 +1,7 @@
 //! What the daemon has in memory, gone with it, and the way of a message through a zone's queue: as
 //! `zone_worker.rs`, with the network drawn by chance.
 
-use super::network::{Fate, LATENESS, TIMEOUT};
+use super::network::{Fate, TIMEOUT};
 use super::stories::Task;
 use super::world::{Event, World};
 use crate::dns::batcher::{Batcher, Job, Pushed};
@@ -13,7 +13,7 @@ use crate::model::host::HostId;
 use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Now;
 use crate::rules::expiry::Downtime;
-use crate::stories::publisher::Memory as Known;
+use crate::rules::retry::RetrySchedule;
 use hickory_proto::op::ResponseCode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ const FEW: usize = 4;
 pub(super) struct Memory {
     /// Which life of the daemon it is; zero is none.
     pub(super) life: u64,
-    pub(super) known: Known,
+    pub(super) refused: RetrySchedule,
     pub(super) turns: BTreeSet<HostId>,
     pub(super) tasks: BTreeMap<u64, Task>,
     /// What the clock did so far.
@@ -35,7 +35,7 @@ pub(super) struct Memory {
     pub(super) beat: Now,
     pub(super) gaps: Downtime,
     batcher: BTreeMap<Zone, Batcher>,
-    late_messages: LateMessages,
+    pub(super) late_messages: LateMessages,
     deliveries: BTreeMap<u64, Delivery>,
 }
 
@@ -59,14 +59,14 @@ impl Memory {
     pub(super) fn new(life: u64, started: Now, gaps: Downtime) -> Self {
         Self {
             life,
-            known: Known::new(started),
+            refused: RetrySchedule::default(),
             turns: BTreeSet::new(),
             tasks: BTreeMap::new(),
             last: started,
             beat: started,
             gaps,
             batcher: BTreeMap::new(),
-            late_messages: LateMessages::default(),
+            late_messages: LateMessages::new(started),
             deliveries: BTreeMap::new(),
         }
     }
@@ -161,13 +161,13 @@ impl World {
 
     /// The answer has come, or the time is over.
     pub(super) fn heard(&mut self, id: u64) {
-        let now = self.now().mono;
+        let (now, timeout) = (self.now().mono, Duration::from_millis(TIMEOUT));
         let mut delivery = self.memory.deliveries.remove(&id).unwrap();
         let zone = delivery.zone.clone();
         let mut part = std::mem::take(&mut delivery.out);
         if delivery.fate.doubtful {
-            let lateness = Duration::from_millis(LATENESS);
-            self.memory.late_messages.add(part.iter().map(|job| &job.change.fqdn), now, lateness);
+            let names = part.iter().map(|job| &job.change.fqdn);
+            self.memory.late_messages.unanswered(names, timeout, now);
         }
         let batcher = self.memory.batcher.get_mut(&zone).unwrap();
         match delivery.said.take() {
@@ -184,12 +184,12 @@ impl World {
             Some(Ok(())) => {
                 batcher.answered(&part);
                 delivery.any_succeeded = true;
-                let names = part.iter().map(|job| &job.change.fqdn);
-                let doubted = self.memory.late_messages.take(names, now);
-                for (job, doubtful_before) in part.into_iter().zip(doubted) {
+                let changes = part.iter().map(|job| &job.change);
+                let final_from = self.memory.late_messages.acknowledged(changes, timeout, now);
+                for (job, final_from) in part.into_iter().zip(final_from) {
                     batcher.succeeded(&job.change.fqdn);
                     batcher.host_ended(&job.change.fqdn);
-                    reply(job, Published::Acknowledged { doubtful_before });
+                    reply(job, Published::Acknowledged { final_from });
                 }
             }
             Some(Err(rcode)) => {

@@ -117,10 +117,10 @@ impl Disk {
         };
         match settle {
             Settle::Failed { error, .. } => row.last_error = Some(error),
-            Settle::Acknowledged { ttl, finality, .. } => {
+            Settle::Acknowledged { ttl, is_final, .. } => {
                 let is_due = row.host.owed.is_some();
                 row.last_error = None;
-                row.host = Arc::new(host.acknowledged(ttl, finality));
+                row.host = Arc::new(host.acknowledged(ttl, is_final));
                 let owed = host.owed.iter().flat_map(Owed::mails).filter(|_| is_due);
                 let mails =
                     owed.map(|(kind, _)| Mail { kind, host: host.id, version: host.version });

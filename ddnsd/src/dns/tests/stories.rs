@@ -8,7 +8,7 @@ use crate::db::Settle;
 use crate::dns::{Lane, Published};
 use crate::model::address::Addresses;
 use crate::model::change::Want;
-use crate::model::host::{Finality, Host, HostId};
+use crate::model::host::{Host, HostId};
 use crate::model::notice::Kind;
 use crate::model::time::Now;
 use crate::rules::decide::{self, Verdict};
@@ -16,10 +16,9 @@ use crate::rules::expiry::{self, ClockStep, Expiry};
 use crate::rules::notice;
 use crate::rules::request::Asked;
 use crate::rules::retry::When;
-use crate::stories::publisher::{ROUNDS, what_became};
+use crate::stories::publisher::{REMOVALS, what_became};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -303,11 +302,11 @@ impl World {
         }
         self.memory.turns.remove(&task.host.id);
         let (ttl, now) = (decide::dns_ttl(&task.host, &DEFAULTS), self.now());
-        let (host, times) = (Arc::clone(&task.host), (Duration::from_millis(LATENESS), now));
-        let (settle, result) = what_became(host, ttl, sent, &mut self.memory.known, times);
+        let host = Arc::clone(&task.host);
+        let (settle, result) = what_became(host, ttl, sent, &mut self.memory.refused, now);
         self.tell(|| format!("{} for {:?}: {result:?}", task.host.fqdn, task.for_whom));
         if let Some(settle) = settle {
-            if matches!(settle, Settle::Acknowledged { finality: Finality::NotYet, .. }) {
+            if matches!(settle, Settle::Acknowledged { is_final: false, .. }) {
                 self.tally.not_final += 1;
             }
             self.disk.settle(settle);
@@ -394,18 +393,15 @@ impl World {
     }
 
     fn took_down(&mut self, id: u64, task: Task, round: u32, sent: &Published) {
-        if let Published::Acknowledged { doubtful_before } = sent {
-            let (lateness, now) = (Duration::from_millis(LATENESS), self.now());
-            let doubtful = &mut self.memory.known.doubtful;
-            let finality = doubtful.acknowledged(&task.host, *doubtful_before, lateness, now);
-            if finality == Finality::Final {
+        if let Published::Acknowledged { final_from } = sent {
+            if final_from.is_none() {
                 self.tell(|| "deleted".to_owned());
                 self.tally.deleted += 1;
                 self.memory.turns.remove(&task.host.id);
                 self.disk.rows.remove(&task.host.id);
                 return;
             }
-            if round < ROUNDS {
+            if round < REMOVALS {
                 let life = self.memory.life;
                 let for_whom = For::Deletion { round: round + 1 };
                 self.memory.tasks.insert(id, Task { for_whom, outcome: None, ..task });
@@ -448,13 +444,12 @@ impl World {
         let now = self.now().mono;
         let (mut asked, mut hosts, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for host in self.disk.unpublished() {
-            let known = &self.memory.known;
             let is_busy = self.memory.turns.contains(&host.id);
-            if is_busy || known.doubtful.is_waiting(&host.fqdn, now) {
+            if is_busy || self.memory.late_messages.is_waiting(&host.fqdn, now) {
                 continue;
             }
             let has_failed = self.disk.rows[&host.id].last_error.is_some();
-            match known.refused.when(host.id, (host.version, has_failed), now) {
+            match self.memory.refused.when(host.id, (host.version, has_failed), now) {
                 When::First => hosts.push(host),
                 When::Last(_) => refused.push(host),
                 When::NotYet => {}
