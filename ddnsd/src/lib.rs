@@ -19,4 +19,6 @@ pub mod reload;
 pub mod rules;
 pub mod serve;
 pub mod stories;
+#[cfg(test)]
+mod tests;
 pub mod timers;

@@ -44,7 +44,7 @@ fn say(mut stream: impl Write, what: impl Display) {
 
 fn start(args: &Args, loaded: config::load::Loaded) -> anyhow::Result<()> {
     let mut config = loaded.config;
-    app::overrule(&mut config, args);
+    app::apply_args(&mut config, args);
     let log = logging::init(&config.log)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");

@@ -27,7 +27,7 @@ pub struct Source {
     /// The file.
     pub file: PathBuf,
     /// What the command line has the last word on.
-    pub overrule: Box<dyn Fn(&mut Config) + Send + Sync>,
+    pub apply_args: Box<dyn Fn(&mut Config) + Send + Sync>,
     /// Done first, whatever is wrong with the file.
     pub always: Box<dyn Fn() + Send + Sync>,
 }
@@ -148,7 +148,7 @@ impl Source {
     fn load(&self) -> Result<Loaded, Vec<Problem>> {
         (self.always)();
         let mut loaded = load::load(&self.file).map_err(|wrong| wrong.sentences())?;
-        (self.overrule)(&mut loaded.config);
+        (self.apply_args)(&mut loaded.config);
         Ok(loaded)
     }
 }
@@ -218,7 +218,7 @@ mod tests {
             let always = Arc::clone(&self.log);
             let source = Source {
                 file,
-                overrule: Box::new(|config| config.defaults.expiry_ttl = 7),
+                apply_args: Box::new(|config| config.defaults.expiry_ttl = 7),
                 always: Box::new(move || note(&always, "always".to_owned())),
             };
             Reload::new(source, parts, running)

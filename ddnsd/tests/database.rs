@@ -488,6 +488,18 @@ async fn a_migration_that_broke_off_is_run_again() {
 }
 
 #[tokio::test]
+async fn a_migration_that_fails_names_the_statement_that_failed() {
+    let account = Mariadb::shared().account();
+    opened(&account).await.close().await;
+    let mut admin = administrator(&account).await;
+    say(&mut admin, "DROP TABLE last_requests, touches, hosts").await;
+    say(&mut admin, "CREATE TABLE hosts (n BIGINT) ENGINE = InnoDB").await;
+    say(&mut admin, "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 1").await;
+    let error = Db::open(&configured(&account), Arc::default()).await.err().unwrap().to_string();
+    assert!(error.contains("`touches`") && error.contains("Foreign key"), "{error}");
+}
+
+#[tokio::test]
 async fn daemons_that_start_together_on_an_empty_database_all_open_it() {
     let account = Mariadb::shared().account();
     let opening = (0..4).map(|_| opened(&account));

@@ -1,4 +1,5 @@
--- Every file here can be run again from its start: MariaDB does not undo a migration that breaks off.
+-- MariaDB does not roll DDL back. A migration that failed is run again from its start, so each statement
+-- must do nothing where its work is done.
 -- Times are milliseconds since 1970 UTC. Text is compared byte by byte, spaces at the end included.
 CREATE TABLE IF NOT EXISTS users (
     id            BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -11,9 +12,9 @@ CREATE TABLE IF NOT EXISTS users (
     UNIQUE KEY users_by_name (name)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 
--- What DNS should hold is (state4, ipv4) and (state6, ipv6); state: 0 never set, 1 present, 2 absent.
+-- DNS should hold (state4, ipv4) and (state6, ipv6); state: 0 never set, 1 present, 2 absent.
 -- unpublished_since NULL: DNS is known to hold it. acked_*: what DNS last acknowledged.
--- set4_at, set6_at: the last update that changed something; those that changed nothing are in touches.
+-- set4_at, set6_at: the last update that changed something; updates that changed nothing are in touches.
 CREATE TABLE IF NOT EXISTS hosts (
     id                BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
     user_id           BIGINT       NOT NULL,
@@ -37,8 +38,8 @@ CREATE TABLE IF NOT EXISTS hosts (
     attempts          BIGINT       NOT NULL DEFAULT 0,
     last_error        TEXT,
     notice            TEXT,
-    turn_by           VARCHAR(64),
-    turn_until        BIGINT,
+    leased_by         VARCHAR(64),
+    leased_until      BIGINT,
     check_at          BIGINT,
     version           BIGINT       NOT NULL DEFAULT 1,
     created_at        BIGINT       NOT NULL,
@@ -51,7 +52,7 @@ CREATE TABLE IF NOT EXISTS hosts (
     CONSTRAINT hosts_user FOREIGN KEY (user_id) REFERENCES users (id)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 
--- Narrow, so that a million keepalives rewrite no wide row.
+-- Updates that changed nothing. A narrow table, because every keepalive rewrites its row.
 CREATE TABLE IF NOT EXISTS touches (
     host_id BIGINT NOT NULL PRIMARY KEY,
     ipv4_at BIGINT,
@@ -76,8 +77,19 @@ CREATE TABLE IF NOT EXISTS outbox (
     KEY outbox_due (failed_at, next_at)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 
--- target: the name server that acked_* speak of. heartbeat: when ddnsd was last known to run.
+-- target: the name server that acknowledged acked_*. heartbeat: when ddnsd last ran.
 CREATE TABLE IF NOT EXISTS meta (
     name  VARCHAR(64) NOT NULL PRIMARY KEY,
     value LONGTEXT    NOT NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+
+-- The last request that named a host. A narrow table, because every keepalive rewrites its row.
+CREATE TABLE IF NOT EXISTS last_requests (
+    host_id     BIGINT       NOT NULL PRIMARY KEY,
+    received_at BIGINT       NOT NULL,
+    client      VARCHAR(45)  NOT NULL,
+    user_agent  VARCHAR(200),
+    return_code VARCHAR(32)  NOT NULL,
+    reason      TEXT,
+    CONSTRAINT last_requests_host FOREIGN KEY (host_id) REFERENCES hosts (id) ON DELETE CASCADE
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;

@@ -1,5 +1,5 @@
 -- Times are milliseconds since 1970 UTC. Text is compared byte by byte.
--- AUTOINCREMENT: a key is never used again, so what memory still knows of a deleted row hits nothing.
+-- AUTOINCREMENT: a key is never used again, so an unwritten keepalive of a deleted host hits no other host.
 CREATE TABLE users (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     name          TEXT    NOT NULL UNIQUE,
@@ -10,9 +10,9 @@ CREATE TABLE users (
     version       INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
--- What DNS should hold is (state4, ipv4) and (state6, ipv6); state: 0 never set, 1 present, 2 absent.
+-- DNS should hold (state4, ipv4) and (state6, ipv6); state: 0 never set, 1 present, 2 absent.
 -- unpublished_since NULL: DNS is known to hold it. acked_*: what DNS last acknowledged.
--- set4_at, set6_at: the last update that changed something; those that changed nothing are in touches.
+-- set4_at, set6_at: the last update that changed something; updates that changed nothing are in touches.
 CREATE TABLE hosts (
     id                INTEGER PRIMARY KEY AUTOINCREMENT,
     user_id           INTEGER NOT NULL REFERENCES users (id),
@@ -36,8 +36,8 @@ CREATE TABLE hosts (
     attempts          INTEGER NOT NULL DEFAULT 0,
     last_error        TEXT,
     notice            TEXT,
-    turn_by           TEXT,
-    turn_until        INTEGER,
+    leased_by         TEXT,
+    leased_until      INTEGER,
     check_at          INTEGER,
     version           INTEGER NOT NULL DEFAULT 1,
     created_at        INTEGER NOT NULL,
@@ -48,7 +48,7 @@ CREATE INDEX hosts_by_zone ON hosts (zone, fqdn);
 CREATE INDEX hosts_unpublished ON hosts (unpublished_since);
 CREATE INDEX hosts_check_at ON hosts (check_at);
 
--- Narrow, so that a million keepalives rewrite no wide row.
+-- Updates that changed nothing. A narrow table, because every keepalive rewrites its row.
 CREATE TABLE touches (
     host_id INTEGER PRIMARY KEY REFERENCES hosts (id) ON DELETE CASCADE,
     ipv4_at INTEGER,
@@ -71,8 +71,18 @@ CREATE TABLE outbox (
 ) STRICT;
 CREATE INDEX outbox_due ON outbox (failed_at, next_at);
 
--- target: the name server that acked_* speak of. heartbeat: when ddnsd was last known to run.
+-- target: the name server that acknowledged acked_*. heartbeat: when ddnsd last ran.
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY NOT NULL,
     value TEXT NOT NULL
+) STRICT;
+
+-- The last request that named a host. A narrow table, because every keepalive rewrites its row.
+CREATE TABLE last_requests (
+    host_id     INTEGER PRIMARY KEY REFERENCES hosts (id) ON DELETE CASCADE,
+    received_at INTEGER NOT NULL,
+    client      TEXT    NOT NULL,
+    user_agent  TEXT,
+    return_code TEXT    NOT NULL,
+    reason      TEXT
 ) STRICT;

@@ -3,7 +3,7 @@
 //! folder around that lets two daemons that start at once not replace each other's.
 
 use super::peer::Policy;
-use crate::config::Admin;
+use crate::config::AdminConfig;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::{Gid, Group, chown, getegid, geteuid, getgroups};
@@ -93,7 +93,7 @@ impl BoundSocket {
 ///
 /// # Errors
 /// One of [`SocketError`], with nothing changed.
-pub fn bind(config: &Admin) -> Result<BoundSocket, SocketError> {
+pub fn bind(config: &AdminConfig) -> Result<BoundSocket, SocketError> {
     let path = config.socket.as_path();
     // bind() below takes a shorter path than the final one, so nothing else would notice
     UnixAddr::new(path).map_err(|_| SocketError::TooLong(path.to_owned()))?;
@@ -253,8 +253,8 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixStream as StdStream;
 
-    fn config(socket: PathBuf) -> Admin {
-        Admin { socket, mode: 0o660, group: None }
+    fn config(socket: PathBuf) -> AdminConfig {
+        AdminConfig { socket, mode: 0o660, group: None }
     }
 
     fn names_in(folder: &Path) -> Vec<String> {

@@ -31,7 +31,7 @@ impl Daemon {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("admin.sock");
-        let config = crate::config::Admin { socket, mode: 0o600, group: None };
+        let config = crate::config::AdminConfig { socket, mode: 0o600, group: None };
         let bound = socket::bind(&config).unwrap();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (stop_too, tasks_too) = (stop.clone(), tasks.clone());

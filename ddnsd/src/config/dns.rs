@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// How records reach DNS.
 #[derive(Clone, Debug)]
-pub struct Dns {
+pub struct DnsConfig {
     /// Which kind of name server.
     pub backend: DnsBackend,
     /// Seconds between expiry sweeps.

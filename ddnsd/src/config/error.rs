@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Where in the file something stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// Counted from 1; `None` is the file as a whole.
     pub line: Option<usize>,
     /// Counted from 1, for errors of TOML's syntax.
@@ -19,7 +19,7 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Where.
-    pub place: Place,
+    pub location: Location,
     /// What, and what was expected; never a secret.
     pub what: String,
 }
@@ -27,14 +27,14 @@ pub struct Problem {
 impl Problem {
     /// The whole sentence, for a file of that name.
     pub(super) fn in_file(&self, file: &Path) -> String {
-        let (file, Place { line, column, key }) = (file.display(), &self.place);
-        let place = match (line, column) {
+        let (file, Location { line, column, key }) = (file.display(), &self.location);
+        let location = match (line, column) {
             (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
             (Some(line), None) => format!("{file}:{line}"),
             (None, _) => file.to_string(),
         };
         let colon = if key.is_empty() { "" } else { ": " };
-        format!("{place}{colon}{key}: {}", self.what)
+        format!("{location}{colon}{key}: {}", self.what)
     }
 }
 
@@ -48,7 +48,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// Puts the problems of `file` in the order of its lines.
     pub(super) fn new(file: &Path, mut problems: Vec<Problem>) -> Self {
-        problems.sort_by_key(|problem| problem.place.line);
+        problems.sort_by_key(|problem| problem.location.line);
         Self { file: file.to_owned(), problems }
     }
 
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn problems_print_one_a_line_in_the_order_of_the_file() {
         let at = |line, column, key: &str, what: &str| Problem {
-            place: Place { line, column, key: key.to_owned() },
+            location: Location { line, column, key: key.to_owned() },
             what: what.to_owned(),
         };
         let problems = vec![

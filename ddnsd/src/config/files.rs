@@ -1,12 +1,38 @@
 //! Files that the configuration names in, their bytes out: regular files only, of a bounded size, and the
 //! private ones only if others cannot read them.
 
+use super::error::Location;
+use crate::model::name::Zone;
 use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
+
+/// A file that a key names.
+#[derive(Clone, Debug)]
+pub(super) struct NamedFile {
+    pub(super) location: Location,
+    pub(super) path: PathBuf,
+}
+
+/// The files that a configuration uses; what is switched off names none.
+#[derive(Default)]
+pub(super) struct NamedFiles {
+    /// Where the file itself holds a secret, which makes it one of those to be kept private.
+    pub(super) secret_inside: Option<Location>,
+    /// Certificate chain and key.
+    pub(super) tls: Option<(NamedFile, NamedFile)>,
+    pub(super) database_password: Option<NamedFile>,
+    pub(super) default_key: Option<NamedFile>,
+    pub(super) zone_keys: Vec<(Zone, NamedFile)>,
+    /// The user name, and where its password is.
+    pub(super) smtp_login: Option<(String, NamedFile)>,
+    /// Certificates of authorities.
+    pub(super) authorities: Vec<NamedFile>,
+    pub(super) templates: Vec<NamedFile>,
+}
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

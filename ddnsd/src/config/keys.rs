@@ -3,8 +3,8 @@
 
 use super::check::{facility_name, level_name};
 use super::{
-    Admin, Builtin, Config, Database, DatabaseTls, Dns, DnsBackend, DnsTransport, Email, Endpoint,
-    Http, Limits, Log, LogTarget, MariaDb, Rfc2136, TsigKey,
+    AdminConfig, Builtin, Config, Database, DatabaseTls, DnsBackend, DnsConfig, DnsTransport,
+    EmailConfig, Endpoint, Http, LimitsConfig, Log, LogTarget, MariaDb, Rfc2136, TsigKey,
 };
 use crate::model::secret::{Secret, SecretBytes};
 use std::fmt::Display;
@@ -160,7 +160,7 @@ fn mariadb(keys: Keys, server: &MariaDb) -> Keys {
         .add("pool_size", server.pool_size)
 }
 
-fn dns_service(dns: &Dns) -> Keys {
+fn dns_service(dns: &DnsConfig) -> Keys {
     let keys = Keys::of("dns_service");
     let keys = match &dns.backend {
         DnsBackend::Rfc2136(config) => rfc2136(keys.add("backend", "rfc2136"), config),
@@ -202,7 +202,7 @@ fn builtin(keys: Keys, config: &Builtin) -> Keys {
     keys
 }
 
-fn email(email: Option<&Email>) -> Keys {
+fn email(email: Option<&EmailConfig>) -> Keys {
     let keys = Keys::of("email").add("enabled", email.is_some());
     let Some(email) = email else { return keys };
     let mut keys = keys
@@ -219,7 +219,7 @@ fn email(email: Option<&Email>) -> Keys {
     keys
 }
 
-fn limits(limits: &Limits) -> Keys {
+fn limits(limits: &LimitsConfig) -> Keys {
     Keys::of("rate_limit")
         .add("enabled", limits.enabled)
         .seconds("good_window_seconds", limits.good_window)
@@ -229,7 +229,7 @@ fn limits(limits: &Limits) -> Keys {
         .seconds("cleanup_interval", limits.cleanup_interval)
 }
 
-fn admin(admin: &Admin) -> Keys {
+fn admin(admin: &AdminConfig) -> Keys {
     Keys::of("admin")
         .add("socket", admin.socket.display())
         .add("mode", format_args!("{:04o}", admin.mode))

@@ -4,9 +4,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::check::{Checked, Files, NamedFile, check};
-use super::error::{ConfigError, Place, Problem};
-use super::files::{self, Privacy};
+use super::check::{Checked, check};
+use super::error::{ConfigError, Location, Problem};
+use super::files::{self, NamedFile, NamedFiles, Privacy};
 use super::{Config, Database, DnsBackend, Tls, TsigKey, ZoneKeys, tls, tsig_key};
 use crate::model::secret::Secret;
 use std::fmt::Display;
@@ -14,11 +14,11 @@ use std::path::Path;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-const MOST_CONFIG: u64 = 1 << 20;
-const MOST_KEY: u64 = 64 << 10;
-const MOST_PASSWORD: u64 = 4 << 10;
-const MOST_PEM: u64 = 1 << 20;
-const MOST_TEMPLATE: u64 = 1 << 20;
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+const MAX_KEY_BYTES: u64 = 64 << 10;
+const MAX_PASSWORD_BYTES: u64 = 4 << 10;
+const MAX_PEM_BYTES: u64 = 1 << 20;
+const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
 
 /// A configuration that can be used.
 #[derive(Clone, Debug)]
@@ -36,21 +36,22 @@ pub struct Loaded {
 /// Everything that is wrong, by line.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let failed = |problems| ConfigError::new(path, problems);
-    let whole =
-        |line, what| failed(vec![Problem { place: Place { line, ..Place::default() }, what }]);
+    let whole = |line, what| {
+        failed(vec![Problem { location: Location { line, ..Location::default() }, what }])
+    };
     let source =
-        files::read(path, MOST_CONFIG, Privacy::Public).map_err(|what| whole(None, what))?;
+        files::read(path, MAX_CONFIG_BYTES, Privacy::Public).map_err(|what| whole(None, what))?;
     let text =
         utf8(&source.bytes).map_err(|line| whole(Some(line), "is not UTF-8 text".to_owned()))?;
     let Checked { mut config, files, problems, warnings } =
         check(text).map_err(|problem| failed(vec![problem]))?;
 
     let mut reader = Reader { problems };
-    if let Some(place) = &files.secret_inside
+    if let Some(location) = &files.secret_inside
         && let Err(what) = source.must_be_private(path)
     {
         let what = format!("is a secret, but the file {what}");
-        reader.problems.push(Problem { place: place.clone(), what });
+        reader.problems.push(Problem { location: location.clone(), what });
     }
     reader.fill(&mut config, files);
     if !reader.problems.is_empty() {
@@ -67,7 +68,7 @@ struct Reader {
 
 impl Reader {
     /// Puts what the files hold into the places that wait for it.
-    fn fill(&mut self, config: &mut Config, files: Files) {
+    fn fill(&mut self, config: &mut Config, files: NamedFiles) {
         config.http.tls = files.tls.and_then(|(cert, key)| self.tls(cert, key));
         if let DnsBackend::Rfc2136(dns) = &mut config.dns.backend {
             let default = files.default_key.and_then(|file| self.tsig_key(&file));
@@ -89,7 +90,7 @@ impl Reader {
             pem.and_then(|pem| self.accept(&file, tls::certificates(&pem)));
         }
         for file in files.templates {
-            let template = self.bytes(&file, MOST_TEMPLATE, Privacy::Public);
+            let template = self.bytes(&file, MAX_TEMPLATE_BYTES, Privacy::Public);
             template.and_then(|bytes| self.text(&file, &bytes).map(drop));
         }
     }
@@ -107,7 +108,7 @@ impl Reader {
     /// What a PEM file holds, even if others could read a private key in it, so that the rest is told too.
     /// Where certificate and key were mixed up, no mode would mend it, so the content decides.
     fn pem(&mut self, file: &NamedFile) -> Option<Zeroizing<Vec<u8>>> {
-        let content = files::read(&file.path, MOST_PEM, Privacy::Public);
+        let content = files::read(&file.path, MAX_PEM_BYTES, Privacy::Public);
         let content = self.accept(file, content)?;
         if tls::holds_private_key(&content.bytes) {
             self.accept(file, content.must_be_private(&file.path));
@@ -116,14 +117,14 @@ impl Reader {
     }
 
     fn tsig_key(&mut self, file: &NamedFile) -> Option<Arc<TsigKey>> {
-        let bytes = self.bytes(file, MOST_KEY, Privacy::Private)?;
+        let bytes = self.bytes(file, MAX_KEY_BYTES, Privacy::Private)?;
         let key = tsig_key::parse(self.text(file, &bytes)?);
         key.map(Arc::new).map_err(|wrong| self.at_line(file, wrong.line, &wrong.what)).ok()
     }
 
     /// The file's text without its last line's end.
     fn password(&mut self, file: &NamedFile) -> Option<Secret> {
-        let bytes = self.bytes(file, MOST_PASSWORD, Privacy::Private)?;
+        let bytes = self.bytes(file, MAX_PASSWORD_BYTES, Privacy::Private)?;
         let text = self.text(file, &bytes)?;
         let line = text.strip_suffix('\n').unwrap_or(text);
         let line = line.strip_suffix('\r').unwrap_or(line);
@@ -158,7 +159,7 @@ impl Reader {
     }
 
     fn problem(&mut self, file: &NamedFile, what: String) {
-        self.problems.push(Problem { place: file.place.clone(), what });
+        self.problems.push(Problem { location: file.location.clone(), what });
     }
 }
 

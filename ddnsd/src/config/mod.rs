@@ -6,17 +6,18 @@
 pub mod fuzz_checks;
 
 mod check;
-mod differences;
+mod diff;
 mod dns;
 mod error;
 mod files;
 mod keys;
 pub mod load;
+mod text;
 mod tls;
 pub mod tsig_key;
 
-pub use differences::{Difference, Differences};
-pub use dns::{Builtin, Dns, DnsBackend, DnsTransport, Rfc2136, ZoneKeys};
+pub use diff::{Difference, Differences};
+pub use dns::{Builtin, DnsBackend, DnsConfig, DnsTransport, Rfc2136, ZoneKeys};
 pub use error::{ConfigError, Problem};
 pub use tsig_key::{TsigAlgorithm, TsigKey};
 
@@ -38,17 +39,17 @@ pub struct Config {
     /// `[database]`.
     pub database: Database,
     /// `[dns_service]`.
-    pub dns: Dns,
+    pub dns: DnsConfig,
     /// `[defaults]`.
     pub defaults: Defaults,
     /// `[email]`; `None` when not enabled.
-    pub email: Option<Email>,
+    pub email: Option<EmailConfig>,
     /// `[rate_limit]`.
-    pub limits: Limits,
+    pub limits: LimitsConfig,
     /// `[auth]` and `daemon.thread_pool_size`.
     pub auth: Auth,
     /// `[admin]`.
-    pub admin: Admin,
+    pub admin: AdminConfig,
     /// `metrics.listen`; `None` when off.
     pub metrics: Option<SocketAddr>,
     /// `[[endpoints]]`, one at least.
@@ -180,7 +181,7 @@ pub enum DatabaseTls {
 
 /// Outgoing mail.
 #[derive(Clone, Debug)]
-pub struct Email {
+pub struct EmailConfig {
     /// The relay.
     pub smtp_host: String,
     /// Its port.
@@ -201,7 +202,7 @@ pub struct Email {
 
 /// Limits per client address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct LimitsConfig {
     /// Off means nothing is counted.
     pub enabled: bool,
     /// Window for good requests.
@@ -227,7 +228,7 @@ pub struct Auth {
 
 /// The admin socket.
 #[derive(Clone, Debug)]
-pub struct Admin {
+pub struct AdminConfig {
     /// Its path.
     pub socket: PathBuf,
     /// Its file mode, as `0o660`.

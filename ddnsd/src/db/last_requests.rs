@@ -16,26 +16,33 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 statements! {
     ONE: Indexed =
-        "SELECT host_id, seen_at, client, agent, word, reason FROM requests WHERE host_id = ?";
-    // one that was noted late must not replace a newer one that is written already; what is much newer was
-    // written before the clock was set back
+        "SELECT host_id, received_at, client, user_agent, return_code, reason
+         FROM last_requests WHERE host_id = ?";
+    // A request recorded late must not replace a newer one. A row that is more than ten minutes newer was
+    // written before the clock was set back: it is replaced.
     WRITE: Indexed =
-        "INSERT INTO requests (host_id, seen_at, client, agent, word, reason)
+        "INSERT INTO last_requests (host_id, received_at, client, user_agent, return_code, reason)
          VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT (host_id) DO UPDATE SET
-             seen_at = excluded.seen_at, client = excluded.client, agent = excluded.agent,
-             word = excluded.word, reason = excluded.reason
-         WHERE seen_at - excluded.seen_at NOT BETWEEN 1 AND 600000",
+             received_at = excluded.received_at, client = excluded.client,
+             user_agent = excluded.user_agent, return_code = excluded.return_code,
+             reason = excluded.reason
+         WHERE received_at - excluded.received_at NOT BETWEEN 1 AND 600000",
         mariadb
-        // seen_at last: what stands before it compares with that of before
-        "INSERT INTO requests (host_id, seen_at, client, agent, word, reason)
+        // received_at is assigned last, because MariaDB compares with the value already assigned
+        "INSERT INTO last_requests (host_id, received_at, client, user_agent, return_code, reason)
          VALUES (?, ?, ?, ?, ?, ?)
          ON DUPLICATE KEY UPDATE
-             client = IF(seen_at - VALUES(seen_at) BETWEEN 1 AND 600000, client, VALUES(client)),
-             agent = IF(seen_at - VALUES(seen_at) BETWEEN 1 AND 600000, agent, VALUES(agent)),
-             word = IF(seen_at - VALUES(seen_at) BETWEEN 1 AND 600000, word, VALUES(word)),
-             reason = IF(seen_at - VALUES(seen_at) BETWEEN 1 AND 600000, reason, VALUES(reason)),
-             seen_at = IF(seen_at - VALUES(seen_at) BETWEEN 1 AND 600000, seen_at, VALUES(seen_at))";
+             client = IF(received_at - VALUES(received_at) BETWEEN 1 AND 600000,
+                 client, VALUES(client)),
+             user_agent = IF(received_at - VALUES(received_at) BETWEEN 1 AND 600000,
+                 user_agent, VALUES(user_agent)),
+             return_code = IF(received_at - VALUES(received_at) BETWEEN 1 AND 600000,
+                 return_code, VALUES(return_code)),
+             reason = IF(received_at - VALUES(received_at) BETWEEN 1 AND 600000,
+                 reason, VALUES(reason)),
+             received_at = IF(received_at - VALUES(received_at) BETWEEN 1 AND 600000,
+                 received_at, VALUES(received_at))";
 }
 
 /// Hosts in one job, so that other writes are not held up for long.

@@ -230,21 +230,21 @@ impl RecordRow {
 #[derive(sqlx::FromRow)]
 pub(super) struct RequestRow {
     host_id: i64,
-    seen_at: i64,
+    received_at: i64,
     client: String,
-    agent: Option<String>,
-    word: String,
+    user_agent: Option<String>,
+    return_code: String,
     reason: Option<String>,
 }
 
 impl RequestRow {
     pub(super) fn request(self) -> Result<LastRequest, DbError> {
-        let row = RowOf { table: "requests", row: self.host_id };
+        let row = RowOf { table: "last_requests", row: self.host_id };
         Ok(LastRequest {
-            at: Millis(self.seen_at),
+            at: Millis(self.received_at),
             client: row.parsed("client", "not an address", self.client.parse())?,
-            agent: self.agent.map(Arc::from),
-            word: self.word.into(),
+            agent: self.user_agent.map(Arc::from),
+            word: self.return_code.into(),
             reason: self.reason.map(String::into_boxed_str),
         })
     }

@@ -12,8 +12,6 @@ mod message;
 mod name_server;
 mod response;
 mod tcp;
-#[cfg(test)]
-mod tests;
 mod transport;
 mod tsig;
 mod udp;

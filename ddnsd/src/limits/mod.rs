@@ -30,7 +30,7 @@ const SHARDS: usize = 256;
 pub struct Limits(Arc<LimitsInner>);
 
 struct LimitsInner {
-    config: ArcSwap<config::Limits>,
+    config: ArcSwap<config::LimitsConfig>,
     counters: Arc<LimitCounters>,
     start: Instant,
     clients: DashMap<LimitKey, ClientWindows>,
@@ -98,7 +98,7 @@ enum Held {
 
 impl Limits {
     /// No client is known yet. `now` is where their time starts.
-    pub fn new(config: config::Limits, counters: Arc<LimitCounters>, now: Now) -> Self {
+    pub fn new(config: config::LimitsConfig, counters: Arc<LimitCounters>, now: Now) -> Self {
         Self::bounded(
             config,
             counters,
@@ -108,7 +108,7 @@ impl Limits {
     }
 
     fn bounded(
-        config: config::Limits,
+        config: config::LimitsConfig,
         counters: Arc<LimitCounters>,
         now: Now,
         max: MaxTracked,
@@ -124,7 +124,7 @@ impl Limits {
     }
 
     /// Other limits from now on; what was counted stays counted.
-    pub fn reconfigure(&self, config: config::Limits) {
+    pub fn reconfigure(&self, config: config::LimitsConfig) {
         self.0.config.store(Arc::new(config));
     }
 
@@ -222,11 +222,11 @@ impl Limits {
     }
 }
 
-fn good(config: &config::Limits) -> Limit {
+fn good(config: &config::LimitsConfig) -> Limit {
     Limit { window: config.good_window, max: config.good_max }
 }
 
-fn bad(config: &config::Limits) -> Limit {
+fn bad(config: &config::LimitsConfig) -> Limit {
     Limit { window: config.bad_window, max: config.bad_max }
 }
 
@@ -266,7 +266,7 @@ impl ClientWindows {
         &mut self,
         held: Held,
         outcome: Counted,
-        config: &config::Limits,
+        config: &config::LimitsConfig,
         tick: Tick,
     ) -> Result<(), Full> {
         if outcome == Counted::Bad && held != Held::Bad {

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::time::Millis;
 use std::net::IpAddr;
 
-const CONFIG: config::Limits = config::Limits {
+const CONFIG: config::LimitsConfig = config::LimitsConfig {
     enabled: true,
     good_window: Duration::from_mins(1),
     good_max: 5,
@@ -18,7 +18,7 @@ fn now() -> Now {
     Now { wall: Millis(0), mono: Instant::now() }
 }
 
-fn limits(config: config::Limits) -> (Limits, Now) {
+fn limits(config: config::LimitsConfig) -> (Limits, Now) {
     let now = now();
     (Limits::new(config, Arc::default(), now), now)
 }
@@ -189,7 +189,7 @@ fn parallel_requests_that_turn_bad_are_no_more_than_the_limit_allows() {
 
 #[test]
 fn disabled_limits_refuse_nobody_and_remember_nothing() {
-    let (limits, now) = limits(config::Limits { enabled: false, ..CONFIG });
+    let (limits, now) = limits(config::LimitsConfig { enabled: false, ..CONFIG });
     for _ in 0..100 {
         fail(&limits, "192.0.2.1", now);
         succeed(&limits, "192.0.2.1", now).unwrap();
@@ -201,7 +201,7 @@ fn disabled_limits_refuse_nobody_and_remember_nothing() {
 fn new_limits_apply_to_what_was_counted_before() {
     let (limits, now) = limits(CONFIG);
     fail(&limits, "192.0.2.1", now);
-    limits.reconfigure(config::Limits { bad_max: 1, ..CONFIG });
+    limits.reconfigure(config::LimitsConfig { bad_max: 1, ..CONFIG });
     assert!(reserve(&limits, "192.0.2.1", now).is_err());
 }
 

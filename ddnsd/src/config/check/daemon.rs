@@ -1,8 +1,10 @@
 //! `[daemon]`: listening, TLS, proxies, and where the log goes.
 
+use super::networks;
 use super::section::Section;
-use super::value::shown;
-use super::{Files, MOST_SECONDS, networks};
+use super::value::MAX_SECONDS;
+use crate::config::files::NamedFiles;
+use crate::config::text::shown;
 use crate::config::{Http, Log, LogTarget};
 use http::HeaderName;
 use tracing::Level;
@@ -15,7 +17,7 @@ pub(super) struct Daemon {
     pub(super) threads: u32,
 }
 
-pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Daemon {
+pub(super) fn read(section: &mut Section<'_>, files: &mut NamedFiles) -> Daemon {
     let log = log(section);
     let threads = section.number("thread_pool_size", 1..=u32::MAX, 10);
     let http = Http {
@@ -25,7 +27,7 @@ pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Daemon {
         log_requests: section.flag("log_requests", false),
         proxy_header: section.parsed("proxy_header", None, header_name),
         trusted_proxies: section.list("trusted_proxies", Vec::new(), networks::network).into(),
-        request_timeout: section.seconds("request_timeout", 1..=MOST_SECONDS, 10),
+        request_timeout: section.seconds("request_timeout", 1..=MAX_SECONDS, 10),
     };
     section.not_empty(&[("host", &http.host)]);
     let has_tls = tls(section, files);
@@ -34,7 +36,7 @@ pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Daemon {
 }
 
 /// Notes the certificate's files if TLS is on, and says whether it is.
-fn tls(section: &mut Section<'_>, files: &mut Files) -> bool {
+fn tls(section: &mut Section<'_>, files: &mut NamedFiles) -> bool {
     let ssl = section.flag("ssl", false);
     let when = ssl.then_some("when daemon.ssl is true");
     let cert = section.required_file("ssl_cert_file", when);
@@ -109,36 +111,36 @@ fn name_of<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static s
 }
 
 #[derive(Clone, Copy)]
-enum Target {
+enum TargetName {
     Stdout,
     Syslog,
     File,
     Journald,
 }
 
-const TARGETS: &[(&str, Target)] = &[
-    ("stdout", Target::Stdout),
-    ("syslog", Target::Syslog),
-    ("file", Target::File),
-    ("journald", Target::Journald),
+const TARGETS: &[(&str, TargetName)] = &[
+    ("stdout", TargetName::Stdout),
+    ("syslog", TargetName::Syslog),
+    ("file", TargetName::File),
+    ("journald", TargetName::Journald),
 ];
 
 fn log(section: &mut Section<'_>) -> Log {
     let level = section.choice("log_level", Level::INFO, LEVELS);
-    let target = section.choice("log_target", Target::Stdout, TARGETS);
+    let target = section.choice("log_target", TargetName::Stdout, TARGETS);
     let socket = section.text("syslog_socket", "/dev/log");
     let facility = section.choice("syslog_facility", 3, FACILITIES);
     let path = section.text("log_file", "/var/log/ddnsd/ddnsd.log");
     let max_bytes = section.number("log_file_size", 4096..=u64::MAX, 52_428_800);
     let versions = section.number("log_versions", 0..=9999, 5);
     let target = match target {
-        Target::Stdout => LogTarget::Stdout,
-        Target::Journald => LogTarget::Journald,
-        Target::Syslog => {
+        TargetName::Stdout => LogTarget::Stdout,
+        TargetName::Journald => LogTarget::Journald,
+        TargetName::Syslog => {
             section.not_empty(&[("syslog_socket", &socket)]);
             LogTarget::Syslog { socket: socket.into(), facility }
         }
-        Target::File => {
+        TargetName::File => {
             section.not_empty(&[("log_file", &path)]);
             LogTarget::File { path: path.into(), max_bytes, versions }
         }

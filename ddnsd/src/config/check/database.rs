@@ -1,16 +1,17 @@
 //! `[database]`: SQLite, or MariaDB. The keys of the one that is not used are checked for their types only.
 
-use super::Files;
 use super::section::Section;
+use crate::config::files::NamedFiles;
 use crate::config::{Database, DatabaseTls, MariaDb};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Backend {
+enum DatabaseBackendName {
     Sqlite,
     Mariadb,
 }
 
-const BACKENDS: &[(&str, Backend)] = &[("sqlite", Backend::Sqlite), ("mariadb", Backend::Mariadb)];
+const BACKENDS: &[(&str, DatabaseBackendName)] =
+    &[("sqlite", DatabaseBackendName::Sqlite), ("mariadb", DatabaseBackendName::Mariadb)];
 
 const TLS: &[(&str, DatabaseTls)] = &[
     ("disabled", DatabaseTls::Disabled),
@@ -19,10 +20,10 @@ const TLS: &[(&str, DatabaseTls)] = &[
     ("verify", DatabaseTls::Verify),
 ];
 
-pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Database {
-    let backend = section.choice("backend", Backend::Sqlite, BACKENDS);
+pub(super) fn read(section: &mut Section<'_>, files: &mut NamedFiles) -> Database {
+    let backend = section.choice("backend", DatabaseBackendName::Sqlite, BACKENDS);
     let pool_size = section.number("pool_size", 1..=1024, 5);
-    let sqlite = (backend == Backend::Sqlite && section.is_sound("database.backend"))
+    let sqlite = (backend == DatabaseBackendName::Sqlite && section.is_sound("database.backend"))
         .then_some("with the sqlite backend");
     let path = section.required("path", sqlite);
     let mariadb = mariadb(section, pool_size);
@@ -30,9 +31,9 @@ pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Database {
     let ca_file = section.file("tls_ca_file");
 
     if !mariadb.password.expose().is_empty() {
-        files.secret_inside = Some(section.place("password"));
+        files.secret_inside = Some(section.location("password"));
     }
-    if backend == Backend::Sqlite {
+    if backend == DatabaseBackendName::Sqlite {
         return Database::Sqlite { path: path.into(), pool_size };
     }
     section.not_empty(&[

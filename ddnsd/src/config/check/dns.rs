@@ -1,9 +1,11 @@
 //! `[dns_service]`: the name server that takes the updates with its keys, or the one within ddnsd.
 
+use super::networks;
 use super::section::Section;
-use super::value::shown;
-use super::{Files, MOST_SECONDS, NamedFile, networks};
-use crate::config::{Builtin, Dns, DnsBackend, DnsTransport, Rfc2136, ZoneKeys};
+use super::value::MAX_SECONDS;
+use crate::config::files::{NamedFile, NamedFiles};
+use crate::config::text::shown;
+use crate::config::{Builtin, DnsBackend, DnsConfig, DnsTransport, Rfc2136, ZoneKeys};
 use crate::model::name::{Email, Fqdn, Zone};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,13 +13,13 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Backend {
+enum DnsBackendName {
     Rfc2136,
     Builtin,
 }
 
-const BACKENDS: &[(&str, Backend)] =
-    &[("rfc2136", Backend::Rfc2136), ("builtin", Backend::Builtin)];
+const BACKENDS: &[(&str, DnsBackendName)] =
+    &[("rfc2136", DnsBackendName::Rfc2136), ("builtin", DnsBackendName::Builtin)];
 
 const TRANSPORTS: &[(&str, DnsTransport)] =
     &[("auto", DnsTransport::Auto), ("tcp", DnsTransport::Tcp)];
@@ -26,17 +28,18 @@ const TRANSPORTS: &[(&str, DnsTransport)] =
 pub(super) fn read(
     section: &mut Section<'_>,
     request_timeout: Option<Duration>,
-    files: &mut Files,
-) -> Dns {
-    let backend = section.choice("backend", Backend::Rfc2136, BACKENDS);
-    let cleanup_interval = section.seconds("cleanup_interval", 1..=MOST_SECONDS, 60);
+    files: &mut NamedFiles,
+) -> DnsConfig {
+    let backend = section.choice("backend", DnsBackendName::Rfc2136, BACKENDS);
+    let cleanup_interval = section.seconds("cleanup_interval", 1..=MAX_SECONDS, 60);
     let rfc2136 = rfc2136(section);
     let default_key = section.file("ddns_default_key_file");
     let zone_keys = section.within("zone_keys", zone_keys);
-    let builtin = section.within("builtin", |inner| builtin(inner, backend == Backend::Builtin));
+    let builtin =
+        section.within("builtin", |inner| builtin(inner, backend == DnsBackendName::Builtin));
     let backend = match backend {
-        Backend::Builtin => DnsBackend::Builtin(builtin),
-        Backend::Rfc2136 => {
+        DnsBackendName::Builtin => DnsBackend::Builtin(builtin),
+        DnsBackendName::Rfc2136 => {
             bound_timeout(section, rfc2136.timeout, request_timeout);
             if default_key.is_none() && section.is_sound("dns_service.ddns_default_key_file") {
                 let what =
@@ -48,7 +51,7 @@ pub(super) fn read(
             DnsBackend::Rfc2136(rfc2136)
         }
     };
-    Dns { backend, cleanup_interval }
+    DnsConfig { backend, cleanup_interval }
 }
 
 fn rfc2136(section: &mut Section<'_>) -> Rfc2136 {
@@ -56,7 +59,7 @@ fn rfc2136(section: &mut Section<'_>) -> Rfc2136 {
     let address = section.parsed("dns_server", loopback, networks::address);
     Rfc2136 {
         server: SocketAddr::new(address, section.number("dns_port", 1..=u16::MAX, 53)),
-        timeout: section.seconds("dns_timeout", 1..=MOST_SECONDS, 5),
+        timeout: section.seconds("dns_timeout", 1..=MAX_SECONDS, 5),
         transport: section.choice("dns_transport", DnsTransport::Auto, TRANSPORTS),
         keys: ZoneKeys::default(),
     }
@@ -84,14 +87,14 @@ fn zone_keys(section: &mut Section<'_>) -> Vec<(Zone, NamedFile)> {
         let Some(path) = section.take(key, expected, DeValue::as_str) else {
             continue;
         };
-        let place = section.place(key);
+        let location = section.location(key);
         match Zone::parse(key) {
             Err(error) => section.problem(key, format!("must be the name of a zone, but {error}")),
             Ok(_) if path.is_empty() => section.problem(key, "must name a key file"),
             Ok(zone) if !seen.insert(zone.clone()) => {
                 section.problem(key, "names a zone that another entry names already");
             }
-            Ok(zone) => keys.push((zone, NamedFile { place, path: path.into() })),
+            Ok(zone) => keys.push((zone, NamedFile { location, path: path.into() })),
         }
     }
     keys
@@ -123,7 +126,7 @@ fn check_used(section: &mut Section<'_>, builtin: &Builtin) {
         ("zones", builtin.zones.is_empty()),
         ("nameservers", builtin.nameservers.is_empty()),
     ] {
-        if is_empty && section.is_sound(&section.place(key).key) {
+        if is_empty && section.is_sound(&section.location(key).key) {
             section.problem(key, "must not be empty");
         }
     }

@@ -1,12 +1,12 @@
 //! `[email]`: the relay, the sender and the templates. Nothing of it is needed while it is not enabled.
 
-use super::Files;
 use super::section::Section;
-use super::value::shown;
-use crate::config::Email;
+use crate::config::EmailConfig;
+use crate::config::files::NamedFiles;
+use crate::config::text::shown;
 use crate::model::name;
 
-pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Option<Email> {
+pub(super) fn read(section: &mut Section<'_>, files: &mut NamedFiles) -> Option<EmailConfig> {
     let enabled = section.flag("enabled", false);
     let when = enabled.then_some("when email.enabled is true");
     let smtp_host = section.required("smtp_host", when);
@@ -16,7 +16,7 @@ pub(super) fn read(section: &mut Section<'_>, files: &mut Files) -> Option<Email
     let expiry_template = section.file("expiry_notification_template");
     let username = section.text("smtp_username", "");
     let password_file = section.file("smtp_password_file");
-    let email = Email {
+    let email = EmailConfig {
         smtp_host,
         smtp_port: section.number("smtp_port", 1..=u16::MAX, 25),
         starttls: section.flag("smtp_starttls", false),
@@ -52,7 +52,7 @@ fn check_sender(section: &mut Section<'_>, from: &str) {
     }
 }
 
-fn warn(section: &mut Section<'_>, email: &Email, files: &Files) {
+fn warn(section: &mut Section<'_>, email: &EmailConfig, files: &NamedFiles) {
     if files.templates.is_empty() {
         section.warn("enabled", "has no effect, because no template is set, so no mail is sent");
     }

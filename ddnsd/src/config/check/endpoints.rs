@@ -1,37 +1,37 @@
 //! `[[endpoints]]`: the paths that take updates, and what their parameters are called.
 
 use super::section::Section;
-use super::value::shown;
-use crate::config::error::{Place, Problem};
+use crate::config::error::{Location, Problem};
+use crate::config::text::shown;
 use crate::config::{Endpoint, Params, normal_path};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// At least one: where the file has none, the default one.
 pub(super) fn read(file: &mut Section<'_>) -> Vec<Endpoint> {
-    let placed = file.each("endpoints", |section| {
+    let located = file.each("endpoints", |section| {
         let path = path(section);
         let params = section.within("params", params);
-        (section.place("path"), Endpoint { path, params })
+        (section.location("path"), Endpoint { path, params })
     });
     let default = || Endpoint { path: "/update".to_owned(), params: Params::default() };
-    let Some(placed) = placed else {
+    let Some(located) = located else {
         return vec![default()];
     };
     let mut taken = BTreeSet::new();
     let mut endpoints = Vec::new();
-    for (place, endpoint) in placed {
+    for (location, endpoint) in located {
         let is_new = taken.insert(endpoint.path.clone());
         if !is_new && !endpoint.path.is_empty() {
-            file.findings.problems.push(repeated(place, &endpoint.path));
+            file.findings.problems.push(repeated(location, &endpoint.path));
         }
         endpoints.push(endpoint);
     }
     endpoints
 }
 
-fn repeated(place: Place, path: &str) -> Problem {
+fn repeated(location: Location, path: &str) -> Problem {
     let what = format!("must be unique, {} is another endpoint's too", shown(path));
-    Problem { place, what }
+    Problem { location, what }
 }
 
 fn path(section: &mut Section<'_>) -> String {

@@ -6,7 +6,7 @@ mod database;
 mod dns;
 mod email;
 mod endpoints;
-mod lines;
+mod line_index;
 mod nearest;
 mod networks;
 mod section;
@@ -14,45 +14,26 @@ mod section;
 mod tests;
 mod value;
 
-use super::error::{Place, Problem};
-use super::{Admin, Auth, Config, Defaults, Limits};
-use crate::model::name::Zone;
+use super::error::Problem;
+use super::files::NamedFiles;
+use super::text::shown;
+use super::{AdminConfig, Auth, Config, Defaults, LimitsConfig};
 pub(super) use daemon::{facility_name, level_name};
-use lines::Lines;
+use line_index::LineIndex;
 use section::Section;
 use std::net::SocketAddr;
 use std::time::Duration;
 use toml::de::DeTable;
-pub(super) use value::NamedFile;
-
-/// The largest number of seconds that is accepted anywhere, and the largest TTL (RFC 2181, 8).
-const MOST_SECONDS: u32 = 2_147_483_647;
+use value::MAX_SECONDS;
 
 /// What the text says. It is only usable if there are no problems.
 pub(super) struct Checked {
     /// Complete but for what the files hold.
     pub(super) config: Config,
     /// The files that this configuration uses.
-    pub(super) files: Files,
+    pub(super) files: NamedFiles,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
-}
-
-/// The files that a configuration uses; what is switched off names none.
-#[derive(Default)]
-pub(super) struct Files {
-    /// Where the file itself holds a secret, which makes it one of those to be kept private.
-    pub(super) secret_inside: Option<Place>,
-    /// Certificate chain and key.
-    pub(super) tls: Option<(NamedFile, NamedFile)>,
-    pub(super) database_password: Option<NamedFile>,
-    pub(super) default_key: Option<NamedFile>,
-    pub(super) zone_keys: Vec<(Zone, NamedFile)>,
-    /// The user name, and where its password is.
-    pub(super) smtp_login: Option<(String, NamedFile)>,
-    /// Certificates of authorities.
-    pub(super) authorities: Vec<NamedFile>,
-    pub(super) templates: Vec<NamedFile>,
 }
 
 /// Reads a configuration file's text.
@@ -60,10 +41,10 @@ pub(super) struct Files {
 /// # Errors
 /// The one place where the text is not TOML; all other problems are in [`Checked::problems`].
 pub(super) fn check(text: &str) -> Result<Checked, Problem> {
-    let lines = Lines::of(text);
+    let lines = LineIndex::of(text);
     let table = DeTable::parse(text).map_err(|error| lines.syntax(&error))?;
     let mut file = Section::root(table.get_ref(), &lines);
-    let mut files = Files::default();
+    let mut files = NamedFiles::default();
 
     let daemon = file.within("daemon", |section| daemon::read(section, &mut files));
     let request_timeout =
@@ -87,32 +68,32 @@ pub(super) fn check(text: &str) -> Result<Checked, Problem> {
 
 fn defaults(section: &mut Section<'_>) -> Defaults {
     Defaults {
-        dns_ttl: section.number("dns_ttl", 0..=MOST_SECONDS, 60),
-        expiry_ttl: section.number("expiry_ttl", 0..=MOST_SECONDS, 3600),
+        dns_ttl: section.number("dns_ttl", 0..=MAX_SECONDS, 60),
+        expiry_ttl: section.number("expiry_ttl", 0..=MAX_SECONDS, 3600),
     }
 }
 
-fn limits(section: &mut Section<'_>) -> Limits {
-    Limits {
+fn limits(section: &mut Section<'_>) -> LimitsConfig {
+    LimitsConfig {
         enabled: section.flag("enabled", true),
-        good_window: section.seconds("good_window_seconds", 1..=MOST_SECONDS, 60),
+        good_window: section.seconds("good_window_seconds", 1..=MAX_SECONDS, 60),
         good_max: section.number("good_max_requests", 1..=u32::MAX, 5),
-        bad_window: section.seconds("bad_window_seconds", 1..=MOST_SECONDS, 60),
+        bad_window: section.seconds("bad_window_seconds", 1..=MAX_SECONDS, 60),
         bad_max: section.number("bad_max_requests", 1..=u32::MAX, 3),
-        cleanup_interval: section.seconds("cleanup_interval", 1..=MOST_SECONDS, 60),
+        cleanup_interval: section.seconds("cleanup_interval", 1..=MAX_SECONDS, 60),
     }
 }
 
 fn auth(section: &mut Section<'_>, threads: u32) -> Auth {
-    let cache_ttl: Duration = section.seconds("cache_ttl", 0..=MOST_SECONDS, 86_400);
+    let cache_ttl: Duration = section.seconds("cache_ttl", 0..=MAX_SECONDS, 86_400);
     Auth { cache_ttl, threads: usize::try_from(threads).unwrap_or(usize::MAX) }
 }
 
-fn admin(section: &mut Section<'_>) -> Admin {
+fn admin(section: &mut Section<'_>) -> AdminConfig {
     let socket = section.parsed("socket", "/run/ddnsd/admin.sock".to_owned(), socket_path);
     section.not_empty(&[("socket", &socket)]);
     let group = section.text("group", "");
-    Admin {
+    AdminConfig {
         socket: socket.into(),
         mode: section.parsed("mode", 0o660, octal_mode),
         group: (!group.is_empty()).then_some(group),
@@ -130,7 +111,7 @@ fn socket_path(text: &str) -> Result<String, String> {
 fn octal_mode(text: &str) -> Result<u32, String> {
     let octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777);
-    let wrong = || format!(r#"must be an octal file mode like "0660", got {}"#, value::shown(text));
+    let wrong = || format!(r#"must be an octal file mode like "0660", got {}"#, shown(text));
     mode.ok_or_else(wrong)
 }
 

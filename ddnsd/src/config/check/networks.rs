@@ -1,6 +1,6 @@
 //! Addresses, networks and sockets as people write them in, checked ones out.
 
-use super::value::shown;
+use crate::config::text::shown;
 use ipnet::{IpNet, Ipv4Net};
 use std::net::{IpAddr, SocketAddr};
 

@@ -2,10 +2,10 @@
 //! reading always yields a usable value, so that one pass finds every problem; a key that nobody read is
 //! unknown.
 
-use super::lines::Lines;
+use super::line_index::LineIndex;
 use super::nearest;
-use super::value::{clipped, kind, shown};
-use crate::config::error::{Place, Problem};
+use crate::config::error::{Location, Problem};
+use crate::config::text::{clipped, kind, shown};
 use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -17,7 +17,7 @@ pub(super) struct Findings {
     pub(super) warnings: Vec<Problem>,
 }
 
-struct Entry<'t> {
+struct KeyEntry<'t> {
     line: usize,
     value: &'t DeValue<'t>,
     read: bool,
@@ -27,15 +27,15 @@ struct Entry<'t> {
 pub(super) struct Section<'t> {
     name: String,
     line: usize,
-    pub(super) lines: &'t Lines<'t>,
-    entries: BTreeMap<&'t str, Entry<'t>>,
+    pub(super) lines: &'t LineIndex<'t>,
+    entries: BTreeMap<&'t str, KeyEntry<'t>>,
     known: Vec<String>,
     pub(super) findings: Findings,
 }
 
 impl<'t> Section<'t> {
     /// The whole file.
-    pub(super) fn root(table: &'t DeTable<'t>, lines: &'t Lines<'t>) -> Self {
+    pub(super) fn root(table: &'t DeTable<'t>, lines: &'t LineIndex<'t>) -> Self {
         Self::new(String::new(), 1, Some(table), lines)
     }
 
@@ -43,12 +43,12 @@ impl<'t> Section<'t> {
         name: String,
         line: usize,
         table: Option<&'t DeTable<'t>>,
-        lines: &'t Lines<'t>,
+        lines: &'t LineIndex<'t>,
     ) -> Self {
         let entry = |value: &'t Spanned<DeValue<'t>>, key_at| {
             // a table's own line is that of its header, which its key's need not be
             let at = if value.get_ref().is_table() { value.span().start } else { key_at };
-            Entry { line: lines.line(at), value: value.get_ref(), read: false }
+            KeyEntry { line: lines.line(at), value: value.get_ref(), read: false }
         };
         let entries = table
             .into_iter()
@@ -77,24 +77,24 @@ impl<'t> Section<'t> {
     //----- Places and problems -----
 
     /// The key's line, or that of the section's header where the key is not given.
-    pub(super) fn place(&self, key: &str) -> Place {
+    pub(super) fn location(&self, key: &str) -> Location {
         let line = self.entries.get(key).map_or(self.line, |entry| entry.line);
-        Place { line: Some(line), column: None, key: self.dotted(key) }
+        Location { line: Some(line), column: None, key: self.dotted(key) }
     }
 
     pub(super) fn problem(&mut self, key: &str, what: impl Into<String>) {
-        let problem = Problem { place: self.place(key), what: what.into() };
+        let problem = Problem { location: self.location(key), what: what.into() };
         self.findings.problems.push(problem);
     }
 
     pub(super) fn warn(&mut self, key: &str, what: impl Into<String>) {
-        let warning = Problem { place: self.place(key), what: what.into() };
+        let warning = Problem { location: self.location(key), what: what.into() };
         self.findings.warnings.push(warning);
     }
 
     /// Whether nothing was wrong so far with the key of that dotted name.
     pub(super) fn is_sound(&self, dotted: &str) -> bool {
-        self.findings.problems.iter().all(|problem| problem.place.key != dotted)
+        self.findings.problems.iter().all(|problem| problem.location.key != dotted)
     }
 
     pub(super) fn is_given(&self, key: &str) -> bool {
@@ -140,7 +140,7 @@ impl<'t> Section<'t> {
 
     /// Reads a section within this one; one that is missing reads as empty.
     pub(super) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
-        let Place { line, key: name, .. } = self.place(key);
+        let Location { line, key: name, .. } = self.location(key);
         let table = self.take(key, &format!("a section, [{name}]"), DeValue::as_table);
         let mut section = Self::new(name, line.unwrap_or(1), table, self.lines);
         let value = read(&mut section);
@@ -158,11 +158,11 @@ impl<'t> Section<'t> {
     ) -> Option<Vec<T>> {
         let name = self.dotted(key);
         let expected = format!("sections, [[{name}]]");
-        let placed = |item: &'t Spanned<DeValue<'t>>| {
+        let located = |item: &'t Spanned<DeValue<'t>>| {
             item.get_ref().as_table().map(|table| (item.span().start, table))
         };
         let tables = self.take(key, &expected, |value| {
-            value.as_array()?.iter().map(placed).collect::<Option<Vec<_>>>()
+            value.as_array()?.iter().map(located).collect::<Option<Vec<_>>>()
         })?;
         let mut values = Vec::new();
         for (offset, table) in tables {

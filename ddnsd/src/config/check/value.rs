@@ -2,20 +2,17 @@
 //! what was expected and what was found.
 
 use super::section::Section;
-use crate::config::error::{Place, Problem};
+use crate::config::error::{Location, Problem};
+use crate::config::files::NamedFile;
+use crate::config::text::{clipped, kind, printable, shown};
 use crate::model::secret::Secret;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 use toml::de::DeValue;
 
-/// A file that a key names.
-#[derive(Clone, Debug)]
-pub(in crate::config) struct NamedFile {
-    pub(in crate::config) place: Place,
-    pub(in crate::config) path: PathBuf,
-}
+/// The largest number of seconds that is accepted anywhere, and the largest TTL (RFC 2181, 8).
+pub(super) const MAX_SECONDS: u32 = 2_147_483_647;
 
 impl Section<'_> {
     /// `true` or `false`.
@@ -70,7 +67,7 @@ impl Section<'_> {
         let text = self.text(key, "");
         if let Some(when) = when
             && text.is_empty()
-            && self.is_sound(&self.place(key).key)
+            && self.is_sound(&self.location(key).key)
         {
             self.problem(key, format!("is required {when}"));
         }
@@ -139,7 +136,7 @@ impl Section<'_> {
     /// A file that must be named once `when` says so.
     pub(super) fn required_file(&mut self, key: &str, when: Option<&str>) -> Option<NamedFile> {
         let path = self.required(key, when);
-        (!path.is_empty()).then(|| NamedFile { place: self.place(key), path: path.into() })
+        (!path.is_empty()).then(|| NamedFile { location: self.location(key), path: path.into() })
     }
 
     /// A list of texts, each understood by `parse`.
@@ -161,45 +158,11 @@ impl Section<'_> {
                 Ok(value) => list.push(value),
                 Err(what) => {
                     let line = Some(self.lines.line(item.span().start));
-                    let place = Place { line, ..self.place(key) };
-                    self.findings.problems.push(Problem { place, what });
+                    let location = Location { line, ..self.location(key) };
+                    self.findings.problems.push(Problem { location, what });
                 }
             }
         }
         list
-    }
-}
-
-/// The value's type, with its article.
-pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "an integer",
-        DeValue::Float(_) => "a float",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
-}
-
-/// A text of the file for a message: quoted, escaped and not too long.
-pub(super) fn shown(text: &str) -> String {
-    format!("{:?}", clipped(text))
-}
-
-pub(super) fn clipped(text: &str) -> String {
-    const MOST: usize = 60;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
-}
-
-fn printable(text: &str) -> Result<&str, String> {
-    if text.chars().any(char::is_control) {
-        Err(format!("must not hold control characters, got {}", shown(text)))
-    } else {
-        Ok(text)
     }
 }

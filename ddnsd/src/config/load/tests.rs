@@ -369,7 +369,7 @@ proptest! {
         let mutant = format!("{}{put}{}", &text[..at], &text[end..]);
         match check(&mutant) {
             Ok(checked) => drop(checked),
-            Err(problem) => prop_assert!(problem.place.line.is_some()),
+            Err(problem) => prop_assert!(problem.location.line.is_some()),
         }
     }
 

@@ -1,15 +1,15 @@
 //! Byte offsets of the file in, line and column numbers out.
 
-use super::value::clipped;
-use crate::config::error::{Place, Problem};
+use crate::config::error::{Location, Problem};
+use crate::config::text::clipped;
 
 /// Where the lines of a text begin.
-pub(super) struct Lines<'t> {
+pub(super) struct LineIndex<'t> {
     text: &'t str,
     starts: Vec<usize>,
 }
 
-impl<'t> Lines<'t> {
+impl<'t> LineIndex<'t> {
     pub(super) fn of(text: &'t str) -> Self {
         let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
         Self { text, starts: std::iter::once(0).chain(after_breaks).collect() }
@@ -33,7 +33,7 @@ impl<'t> Lines<'t> {
         {
             what = format!("{what} `{}`", clipped(key));
         }
-        let place = Place { line: Some(line), column: Some(column), key: String::new() };
-        Problem { place, what }
+        let location = Location { line: Some(line), column: Some(column), key: String::new() };
+        Problem { location, what }
     }
 }

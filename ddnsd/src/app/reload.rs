@@ -1,9 +1,9 @@
 //! What a reload can change: the sections that requests take a snapshot of, and every part that gets
 //! ready for another section.
 
-use super::{Args, Stories, overrule, warn_of_missing_mail};
+use super::{Args, Stories, apply_args, warn_of_missing_mail};
 use crate::clock::Clock;
-use crate::config::{Config, Defaults, DnsBackend, Email};
+use crate::config::{Config, Defaults, DnsBackend, EmailConfig};
 use crate::model::notice::Mails;
 use crate::reload::{Commit, Parts, Problem, Reload, Source};
 use crate::{http, logging, serve};
@@ -70,7 +70,7 @@ fn front(config: &Config) -> http::FrontSettings {
 }
 
 /// A mail without a template is not sent.
-fn mails(email: Option<&Email>) -> Mails {
+fn mails(email: Option<&EmailConfig>) -> Mails {
     Mails {
         change: email.is_some_and(|email| email.change_template.is_some()),
         expiry: email.is_some_and(|email| email.expiry_template.is_some()),
@@ -86,7 +86,7 @@ fn patience(config: &Config) -> Duration {
 }
 
 /// All parts that can change while the daemon runs.
-pub(super) fn reload(
+pub(super) fn reloadable(
     args: &Args,
     running: Config,
     log: logging::Handle,
@@ -96,7 +96,7 @@ pub(super) fn reload(
     let (reopened, debug) = (log.clone(), args.clone());
     let source = Source {
         file: args.config.clone(),
-        overrule: Box::new(move |config| overrule(config, &debug)),
+        apply_args: Box::new(move |config| apply_args(config, &debug)),
         // logrotate has moved the file, whatever became of the configuration
         always: Box::new(move || {
             if let Err(problem) = reopened.reopen() {

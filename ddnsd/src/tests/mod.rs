@@ -1,35 +1,28 @@
-//! The stories that publish, run against a model of a name server and killed again and again: random
-//! interleavings of update, expiry, deletion and republishing with lost, late and refused messages.
+//! A simulation of the stories that publish. Random worlds interleave updates, expiry, deletion and
+//! republishing, while the name server loses, delays and refuses messages and the daemon is killed.
 //!
-//! What is driven are the real stories, database, queues and transport, because the mistakes that matter are
-//! made where they meet. That costs real time (a database's threads and sockets do not live in a simulated
-//! clock), so a world is a seed and a fate rather than one fixed interleaving, and there are a hundred of
-//! them. The thousands are in `dns/tests.rs`, over the rules and queues, in simulated time.
+//! The stories, the database, the queues and the transport are the real ones, because mistakes occur
+//! where these meet. Their threads and sockets need real time, so a seed does not fix the interleaving.
 //!
-//! Looked for: `good` that was not applied; `nochg`, or a deletion, that something older undoes; a host half
-//! replaced; an accepted change that is lost; a mail that is lost, told twice, or about what never was; DNS
-//! and database that differ when all has settled.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "a test, with a clock of its own"
-)]
+//! A world fails if `good` was not applied; if something older undoes `nochg` or a deletion; if only one
+//! family of a host is replaced; if an accepted change is lost; if a mail is lost, sent twice or wrong;
+//! or if DNS and database differ when all has settled.
+
+#![expect(clippy::disallowed_methods, reason = "a test, with a clock of its own")]
 
 mod daemon;
 mod refused;
 mod removal;
 mod server;
 
+use crate::model::address::Addresses;
+use crate::model::host::Host;
+use crate::model::name::Fqdn;
+use crate::model::user::PasswordHash;
+use crate::rules::outcome::Word;
+use crate::rules::request::Asked;
+use crate::stories::hosts::modify::{Modify, NewTtl};
 use daemon::{Daemon, ZONE};
-use ddnsd::model::address::Addresses;
-use ddnsd::model::host::Host;
-use ddnsd::model::name::Fqdn;
-use ddnsd::model::user::PasswordHash;
-use ddnsd::rules::outcome::Word;
-use ddnsd::rules::request::Asked;
-use ddnsd::stories::hosts::modify::{Modify, NewTtl};
 use ddnsd_tests::chance::Chance;
 use server::{Held, Server};
 use sqlx::ConnectOptions;

@@ -1,9 +1,9 @@
 //! Many hosts that are refused for ever, by a server that takes its time: they delay nobody.
 
-use crate::daemon::{Daemon, ZONE, hash};
-use crate::{both, name, runtime};
-use ddnsd::rules::outcome::Word;
-use ddnsd::rules::request::Asked;
+use super::daemon::{Daemon, ZONE, hash};
+use super::{both, name, runtime};
+use crate::rules::outcome::Word;
+use crate::rules::request::Asked;
 use ddnsd_tests::update::answer_to;
 use hickory_proto::op::Message;
 use sqlx::ConnectOptions;

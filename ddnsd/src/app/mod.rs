@@ -1,11 +1,11 @@
 //! The only file that sees everything: open and bind all parts, report ready, serve, drain.
 
-mod reloadable;
+mod reload;
 
 use crate::admin::{self, AdminStories};
 use crate::args::Args;
 use crate::clock::Clock;
-use crate::config::{Config, DnsBackend, Email, Rfc2136};
+use crate::config::{Config, DnsBackend, EmailConfig, Rfc2136};
 use crate::db::Db;
 use crate::dns::Dns;
 use crate::http::Front;
@@ -31,7 +31,7 @@ use crate::stories::update::{self, Update};
 use crate::stories::users::Users;
 use crate::timers;
 use anyhow::{Context as _, bail};
-use reloadable::{Sections, reload};
+use reload::{Sections, reloadable};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -77,7 +77,7 @@ struct Stories {
 /// A part could not be opened or bound, or broke down; the sentence names it.
 pub fn run(args: &Args, config: Config, log: logging::Handle) -> anyhow::Result<()> {
     let runtime = runtime()?;
-    let ended = runtime.block_on(live(args, config, log));
+    let ended = runtime.block_on(run_async(args, config, log));
     // what still runs was given its time
     runtime.shutdown_background();
     match ended? {
@@ -87,7 +87,7 @@ pub fn run(args: &Args, config: Config, log: logging::Handle) -> anyhow::Result<
 }
 
 /// What the command line has the last word on.
-pub fn overrule(config: &mut Config, args: &Args) {
+pub fn apply_args(config: &mut Config, args: &Args) {
     if args.debug {
         config.log.level = tracing::Level::DEBUG;
     }
@@ -108,7 +108,7 @@ fn runtime() -> anyhow::Result<Runtime> {
     threads.enable_all().build().context("cannot start the runtime")
 }
 
-async fn live(args: &Args, config: Config, log: logging::Handle) -> anyhow::Result<End> {
+async fn run_async(args: &Args, config: Config, log: logging::Handle) -> anyhow::Result<End> {
     let mut signals = Signals::new().context("cannot wait for signals")?;
     let hangups = Hangups::new().context("cannot wait for SIGHUP")?;
     let lines = log.clone();
@@ -163,7 +163,7 @@ async fn start(
     let bound = bind(&config, &counters).await?;
     let db = bound.db.clone();
     let sections = Sections::new(&config)?;
-    let ground = Ground {
+    let context = Context {
         db: db.clone(),
         clock,
         started: clock.now(),
@@ -171,10 +171,10 @@ async fn start(
         sections: sections.clone(),
         life: life.clone(),
     };
-    let stories = stories(&config, rfc2136, &ground).await;
+    let stories = stories(&config, rfc2136, &context).await;
     let stories = stories.with_context(|| format!("cannot start on {}", config.database))?;
     let expire = stories.expire.clone();
-    let reload = reload(args, config, log, &stories, &sections);
+    let reload = reloadable(args, config, log, &stories, &sections);
     serve(&sections, bound, stories, reload.clone(), life)?;
     Ok(Started { db, expire, reload })
 }
@@ -194,7 +194,7 @@ fn warn_of_what_is_missing(config: &Config) {
     }
 }
 
-fn warn_of_missing_mail(email: Option<&Email>) {
+fn warn_of_missing_mail(email: Option<&EmailConfig>) {
     if email.is_some() {
         warn!(
             "email.enabled: this version sends no mail yet; what is due waits for 3 days, then it is dropped"
@@ -210,7 +210,7 @@ async fn bind(config: &Config, counters: &Counters) -> anyhow::Result<Bound> {
 }
 
 /// What every story stands on.
-struct Ground {
+struct Context {
     db: Db,
     clock: Clock,
     started: Now,
@@ -219,8 +219,8 @@ struct Ground {
     life: Lifecycle,
 }
 
-fn exits(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Exits> {
-    let Ground { db, clock, started, counters, sections, .. } = ground;
+fn exits(config: &Config, rfc2136: Rfc2136, context: &Context) -> anyhow::Result<Exits> {
+    let Context { db, clock, started, counters, sections, .. } = context;
     let dns = Dns::new(rfc2136, Arc::clone(&counters.dns), *clock);
     let defaults = Arc::clone(&sections.defaults);
     Ok(Exits {
@@ -232,8 +232,8 @@ fn exits(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<E
     })
 }
 
-fn log_in(ground: &Ground, limits: Limits, passwords: &Passwords, requests: &Requests) -> LogIn {
-    let Ground { db, clock, life, .. } = ground;
+fn log_in(context: &Context, limits: Limits, passwords: &Passwords, requests: &Requests) -> LogIn {
+    let Context { db, clock, life, .. } = context;
     LogIn {
         db: db.clone(),
         rehash: Rehash::new(db.clone(), passwords.clone(), *clock, life.work.clone()),
@@ -245,22 +245,22 @@ fn log_in(ground: &Ground, limits: Limits, passwords: &Passwords, requests: &Req
     }
 }
 
-fn notices(ground: &Ground) -> Notices {
-    let Ground { db, clock, sections, .. } = ground;
+fn notices(context: &Context) -> Notices {
+    let Context { db, clock, sections, .. } = context;
     let (mails, defaults) = (Arc::clone(&sections.mails), Arc::clone(&sections.defaults));
     Notices { db: db.clone(), clock: *clock, mails, defaults }
 }
 
-async fn stories(config: &Config, rfc2136: Rfc2136, ground: &Ground) -> anyhow::Result<Stories> {
+async fn stories(config: &Config, rfc2136: Rfc2136, context: &Context) -> anyhow::Result<Stories> {
     let aim = rfc2136.clone();
-    let Exits { dns, publisher, passwords, limits, turns } = exits(config, rfc2136, ground)?;
-    let Ground { db, clock, started, counters, sections, life } = ground;
+    let Exits { dns, publisher, passwords, limits, turns } = exits(config, rfc2136, context)?;
+    let Context { db, clock, started, counters, sections, life } = context;
     let (db, clock) = (db.clone(), *clock);
     let republish = Republish::new(db.clone(), publisher.clone(), turns.clone(), clock);
     republish.aim_at(&aim, started.wall).await?;
     let requests = Requests::new(db.clone(), life.work.clone());
-    let log_in = log_in(ground, limits, &passwords, &requests);
-    let notices = notices(ground);
+    let log_in = log_in(context, limits, &passwords, &requests);
+    let notices = notices(context);
     let update = Update::new(update::Parts {
         db: db.clone(),
         publisher: publisher.clone(),

@@ -1,30 +1,30 @@
 //! The daemon's stories over a real database and the model's name server, without its entrances. It is
 //! killed by dropping the runtime that it lives in.
 
-use ddnsd::clock::Clock;
-use ddnsd::config::{self, Database, DnsTransport, Rfc2136, ZoneKeys};
-use ddnsd::db::{Db, NewUser};
-use ddnsd::dns::Dns;
-use ddnsd::limits::Limits;
-use ddnsd::model::host::Defaults;
-use ddnsd::model::name::{Email, Fqdn, UserName};
-use ddnsd::model::notice::{Mails, Notify};
-use ddnsd::model::secret::Secret;
-use ddnsd::model::time::Millis;
-use ddnsd::model::user::PasswordHash;
-use ddnsd::passwords::Passwords;
-use ddnsd::rules::outcome::{Reply, Word};
-use ddnsd::rules::request::{Asked, AskedHost, Login, UpdateRequest};
-use ddnsd::stories::expire::Expire;
-use ddnsd::stories::hosts::{Hosts, NewHost};
-use ddnsd::stories::login::LogIn;
-use ddnsd::stories::notices::Notices;
-use ddnsd::stories::publisher::Publisher;
-use ddnsd::stories::rehash::Rehash;
-use ddnsd::stories::republish::Republish;
-use ddnsd::stories::requests::Requests;
-use ddnsd::stories::turns::Turns;
-use ddnsd::stories::update::{Parts, Update};
+use crate::clock::Clock;
+use crate::config::{self, Database, DnsTransport, Rfc2136, ZoneKeys};
+use crate::db::{Db, NewUser};
+use crate::dns::Dns;
+use crate::limits::Limits;
+use crate::model::host::Defaults;
+use crate::model::name::{Email, Fqdn, UserName};
+use crate::model::notice::{Mails, Notify};
+use crate::model::secret::Secret;
+use crate::model::time::Millis;
+use crate::model::user::PasswordHash;
+use crate::passwords::Passwords;
+use crate::rules::outcome::{Reply, Word};
+use crate::rules::request::{Asked, AskedHost, Login, UpdateRequest};
+use crate::stories::expire::Expire;
+use crate::stories::hosts::{Hosts, NewHost};
+use crate::stories::login::LogIn;
+use crate::stories::notices::Notices;
+use crate::stories::publisher::Publisher;
+use crate::stories::rehash::Rehash;
+use crate::stories::republish::Republish;
+use crate::stories::requests::Requests;
+use crate::stories::turns::Turns;
+use crate::stories::update::{Parts, Update};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,21 +32,21 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 /// The hosts' zone.
-pub(crate) const ZONE: &str = "dyn.example";
+pub(super) const ZONE: &str = "dyn.example";
 
 /// One life of the daemon.
 #[derive(Clone)]
-pub(crate) struct Daemon {
-    pub(crate) db: Db,
-    pub(crate) update: Update,
-    pub(crate) hosts: Hosts,
+pub(super) struct Daemon {
+    pub(super) db: Db,
+    pub(super) update: Update,
+    pub(super) hosts: Hosts,
     expire: Expire,
     republish: Republish,
 }
 
 impl Daemon {
     /// Starts it, as `app.rs` does, once whoever had the database is gone.
-    pub(crate) async fn start(file: &Path, server: SocketAddr, timeout: Duration) -> Self {
+    pub(super) async fn start(file: &Path, server: SocketAddr, timeout: Duration) -> Self {
         let database = Database::Sqlite { path: PathBuf::from(file), pool_size: 1 };
         let mut tries = 0;
         let db = loop {
@@ -89,7 +89,7 @@ impl Daemon {
     }
 
     /// The timers, faster than life.
-    pub(crate) fn run_timers(&self) {
+    pub(super) fn run_timers(&self) {
         let (expire, republish) = (self.expire.clone(), self.republish.clone());
         tokio::spawn(async move {
             loop {
@@ -106,7 +106,7 @@ impl Daemon {
     }
 
     /// Adds the user, once.
-    pub(crate) async fn add_user(&self, hash: &PasswordHash) {
+    pub(super) async fn add_user(&self, hash: &PasswordHash) {
         let name = UserName::parse("alice").unwrap();
         let email = Email::parse("alice@example.org").unwrap();
         let hash = hash.clone();
@@ -114,14 +114,14 @@ impl Daemon {
     }
 
     /// Adds a host, if it is not there.
-    pub(crate) async fn add_host(&self, label: &str, expiry_ttl: Option<u32>) {
+    pub(super) async fn add_host(&self, label: &str, expiry_ttl: Option<u32>) {
         let (user, label, zone) = ("alice".to_owned(), label.to_owned(), ZONE.to_owned());
         let new = NewHost { user, label, zone, dns_ttl: None, expiry_ttl };
         let _there_already = self.hosts.add(new).await;
     }
 
     /// An update of some hosts; their words.
-    pub(crate) async fn update(&self, names: &[String], asked: Asked) -> Vec<Word> {
+    pub(super) async fn update(&self, names: &[String], asked: Asked) -> Vec<Word> {
         let client = IpAddr::from(Ipv4Addr::LOCALHOST);
         let host = |name: &String| AskedHost { sent: name.clone(), name: Fqdn::parse(name).ok() };
         let request = UpdateRequest {
@@ -145,7 +145,7 @@ impl Daemon {
 
 fn log_in(db: &Db, requests: &Requests) -> LogIn {
     let second = Duration::from_secs(1);
-    let limits = config::Limits {
+    let limits = config::LimitsConfig {
         enabled: false,
         good_window: second,
         good_max: 1,
@@ -171,6 +171,6 @@ fn passwords() -> Passwords {
 }
 
 /// The hash of the user's password, which all worlds share: it costs.
-pub(crate) async fn hash() -> PasswordHash {
+pub(super) async fn hash() -> PasswordHash {
     passwords().hash(Secret::new("x".to_owned())).await.unwrap()
 }

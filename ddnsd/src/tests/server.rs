@@ -20,13 +20,13 @@ const REFUSED: u8 = 5;
 const YXRRSET: u8 = 7;
 
 /// The numbers in a name's A and AAAA record.
-pub(crate) type Held = (Option<u32>, Option<u32>);
+pub(super) type Held = (Option<u32>, Option<u32>);
 
 /// What stood at a name from then on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Event {
-    pub(crate) at: Instant,
-    pub(crate) held: Held,
+pub(super) struct Event {
+    pub(super) at: Instant,
+    pub(super) held: Held,
 }
 
 #[derive(Default)]
@@ -41,8 +41,8 @@ struct State {
 
 /// The server; clones are the same one.
 #[derive(Clone)]
-pub(crate) struct Server {
-    pub(crate) address: SocketAddr,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
     /// What is sent to it is late by less than twice this.
     timeout: Duration,
     state: Arc<Mutex<State>>,
@@ -60,7 +60,7 @@ enum Fate {
 
 impl Server {
     /// Starts it in this runtime; it ends with it.
-    pub(crate) async fn start(timeout: Duration, chance: Chance) -> Self {
+    pub(super) async fn start(timeout: Duration, chance: Chance) -> Self {
         let (tcp, udp) = loop {
             let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
             // the port may be taken for UDP
@@ -82,13 +82,13 @@ impl Server {
     }
 
     /// From now on it does what it is told.
-    pub(crate) fn calm_down(&self) {
+    pub(super) fn calm_down(&self) {
         self.state.lock().unwrap().aliases.clear();
         self.calm.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// Puts a CNAME at a name, which is then in the way of addresses, or takes it away.
-    pub(crate) fn alias(&self, name: &str, there: bool) {
+    pub(super) fn alias(&self, name: &str, there: bool) {
         let mut state = self.state.lock().unwrap();
         let held = state.events.get(name).and_then(|events| events.last());
         if there && held.is_none_or(|event| event.held == (None, None)) {
@@ -99,13 +99,13 @@ impl Server {
     }
 
     /// What stands at a name.
-    pub(crate) fn held(&self, name: &str) -> Held {
+    pub(super) fn held(&self, name: &str) -> Held {
         let state = self.state.lock().unwrap();
         state.events.get(name).and_then(|events| events.last()).map_or((None, None), |it| it.held)
     }
 
     /// What stood at a name at some time between two, the first of it since before.
-    pub(crate) fn between(&self, name: &str, from: Instant, to: Instant) -> Vec<Held> {
+    pub(super) fn between(&self, name: &str, from: Instant, to: Instant) -> Vec<Held> {
         let state = self.state.lock().unwrap();
         let events = state.events.get(name).map_or(&[][..], Vec::as_slice);
         let before =
@@ -115,17 +115,17 @@ impl Server {
     }
 
     /// What was applied to a name between two times, whether it changed anything or not.
-    pub(crate) fn applied(&self, name: &str, from: Instant, to: Instant) -> Vec<Held> {
+    pub(super) fn applied(&self, name: &str, from: Instant, to: Instant) -> Vec<Held> {
         self.between(name, from, to).split_off(1)
     }
 
     /// What went wrong, seen by itself.
-    pub(crate) fn wrong(&self) -> Vec<String> {
+    pub(super) fn wrong(&self) -> Vec<String> {
         self.state.lock().unwrap().wrong.clone()
     }
 
     /// How long this machine kept it waiting at the worst: what is read late is applied late.
-    pub(crate) fn slowest(&self) -> Duration {
+    pub(super) fn slowest(&self) -> Duration {
         self.state.lock().unwrap().slowest
     }
 

@@ -1,9 +1,9 @@
 //! A removal of which a message is lost each time, for ever, ends.
 
-use crate::daemon::{Daemon, ZONE, hash};
-use crate::{both, name, runtime};
-use ddnsd::rules::outcome::Word;
-use ddnsd::rules::request::Asked;
+use super::daemon::{Daemon, ZONE, hash};
+use super::{both, name, runtime};
+use crate::rules::outcome::Word;
+use crate::rules::request::Asked;
 use ddnsd_tests::update::answer_to;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
