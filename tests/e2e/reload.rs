@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use std::io::Read;
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -235,6 +236,7 @@ fn what_needs_a_restart_is_named_each_time_and_the_rest_is_in_force() {
             .set("admin.mode", "0600")
             .set("metrics.listen", "127.0.0.1:9153")
             .set("dns_service.backend", "builtin")
+            .set("dns_service.builtin.listen", vec!["127.0.0.1:5353"])
             .set("defaults.dns_ttl", 77)
     });
     said.says(&["defaults.dns_ttl", "1 key has changed; 7 need a restart of ddnsd"]);
@@ -245,16 +247,16 @@ fn what_needs_a_restart_is_named_each_time_and_the_rest_is_in_force() {
     };
     assert_eq!(keys("changed"), [""; 0]);
     let restart = [
+        "admin.mode",
         "daemon.host",
         "daemon.port",
         "database.pool_size",
         "dns_service.backend",
         "dns_service.builtin.listen",
-        "admin.mode",
         "metrics.listen",
     ];
     assert_eq!(keys("needs_restart"), restart);
-    let row = &told["needs_restart"][2];
+    let row = &told["needs_restart"][3];
     assert_eq!((&row["old"], &row["new"]), (&json!("5"), &json!("7")));
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(77, "192.0.2.1".to_owned())]);
@@ -275,7 +277,7 @@ fn new_connections_get_the_new_certificate_and_a_bad_one_keeps_the_old() {
     let (one, two) = (authority.sign("one.example"), authority.sign("two.example"));
     std::fs::copy(&two.certificate, scene.daemon.setup().file("cert.pem")).unwrap();
     let said = scene.ctl().run(&["reload"]).exits(1);
-    said.says(&["holds another key than that of the certificate", "nothing was changed"]);
+    said.says(&["does not hold the key of the certificate", "nothing was changed"]);
     ask(&scene, "one.example").is(401, "badauth\n");
 
     write_private(&scene.daemon.setup().file("key.pem"), "rubbish");
@@ -284,7 +286,10 @@ fn new_connections_get_the_new_certificate_and_a_bad_one_keeps_the_old() {
 
     install(scene.daemon.setup(), &two);
     let told = scene.ctl().json(&["reload"]);
-    let changed = json!([{"key": "daemon.ssl_cert_file", "old": null, "new": null}]);
+    let changed = json!([
+        {"key": "daemon.ssl_cert_file", "old": null, "new": null},
+        {"key": "daemon.ssl_key_file", "old": null, "new": null},
+    ]);
     assert_eq!(told["changed"], changed);
     ask(&scene, "two.example").is(401, "badauth\n");
 
@@ -516,15 +521,19 @@ fn another_key_and_another_transport_are_used_at_once() {
     scene.ctl().add_user("alice");
     scene.add_hosts(&["pc"]);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
-    let said = scene.reload(|setup| setup.set("dns_service.ddns_default_key_file", right.as_str()));
-    said.says(&["dns_service.ddns_default_key_file", "(not shown)"]);
+    let wrong_key = std::fs::read_to_string(&wrong).unwrap();
+    std::fs::copy(&right, &wrong).unwrap();
+    let output = scene.reload(|setup| setup);
+    output.says(&["dns_service.ddns_default_key_file", "(not shown)"]);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(200, "good 192.0.2.2\n");
     let before = scene.counter("dns.tcp");
     scene.reload(|setup| setup.set("dns_service.dns_transport", "tcp"));
     scene.update("hostname=pc.dyn.example&myip=192.0.2.3").is(200, "good 192.0.2.3\n");
     assert!(scene.counter("dns.tcp") > before, "it went by TCP");
     scene.reload(|setup| {
+        write_private(Path::new(&wrong), &wrong_key);
         let keys = toml::Table::from_iter([(ZONE.to_owned(), wrong.into())]);
+        let setup = setup.set("dns_service.ddns_default_key_file", right);
         setup.set("dns_service.zone_keys", keys).set("dns_service.dns_timeout", 1)
     });
     scene.update("hostname=pc.dyn.example&myip=192.0.2.4").is(503, "dnserr\n");

@@ -89,7 +89,7 @@ pub fn run(args: &Args, config: Config, log: logging::Handle) -> anyhow::Result<
 /// What the command line has the last word on.
 pub fn apply_args(config: &mut Config, args: &Args) {
     if args.debug {
-        config.log.level = tracing::Level::DEBUG;
+        config.force_debug();
     }
 }
 

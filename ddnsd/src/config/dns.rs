@@ -1,4 +1,4 @@
-//! `[dns_service]`, checked: which name server takes the records, and which key signs for which zone.
+//! `[dns_service]`, checked: the name server that takes the records, and the key of each zone.
 
 use super::tsig_key::TsigKey;
 use crate::model::name::Zone;
@@ -7,52 +7,44 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How records reach DNS.
 #[derive(Clone, Debug)]
 pub struct DnsConfig {
-    /// Which kind of name server.
     pub backend: DnsBackend,
-    /// Seconds between expiry sweeps.
+    /// Between expiry sweeps.
     pub cleanup_interval: Duration,
 }
 
-/// Which kind of name server.
 #[derive(Clone, Debug)]
 pub enum DnsBackend {
     /// Another server, updated with RFC 2136.
     Rfc2136(Rfc2136),
-    /// The name server within ddnsd (`SPEC.md` section 5).
+    /// The name server in ddnsd itself.
     Builtin(Builtin),
 }
 
 /// A primary name server that takes dynamic updates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rfc2136 {
-    /// Its address and port.
     pub server: SocketAddr,
     /// How long one change may take, retries included.
     pub timeout: Duration,
-    /// UDP first, or TCP only.
     pub transport: DnsTransport,
-    /// Which key signs which zone's updates.
     pub keys: ZoneKeys,
 }
 
-/// UDP or TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DnsTransport {
-    /// UDP; TCP for retries, for what does not fit and for what was truncated.
+    /// UDP; TCP for retries, for large messages and after a truncated answer.
     Auto,
-    /// TCP only.
     Tcp,
 }
 
-/// `ddns_default_key_file` and `zone_keys`, read.
+/// The content of `ddns_default_key_file` and `zone_keys`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ZoneKeys {
     /// For zones that no entry names.
     pub default: Option<Arc<TsigKey>>,
-    /// The longest entry that is the zone or above it wins.
+    /// The longest entry that is the zone or a parent of it wins.
     pub zones: Vec<(Zone, Arc<TsigKey>)>,
 }
 
@@ -68,18 +60,16 @@ impl ZoneKeys {
     }
 }
 
-/// The built-in name server.
 #[derive(Clone, Debug)]
 pub struct Builtin {
     /// Addresses to answer on, UDP and TCP.
     pub listen: Vec<SocketAddr>,
-    /// Zones served.
     pub zones: Vec<Zone>,
     /// NS names; the first is the SOA's primary.
     pub nameservers: Vec<String>,
     /// Glue for name servers inside a zone.
     pub nameserver_addresses: Vec<(String, Vec<IpAddr>)>,
-    /// SOA's responsible person.
+    /// Responsible person of the SOA.
     pub hostmaster: String,
     /// Who may AXFR.
     pub allow_transfer: Vec<IpNet>,
@@ -99,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_entry_that_is_the_zone_or_above_it_wins_in_any_order() {
+    fn the_longest_entry_that_is_the_zone_or_a_parent_wins_in_any_order() {
         let entry = |zone| (Zone::parse(zone).unwrap(), key(zone));
         let [outer, inner, other] = ["example.org", "dyn.example.org", "ample.org"].map(entry);
         for zones in [[&outer, &inner, &other], [&inner, &other, &outer]] {

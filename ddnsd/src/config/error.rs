@@ -1,31 +1,29 @@
-//! What is wrong with a configuration: every problem of the file with its line and key, printed one a
-//! line as `config.toml:14: dns_service.dns_timeout: must be at least 1, got 0`.
+//! The problems of a configuration with file, line and key, one a line:
+//! `config.toml:14: dns_service.dns_timeout: must be at least 1, got 0`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where in the file something stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Location {
-    /// Counted from 1; `None` is the file as a whole.
+    /// Counted from 1; `None` for the file as a whole.
     pub line: Option<usize>,
-    /// Counted from 1, for errors of TOML's syntax.
+    /// Counted from 1; given for syntax errors.
     pub column: Option<usize>,
-    /// The dotted key; empty where no key is at fault.
+    /// The dotted key; empty if the problem is not about a key.
     pub key: String,
 }
 
-/// One thing that is wrong, or, in a warning, questionable.
+/// A problem, or a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where.
     pub location: Location,
-    /// What, and what was expected; never a secret.
+    /// What is wrong and what was expected; never holds a secret.
     pub what: String,
 }
 
 impl Problem {
-    /// The whole sentence, for a file of that name.
+    /// The whole sentence, with the name of the file.
     pub(super) fn in_file(&self, file: &Path) -> String {
         let (file, Location { line, column, key }) = (file.display(), &self.location);
         let location = match (line, column) {
@@ -38,7 +36,7 @@ impl Problem {
     }
 }
 
-/// A configuration that cannot be used, with all that is wrong with it.
+/// All problems of a configuration that cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigError {
     file: PathBuf,
@@ -46,7 +44,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// Puts the problems of `file` in the order of its lines.
+    /// Sorts the problems by line.
     pub(super) fn new(file: &Path, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.location.line);
         Self { file: file.to_owned(), problems }

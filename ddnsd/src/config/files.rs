@@ -1,4 +1,4 @@
-//! Files that the configuration names in, their bytes out: regular files only, of a bounded size, and the
+//! In: a file that the configuration names. Out: its bytes. Reads regular files of a bounded size only, and
 //! private ones only if others cannot read them.
 
 use super::error::Location;
@@ -17,24 +17,23 @@ pub(super) struct NamedFile {
     pub(super) path: PathBuf,
 }
 
-/// The files that a configuration uses; what is switched off names none.
+/// The files that a configuration uses; a disabled feature names none.
 #[derive(Default)]
 pub(super) struct NamedFiles {
-    /// Where the file itself holds a secret, which makes it one of those to be kept private.
+    /// The key with a secret in the configuration file itself, which must be private then.
     pub(super) secret_inside: Option<Location>,
     /// Certificate chain and key.
     pub(super) tls: Option<(NamedFile, NamedFile)>,
     pub(super) database_password: Option<NamedFile>,
     pub(super) default_key: Option<NamedFile>,
     pub(super) zone_keys: Vec<(Zone, NamedFile)>,
-    /// The user name, and where its password is.
+    /// The user name and the file of its password.
     pub(super) smtp_login: Option<(String, NamedFile)>,
-    /// Certificates of authorities.
+    /// CA certificates.
     pub(super) authorities: Vec<NamedFile>,
     pub(super) templates: Vec<NamedFile>,
 }
 
-/// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Privacy {
     /// Anyone.
@@ -43,17 +42,17 @@ pub(super) enum Privacy {
     Private,
 }
 
-/// A file's bytes and its mode at that time.
+/// The bytes of a file and its mode.
 pub(super) struct Content {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     mode: u32,
 }
 
 impl Content {
-    /// Checks that the mode gives nothing to others than owner and group.
+    /// Checks that the mode gives others than owner and group no access.
     ///
     /// # Errors
-    /// The rest of a sentence that begins with the file's name, with the chmod that mends it.
+    /// The rest of a sentence that begins with the file's name, with the chmod that fixes it.
     pub(super) fn must_be_private(&self, path: &Path) -> Result<(), String> {
         let can = match self.mode & 0o7 {
             0 => return Ok(()),
@@ -65,13 +64,13 @@ impl Content {
     }
 }
 
-/// Reads a file of at most `most` bytes.
+/// Reads a file of at most `max_bytes`.
 ///
 /// # Errors
 /// The rest of a sentence that begins with the file's name.
-pub(super) fn read(path: &Path, most: u64, privacy: Privacy) -> Result<Content, String> {
+pub(super) fn read(path: &Path, max_bytes: u64, privacy: Privacy) -> Result<Content, String> {
     let failed = |error| format!("cannot be read: {error}");
-    // without O_NONBLOCK a FIFO would be waited for
+    // without O_NONBLOCK, opening a FIFO blocks until it has a writer
     let mut options = OpenOptions::new();
     let opened = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
     let opened = opened.map_err(failed)?;
@@ -79,8 +78,8 @@ pub(super) fn read(path: &Path, most: u64, privacy: Privacy) -> Result<Content, 
     if !metadata.is_file() {
         return Err("is not a regular file".to_owned());
     }
-    let bytes = read_at_most(opened, most).map_err(failed)?;
-    let bytes = bytes.ok_or_else(|| format!("is larger than {most} bytes"))?;
+    let bytes = read_at_most(opened, max_bytes).map_err(failed)?;
+    let bytes = bytes.ok_or_else(|| format!("is larger than {max_bytes} bytes"))?;
     let content = Content { bytes, mode: metadata.permissions().mode() };
     if privacy == Privacy::Private {
         content.must_be_private(path)?;
@@ -88,10 +87,10 @@ pub(super) fn read(path: &Path, most: u64, privacy: Privacy) -> Result<Content, 
     Ok(content)
 }
 
-fn read_at_most(file: File, most: u64) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
+fn read_at_most(file: File, max_bytes: u64) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
     let mut bytes = Zeroizing::new(Vec::new());
-    file.take(most + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= most).then_some(bytes))
+    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= max_bytes).then_some(bytes))
 }
 
 #[cfg(test)]
@@ -108,12 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn a_private_file_that_others_can_reach_is_refused_with_the_chmod_that_mends_it() {
+    fn a_private_file_that_others_can_reach_is_refused_with_the_chmod_that_fixes_it() {
         for (mode, can) in [(0o644, "readable"), (0o642, "writable"), (0o641, "executable")] {
             let (_folder, path) = with_mode(mode);
             let refused = read(&path, 10, Privacy::Private).err();
-            let mend = format!("is {can} by everyone; chmod 640 {}", path.display());
-            assert_eq!(refused, Some(mend));
+            let expected = format!("is {can} by everyone; chmod 640 {}", path.display());
+            assert_eq!(refused, Some(expected));
             assert!(read(&path, 10, Privacy::Public).is_ok());
         }
         for mode in [0o640, 0o600, 0o660, 0o400] {

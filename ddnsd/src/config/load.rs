@@ -1,10 +1,11 @@
-//! A path in, the whole configuration out: the file and those it names are read, and everything that is
-//! wrong with any of them is reported together.
+//! In: the path of the configuration file. Out: the whole configuration. Reads the file and the files it
+//! names, and reports the problems of all of them together.
 
 #[cfg(test)]
 mod tests;
 
 use super::check::{Checked, check};
+use super::diff::Values;
 use super::error::{ConfigError, Location, Problem};
 use super::files::{self, NamedFile, NamedFiles, Privacy};
 use super::{Config, Database, DnsBackend, Tls, TsigKey, ZoneKeys, tls, tsig_key};
@@ -20,20 +21,18 @@ const MAX_PASSWORD_BYTES: u64 = 4 << 10;
 const MAX_PEM_BYTES: u64 = 1 << 20;
 const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
 
-/// A configuration that can be used.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// What to do.
     pub config: Config,
-    /// What an operator should know about it, each with file, line and key.
+    /// Each with file, line and key.
     pub warnings: Vec<String>,
 }
 
-/// Reads and checks a configuration file and every file it names; relative paths in it start at the
-/// current directory. Touches no network and no database.
+/// Reads and checks a configuration file and every file it names; relative paths start at the current
+/// directory. Uses no network and no database.
 ///
 /// # Errors
-/// Everything that is wrong, by line.
+/// All problems, by line.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let failed = |problems| ConfigError::new(path, problems);
     let whole = |line, what| {
@@ -46,7 +45,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let Checked { mut config, files, problems, warnings } =
         check(text).map_err(|problem| failed(vec![problem]))?;
 
-    let mut reader = Reader { problems };
+    let mut reader = Reader { problems, values: std::mem::take(&mut config.values) };
     if let Some(location) = &files.secret_inside
         && let Err(what) = source.must_be_private(path)
     {
@@ -57,17 +56,19 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     if !reader.problems.is_empty() {
         return Err(failed(reader.problems));
     }
+    config.values = reader.values;
     let warnings = warnings.iter().map(|warning| warning.in_file(path)).collect();
     Ok(Loaded { config, warnings })
 }
 
-/// Reads files and remembers what is wrong with them.
+/// Reads files and collects their problems and digests.
 struct Reader {
     problems: Vec<Problem>,
+    values: Values,
 }
 
 impl Reader {
-    /// Puts what the files hold into the places that wait for it.
+    /// Fills in what the files hold.
     fn fill(&mut self, config: &mut Config, files: NamedFiles) {
         config.http.tls = files.tls.and_then(|(cert, key)| self.tls(cert, key));
         if let DnsBackend::Rfc2136(dns) = &mut config.dns.backend {
@@ -98,18 +99,19 @@ impl Reader {
     fn tls(&mut self, cert: NamedFile, key: NamedFile) -> Option<Tls> {
         let pem = self.pem(&cert);
         let chain = pem.as_ref().and_then(|pem| self.accept(&cert, tls::chain(pem)));
-        // one file for both is read, and what is wrong with its mode told, once
+        // one file for both is read once, and a wrong mode is one problem
         let signing_key = if key.path == cert.path { pem } else { self.pem(&key) };
         let signing_key = signing_key.and_then(|pem| self.accept(&key, tls::signing_key(&pem)));
         let certified = self.accept(&key, tls::certified(chain?, signing_key?))?;
         Some(Tls { cert_file: cert.path, key_file: key.path, certified: Arc::new(certified) })
     }
 
-    /// What a PEM file holds, even if others could read a private key in it, so that the rest is told too.
-    /// Where certificate and key were mixed up, no mode would mend it, so the content decides.
+    /// The bytes of a PEM file. One that holds a private key must be private, whatever key names it: the
+    /// two files may be swapped. It is returned all the same, so that its other problems are found too.
     fn pem(&mut self, file: &NamedFile) -> Option<Zeroizing<Vec<u8>>> {
         let content = files::read(&file.path, MAX_PEM_BYTES, Privacy::Public);
         let content = self.accept(file, content)?;
+        self.values.record_content(&file.location.key, &content.bytes);
         if tls::holds_private_key(&content.bytes) {
             self.accept(file, content.must_be_private(&file.path));
         }
@@ -122,7 +124,7 @@ impl Reader {
         key.map(Arc::new).map_err(|wrong| self.at_line(file, wrong.line, &wrong.what)).ok()
     }
 
-    /// The file's text without its last line's end.
+    /// The text of the file without its final newline.
     fn password(&mut self, file: &NamedFile) -> Option<Secret> {
         let bytes = self.bytes(file, MAX_PASSWORD_BYTES, Privacy::Private)?;
         let text = self.text(file, &bytes)?;
@@ -141,14 +143,16 @@ impl Reader {
         privacy: Privacy,
     ) -> Option<Zeroizing<Vec<u8>>> {
         let content = files::read(&file.path, most, privacy);
-        self.accept(file, content).map(|content| content.bytes)
+        let content = self.accept(file, content)?;
+        self.values.record_content(&file.location.key, &content.bytes);
+        Some(content.bytes)
     }
 
     fn text<'b>(&mut self, file: &NamedFile, bytes: &'b [u8]) -> Option<&'b str> {
         utf8(bytes).map_err(|line| self.at_line(file, line, "is not UTF-8 text")).ok()
     }
 
-    /// What went well; what did not is a problem of the file, which begins the sentence.
+    /// The value, or a problem whose sentence begins with the name of the file.
     fn accept<T>(&mut self, file: &NamedFile, result: Result<T, impl Display>) -> Option<T> {
         let problem = |what| format!("{} {what}", file.path.display());
         result.map_err(|what| self.problem(file, problem(what))).ok()
@@ -163,7 +167,7 @@ impl Reader {
     }
 }
 
-/// The text, or the line that is none.
+/// The text, or the first line that is not UTF-8.
 fn utf8(bytes: &[u8]) -> Result<&str, usize> {
     str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();

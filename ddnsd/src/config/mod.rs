@@ -1,6 +1,6 @@
-//! The checked configuration: what the program works with. Every value here is in range, and a part of
-//! the program gets its section only. `check/` turns the file's text into this or names every problem
-//! with its line; `load.rs` reads the file and those it names; `tsig_key.rs` understands BIND's key files.
+//! The checked configuration. Every value is in range, and each part of the program gets its section only.
+//! `check/` turns the text of the file into this or names every problem with its line. `load.rs` reads the
+//! file and the files it names; `tsig_key.rs` parses BIND's key files; `diff.rs` compares two configurations.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz_checks;
@@ -10,12 +10,12 @@ mod diff;
 mod dns;
 mod error;
 mod files;
-mod keys;
 pub mod load;
 mod text;
 mod tls;
 pub mod tsig_key;
 
+use diff::Values;
 pub use diff::{Difference, Differences};
 pub use dns::{Builtin, DnsBackend, DnsConfig, DnsTransport, Rfc2136, ZoneKeys};
 pub use error::{ConfigError, Problem};
@@ -54,51 +54,43 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// `[[endpoints]]`, one at least.
     pub endpoints: Arc<[Endpoint]>,
+    /// Every key with its value, for [`Config::differences`].
+    values: Values,
 }
 
-/// Where and how HTTP is served.
 #[derive(Clone, Debug)]
 pub struct Http {
-    /// Name or address to listen on; every address it resolves to.
+    /// Name or address to listen on: all addresses that it resolves to.
     pub host: String,
-    /// 0 picks a free one.
+    /// 0 picks a free port.
     pub port: u16,
-    /// TLS, when `ssl` is on.
     pub tls: Option<Tls>,
-    /// One line per request at INFO.
+    /// Log each request at INFO.
     pub log_requests: bool,
     /// The header that carries the client's address; `None` when empty.
     pub proxy_header: Option<http::HeaderName>,
-    /// Peers whose header counts.
+    /// Peers whose `proxy_header` is used.
     pub trusted_proxies: Arc<[IpNet]>,
-    /// For one whole request.
     pub request_timeout: Duration,
 }
 
-/// A certificate chain and its key, as read and matched.
+/// A certificate chain and its key.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// PEM file of the chain.
     pub cert_file: PathBuf,
-    /// PEM file of the key.
     pub key_file: PathBuf,
-    /// What the files held, the key fitting the certificate.
+    /// The key belongs to the certificate.
     pub certified: Arc<rustls::sign::CertifiedKey>,
 }
 
-/// How much is logged, and where.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// The least level that is logged.
     pub level: tracing::Level,
-    /// Where.
     pub target: LogTarget,
 }
 
-/// Where log lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTarget {
-    /// Standard output.
     Stdout,
     /// A syslog daemon's datagram socket, RFC 3164.
     Syslog {
@@ -109,28 +101,24 @@ pub enum LogTarget {
     },
     /// A file, rotated by size.
     File {
-        /// Its path.
         path: PathBuf,
         /// Bytes before rotation, 4096 at least.
         max_bytes: u64,
-        /// Rotated files kept.
+        /// Rotated files to keep.
         versions: u32,
     },
     /// journald's native socket.
     Journald,
 }
 
-/// Which database.
 #[derive(Clone, Debug)]
 pub enum Database {
-    /// A file that this daemon owns alone.
+    /// A file that only this daemon uses.
     Sqlite {
-        /// Its path.
         path: PathBuf,
         /// Connections for reading.
         pool_size: u32,
     },
-    /// A database on a MariaDB server.
     Mariadb(MariaDb),
 }
 
@@ -143,56 +131,43 @@ impl std::fmt::Display for Database {
     }
 }
 
-/// How to reach a MariaDB server.
 #[derive(Clone, Debug)]
 pub struct MariaDb {
-    /// Name or address.
     pub host: String,
-    /// TCP port.
     pub port: u16,
-    /// Unix socket instead of TCP, if set.
+    /// Unix socket, used instead of TCP.
     pub socket: Option<PathBuf>,
-    /// User name.
     pub user: String,
     /// From `password` or `password_file`; empty for none.
     pub password: Secret,
-    /// Database name.
     pub name: String,
-    /// How the connection is encrypted.
     pub tls: DatabaseTls,
-    /// CA file for [`DatabaseTls::Verify`]; `None` is the system's roots.
+    /// CA file for [`DatabaseTls::Verify`]; `None` uses the system's roots.
     pub tls_ca_file: Option<PathBuf>,
-    /// Connections.
     pub pool_size: u32,
 }
 
-/// Encryption of the connection to MariaDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseTls {
-    /// Never.
     Disabled,
-    /// If the server can.
+    /// If the server supports it.
     Preferred,
-    /// Always, not verified.
+    /// Always; the certificate is not verified.
     Required,
-    /// Always, CA and name verified.
+    /// Always; CA and name are verified.
     Verify,
 }
 
-/// Outgoing mail.
 #[derive(Clone, Debug)]
 pub struct EmailConfig {
-    /// The relay.
     pub smtp_host: String,
-    /// Its port.
     pub smtp_port: u16,
     /// Require STARTTLS.
     pub starttls: bool,
-    /// CA file; `None` is the system's roots.
+    /// `None` uses the system's roots.
     pub ca_file: Option<PathBuf>,
-    /// SMTP AUTH.
+    /// User and password for SMTP AUTH.
     pub login: Option<(String, Secret)>,
-    /// Sender.
     pub from_address: String,
     /// Template of change mails; `None` sends none.
     pub change_template: Option<PathBuf>,
@@ -203,63 +178,52 @@ pub struct EmailConfig {
 /// Limits per client address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsConfig {
-    /// Off means nothing is counted.
+    /// If not, no request is counted.
     pub enabled: bool,
-    /// Window for good requests.
     pub good_window: Duration,
-    /// Good requests in it.
+    /// Good requests in a window.
     pub good_max: u32,
-    /// Window for bad requests.
     pub bad_window: Duration,
-    /// Bad requests in it.
+    /// Bad requests in a window.
     pub bad_max: u32,
-    /// Between purges of idle entries.
+    /// Between removals of idle entries.
     pub cleanup_interval: Duration,
 }
 
-/// Password verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Auth {
-    /// How long since its last use a verified password stays known; zero never.
+    /// How long after its last use a verified password stays cached; zero disables the cache.
     pub cache_ttl: Duration,
-    /// Verifications at once, at most (the cores bound it too).
+    /// Parallel verifications, at most; the number of cores limits it too.
     pub threads: usize,
 }
 
-/// The admin socket.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
-    /// Its path.
     pub socket: PathBuf,
-    /// Its file mode, as `0o660`.
+    /// File mode of the socket.
     pub mode: u32,
-    /// Group that may administer; `None` is the daemon's primary one.
+    /// Group that may administer; `None` is the daemon's primary group.
     pub group: Option<String>,
 }
 
 /// One path that takes updates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Starts with `/`; repeated and trailing slashes are normalised away.
+    /// Starts with `/`; without repeated and trailing slashes.
     pub path: String,
-    /// Accepted parameter names.
     pub params: Params,
 }
 
-/// The accepted names of each parameter, the first present wins; empty disables it.
+/// The accepted names of each parameter; the first one present wins; an empty list disables it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Params {
-    /// Host names.
     pub hostname: Vec<String>,
-    /// IPv4 addresses.
     pub ipv4: Vec<String>,
-    /// IPv6 addresses.
     pub ipv6: Vec<String>,
-    /// User name.
     pub username: Vec<String>,
-    /// Password.
     pub password: Vec<String>,
-    /// Ask for a mail about the change.
+    /// Asks for a mail about the change.
     pub notify_change: Vec<String>,
 }
 
@@ -277,7 +241,7 @@ impl Default for Params {
     }
 }
 
-/// A request's or an endpoint's path in the form that is compared: `//nic/update/` is `/nic/update`.
+/// A path without repeated and trailing slashes: `//nic/update/` is `/nic/update`.
 pub fn normal_path(path: &str) -> String {
     let segments = path.split('/').filter(|segment| !segment.is_empty());
     let path: String = segments.flat_map(|segment| ["/", segment]).collect();

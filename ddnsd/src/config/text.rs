@@ -1,4 +1,4 @@
-//! Text of the file, prepared for messages: shortened, quoted, and with its TOML type named.
+//! Text of the file for messages: shortened, quoted, its TOML type named; the known word nearest to a typo.
 
 use toml::de::DeValue;
 
@@ -33,5 +33,44 @@ pub(super) fn printable(text: &str) -> Result<&str, String> {
         Err(format!("must not hold control characters, got {}", shown(text)))
     } else {
         Ok(text)
+    }
+}
+
+/// The known word that is at most two edits away, if any; a swapped pair of letters is two.
+pub(super) fn nearest<'k>(word: &str, known: &'k [String]) -> Option<&'k str> {
+    const MAX_BYTES: usize = 64;
+    const MAX_EDITS: usize = 2;
+    if word.len() > MAX_BYTES {
+        return None;
+    }
+    let word = word.to_ascii_lowercase();
+    let distances = known.iter().map(|known| (strsim::levenshtein(&word, known), known.as_str()));
+    let (distance, nearest) = distances.min()?;
+    // two letters are most of a short word
+    (distance <= MAX_EDITS && distance <= nearest.len() / 2).then_some(nearest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_word_finds_the_intended_one() {
+        let known = ["dns_timeout", "dns_server", "port", "ssl"].map(str::to_owned);
+        for (typed, meant) in [
+            ("dns_timout", Some("dns_timeout")),
+            ("dns_timeuot", Some("dns_timeout")),
+            ("DNS_Server", Some("dns_server")),
+            ("prt", Some("port")),
+            ("prot", Some("port")),
+            ("sll", Some("ssl")),
+            ("xxl", None),
+            ("colour", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(typed, &known), meant, "{typed}");
+        }
+        assert_eq!(nearest(&"x".repeat(100_000), &known), None);
+        assert_eq!(nearest("port", &[]), None);
     }
 }

@@ -1,4 +1,4 @@
-//! PEM texts in, certificates and keys that fit each other out (RFC 7468). Pure.
+//! In: PEM texts (RFC 7468). Out: certificates and matching keys. Pure.
 
 use rustls::crypto::ring;
 use rustls::server::ParsedCertificate;
@@ -8,10 +8,9 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 
-/// How every private key in PEM is named, encrypted ones included, before the dashes.
+/// The end of every PEM label of a private key, encrypted ones included.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 
-/// Whether a file, whatever it is named for, is a secret.
 pub(super) fn holds_private_key(pem: &[u8]) -> bool {
     pem.windows(PRIVATE_KEY.len()).any(|window| window == PRIVATE_KEY)
 }
@@ -19,7 +18,7 @@ pub(super) fn holds_private_key(pem: &[u8]) -> bool {
 /// The chain, the server's own certificate first.
 ///
 /// # Errors
-/// What is wrong with it. Never quotes the file.
+/// The rest of a sentence that begins with the file's name; never quotes the file.
 pub(super) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     let chain = certificates(pem)?;
     let own = chain.first().map(ParsedCertificate::try_from).transpose();
@@ -27,37 +26,33 @@ pub(super) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static
     Ok(chain)
 }
 
-/// The server's key.
-///
 /// # Errors
-/// What is wrong with it. Never quotes the file.
+/// The rest of a sentence that begins with the file's name; never quotes the file.
 pub(super) fn signing_key(pem: &[u8]) -> Result<Arc<dyn SigningKey>, &'static str> {
     let key = PrivateKeyDer::from_pem_slice(pem)
-        .map_err(|_| "holds no private key in PEM that could be read (encrypted ones cannot)")?;
+        .map_err(|_| "holds no readable private key in PEM (encrypted ones are not supported)")?;
     let key = ring::default_provider().key_provider.load_private_key(key);
-    key.map_err(|_| "holds no RSA, ECDSA or Ed25519 key that TLS could use")
+    key.map_err(|_| "holds no RSA, ECDSA or Ed25519 key that TLS can use")
 }
 
-/// The chain with its key.
-///
 /// # Errors
-/// The key is another one than the certificate's.
+/// The key does not belong to the certificate.
 pub(super) fn certified(
     chain: Vec<CertificateDer<'static>>,
     key: Arc<dyn SigningKey>,
 ) -> Result<CertifiedKey, &'static str> {
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
-        // not every kind of key can tell
+        // some kinds of keys cannot be compared
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
-        Err(_) => Err("holds another key than that of the certificate in ssl_cert_file"),
+        Err(_) => Err("does not hold the key of the certificate in ssl_cert_file"),
     }
 }
 
-/// All certificates of a PEM file, one at least.
+/// All certificates of a PEM file.
 ///
 /// # Errors
-/// None there, or one that is not PEM.
+/// There is none, or the file is not valid PEM.
 pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match all {
@@ -69,7 +64,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &
 
 #[cfg(test)]
 pub(super) mod samples {
-    //! A certificate that was made for these tests, its key, and another key.
+    //! A certificate made for these tests, its key, and another key.
 
     pub(in crate::config) const CERT: &str = "\
 -----BEGIN CERTIFICATE-----
@@ -123,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_key_is_found_wherever_it_stands_and_however_it_is_written() {
+    fn a_private_key_is_found_at_any_position_and_in_any_format() {
         let encrypted = KEY.replace(" PRIVATE", " ENCRYPTED PRIVATE");
         let sec1 = KEY.replace(" PRIVATE", " EC PRIVATE");
         for key in [KEY, &encrypted, &sec1] {
@@ -136,12 +131,12 @@ mod tests {
 
     #[test]
     fn a_key_of_another_certificate_is_refused() {
-        let what = "holds another key than that of the certificate in ssl_cert_file";
+        let what = "does not hold the key of the certificate in ssl_cert_file";
         assert_eq!(refused(CERT, OTHER_KEY), what);
     }
 
     #[test]
-    fn what_is_no_certificate_or_no_key_is_refused_without_a_quote() {
+    fn a_file_without_certificate_or_key_is_refused_and_not_quoted() {
         let none = "holds no certificate in PEM";
         assert_eq!(refused("", KEY), none);
         assert_eq!(refused(KEY, KEY), none);
@@ -150,11 +145,11 @@ mod tests {
         let malformed = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert_eq!(refused(malformed, KEY), "holds a malformed certificate");
 
-        let no_key = "holds no private key in PEM that could be read (encrypted ones cannot)";
+        let no_key = "holds no readable private key in PEM (encrypted ones are not supported)";
         for key in ["", CERT, &KEY.replace(" PRIVATE", " ENCRYPTED PRIVATE")] {
             assert_eq!(refused(CERT, key), no_key);
         }
         let odd = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-        assert_eq!(refused(CERT, odd), "holds no RSA, ECDSA or Ed25519 key that TLS could use");
+        assert_eq!(refused(CERT, odd), "holds no RSA, ECDSA or Ed25519 key that TLS can use");
     }
 }

@@ -1,5 +1,5 @@
-//! The text of a BIND key file in, as `tsig-keygen` writes it; the TSIG key (RFC 8945) or the line and what
-//! is wrong there out. Pure. No message holds any of the secret.
+//! In: the text of a BIND key file, as `tsig-keygen` writes it. Out: the TSIG key (RFC 8945), or a problem
+//! with its line. Pure. No message holds any part of the secret.
 
 use crate::model::secret::SecretBytes;
 use base64::Engine;
@@ -9,35 +9,27 @@ use zeroize::Zeroizing;
 /// A TSIG key (RFC 8945) as a BIND key file gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TsigKey {
-    /// Its name, lower case, no trailing dot; a DNS name, not necessarily a host name.
+    /// Lower case, no trailing dot; a DNS name, not necessarily a host name.
     pub name: String,
-    /// The MAC's algorithm.
     pub algorithm: TsigAlgorithm,
-    /// The shared secret.
     pub secret: SecretBytes,
 }
 
 /// RFC 8945, 6: the HMACs in use; MD5 is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TsigAlgorithm {
-    /// hmac-sha1
     Sha1,
-    /// hmac-sha224
     Sha224,
-    /// hmac-sha256
     Sha256,
-    /// hmac-sha384
     Sha384,
-    /// hmac-sha512
     Sha512,
 }
 
-/// What is wrong with a key file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyProblem {
     /// Counted from 1.
     pub line: usize,
-    /// What, and what was expected.
+    /// What is wrong and what was expected.
     pub what: String,
 }
 
@@ -45,7 +37,7 @@ pub struct KeyProblem {
 /// comments, quoting and white space.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first problem.
 pub fn parse(text: &str) -> Result<TsigKey, KeyProblem> {
     let mut tokens = Tokens { rest: text, line: 1 };
     let start = tokens.expect_word("key")?;
@@ -73,7 +65,7 @@ pub fn parse(text: &str) -> Result<TsigKey, KeyProblem> {
     if let Some((line, _)) = tokens.next()? {
         return Err(problem(
             line,
-            "more after the key: the file must hold one key and nothing else",
+            "text after the key: the file must hold one key and nothing else",
         ));
     }
     let missing = |clause| problem(start, format!("the key has no `{clause}`"));
@@ -88,7 +80,7 @@ fn problem(line: usize, what: impl Into<String>) -> KeyProblem {
 
 //----- The three values -----
 
-/// A DNS name (RFC 1035, 3.1) in lower case; underscores are allowed, it is no host's.
+/// A DNS name (RFC 1035, 3.1) in lower case; underscores are allowed, because it is not a host name.
 fn key_name(text: &str) -> Result<String, String> {
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let is_label = |label: &str| {
@@ -99,7 +91,7 @@ fn key_name(text: &str) -> Result<String, String> {
         return Ok(name);
     }
     let rule = "letters, digits, `-` and `_`, 63 to a label, 253 in all";
-    Err(format!("the key's name is no DNS name ({rule})"))
+    Err(format!("the key's name is not a DNS name ({rule})"))
 }
 
 fn algorithm_of(text: &str) -> Result<TsigAlgorithm, String> {
@@ -110,12 +102,12 @@ fn algorithm_of(text: &str) -> Result<TsigAlgorithm, String> {
         "hmac-sha256" => Ok(TsigAlgorithm::Sha256),
         "hmac-sha384" => Ok(TsigAlgorithm::Sha384),
         "hmac-sha512" => Ok(TsigAlgorithm::Sha512),
-        // RFC 8945, 6: must not be used; RFC 6151 says why
+        // RFC 8945, 6 forbids it; RFC 6151 gives the reason
         md5 if md5.starts_with("hmac-md5") => {
             Err("hmac-md5 is not supported, because MD5 is broken; use hmac-sha256".to_owned())
         }
         cut if cut.starts_with("hmac-sha") && cut.matches('-').count() == 2 => {
-            Err("truncated MACs are not supported; leave the bits off, as in hmac-sha256"
+            Err("truncated MACs are not supported; omit the number of bits, as in hmac-sha256"
                 .to_owned())
         }
         _ => {
@@ -138,13 +130,13 @@ fn secret_of(text: &str) -> Result<SecretBytes, String> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Token<'t> {
-    /// Bare or quoted.
+    /// A bare or quoted string.
     Word(&'t str),
     /// `{`, `}` or `;`.
     Mark(char),
 }
 
-type Placed<'t> = (usize, Token<'t>);
+type TokenAt<'t> = (usize, Token<'t>);
 
 struct Tokens<'t> {
     rest: &'t str,
@@ -153,7 +145,7 @@ struct Tokens<'t> {
 
 impl<'t> Tokens<'t> {
     /// The next token and its line; `None` at the end.
-    fn next(&mut self) -> Result<Option<Placed<'t>>, KeyProblem> {
+    fn next(&mut self) -> Result<Option<TokenAt<'t>>, KeyProblem> {
         self.skip_blank()?;
         let line = self.line;
         let Some(first) = self.rest.chars().next() else {
@@ -202,7 +194,7 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    /// Steps over that many bytes and counts their lines.
+    /// Skips that many bytes and counts their lines.
     fn advance(&mut self, bytes: usize) -> &'t str {
         let (passed, rest) = self.rest.split_at_checked(bytes).unwrap_or((self.rest, ""));
         self.line += passed.matches('\n').count();
@@ -243,8 +235,8 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    /// Words are not repeated: in a broken file any of them may be the secret.
-    fn unexpected(&self, wanted: &str, found: Option<&Placed<'_>>) -> KeyProblem {
+    /// Does not quote a word: in a broken file any of them may be the secret.
+    fn unexpected(&self, wanted: &str, found: Option<&TokenAt<'_>>) -> KeyProblem {
         match found {
             None => problem(self.line, format!("expected {wanted}, but the file ends")),
             Some((line, Token::Mark(mark))) => {
@@ -255,7 +247,7 @@ impl<'t> Tokens<'t> {
     }
 }
 
-/// What ends the comment that begins here, if one does.
+/// The end mark of the comment that begins here.
 fn comment(text: &str) -> Option<&'static str> {
     match text.as_bytes() {
         [b'/', b'*', ..] => Some("*/"),
@@ -320,9 +312,9 @@ mod tests {
     }
 
     #[test]
-    fn a_weak_cut_or_unknown_algorithm_is_refused_with_the_reason() {
+    fn a_weak_truncated_or_unknown_algorithm_is_refused_with_the_reason() {
         let md5 = "2: hmac-md5 is not supported, because MD5 is broken; use hmac-sha256";
-        let cut = "2: truncated MACs are not supported; leave the bits off, as in hmac-sha256";
+        let cut = "2: truncated MACs are not supported; omit the number of bits, as in hmac-sha256";
         let unknown = "2: unknown algorithm, must be one of hmac-sha1, hmac-sha224, hmac-sha256, \
                        hmac-sha384, hmac-sha512";
         for (word, why) in [
@@ -340,8 +332,8 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_is_named_with_its_line() {
-        let name = "1: the key's name is no DNS name (letters, digits, `-` and `_`, 63 to a label, \
+    fn each_syntax_error_is_named_with_its_line() {
+        let name = "1: the key's name is not a DNS name (letters, digits, `-` and `_`, 63 to a label, \
                     253 in all)";
         let long = format!("key {} {{", "a".repeat(64));
         let too_long = format!("key {}a {{", "abcdefg.".repeat(32));
@@ -369,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_in_the_values_is_named_with_its_line() {
+    fn an_error_in_a_value_is_named_with_its_line() {
         for (text, why) in [
             ("key k { ; };", "1: expected `algorithm`, `secret` or `}`, got `;`"),
             ("key k { secret ; };", "1: expected the value of `secret`, got `;`"),
@@ -388,7 +380,7 @@ mod tests {
     #[test]
     fn the_file_holds_one_key_and_nothing_else() {
         let one = format!("key k {{ algorithm hmac-sha1; secret {SECRET}; }};\n");
-        let why = "2: more after the key: the file must hold one key and nothing else";
+        let why = "2: text after the key: the file must hold one key and nothing else";
         assert_eq!(refused(&one.repeat(2)), why);
         assert_eq!(
             refused(one.trim_end().trim_end_matches(';')),

@@ -1,4 +1,4 @@
-//! `[daemon]`: listening, TLS, proxies, and where the log goes.
+//! `[daemon]`: listening, TLS, proxies and the log.
 
 use super::networks;
 use super::section::Section;
@@ -9,11 +9,10 @@ use crate::config::{Http, Log, LogTarget};
 use http::HeaderName;
 use tracing::Level;
 
-/// What the section holds, for three parts of the program.
 pub(super) struct Daemon {
     pub(super) http: Http,
     pub(super) log: Log,
-    /// Password verifications at once.
+    /// Parallel password verifications.
     pub(super) threads: u32,
 }
 
@@ -25,7 +24,7 @@ pub(super) fn read(section: &mut Section<'_>, files: &mut NamedFiles) -> Daemon 
         port: section.number("port", 0..=u16::MAX, 8443),
         tls: None,
         log_requests: section.flag("log_requests", false),
-        proxy_header: section.parsed("proxy_header", None, header_name),
+        proxy_header: section.parsed("proxy_header", "", None, header_name),
         trusted_proxies: section.list("trusted_proxies", Vec::new(), networks::network).into(),
         request_timeout: section.seconds("request_timeout", 1..=MAX_SECONDS, 10),
     };
@@ -35,7 +34,7 @@ pub(super) fn read(section: &mut Section<'_>, files: &mut NamedFiles) -> Daemon 
     Daemon { http, log, threads }
 }
 
-/// Notes the certificate's files if TLS is on, and says whether it is.
+/// Whether TLS is on; names the certificate's files if it is.
 fn tls(section: &mut Section<'_>, files: &mut NamedFiles) -> bool {
     let ssl = section.flag("ssl", false);
     let when = ssl.then_some("when daemon.ssl is true");
@@ -52,8 +51,8 @@ fn warn(section: &mut Section<'_>, http: &Http, has_tls: bool) {
         section.warn("proxy_header", "has no effect, because trusted_proxies is empty");
     }
     if http.proxy_header.is_none() && !http.trusted_proxies.is_empty() {
-        let what = "their updates need an address of their own, else the answer is badip, because \
-                    proxy_header is empty";
+        let what = "has no effect on the client address, because proxy_header is empty; updates from these \
+                    proxies must name an address, or the reply is badip";
         section.warn("trusted_proxies", what);
     }
     let is_local = http.host == "localhost"
@@ -82,7 +81,7 @@ const LEVELS: &[(&str, Level)] = &[
     ("ERROR", Level::ERROR),
 ];
 
-/// RFC 3164, 4.1.1: the facilities' numbers.
+/// The numbers of RFC 3164, 4.1.1.
 const FACILITIES: &[(&str, u8)] = &[
     ("daemon", 3),
     ("user", 1),
@@ -96,21 +95,7 @@ const FACILITIES: &[(&str, u8)] = &[
     ("local7", 23),
 ];
 
-/// A level as the file writes it.
-pub(in crate::config) fn level_name(level: Level) -> &'static str {
-    name_of(LEVELS, &level)
-}
-
-/// A facility as the file writes it.
-pub(in crate::config) fn facility_name(facility: u8) -> &'static str {
-    name_of(FACILITIES, &facility)
-}
-
-fn name_of<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str {
-    choices.iter().find(|(_, choice)| choice == value).map_or("?", |(name, _)| name)
-}
-
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum TargetName {
     Stdout,
     Syslog,

@@ -1,4 +1,4 @@
-//! `[database]`: SQLite, or MariaDB. The keys of the one that is not used are checked for their types only.
+//! `[database]`: SQLite or MariaDB. Of the unused one only the types of the keys are checked.
 
 use super::section::Section;
 use crate::config::files::NamedFiles;

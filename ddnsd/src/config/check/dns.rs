@@ -1,4 +1,4 @@
-//! `[dns_service]`: the name server that takes the updates with its keys, or the one within ddnsd.
+//! `[dns_service]`: the name server that takes the updates and its keys, or the built-in one.
 
 use super::networks;
 use super::section::Section;
@@ -24,7 +24,7 @@ const BACKENDS: &[(&str, DnsBackendName)] =
 const TRANSPORTS: &[(&str, DnsTransport)] =
     &[("auto", DnsTransport::Auto), ("tcp", DnsTransport::Tcp)];
 
-/// `request_timeout` is what bounds `dns_timeout`, if it is known.
+/// `dns_timeout` must be less than `request_timeout`; `None` if that is wrong itself.
 pub(super) fn read(
     section: &mut Section<'_>,
     request_timeout: Option<Duration>,
@@ -56,7 +56,7 @@ pub(super) fn read(
 
 fn rfc2136(section: &mut Section<'_>) -> Rfc2136 {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let address = section.parsed("dns_server", loopback, networks::address);
+    let address = section.parsed("dns_server", "127.0.0.1", loopback, networks::address);
     Rfc2136 {
         server: SocketAddr::new(address, section.number("dns_port", 1..=u16::MAX, 53)),
         timeout: section.seconds("dns_timeout", 1..=MAX_SECONDS, 5),
@@ -65,7 +65,7 @@ fn rfc2136(section: &mut Section<'_>) -> Rfc2136 {
     }
 }
 
-/// A change that takes all its time must still be answered within the request's.
+/// A change may take all of `dns_timeout`, and the request must still be answered in time.
 fn bound_timeout(section: &mut Section<'_>, timeout: Duration, request: Option<Duration>) {
     if let Some(request) = request
         && timeout >= request
@@ -82,11 +82,12 @@ fn zone_keys(section: &mut Section<'_>) -> Vec<(Zone, NamedFile)> {
     let mut keys = Vec::new();
     let mut seen = BTreeSet::new();
     for key in section.keys() {
-        // an unquoted zone of several labels is a table in TOML
+        // in TOML, an unquoted zone with dots is a table
         let expected = r#"a key file, "zone.example" = "FILE" with all its quotes"#;
         let Some(path) = section.take(key, expected, DeValue::as_str) else {
             continue;
         };
+        section.record(key, path);
         let location = section.location(key);
         match Zone::parse(key) {
             Err(error) => section.problem(key, format!("must be the name of a zone, but {error}")),
@@ -102,6 +103,8 @@ fn zone_keys(section: &mut Section<'_>) -> Vec<(Zone, NamedFile)> {
 
 //----- [dns_service.builtin] -----
 
+const HOSTMASTER: &str = "hostmaster@example.com";
+
 fn builtin(section: &mut Section<'_>, is_used: bool) -> Builtin {
     let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 53))];
     let example = |text: &str| zone(text).into_iter().collect();
@@ -110,7 +113,7 @@ fn builtin(section: &mut Section<'_>, is_used: bool) -> Builtin {
         zones: section.list("zones", example("dyn.example.com"), zone),
         nameservers: section.list("nameservers", vec!["ns1.example.com".to_owned()], host),
         nameserver_addresses: section.within("nameserver_addresses", glue),
-        hostmaster: section.parsed("hostmaster", "hostmaster@example.com".to_owned(), mail),
+        hostmaster: section.parsed("hostmaster", HOSTMASTER, HOSTMASTER.to_owned(), mail),
         allow_transfer: section.list("allow_transfer", Vec::new(), networks::network),
         notify: section.list("notify", Vec::new(), networks::socket),
     };

@@ -1,4 +1,4 @@
-//! `[email]`: the relay, the sender and the templates. Nothing of it is needed while it is not enabled.
+//! `[email]`: the relay, the sender and the templates. Nothing is required unless it is enabled.
 
 use super::section::Section;
 use crate::config::EmailConfig;

@@ -1,4 +1,4 @@
-//! `[[endpoints]]`: the paths that take updates, and what their parameters are called.
+//! `[[endpoints]]`: the paths that take updates, and the names of their parameters.
 
 use super::section::Section;
 use crate::config::error::{Location, Problem};
@@ -6,17 +6,27 @@ use crate::config::text::shown;
 use crate::config::{Endpoint, Params, normal_path};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// At least one: where the file has none, the default one.
+/// One at least: without any in the file, the default one.
 pub(super) fn read(file: &mut Section<'_>) -> Vec<Endpoint> {
     let located = file.each("endpoints", |section| {
         let path = path(section);
         let params = section.within("params", params);
         (section.location("path"), Endpoint { path, params })
     });
-    let default = || Endpoint { path: "/update".to_owned(), params: Params::default() };
-    let Some(located) = located else {
-        return vec![default()];
+    let endpoints = match located {
+        Some(located) => unique(file, located),
+        None => vec![Endpoint { path: "/update".to_owned(), params: Params::default() }],
     };
+    for Endpoint { path, params } in &endpoints {
+        for (key, names) in lists(params) {
+            let key = format!("endpoints.{path:?}.{key}");
+            file.findings.values.record(key, names.join(", "));
+        }
+    }
+    endpoints
+}
+
+fn unique(file: &mut Section<'_>, located: Vec<(Location, Endpoint)>) -> Vec<Endpoint> {
     let mut taken = BTreeSet::new();
     let mut endpoints = Vec::new();
     for (location, endpoint) in located {
@@ -58,7 +68,7 @@ fn params(section: &mut Section<'_>) -> Params {
         notify_change: section.list("notify_change", notify_change, param),
     };
     for (key, name, other) in shared(&params) {
-        // the default name gives way in the message: the line to mend is the one that is written
+        // the message names the key that the file holds, because that is the line to fix
         let (key, other) = if section.is_given(key) { (key, other) } else { (other, key) };
         let what = format!("has the name {}, which `{other}` has too", shown(name));
         section.problem(key, what);
@@ -74,20 +84,12 @@ fn param(text: &str) -> Result<String, String> {
     }
 }
 
-/// Names that two parameters share: the later one's key, the name, the earlier one's key. Either address
-/// parameter takes either family, so these two may share theirs.
+/// Names that two parameters share: the later key, the name, the earlier key. `ipv4` and `ipv6` may share
+/// a name, because each takes both families.
 fn shared(params: &Params) -> Vec<(&'static str, &str, &'static str)> {
-    let lists = [
-        ("hostname", &params.hostname),
-        ("ipv4", &params.ipv4),
-        ("ipv6", &params.ipv6),
-        ("username", &params.username),
-        ("password", &params.password),
-        ("notify_change", &params.notify_change),
-    ];
     let mut owners = BTreeMap::new();
     let mut shared = Vec::new();
-    for (key, names) in lists {
+    for (key, names) in lists(params) {
         for name in names {
             let owner = *owners.entry(name.as_str()).or_insert(key);
             if owner != key && (owner, key) != ("ipv4", "ipv6") {
@@ -96,4 +98,15 @@ fn shared(params: &Params) -> Vec<(&'static str, &str, &'static str)> {
         }
     }
     shared
+}
+
+fn lists(params: &Params) -> [(&'static str, &[String]); 6] {
+    [
+        ("hostname", &params.hostname),
+        ("ipv4", &params.ipv4),
+        ("ipv6", &params.ipv6),
+        ("username", &params.username),
+        ("password", &params.password),
+        ("notify_change", &params.notify_change),
+    ]
 }

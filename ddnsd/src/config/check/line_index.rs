@@ -1,9 +1,9 @@
-//! Byte offsets of the file in, line and column numbers out.
+//! In: byte offsets of the file. Out: line and column numbers.
 
 use crate::config::error::{Location, Problem};
 use crate::config::text::clipped;
 
-/// Where the lines of a text begin.
+/// The offsets at which the lines of a text begin.
 pub(super) struct LineIndex<'t> {
     text: &'t str,
     starts: Vec<usize>,
@@ -15,13 +15,13 @@ impl<'t> LineIndex<'t> {
         Self { text, starts: std::iter::once(0).chain(after_breaks).collect() }
     }
 
-    /// The line an offset stands in, counted from 1.
+    /// The line that holds an offset, counted from 1.
     pub(super) fn line(&self, offset: usize) -> usize {
         self.starts.partition_point(|start| *start <= offset)
     }
 
-    /// TOML's own complaint. Only its message is used: its display quotes the line, which may hold a
-    /// password. A key that stands there twice is named.
+    /// A syntax error of TOML. Uses its message only: its display quotes the line, which may hold a
+    /// password. Names a duplicate key.
     pub(super) fn syntax(&self, error: &toml::de::Error) -> Problem {
         let offset = error.span().map_or(0, |span| span.start);
         let line = self.line(offset);

@@ -1,5 +1,5 @@
-//! The file's text in; the checked configuration and the files it names, or every problem, out. Pure:
-//! `load.rs` reads the files. A section is a file here, a key is a line.
+//! In: the text of the configuration file. Out: the checked configuration and the files it names, or every
+//! problem. Pure: `load.rs` reads the files. Each section has a file or function, each key a line.
 
 mod daemon;
 mod database;
@@ -7,18 +7,17 @@ mod dns;
 mod email;
 mod endpoints;
 mod line_index;
-mod nearest;
 mod networks;
 mod section;
 #[cfg(test)]
 mod tests;
 mod value;
 
+use super::diff::Values;
 use super::error::Problem;
 use super::files::NamedFiles;
 use super::text::shown;
 use super::{AdminConfig, Auth, Config, Defaults, LimitsConfig};
-pub(super) use daemon::{facility_name, level_name};
 use line_index::LineIndex;
 use section::Section;
 use std::net::SocketAddr;
@@ -26,9 +25,9 @@ use std::time::Duration;
 use toml::de::DeTable;
 use value::MAX_SECONDS;
 
-/// What the text says. It is only usable if there are no problems.
+/// The result of a check; usable only if there are no problems.
 pub(super) struct Checked {
-    /// Complete but for what the files hold.
+    /// Complete except for the content of the files.
     pub(super) config: Config,
     /// The files that this configuration uses.
     pub(super) files: NamedFiles,
@@ -36,8 +35,6 @@ pub(super) struct Checked {
     pub(super) warnings: Vec<Problem>,
 }
 
-/// Reads a configuration file's text.
-///
 /// # Errors
 /// The one place where the text is not TOML; all other problems are in [`Checked::problems`].
 pub(super) fn check(text: &str) -> Result<Checked, Problem> {
@@ -49,7 +46,7 @@ pub(super) fn check(text: &str) -> Result<Checked, Problem> {
     let daemon = file.within("daemon", |section| daemon::read(section, &mut files));
     let request_timeout =
         file.is_sound("daemon.request_timeout").then_some(daemon.http.request_timeout);
-    let config = Config {
+    let mut config = Config {
         http: daemon.http,
         log: daemon.log,
         database: file.within("database", |section| database::read(section, &mut files)),
@@ -61,8 +58,10 @@ pub(super) fn check(text: &str) -> Result<Checked, Problem> {
         admin: file.within("admin", admin),
         metrics: file.within("metrics", metrics),
         endpoints: endpoints::read(&mut file).into(),
+        values: Values::default(),
     };
     let findings = file.finish();
+    config.values = findings.values;
     Ok(Checked { config, files, problems: findings.problems, warnings: findings.warnings })
 }
 
@@ -89,21 +88,23 @@ fn auth(section: &mut Section<'_>, threads: u32) -> Auth {
     Auth { cache_ttl, threads: usize::try_from(threads).unwrap_or(usize::MAX) }
 }
 
+const SOCKET: &str = "/run/ddnsd/admin.sock";
+
 fn admin(section: &mut Section<'_>) -> AdminConfig {
-    let socket = section.parsed("socket", "/run/ddnsd/admin.sock".to_owned(), socket_path);
+    let socket = section.parsed("socket", SOCKET, SOCKET.to_owned(), socket_path);
     section.not_empty(&[("socket", &socket)]);
     let group = section.text("group", "");
     AdminConfig {
         socket: socket.into(),
-        mode: section.parsed("mode", 0o660, octal_mode),
+        mode: section.parsed("mode", "0660", 0o660, octal_mode),
         group: (!group.is_empty()).then_some(group),
     }
 }
 
-/// What a socket address holds: unix(7).
+/// 107 bytes is the maximum of unix(7).
 fn socket_path(text: &str) -> Result<String, String> {
     if text.len() > 107 {
-        return Err(format!("has {} bytes, and a socket's path 107 at most", text.len()));
+        return Err(format!("must be at most 107 bytes, got {} bytes", text.len()));
     }
     Ok(text.to_owned())
 }
@@ -116,7 +117,7 @@ fn octal_mode(text: &str) -> Result<u32, String> {
 }
 
 fn metrics(section: &mut Section<'_>) -> Option<SocketAddr> {
-    section.parsed("listen", None, |text| {
+    section.parsed("listen", "", None, |text| {
         if text.is_empty() { Ok(None) } else { networks::socket(text).map(Some) }
     })
 }

@@ -1,4 +1,4 @@
-//! Addresses, networks and sockets as people write them in, checked ones out.
+//! In: addresses, networks and sockets as text. Out: checked ones.
 
 use crate::config::text::shown;
 use ipnet::{IpNet, Ipv4Net};
@@ -19,8 +19,8 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// A network, or an address, which is a network of one. An IPv4-mapped one is taken as IPv4, because
-/// that is how its clients are seen (RFC 4291, 2.5.5.2).
+/// A network; a single address is a network of one. An IPv4-mapped one becomes IPv4, as the addresses of
+/// its clients do (RFC 4291, 2.5.5.2).
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     if let Ok(net) = text.parse::<IpNet>() {
         return unmapped(net).ok_or_else(|| {
@@ -35,7 +35,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
     address(text).map(|address| IpNet::from(address.to_canonical())).map_err(wrong)
 }
 
-/// The network without its host bits; `None` if it is of mapped addresses and others.
+/// The network without its host bits; `None` if it holds mapped addresses and others.
 fn unmapped(net: IpNet) -> Option<IpNet> {
     let IpAddr::V4(v4) = net.addr().to_canonical() else { return Some(net.trunc()) };
     let bits = if net.addr().is_ipv6() { 96 } else { 0 };

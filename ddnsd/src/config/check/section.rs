@@ -1,20 +1,21 @@
-//! A table of the file in, its keys out, each once and with its place (`value.rs` gives them types). A
-//! reading always yields a usable value, so that one pass finds every problem; a key that nobody read is
-//! unknown.
+//! In: a table of the file. Out: its values, with every problem by key and line. `value.rs` adds the types.
+//! A wrong value yields the default, so that one pass finds every problem. A key that `check/` did not
+//! read is unknown.
 
 use super::line_index::LineIndex;
-use super::nearest;
+use crate::config::diff::Values;
 use crate::config::error::{Location, Problem};
-use crate::config::text::{clipped, kind, shown};
+use crate::config::text::{clipped, kind, nearest};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// What was found while reading.
 #[derive(Default)]
 pub(super) struct Findings {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
+    pub(super) values: Values,
 }
 
 struct KeyEntry<'t> {
@@ -34,7 +35,6 @@ pub(super) struct Section<'t> {
 }
 
 impl<'t> Section<'t> {
-    /// The whole file.
     pub(super) fn root(table: &'t DeTable<'t>, lines: &'t LineIndex<'t>) -> Self {
         Self::new(String::new(), 1, Some(table), lines)
     }
@@ -46,7 +46,7 @@ impl<'t> Section<'t> {
         lines: &'t LineIndex<'t>,
     ) -> Self {
         let entry = |value: &'t Spanned<DeValue<'t>>, key_at| {
-            // a table's own line is that of its header, which its key's need not be
+            // the line of a table is that of its header; its key may stand elsewhere
             let at = if value.get_ref().is_table() { value.span().start } else { key_at };
             KeyEntry { line: lines.line(at), value: value.get_ref(), read: false }
         };
@@ -58,14 +58,14 @@ impl<'t> Section<'t> {
         Self { name, line, lines, entries, known: Vec::new(), findings: Findings::default() }
     }
 
-    /// Everything found in this section and those within, the keys that nobody read included.
+    /// All findings of this section and its subsections; adds a problem for each unknown key.
     pub(super) fn finish(mut self) -> Findings {
         let unknown: Vec<_> =
             self.entries.iter().filter(|(_, entry)| !entry.read).map(|(key, _)| *key).collect();
         for key in unknown {
             let is_section = self.entries.get(key).is_some_and(|entry| is_section(entry.value));
             let kind = if is_section { "section" } else { "key" };
-            let hint = match nearest::of(key, &self.known) {
+            let hint = match nearest(key, &self.known) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };
@@ -74,9 +74,9 @@ impl<'t> Section<'t> {
         self.findings
     }
 
-    //----- Places and problems -----
+    //----- Locations and problems -----
 
-    /// The key's line, or that of the section's header where the key is not given.
+    /// The line of the key, or of the section's header if the key is not given.
     pub(super) fn location(&self, key: &str) -> Location {
         let line = self.entries.get(key).map_or(self.line, |entry| entry.line);
         Location { line: Some(line), column: None, key: self.dotted(key) }
@@ -92,7 +92,13 @@ impl<'t> Section<'t> {
         self.findings.warnings.push(warning);
     }
 
-    /// Whether nothing was wrong so far with the key of that dotted name.
+    /// Records the key's value in force, for the comparison at a reload.
+    pub(super) fn record(&mut self, key: &str, value: impl Display) {
+        let key = self.dotted(key);
+        self.findings.values.record(key, value);
+    }
+
+    /// Whether the key of that dotted name has no problem so far.
     pub(super) fn is_sound(&self, dotted: &str) -> bool {
         self.findings.problems.iter().all(|problem| problem.location.key != dotted)
     }
@@ -106,19 +112,22 @@ impl<'t> Section<'t> {
         if self.is_given(other) { other } else { key }
     }
 
-    /// The keys of a section whose keys are the operator's own, such as zones.
+    /// The keys of a section where the operator chooses them, such as zones.
     pub(super) fn keys(&self) -> Vec<&'t str> {
         self.entries.keys().copied().collect()
     }
 
     fn dotted(&self, key: &str) -> String {
+        /// A DNS name, the longest key that is legal.
+        const MAX_BYTES: usize = 253;
         let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         let is_bare = !key.is_empty() && key.chars().all(bare);
-        let key = if is_bare { clipped(key) } else { shown(key) };
+        let key = if key.len() > MAX_BYTES { clipped(key) } else { key.to_owned() };
+        let key = if is_bare { key } else { format!("{key:?}") };
         if self.name.is_empty() { key } else { format!("{}.{key}", self.name) }
     }
 
-    /// The key's value if it is given and of the type that `of_type` picks; a wrong type is a problem.
+    /// The key's value if it is given and `of_type` accepts its type; a wrong type is a problem.
     pub(super) fn take<T>(
         &mut self,
         key: &str,
@@ -136,9 +145,9 @@ impl<'t> Section<'t> {
         typed
     }
 
-    //----- Sections within -----
+    //----- Subsections -----
 
-    /// Reads a section within this one; one that is missing reads as empty.
+    /// Reads a subsection; a missing one reads as empty.
     pub(super) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         let Location { line, key: name, .. } = self.location(key);
         let table = self.take(key, &format!("a section, [{name}]"), DeValue::as_table);
@@ -150,7 +159,7 @@ impl<'t> Section<'t> {
         value
     }
 
-    /// Reads each of `[[key]]`; `None` where there is none.
+    /// Reads each `[[key]]` table; `None` if there is none. The caller records their values.
     pub(super) fn each<T>(
         &mut self,
         key: &str,
@@ -169,6 +178,8 @@ impl<'t> Section<'t> {
             let line = self.lines.line(offset);
             let mut section = Self::new(name.clone(), line, Some(table), self.lines);
             values.push(read(&mut section));
+            // the tables of one array have the same dotted keys
+            section.findings.values = Values::default();
             self.absorb(section);
         }
         (!values.is_empty()).then_some(values)
@@ -178,10 +189,11 @@ impl<'t> Section<'t> {
         let findings = section.finish();
         self.findings.problems.extend(findings.problems);
         self.findings.warnings.extend(findings.warnings);
+        self.findings.values.absorb(findings.values);
     }
 }
 
-/// What the brackets of a header make.
+/// Whether a header in brackets made this value.
 fn is_section(value: &DeValue<'_>) -> bool {
     let of_tables = |array: &toml::de::DeArray<'_>| {
         array.iter().next().is_some_and(|item| item.get_ref().is_table())

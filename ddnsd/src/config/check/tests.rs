@@ -30,7 +30,7 @@ fn warnings(text: &str) -> Vec<String> {
     checked.warnings.iter().map(|warning| warning.in_file(Path::new("c.toml"))).collect()
 }
 
-/// What is said of a line in a section of a file that is right otherwise, without the line's number.
+/// The message about one line in a section of a valid file, without the line number.
 fn about(section: &str, line: &str) -> String {
     let with_line = format!("{section}\n{line}");
     let text = if LEAST.contains(section) {
@@ -39,8 +39,8 @@ fn about(section: &str, line: &str) -> String {
         format!("{LEAST}{with_line}")
     };
     let complaints = complaints(&text);
-    let (_, said) = complaints.split_once(": ").expect("a problem");
-    said.to_owned()
+    let (_, message) = complaints.split_once(": ").expect("a problem");
+    message.to_owned()
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn keys_of_the_other_backend_are_ignored_but_keep_their_types() {
 }
 
 #[test]
-fn what_is_switched_off_names_no_files() {
+fn a_disabled_feature_names_no_files() {
     let checked = sound(
         "[daemon]\nssl_cert_file = \"c\"\nssl_key_file = \"k\"\n[email]\nsmtp_ca_file = \"c\"\n\
          smtp_password_file = \"p\"\nchange_notification_template = \"t\"\nfrom_address = \"?\"",
@@ -292,14 +292,14 @@ fn a_section_is_no_value_and_a_value_no_section() {
 #[test]
 fn every_value_out_of_its_range_is_named() {
     let mut lines = include_str!("tests/wrong_values.txt").lines();
-    while let (Some(wrong), Some(said)) = (lines.next(), lines.next()) {
+    while let (Some(wrong), Some(message)) = (lines.next(), lines.next()) {
         let (section, line) = wrong.split_once(' ').unwrap();
-        assert_eq!(about(section, line), said.trim_start(), "{line}");
+        assert_eq!(about(section, line), message.trim_start(), "{line}");
     }
 }
 
 #[test]
-fn tls_and_time_outs_need_their_partners() {
+fn tls_and_timeouts_need_their_related_keys() {
     for (text, expected) in [
         (
             "[daemon]\nssl = true\n",
@@ -321,7 +321,7 @@ fn tls_and_time_outs_need_their_partners() {
 }
 
 #[test]
-fn mail_needs_a_server_a_sender_and_a_whole_login() {
+fn mail_needs_a_server_a_sender_and_a_complete_login() {
     for (text, expected) in [
         (
             "[email]\nenabled = true\n",
@@ -379,7 +379,7 @@ fn endpoints_need_paths_and_names_of_their_own() {
 }
 
 #[test]
-fn mariadb_is_told_each_thing_once() {
+fn each_problem_of_the_mariadb_keys_is_reported_once() {
     let mariadb = "[database]\nbackend = \"mariadb\"\nuser = \"u\"\nusername = \"\"\nhost = \"\"\n\
                    password = \"s3cret\"\npassword_file = \"f\"\n";
     let expected = "c.toml:4: database.username: is another name of `user`, give one of the two\n\
@@ -408,7 +408,7 @@ fn a_long_value_is_cut_in_the_message() {
 }
 
 #[test]
-fn what_an_operator_should_know_is_a_warning() {
+fn questionable_settings_are_warnings() {
     let header = "[daemon]\nproxy_header = \"Forwarded\"";
     let proxies = "[daemon]\ntrusted_proxies = [\"::1\"]";
     let open = "[daemon]\nhost = \"0.0.0.0\"";
@@ -428,10 +428,9 @@ fn what_an_operator_should_know_is_a_warning() {
         ),
         (
             proxies,
-            &[
-                "c.toml:6: daemon.trusted_proxies: their updates need an address of their own, else \
-               the answer is badip, because proxy_header is empty",
-            ],
+            &["c.toml:6: daemon.trusted_proxies: has no effect on the client address, because \
+                 proxy_header is empty; updates from these proxies must name an address, or the \
+                 reply is badip"],
         ),
         (
             open,
@@ -461,9 +460,9 @@ fn what_an_operator_should_know_is_a_warning() {
 }
 
 #[test]
-fn an_admin_socket_whose_path_fits_no_address_is_a_problem() {
+fn an_admin_socket_with_too_long_a_path_is_a_problem() {
     let of = |bytes: usize| format!("socket = \"/{}\"", "x".repeat(bytes - 1));
-    let said = about("[admin]", &of(108));
-    assert!(said.contains("admin.socket") && said.contains("108 bytes"), "{said}");
+    let message = about("[admin]", &of(108));
+    assert!(message.contains("admin.socket") && message.contains("108 bytes"), "{message}");
     sound(&format!("[admin]\n{}", of(107)));
 }
