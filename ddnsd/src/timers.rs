@@ -1,12 +1,12 @@
 //! Timers that call stories: keepalives and last requests are written, the clock is watched, what is unpublished is sent
 //! again, hosts expire, idle limits are forgotten. A run that fails is logged; the next one is due.
 
+use crate::stories::authenticate::Authenticate;
 use crate::stories::expire::Expire;
-use crate::stories::login::LogIn;
+use crate::stories::import::Transfer;
+use crate::stories::last_requests::LastRequests;
 use crate::stories::notices::Notices;
 use crate::stories::republish::Republish;
-use crate::stories::requests::Requests;
-use crate::stories::transfer::Transfer;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -37,7 +37,7 @@ pub async fn flush_keepalives(story: Expire, stop: CancellationToken) {
 }
 
 /// Writes the last requests, at their time or when they are many.
-pub async fn write_requests(story: Requests, stop: CancellationToken) {
+pub async fn write_last_requests(story: LastRequests, stop: CancellationToken) {
     let mut every = interval(REQUESTS / LOOKS);
     let mut looks = 0;
     while tick(&mut every, &stop).await {
@@ -80,7 +80,11 @@ pub async fn sweep(story: Expire, period: watch::Receiver<Duration>, stop: Cance
 }
 
 /// Forgets clients that did not come for long.
-pub async fn forget_idle(story: LogIn, period: watch::Receiver<Duration>, stop: CancellationToken) {
+pub async fn forget_idle(
+    story: Authenticate,
+    period: watch::Receiver<Duration>,
+    stop: CancellationToken,
+) {
     let mut every = Adjustable::new(period);
     while every.tick(&stop).await {
         let story = story.clone();

@@ -92,7 +92,7 @@ fn both(hosts: &[Arc<Host>; 2]) -> Vec<Want> {
         records,
         seen: Seen { v4: Some(Millis(2)), v6: None },
         check_at: None,
-        owed: None,
+        notices: None,
         at: Millis(2),
     };
     hosts.iter().map(want).collect()
@@ -296,7 +296,8 @@ async fn a_row_that_changed_meanwhile_is_not_overwritten_and_asserted_once_more(
     let seen = theirs.host(&a.fqdn).await.unwrap().unwrap();
     let records = WantedRecords { v4: Wanted::Absent, ..WantedRecords::default() };
     let (at, is_final) = (Millis(3), true);
-    let want = Want { host: seen, records, seen: Seen::default(), check_at: None, owed: None, at };
+    let want =
+        Want { host: seen, records, seen: Seen::default(), check_at: None, notices: None, at };
     let other = theirs.want(vec![want]).await.unwrap().remove(0).unwrap();
     theirs.settle(Settle::Acknowledged { host: other, ttl: 60, is_final, at }).await.unwrap();
     assert_eq!(theirs.host(&a.fqdn).await.unwrap().unwrap().unpublished_since, None);
@@ -321,7 +322,7 @@ fn request(at: i64) -> LastRequest {
     let reason =
         (at % 2 == 1).then(|| "because of this".repeat(usize::try_from(at % 40).unwrap()).into());
     let client = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
-    LastRequest { at: Millis(at), client, agent, word: "good".into(), reason }
+    LastRequest { at: Millis(at), client, user_agent: agent, return_code: "good".into(), reason }
 }
 
 #[tokio::test]

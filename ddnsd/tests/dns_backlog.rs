@@ -18,9 +18,9 @@ use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::time::Millis;
 use ddnsd::model::user::PasswordHash;
 use ddnsd::rules::retry::When;
+use ddnsd::stories::host_locks::HostLocks;
 use ddnsd::stories::publisher::Publisher;
 use ddnsd::stories::republish::Republish;
-use ddnsd::stories::turns::Turns;
 use ddnsd_tests::update::answer_to;
 use futures::future::join_all;
 use hickory_proto::op::Message;
@@ -134,7 +134,7 @@ async fn backlog(folder: &Path, hosts: u8) -> Db {
         };
         let at = Millis(at.0 + i64::from(n));
         let seen = Seen { v4: Some(at), v6: None };
-        let want = Want { host, records, seen, check_at: None, owed: None, at };
+        let want = Want { host, records, seen, check_at: None, notices: None, at };
         assert!(db.want(vec![want]).await.unwrap()[0].is_some());
     }
     db
@@ -151,7 +151,7 @@ fn publisher(db: Db, server: SocketAddr) -> Publisher {
 }
 
 fn republisher(db: Db, server: SocketAddr) -> Republish {
-    Republish::new(db.clone(), publisher(db, server), Turns::default(), Clock)
+    Republish::new(db.clone(), publisher(db, server), HostLocks::default(), Clock)
 }
 
 async fn host(db: &Db, n: usize) -> Arc<Host> {
@@ -192,7 +192,7 @@ async fn hosts_that_the_server_ignores_are_sent_again_seldom_and_one_at_a_time()
     let folder = tempfile::tempdir().unwrap();
     let db = backlog(folder.path(), 11).await;
     let (server, address) = Server::start(&IGNORED).await;
-    let (publisher, turns) = (publisher(db.clone(), address), Turns::default());
+    let (publisher, host_locks) = (publisher(db.clone(), address), HostLocks::default());
     for _ in 0..2 {
         for n in 0..IGNORED.len() {
             assert!(publisher.publish(host(&db, n).await, Lane::Background).await.is_err());
@@ -208,8 +208,8 @@ async fn hosts_that_the_server_ignores_are_sent_again_seldom_and_one_at_a_time()
         ids.push(host.id);
     }
     publisher.forget_refusals();
-    let republish = Republish::new(db, publisher, turns.clone(), Clock);
-    let held = || ids.iter().filter(|id| turns.try_one(**id).is_none()).count();
+    let republish = Republish::new(db, publisher, host_locks.clone(), Clock);
+    let held = || ids.iter().filter(|id| host_locks.try_lock(**id).is_none()).count();
     let run = republish.run();
     tokio::pin!(run);
     let mut most = 0;
@@ -219,7 +219,7 @@ async fn hosts_that_the_server_ignores_are_sent_again_seldom_and_one_at_a_time()
             () = tokio::time::sleep(TIMEOUT / 10) => most = most.max(held()),
         }
     };
-    assert_eq!((done, most), (0, 1), "the turns of the others are free meanwhile");
+    assert_eq!((done, most), (0, 1), "the host_locks of the others are free meanwhile");
 }
 
 #[tokio::test]

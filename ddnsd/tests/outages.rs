@@ -15,9 +15,9 @@ use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::user::PasswordHash;
 use ddnsd::stories::expire::{Expire, Swept};
+use ddnsd::stories::host_locks::HostLocks;
 use ddnsd::stories::notices::Notices;
 use ddnsd::stories::publisher::Publisher;
-use ddnsd::stories::turns::Turns;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 use std::net::Ipv4Addr;
@@ -61,7 +61,7 @@ impl Scene {
         let v4 = Wanted::Present(Ipv4Addr::new(192, 0, 2, 1));
         let records = WantedRecords { v4, v6: Wanted::Untouched };
         let seen = Seen { v4: Some(at), v6: None };
-        let want = Want { host, records, seen, check_at: Some(at), owed: None, at };
+        let want = Want { host, records, seen, check_at: Some(at), notices: None, at };
         assert!(db.want(vec![want]).await.unwrap()[0].is_some());
         Self { folder, db }
     }
@@ -76,8 +76,8 @@ impl Scene {
         let publisher = Publisher::new(self.db.clone(), dns, Clock, Arc::clone(&defaults));
         let (db, mails) = (self.db.clone(), Arc::default());
         let notices = Notices { db, clock: Clock, mails, defaults };
-        let (db, turns) = (self.db.clone(), Turns::default());
-        Expire::start(db, publisher, notices, turns, Clock).await.unwrap()
+        let (db, host_locks) = (self.db.clone(), HostLocks::default());
+        Expire::start(db, publisher, notices, host_locks, Clock).await.unwrap()
     }
 
     /// The database fails a sweep, and is back when the host would have expired.

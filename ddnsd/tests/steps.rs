@@ -5,7 +5,7 @@ use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::db::{Db, HostPage, NewHost, NewUser, SetTtls, Settle, Want};
 use ddnsd::model::host::{Host, Seen};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
-use ddnsd::model::notice::{Notice, OfFamily, Owed};
+use ddnsd::model::notice::{FamilyNotice, Notice, PendingNotices};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::secret::Secret;
 use ddnsd::model::time::Millis;
@@ -113,11 +113,11 @@ impl Place {
         &self,
         host: &Arc<Host>,
         records: WantedRecords,
-        owed: Option<Owed>,
+        owed: Option<PendingNotices>,
     ) -> Arc<Host> {
         let seen = Seen { v4: Some(Millis(2)), v6: None };
         let host = Arc::clone(host);
-        let want = Want { host, records, seen, check_at: None, owed, at: Millis(2) };
+        let want = Want { host, records, seen, check_at: None, notices: owed, at: Millis(2) };
         self.db.want(vec![want]).await.unwrap().remove(0).unwrap()
     }
 
@@ -132,12 +132,12 @@ impl Place {
 }
 
 /// A change and an expiry.
-fn two_mails() -> Owed {
+fn two_mails() -> PendingNotices {
     let address = "192.0.2.1".parse().ok();
-    let v4 = OfFamily { is_meant: true, address, updated_at: Some(Millis(2)) };
-    let v6 = OfFamily { is_meant: false, address: None, updated_at: None };
+    let v4 = FamilyNotice { included: true, address, updated_at: Some(Millis(2)) };
+    let v6 = FamilyNotice { included: false, address: None, updated_at: None };
     let change = Some(Notice { v4, v6, expiry_ttl: 60 });
-    Owed { change, expiry: change }
+    PendingNotices { change, expiry: change }
 }
 
 fn at(address: &str) -> WantedRecords {
@@ -169,7 +169,7 @@ async fn each_step_leaves_in_the_row_what_the_model_says(place: Place) {
     place.is(&wanted, &new.wanting(at("192.0.2.1"), Some(two_mails()), Millis(2))).await;
     let once = place.acknowledge(&wanted, false).await.unwrap();
     place.is(&once, &wanted.acknowledged(60, false)).await;
-    assert_eq!((once.unpublished_since, once.owed), (Some(Millis(2)), None));
+    assert_eq!((once.unpublished_since, once.notices), (Some(Millis(2)), None));
     let published = place.acknowledge(&once, true).await.unwrap();
     place.is(&published, &once.acknowledged(60, true)).await;
     assert_eq!(published.unpublished_since, None);
@@ -199,13 +199,13 @@ async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other(mut place: Pl
     assert_eq!(place.mails().await, 0);
     // read by a republisher, and settled twice: as if the first answer was lost
     let read = place.db.host(&a.fqdn).await.unwrap().unwrap();
-    assert_eq!(read.owed, Some(two_mails()));
+    assert_eq!(read.notices, Some(two_mails()));
     for _ in 0..2 {
         let settled = place.acknowledge(&read, true).await.unwrap();
-        assert_eq!(settled.owed, None);
+        assert_eq!(settled.notices, None);
         assert_eq!(place.mails().await, 2, "a change and an expiry");
     }
-    assert_eq!(place.db.host(&a.fqdn).await.unwrap().unwrap().owed, None);
+    assert_eq!(place.db.host(&a.fqdn).await.unwrap().unwrap().notices, None);
     assert_eq!(place.db.give_up_mails(Millis(4)).await.unwrap(), 0);
     assert_eq!(place.db.give_up_mails(Millis(5)).await.unwrap(), 2);
 }

@@ -5,8 +5,8 @@
 use super::connection::CallHandler;
 use super::{AdminStories, convert};
 use crate::model::secret::Secret;
-use crate::stories::error::Refused;
-use crate::stories::hosts::sync::Ask;
+use crate::stories::error::AdminError;
+use crate::stories::hosts::sync::SyncRequest;
 use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
     AddHost, AddedHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost,
@@ -47,7 +47,7 @@ impl AdminService {
     async fn run<T, S>(self, story: impl FnOnce(Arc<AdminStories>) -> S) -> Result<T, Refusal>
     where
         T: Send + 'static,
-        S: Future<Output = Result<T, Refused>> + Send + 'static,
+        S: Future<Output = Result<T, AdminError>> + Send + 'static,
     {
         to_the_end(&self.tasks, story(self.admin)).await
     }
@@ -56,7 +56,7 @@ impl AdminService {
 /// Runs a story to its end, whatever becomes of the call that waits for it here.
 async fn to_the_end<T: Send + 'static>(
     tasks: &TaskTracker,
-    story: impl Future<Output = Result<T, Refused>> + Send + 'static,
+    story: impl Future<Output = Result<T, AdminError>> + Send + 'static,
 ) -> Result<T, Refusal> {
     match tasks.spawn(story).await {
         Ok(end) => end.map_err(convert::refusal),
@@ -192,7 +192,7 @@ impl Administration for AdminService {
 
     async fn sync(self, _: Context, hosts: SyncHosts) -> Result<SyncedPage, Refusal> {
         let SyncHosts { zone, after, repair } = hosts;
-        let ask = Ask { zone, after, repair };
+        let ask = SyncRequest { zone, after, repair };
         self.run(|admin| async move { admin.hosts.sync(ask).await }).await.map(convert::synced)
     }
 

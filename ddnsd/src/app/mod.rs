@@ -16,17 +16,17 @@ use crate::model::time::Now;
 use crate::passwords::Passwords;
 use crate::reload::Reload;
 use crate::serve::{self, ConnectionLimits, HttpServer};
+use crate::stories::authenticate::Authenticate;
 use crate::stories::expire::Expire;
+use crate::stories::host_locks::HostLocks;
 use crate::stories::hosts::Hosts;
-use crate::stories::login::LogIn;
+use crate::stories::import::Transfer;
+use crate::stories::last_requests::LastRequests;
 use crate::stories::notices::Notices;
 use crate::stories::publisher::Publisher;
 use crate::stories::rehash::Rehash;
 use crate::stories::republish::Republish;
-use crate::stories::requests::Requests;
 use crate::stories::status::{Counters, Status};
-use crate::stories::transfer::Transfer;
-use crate::stories::turns::Turns;
 use crate::stories::update::{self, Update};
 use crate::stories::users::Users;
 use crate::timers;
@@ -54,7 +54,7 @@ struct Exits {
     publisher: Publisher,
     passwords: Passwords,
     limits: Limits,
-    turns: Turns,
+    host_locks: HostLocks,
 }
 
 /// The stories over their exits.
@@ -65,10 +65,10 @@ struct Stories {
     transfer: Transfer,
     expire: Expire,
     republish: Republish,
-    requests: Requests,
+    last_requests: LastRequests,
     notices: Notices,
     status: Status,
-    log_in: LogIn,
+    authenticate: Authenticate,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -227,18 +227,19 @@ fn exits(config: &Config, rfc2136: Rfc2136, context: &Context) -> anyhow::Result
         publisher: Publisher::new(db.clone(), dns.clone(), *clock, defaults),
         passwords: Passwords::new(config.auth, Arc::clone(&counters.passwords))?,
         limits: Limits::new(config.limits, Arc::clone(&counters.limits), *started),
-        turns: Turns::default(),
+        host_locks: HostLocks::default(),
         dns,
     })
 }
 
-fn log_in(context: &Context, limits: Limits, passwords: &Passwords, requests: &Requests) -> LogIn {
+fn authenticate(context: &Context, exits: &Exits, last: &LastRequests) -> Authenticate {
+    let Exits { passwords, limits, .. } = exits;
     let Context { db, clock, life, .. } = context;
-    LogIn {
+    Authenticate {
         db: db.clone(),
         rehash: Rehash::new(db.clone(), passwords.clone(), *clock, life.work.clone()),
-        requests: requests.clone(),
-        limits,
+        last_requests: last.clone(),
+        limits: limits.clone(),
         passwords: passwords.clone(),
         clock: *clock,
         tasks: life.work.clone(),
@@ -253,21 +254,23 @@ fn notices(context: &Context) -> Notices {
 
 async fn stories(config: &Config, rfc2136: Rfc2136, context: &Context) -> anyhow::Result<Stories> {
     let aim = rfc2136.clone();
-    let Exits { dns, publisher, passwords, limits, turns } = exits(config, rfc2136, context)?;
+    let exits = exits(config, rfc2136, context)?;
     let Context { db, clock, started, counters, sections, life } = context;
     let (db, clock) = (db.clone(), *clock);
-    let republish = Republish::new(db.clone(), publisher.clone(), turns.clone(), clock);
+    let republish =
+        Republish::new(db.clone(), exits.publisher.clone(), exits.host_locks.clone(), clock);
     republish.aim_at(&aim, started.wall).await?;
-    let requests = Requests::new(db.clone(), life.work.clone());
-    let log_in = log_in(context, limits, &passwords, &requests);
+    let last = LastRequests::new(db.clone(), life.work.clone());
+    let authenticate = authenticate(context, &exits, &last);
+    let Exits { dns, publisher, passwords, host_locks: locks, .. } = exits;
     let notices = notices(context);
-    let update = Update::new(update::Parts {
+    let update = Update::new(update::UpdateHandles {
         db: db.clone(),
         publisher: publisher.clone(),
-        log_in: log_in.clone(),
-        requests: requests.clone(),
+        authenticate: authenticate.clone(),
+        last_requests: last.clone(),
         notices: notices.clone(),
-        turns: turns.clone(),
+        host_locks: locks.clone(),
         clock,
         counters: Arc::clone(&counters.updates),
         tasks: life.work.clone(),
@@ -276,7 +279,7 @@ async fn stories(config: &Config, rfc2136: Rfc2136, context: &Context) -> anyhow
     Ok(Stories {
         update,
         republish,
-        expire: Expire::start(db.clone(), publisher.clone(), notices.clone(), turns.clone(), clock)
+        expire: Expire::start(db.clone(), publisher.clone(), notices.clone(), locks.clone(), clock)
             .await?,
         notices,
         status: Status {
@@ -288,9 +291,9 @@ async fn stories(config: &Config, rfc2136: Rfc2136, context: &Context) -> anyhow
         },
         users: Users { db: db.clone(), passwords, clock },
         transfer: Transfer::new(db.clone(), clock),
-        hosts: Hosts { db, publisher, requests: requests.clone(), turns, clock },
-        requests,
-        log_in,
+        hosts: Hosts { db, publisher, last_requests: last.clone(), host_locks: locks, clock },
+        last_requests: last,
+        authenticate,
     })
 }
 
@@ -303,7 +306,7 @@ fn serve(
 ) -> anyhow::Result<()> {
     let stop = || life.stop.clone();
     let Stories { update, users, hosts, transfer, expire, republish, .. } = stories;
-    let Stories { requests, notices, status, log_in, .. } = stories;
+    let Stories { last_requests, notices, status, authenticate, .. } = stories;
     let Sections { sweep_every, forget_every, front, connections, .. } = sections;
     let db = bound.db;
     let running = stop();
@@ -311,10 +314,10 @@ fn serve(
         running.run_until_cancelled(db.ended()).await;
     });
     life.service("keepalives", timers::flush_keepalives(expire.clone(), stop()));
-    life.service("the last requests", timers::write_requests(requests, stop()));
+    life.service("the last requests", timers::write_last_requests(last_requests, stop()));
     life.service("the republisher", timers::republish(republish, stop()));
     life.service("the sweep", timers::sweep(expire.clone(), sweep_every.subscribe(), stop()));
-    life.service("the limits", timers::forget_idle(log_in, forget_every.subscribe(), stop()));
+    life.service("the limits", timers::forget_idle(authenticate, forget_every.subscribe(), stop()));
     life.service("old mails", timers::give_up_mails(notices, stop()));
     life.service("imports", timers::forget_imports(transfer.clone(), stop()));
     let admin = AdminStories { users, hosts, status, expire, transfer, reload };

@@ -104,8 +104,9 @@ pub(super) fn reloadable(
             }
         }),
     };
-    let (sections, limits) = (sections.clone(), stories.log_in.limits.clone());
-    let (passwords, republish) = (stories.log_in.passwords.clone(), stories.republish.clone());
+    let (sections, limits) = (sections.clone(), stories.authenticate.limits.clone());
+    let (passwords, republish) =
+        (stories.authenticate.passwords.clone(), stories.republish.clone());
     let parts = Parts::none()
         .and(move |config| sections.prepare(config))
         .and(move |config| {

@@ -137,7 +137,7 @@ impl Write for Flush {
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
         let row = |(host, request): &(HostId, LastRequest)| {
-            let LastRequest { at, client, agent, word, reason } = request;
+            let LastRequest { at, client, user_agent: agent, return_code: word, reason } = request;
             let (agent, reason) =
                 (agent.as_deref().map(str::to_owned), reason.as_deref().map(str::to_owned));
             args![host.0, at.0, client.to_string(), agent, &**word, reason].into()
@@ -160,7 +160,10 @@ mod tests {
         for at in [1, 3, 2] {
             let client = [192, 0, 2, 1].into();
             let (word, at) = (Cow::Borrowed("good"), Millis(at));
-            requests.note(HostId(7), LastRequest { at, client, agent: None, word, reason: None });
+            requests.note(
+                HostId(7),
+                LastRequest { at, client, user_agent: None, return_code: word, reason: None },
+            );
         }
         let noted = requests.noted.get(&HostId(7)).map(|request| request.at);
         assert_eq!((noted, requests.count.load(Ordering::Relaxed)), (Some(Millis(3)), 1));

@@ -9,7 +9,7 @@ use super::statement::{args, statements};
 use super::write::Write;
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
-use crate::model::notice::Owed;
+use crate::model::notice::PendingNotices;
 use crate::model::time::Millis;
 
 statements! {
@@ -42,14 +42,14 @@ impl Db {
 }
 
 /// What the host's row holds of what is owed.
-pub(super) fn column(owed: Option<&Owed>) -> Option<String> {
+pub(super) fn column(notices: Option<&PendingNotices>) -> Option<String> {
     // numbers, flags and addresses: it cannot fail
-    owed.and_then(|owed| serde_json::to_string(owed).ok())
+    notices.and_then(|notices| serde_json::to_string(notices).ok())
 }
 
 /// Queues what a published host owes to its owner.
 pub(super) async fn queue(host: &Host, at: Millis, conn: &mut Conn) -> Result<(), DbError> {
-    for (kind, notice) in host.owed.iter().flat_map(Owed::mails) {
+    for (kind, notice) in host.notices.iter().flat_map(PendingNotices::mails) {
         let variables = notice.variables(kind, host).to_string();
         let (kind, id, version) = (kind.as_str(), host.id.0, host.version);
         // never used twice, not even with a database that was restored from an old copy

@@ -231,7 +231,7 @@ impl Want {
             seen4,
             seen6,
             at,
-            outbox::column(self.owed.as_ref()),
+            outbox::column(self.notices.as_ref()),
             check_at,
             check_at,
             check_at,
@@ -240,7 +240,7 @@ impl Want {
             host.version,
         ];
         let rows = conn.run(&WANT, args).await?;
-        Ok((rows > 0).then(|| Arc::new(host.wanting(self.records, self.owed, self.at))))
+        Ok((rows > 0).then(|| Arc::new(host.wanting(self.records, self.notices, self.at))))
     }
 }
 

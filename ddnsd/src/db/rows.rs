@@ -7,7 +7,7 @@ use crate::model::address::Addresses;
 use crate::model::host::{Acked, Host, HostDetails, HostId, Seen};
 use crate::model::last_request::LastRequest;
 use crate::model::name::{Email, Fqdn, Label, UserName, Zone};
-use crate::model::notice::Owed;
+use crate::model::notice::PendingNotices;
 use crate::model::record::{Wanted, WantedRecords};
 use crate::model::time::Millis;
 use crate::model::user::{Account, PasswordHash, User, UserId, UserRecord};
@@ -70,7 +70,7 @@ impl HostRow {
             wanted,
             acked,
             unpublished_since: self.unpublished_since.map(Millis),
-            owed: row.owed(self.notice.as_deref())?,
+            notices: row.owed(self.notice.as_deref())?,
             version: self.version,
         })
     }
@@ -243,8 +243,8 @@ impl RequestRow {
         Ok(LastRequest {
             at: Millis(self.received_at),
             client: row.parsed("client", "not an address", self.client.parse())?,
-            agent: self.user_agent.map(Arc::from),
-            word: self.return_code.into(),
+            user_agent: self.user_agent.map(Arc::from),
+            return_code: self.return_code.into(),
             reason: self.reason.map(String::into_boxed_str),
         })
     }
@@ -278,11 +278,15 @@ impl RowOf {
         seconds.map(|seconds| self.parsed(column, "not a TTL", u32::try_from(seconds))).transpose()
     }
 
-    fn owed(&self, text: Option<&str>) -> Result<Option<Owed>, DbError> {
+    fn owed(&self, text: Option<&str>) -> Result<Option<PendingNotices>, DbError> {
         let read = text.map(|text| {
-            self.parsed("notice", "not what a mail says", serde_json::from_str::<Owed>(text))
+            self.parsed(
+                "notice",
+                "not what a mail says",
+                serde_json::from_str::<PendingNotices>(text),
+            )
         });
-        Ok(read.transpose()?.and_then(Owed::if_any))
+        Ok(read.transpose()?.and_then(PendingNotices::if_any))
     }
 
     fn wanted<A: FromStr>(

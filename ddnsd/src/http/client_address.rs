@@ -1,7 +1,7 @@
 //! Whose request it is. In: the connection's peer and, from trusted proxies only, a header. Out: the
 //! client's address.
 
-use crate::rules::request::Origin;
+use crate::rules::request::RequestOrigin;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -13,12 +13,12 @@ pub(super) fn origin(
     headers: &HeaderMap,
     proxy_header: Option<&HeaderName>,
     trusted: &[IpNet],
-) -> Origin {
+) -> RequestOrigin {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     if !is_trusted(&peer) {
-        return Origin::Client(peer);
+        return RequestOrigin::Client(peer);
     }
-    let Some(name) = proxy_header else { return Origin::SilentProxy(peer) };
+    let Some(name) = proxy_header else { return RequestOrigin::ProxyWithoutClient(peer) };
     let mut last_good = None;
     // several lines are one list (RFC 9110, 5.3)
     for line in headers.get_all(name).iter().rev() {
@@ -33,12 +33,15 @@ pub(super) fn origin(
             };
             match address {
                 Some(address) if is_trusted(&address) => last_good = Some(address),
-                Some(address) => return Origin::Client(address),
-                None => return last_good.map_or(Origin::SilentProxy(peer), Origin::Client),
+                Some(address) => return RequestOrigin::Client(address),
+                None => {
+                    return last_good
+                        .map_or(RequestOrigin::ProxyWithoutClient(peer), RequestOrigin::Client);
+                }
             }
         }
     }
-    last_good.map_or(Origin::SilentProxy(peer), Origin::Client)
+    last_good.map_or(RequestOrigin::ProxyWithoutClient(peer), RequestOrigin::Client)
 }
 
 /// The parts between separators that no quotes hold (RFC 7239, 4), from the right: a quote that a stranger
@@ -95,7 +98,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn seen(peer: &str, header: &'static str, lines: &[&str]) -> Origin {
+    fn seen(peer: &str, header: &'static str, lines: &[&str]) -> RequestOrigin {
         let name = HeaderName::from_static(header);
         let mut headers = HeaderMap::new();
         for line in lines {
@@ -105,8 +108,8 @@ mod tests {
         origin(peer.parse().unwrap(), &headers, Some(&name), &trusted)
     }
 
-    fn client(address: &str) -> Origin {
-        Origin::Client(address.parse().unwrap())
+    fn client(address: &str) -> RequestOrigin {
+        RequestOrigin::Client(address.parse().unwrap())
     }
 
     #[test]
@@ -130,7 +133,7 @@ mod tests {
         let x = "x-forwarded-for";
         assert_eq!(seen("10.0.0.1", x, &["192.0.2.1, junk, 10.0.0.2"]), client("10.0.0.2"));
         assert_eq!(seen("10.0.0.1", x, &["ä, 192.0.2.1"]), client("192.0.2.1"));
-        let silent = Origin::SilentProxy("10.0.0.1".parse().unwrap());
+        let silent = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
         assert_eq!(seen("10.0.0.1", x, &["192.0.2.1, unknown"]), silent);
         assert_eq!(seen("10.0.0.1", x, &[]), silent);
         assert_eq!(seen("10.0.0.1", x, &[""]), silent);
@@ -149,7 +152,7 @@ mod tests {
             assert_eq!(seen("10.0.0.1", x, lines), client("192.0.2.1"), "{lines:?}");
         }
         assert_eq!(seen("10.0.0.1", "forwarded", &["for=192.0.2.1, "]), client("192.0.2.1"));
-        let silent = Origin::SilentProxy("10.0.0.1".parse().unwrap());
+        let silent = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
         for (header, line) in [(x, " , ,"), (x, "192.0.2.1, \"\""), ("forwarded", "for=\"\"")] {
             assert_eq!(seen("10.0.0.1", header, &[line]), silent, "{line}");
         }
@@ -161,7 +164,7 @@ mod tests {
         assert_eq!(seen("10.0.0.1", f, &["for=\"192.0.2.1:_x\""]), client("192.0.2.1"));
         let walked = "for=\"[2001:db8::7]:_a.B-_9\", for=\"10.0.0.2:_x\"";
         assert_eq!(seen("10.0.0.1", f, &[walked]), client("2001:db8::7"));
-        let silent = Origin::SilentProxy("10.0.0.1".parse().unwrap());
+        let silent = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
         for junk in ["192.0.2.1:_", "192.0.2.1:x", "192.0.2.1:_x y", "_hidden:_x"] {
             assert_eq!(seen("10.0.0.1", f, &[&format!("for=\"{junk}\"")]), silent, "{junk}");
         }
@@ -180,7 +183,7 @@ mod tests {
         for line in [r#"for=", for=192.0.2.1"#, r#"x="\", for=192.0.2.1"#] {
             assert_eq!(seen("10.0.0.1", f, &[line]), client("192.0.2.1"), "{line}");
         }
-        let silent = Origin::SilentProxy("10.0.0.1".parse().unwrap());
+        let silent = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
         assert_eq!(seen("10.0.0.1", f, &["for=_hidden"]), silent);
         assert_eq!(seen("10.0.0.1", f, &["proto=https"]), silent);
     }

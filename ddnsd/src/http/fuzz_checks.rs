@@ -3,7 +3,7 @@
 
 use super::query::Parameters;
 use super::{client_address, credentials};
-use crate::rules::request::{self, Login, MOST_HOSTS, Origin};
+use crate::rules::request::{self, Login, MAX_HOSTS, RequestOrigin};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,10 +16,10 @@ pub fn parameters(query: &str, form: &[u8]) {
     let given = Parameters::read(query, form);
     let names = ["hostname".to_owned(), "host".to_owned()];
     if let Ok(hosts) = request::hosts(given.list(&names)) {
-        assert!((1..=MOST_HOSTS).contains(&hosts.len()));
+        assert!((1..=MAX_HOSTS).contains(&hosts.len()));
         assert!(hosts.iter().all(|host| !host.sent.trim().is_empty()));
     }
-    let client = Origin::Client(IpAddr::from([198, 51, 100, 7]));
+    let client = RequestOrigin::Client(IpAddr::from([198, 51, 100, 7]));
     let names = |name: &str| [name.to_owned()];
     let (ipv4, ipv6) = (given.list(&names("myip")), given.list(&names("myip6")));
     if let Ok(addresses) = request::addresses(ipv4, ipv6, client) {
@@ -73,11 +73,11 @@ pub fn forwarded(header: &str, lines: &[Vec<u8>]) {
     }
     let peer = IpAddr::from([10, 0, 0, 1]);
     let stranger = client_address::origin(peer, &headers, Some(&name), &[]);
-    assert!(matches!(stranger, Origin::Client(client) if client == peer), "{stranger:?}");
+    assert!(matches!(stranger, RequestOrigin::Client(client) if client == peer), "{stranger:?}");
     let trusted: IpNet = "10.0.0.0/8".parse().unwrap_or_default();
     match client_address::origin(peer, &headers, Some(&name), &[trusted]) {
-        Origin::SilentProxy(proxy) => assert_eq!(proxy, peer),
-        Origin::Client(client) => assert_eq!(client, client.to_canonical()),
+        RequestOrigin::ProxyWithoutClient(proxy) => assert_eq!(proxy, peer),
+        RequestOrigin::Client(client) => assert_eq!(client, client.to_canonical()),
     }
     let seen = IpAddr::from([192, 0, 2, 55]);
     let key = if name == "forwarded" { "for=" } else { "" };
@@ -95,7 +95,7 @@ pub fn forwarded(header: &str, lines: &[Vec<u8>]) {
         let Ok(line) = HeaderValue::from_bytes(&line) else { continue };
         sent.append(name.clone(), line);
         let origin = client_address::origin(peer, &sent, Some(&name), &[trusted]);
-        assert_eq!(origin, Origin::Client(seen), "{sent:?}");
+        assert_eq!(origin, RequestOrigin::Client(seen), "{sent:?}");
     }
 }
 

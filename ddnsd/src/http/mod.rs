@@ -13,8 +13,8 @@ mod request_log;
 use crate::clock::Clock;
 use crate::config::{self, Endpoint, Params};
 use crate::model::client::ClientKey;
-use crate::rules::outcome::{Reply, Word};
-use crate::rules::request::{self, Asked, Origin, UpdateRequest};
+use crate::rules::reply::{Reply, ReturnCode};
+use crate::rules::request::{self, Change, RequestOrigin, UpdateRequest};
 use crate::serve::{ConnectionPeer, Service};
 use crate::stories::update::Update;
 use arc_swap::ArcSwap;
@@ -120,14 +120,14 @@ impl Front {
         let parameters = Parameters::read(&call.query, &form);
         let request = checked(settings, names, call, &parameters);
         let is_local =
-            matches!(request.asked, Ok(Asked::Set(addresses)) if addresses.is_loopback());
+            matches!(request.change, Ok(Change::Set(addresses)) if addresses.is_loopback());
         let client = request.client;
         if let Some(line) = &mut line {
             line.asks(&request);
         }
         // over its time an update goes on, but nobody is kept waiting for it
         let answer = timeout_at(call.peer.deadline, self.0.update.run(request)).await;
-        let answer = answer.unwrap_or(Reply::whole(Word::ServerError));
+        let answer = answer.unwrap_or(Reply::whole(ReturnCode::ServerError));
         // only the connection gives a loopback address: given ones are refused
         if is_local && answer.has_changed_any() {
             tracing::warn!(%client, "the address of this machine itself was published; behind a proxy set daemon.proxy_header and trusted_proxies");
@@ -164,7 +164,7 @@ async fn asked<'a, B: Buf>(
 }
 
 /// Whose request it is.
-fn origin(settings: &FrontSettings, call: &Call) -> Origin {
+fn origin(settings: &FrontSettings, call: &Call) -> RequestOrigin {
     let config::Http { proxy_header, trusted_proxies, .. } = &settings.http;
     let peer = call.peer.address;
     client_address::origin(peer, &call.headers, proxy_header.as_ref(), trusted_proxies)
@@ -191,20 +191,20 @@ fn checked(
     let login =
         credentials::login(header, given.value(&names.username), given.value(&names.password));
     let is_offline = || given.named("offline").is_some_and(|v| v.eq_ignore_ascii_case("yes"));
-    let asked = if !is_alias(names, "offline") && is_offline() {
-        Ok(Asked::TakeDown)
+    let change = if !is_alias(names, "offline") && is_offline() {
+        Ok(Change::Offline)
     } else {
         let (ipv4, ipv6) = (given.list(&names.ipv4), given.list(&names.ipv6));
-        request::addresses(ipv4, ipv6, origin).map(Asked::Set)
+        request::addresses(ipv4, ipv6, origin).map(Change::Set)
     };
-    let agent = call.headers.get(http::header::USER_AGENT);
+    let user_agent = call.headers.get(http::header::USER_AGENT);
     UpdateRequest {
         client: origin.address(),
-        agent: agent.and_then(|agent| request::agent(agent.as_bytes())),
+        user_agent: user_agent.and_then(|value| request::user_agent(value.as_bytes())),
         key: ClientKey::from(origin.address()),
         login,
         hosts: request::hosts(given.list(&names.hostname)),
-        asked,
+        change,
         notify: request::notify(given.value(&names.notify_change)),
     }
 }

@@ -1,7 +1,7 @@
 //! From a reply's words to HTTP: status, headers, text or JSON. The one place where words meet statuses.
 
 use crate::model::address::Addresses;
-use crate::rules::outcome::{Line, Reply, Word};
+use crate::rules::reply::{HostLine, Reply, ReturnCode};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -51,14 +51,14 @@ fn ranges(line: &str) -> impl Iterator<Item = (&str, f32)> {
 
 /// The response for a reply.
 pub(super) fn response(reply: &Reply, form: ReplyFormat) -> Response {
-    let word = reply.decisive_word();
-    let status = status(word, form);
+    let code = reply.decisive_code();
+    let status = status(code, form);
     let (kind, body) = match form {
         ReplyFormat::Text => ("text/plain; charset=utf-8", text(reply)),
         ReplyFormat::Json => ("application/json", json(reply)),
     };
     let mut response = plain(status, kind, body);
-    if word == Word::Badauth {
+    if code == ReturnCode::Badauth {
         let challenge = HeaderValue::from_static("Basic realm=\"ddns\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
@@ -89,14 +89,18 @@ fn plain(status: StatusCode, kind: &'static str, body: String) -> Response {
 
 /// What only the user can mend is 200 in text, because old clients show nothing else; what mends itself
 /// is 503, because some clients live on only then.
-fn status(word: Word, form: ReplyFormat) -> StatusCode {
-    match (word, form) {
-        (Word::Badauth, _) => StatusCode::UNAUTHORIZED,
-        (Word::Abuse, ReplyFormat::Json) => StatusCode::TOO_MANY_REQUESTS,
-        (Word::Dnserr | Word::ServerError | Word::Abuse, _) => StatusCode::SERVICE_UNAVAILABLE,
-        (Word::Good | Word::Nochg, _) | (_, ReplyFormat::Text) => StatusCode::OK,
-        (Word::Nohost, ReplyFormat::Json) => StatusCode::NOT_FOUND,
-        (Word::Notfqdn | Word::Numhost | Word::Badip, ReplyFormat::Json) => StatusCode::BAD_REQUEST,
+fn status(code: ReturnCode, form: ReplyFormat) -> StatusCode {
+    match (code, form) {
+        (ReturnCode::Badauth, _) => StatusCode::UNAUTHORIZED,
+        (ReturnCode::Abuse, ReplyFormat::Json) => StatusCode::TOO_MANY_REQUESTS,
+        (ReturnCode::Dnserr | ReturnCode::ServerError | ReturnCode::Abuse, _) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        (ReturnCode::Good | ReturnCode::Nochg, _) | (_, ReplyFormat::Text) => StatusCode::OK,
+        (ReturnCode::Nohost, ReplyFormat::Json) => StatusCode::NOT_FOUND,
+        (ReturnCode::Notfqdn | ReturnCode::Numhost | ReturnCode::Badip, ReplyFormat::Json) => {
+            StatusCode::BAD_REQUEST
+        }
     }
 }
 
@@ -116,23 +120,23 @@ fn whole_seconds(wait: Duration) -> u64 {
 
 fn text(reply: &Reply) -> String {
     match reply {
-        Reply::Whole { word, .. } => format!("{}\n", word.as_str()),
+        Reply::Whole { code, .. } => format!("{}\n", code.as_str()),
         Reply::Hosts { lines, addresses } => {
-            lines.iter().map(|line| text_line(line.word, addresses)).collect()
+            lines.iter().map(|line| text_line(line.code, addresses)).collect()
         }
     }
 }
 
-fn text_line(word: Word, addresses: &Addresses) -> String {
-    let shown = shown(word, addresses);
+fn text_line(code: ReturnCode, addresses: &Addresses) -> String {
+    let shown = shown(code, addresses);
     let space = if shown.is_empty() { "" } else { " " };
-    format!("{}{space}{shown}\n", word.as_str())
+    format!("{}{space}{shown}\n", code.as_str())
 }
 
 /// The addresses a line shows: with success only.
-fn shown(word: Word, addresses: &Addresses) -> Addresses {
-    match word {
-        Word::Good | Word::Nochg => *addresses,
+fn shown(code: ReturnCode, addresses: &Addresses) -> Addresses {
+    match code {
+        ReturnCode::Good | ReturnCode::Nochg => *addresses,
         _ => Addresses::default(),
     }
 }
@@ -155,21 +159,21 @@ struct JsonLine<'a> {
 }
 
 fn json(reply: &Reply) -> String {
-    let line = |hostname, word: Word, addresses: &Addresses| {
-        let Addresses { v4: ipv4, v6: ipv6 } = shown(word, addresses);
-        JsonLine { hostname, status: word.as_str(), ipv4, ipv6 }
+    let line = |hostname, code: ReturnCode, addresses: &Addresses| {
+        let Addresses { v4: ipv4, v6: ipv6 } = shown(code, addresses);
+        JsonLine { hostname, status: code.as_str(), ipv4, ipv6 }
     };
     let text = match reply {
-        Reply::Whole { word, .. } => {
-            serde_json::to_string(&line(None, *word, &Addresses::default()))
+        Reply::Whole { code, .. } => {
+            serde_json::to_string(&line(None, *code, &Addresses::default()))
         }
         Reply::Hosts { lines, addresses } => match lines.as_slice() {
-            [Line { word, .. }] => serde_json::to_string(&line(None, *word, addresses)),
+            [HostLine { code, .. }] => serde_json::to_string(&line(None, *code, addresses)),
             lines => serde_json::to_string(&JsonList {
                 status: reply.summary().as_str(),
                 results: lines
                     .iter()
-                    .map(|one| line(Some(one.hostname.as_str()), one.word, addresses))
+                    .map(|one| line(Some(one.hostname.as_str()), one.code, addresses))
                     .collect(),
             }),
         },
@@ -182,8 +186,9 @@ fn json(reply: &Reply) -> String {
 mod tests {
     use super::*;
 
-    fn hosts(words: &[(&str, Word)]) -> Reply {
-        let line = |(name, word): &(&str, Word)| Line { hostname: (*name).into(), word: *word };
+    fn hosts(words: &[(&str, ReturnCode)]) -> Reply {
+        let line =
+            |(name, code): &(&str, ReturnCode)| HostLine { hostname: (*name).into(), code: *code };
         let addresses = Addresses { v4: "192.0.2.1".parse().ok(), v6: "2001:db8::1".parse().ok() };
         Reply::Hosts { lines: words.iter().map(line).collect(), addresses }
     }
@@ -196,54 +201,54 @@ mod tests {
 
     #[test]
     fn text_has_a_line_per_host_and_never_a_name() {
-        let reply = hosts(&[("a.example", Word::Good), ("b.example", Word::Nohost)]);
+        let reply = hosts(&[("a.example", ReturnCode::Good), ("b.example", ReturnCode::Nohost)]);
         assert_eq!(text(&reply), "good 192.0.2.1 2001:db8::1\nnohost\n");
-        assert_eq!(text(&Reply::whole(Word::Numhost)), "numhost\n");
-        assert_eq!(text(&Reply::whole(Word::ServerError)), "911\n");
+        assert_eq!(text(&Reply::whole(ReturnCode::Numhost)), "numhost\n");
+        assert_eq!(text(&Reply::whole(ReturnCode::ServerError)), "911\n");
     }
 
     #[test]
     fn json_is_an_object_for_one_host_and_a_list_for_more() {
-        let one = hosts(&[("a.example", Word::Good)]);
+        let one = hosts(&[("a.example", ReturnCode::Good)]);
         let object = "{\"status\":\"good\",\"ipv4\":\"192.0.2.1\",\"ipv6\":\"2001:db8::1\"}\n";
         assert_eq!(json(&one), object);
-        let two = hosts(&[("A.example", Word::Nochg), ("b", Word::Notfqdn)]);
+        let two = hosts(&[("A.example", ReturnCode::Nochg), ("b", ReturnCode::Notfqdn)]);
         assert_eq!(
             json(&two),
             "{\"status\":\"notfqdn\",\"results\":[{\"hostname\":\"A.example\",\"status\":\"nochg\",\"ipv4\":\"192.0.2.1\",\"ipv6\":\"2001:db8::1\"},{\"hostname\":\"b\",\"status\":\"notfqdn\"}]}\n"
         );
-        assert_eq!(json(&Reply::whole(Word::Badauth)), "{\"status\":\"badauth\"}\n");
+        assert_eq!(json(&Reply::whole(ReturnCode::Badauth)), "{\"status\":\"badauth\"}\n");
     }
 
     #[test]
     fn each_word_has_its_status_in_text_and_json() {
-        for (word, in_text, in_json) in [
-            (Word::Good, 200, 200),
-            (Word::Nochg, 200, 200),
-            (Word::Badauth, 401, 401),
-            (Word::Nohost, 200, 404),
-            (Word::Notfqdn, 200, 400),
-            (Word::Numhost, 200, 400),
-            (Word::Badip, 200, 400),
-            (Word::Dnserr, 503, 503),
-            (Word::Abuse, 503, 429),
-            (Word::ServerError, 503, 503),
+        for (code, in_text, in_json) in [
+            (ReturnCode::Good, 200, 200),
+            (ReturnCode::Nochg, 200, 200),
+            (ReturnCode::Badauth, 401, 401),
+            (ReturnCode::Nohost, 200, 404),
+            (ReturnCode::Notfqdn, 200, 400),
+            (ReturnCode::Numhost, 200, 400),
+            (ReturnCode::Badip, 200, 400),
+            (ReturnCode::Dnserr, 503, 503),
+            (ReturnCode::Abuse, 503, 429),
+            (ReturnCode::ServerError, 503, 503),
         ] {
-            assert_eq!(status(word, ReplyFormat::Text), in_text, "{word:?}");
-            assert_eq!(status(word, ReplyFormat::Json), in_json, "{word:?}");
+            assert_eq!(status(code, ReplyFormat::Text), in_text, "{code:?}");
+            assert_eq!(status(code, ReplyFormat::Json), in_json, "{code:?}");
         }
     }
 
     #[test]
     fn a_list_with_a_success_is_200_and_any_other_has_its_first_lines_status() {
-        let code = |words: &[Word]| {
-            let named: Vec<_> = words.iter().map(|word| ("a.example", *word)).collect();
+        let code = |words: &[ReturnCode]| {
+            let named: Vec<_> = words.iter().map(|code| ("a.example", *code)).collect();
             response(&hosts(&named), ReplyFormat::Json).status().as_u16()
         };
-        assert_eq!(code(&[Word::Nohost, Word::Good]), 200);
-        assert_eq!(code(&[Word::Nochg, Word::Nochg]), 200);
-        assert_eq!(code(&[Word::Nohost, Word::Dnserr]), 404);
-        assert_eq!(code(&[Word::Dnserr, Word::Dnserr]), 503);
+        assert_eq!(code(&[ReturnCode::Nohost, ReturnCode::Good]), 200);
+        assert_eq!(code(&[ReturnCode::Nochg, ReturnCode::Nochg]), 200);
+        assert_eq!(code(&[ReturnCode::Nohost, ReturnCode::Dnserr]), 404);
+        assert_eq!(code(&[ReturnCode::Dnserr, ReturnCode::Dnserr]), 503);
     }
 
     #[test]
@@ -270,13 +275,15 @@ mod tests {
 
     #[test]
     fn a_time_to_come_back_is_rounded_up() {
-        let abuse =
-            Reply::Whole { word: Word::Abuse, retry_after: Some(Duration::from_millis(1500)) };
+        let abuse = Reply::Whole {
+            code: ReturnCode::Abuse,
+            retry_after: Some(Duration::from_millis(1500)),
+        };
         assert_eq!(response(&abuse, ReplyFormat::Text).headers()[RETRY_AFTER], "2");
-        let dnserr = hosts(&[("a.example", Word::Dnserr)]);
+        let dnserr = hosts(&[("a.example", ReturnCode::Dnserr)]);
         assert_eq!(response(&dnserr, ReplyFormat::Text).headers()[RETRY_AFTER], "30");
         assert!(
-            response(&Reply::whole(Word::Nohost), ReplyFormat::Text)
+            response(&Reply::whole(ReturnCode::Nohost), ReplyFormat::Text)
                 .headers()
                 .get(RETRY_AFTER)
                 .is_none()

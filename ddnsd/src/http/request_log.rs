@@ -3,8 +3,8 @@
 
 use super::{Call, FrontSettings, endpoint, origin, segments};
 use crate::clock::Clock;
-use crate::rules::outcome::{Reply, Word};
-use crate::rules::request::{Asked, AskedHost, Login, UpdateRequest};
+use crate::rules::reply::{Reply, ReturnCode};
+use crate::rules::request::{Change, Login, RequestedHost, UpdateRequest};
 use http::{Method, StatusCode};
 use std::net::IpAddr;
 use std::time::Instant;
@@ -25,7 +25,7 @@ pub(super) struct RequestRecord {
     method: Method,
     path: String,
     update: Option<Asking>,
-    word: Option<Word>,
+    word: Option<ReturnCode>,
     status: u16,
 }
 
@@ -60,9 +60,9 @@ impl RequestRecord {
         };
         let hosts = request.hosts.as_deref().unwrap_or_default();
         let hosts: Vec<_> = hosts.iter().map(shown).collect();
-        let addresses = match &request.asked {
-            Ok(Asked::Set(addresses)) => addresses.to_string(),
-            Ok(Asked::TakeDown) => "offline".into(),
+        let addresses = match &request.change {
+            Ok(Change::Set(addresses)) => addresses.to_string(),
+            Ok(Change::Offline) => "offline".into(),
             Err(bad) => bad.to_string(),
         };
         self.update = Some(Asking { user, hosts: hosts.join(","), addresses });
@@ -91,7 +91,7 @@ impl Drop for RequestRecord {
             user = update.map(|update| field::debug(&update.user)),
             hosts = update.map(|update| field::debug(&update.hosts)),
             addresses = update.map(|update| field::debug(&update.addresses)),
-            word = self.word.map(Word::as_str),
+            word = self.word.map(ReturnCode::as_str),
             status = self.status,
             ms = ms.as_ref().map(field::display),
             "request"
@@ -101,7 +101,7 @@ impl Drop for RequestRecord {
 
 /// A name as it was sent. What is none may be the password, where a router's template has its parameters
 /// swapped.
-fn shown(host: &AskedHost) -> String {
+fn shown(host: &RequestedHost) -> String {
     match &host.name {
         Some(_) => host.sent.clone(),
         None => format!("({} characters that are no name)", host.sent.chars().count()),

@@ -9,7 +9,7 @@ use crate::config;
 use crate::counters::LimitCounters;
 use crate::model::client::ClientKey;
 use crate::model::time::Now;
-use crate::rules::limit::{Counted, Full, Limit, Tick, Window};
+use crate::rules::sliding_window::{Counted, Full, Limit, Tick, Window};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use key::LimitKey;

@@ -2,7 +2,7 @@
 
 use super::host::{Host, HostId, Seen};
 use super::name::{Fqdn, Zone};
-use super::notice::Owed;
+use super::notice::PendingNotices;
 use super::record::WantedRecords;
 use super::time::Millis;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub struct Want {
     /// family may expire then.
     pub check_at: Option<Millis>,
     /// What its owner is told once DNS holds it, instead of what was owed before.
-    pub owed: Option<Owed>,
+    pub notices: Option<PendingNotices>,
     /// Now.
     pub at: Millis,
 }

@@ -2,7 +2,7 @@
 
 use super::address::Addresses;
 use super::name::{Fqdn, Label, UserName, Zone};
-use super::notice::Owed;
+use super::notice::PendingNotices;
 use super::record::WantedRecords;
 use super::time::Millis;
 use super::user::UserId;
@@ -47,7 +47,7 @@ pub struct Host {
     /// Since when DNS is not known to hold `wanted`; `None` means it is known to.
     pub unpublished_since: Option<Millis>,
     /// What its owner is told once DNS holds it.
-    pub owed: Option<Owed>,
+    pub notices: Option<PendingNotices>,
     /// Rises with every change of the row that a settle must not overwrite.
     pub version: i64,
 }
@@ -65,8 +65,13 @@ pub struct Acked {
 impl Host {
     /// Wanted and unpublished; its owner is owed this, instead of what was owed before.
     #[must_use]
-    pub fn wanting(&self, records: WantedRecords, owed: Option<Owed>, at: Millis) -> Self {
-        Self { wanted: records, owed, ..self.doubted(at) }
+    pub fn wanting(
+        &self,
+        records: WantedRecords,
+        owed: Option<PendingNotices>,
+        at: Millis,
+    ) -> Self {
+        Self { wanted: records, notices: owed, ..self.doubted(at) }
     }
 
     /// Unpublished, its wanted records unchanged.
@@ -100,7 +105,7 @@ impl Host {
     pub fn acknowledged(&self, ttl: u32, is_final: bool) -> Self {
         let unpublished_since = self.unpublished_since.filter(|_| !is_final);
         let acked = Acked { addresses: self.wanted.addresses(), ttl: Some(ttl) };
-        Self { acked, unpublished_since, owed: None, ..self.clone() }
+        Self { acked, unpublished_since, notices: None, ..self.clone() }
     }
 }
 

@@ -13,9 +13,9 @@ pub struct LastRequest {
     /// The client's address.
     pub client: IpAddr,
     /// What the client calls itself, as it was sent.
-    pub agent: Option<Arc<str>>,
+    pub user_agent: Option<Arc<str>>,
     /// The word that the host was answered with.
-    pub word: Cow<'static, str>,
+    pub return_code: Cow<'static, str>,
     /// Why, for the words that do not say it all.
     pub reason: Option<Box<str>>,
 }

@@ -28,28 +28,28 @@ pub struct Mails {
 
 /// The two mails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum NoticeKind {
     /// About a change.
     Change,
     /// About a host that expired.
     Expiry,
 }
 
-impl Kind {
+impl NoticeKind {
     /// As the outbox names it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Change => "change",
-            Kind::Expiry => "expiry",
+            NoticeKind::Change => "change",
+            NoticeKind::Expiry => "expiry",
         }
     }
 }
 
 /// What a mail says of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OfFamily<A> {
+pub struct FamilyNotice<A> {
     /// Whether the mail is about this one.
-    pub is_meant: bool,
+    pub included: bool,
     /// Its address: the new one, or the last one before it expired.
     pub address: Option<A>,
     /// When it was last updated.
@@ -60,30 +60,30 @@ pub struct OfFamily<A> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// Of the A record.
-    pub v4: OfFamily<Ipv4Addr>,
+    pub v4: FamilyNotice<Ipv4Addr>,
     /// Of the AAAA record.
-    pub v6: OfFamily<Ipv6Addr>,
+    pub v6: FamilyNotice<Ipv6Addr>,
     /// The host's time to expire, seconds.
     pub expiry_ttl: u32,
 }
 
 impl Notice {
     /// Whether it is about anything.
-    pub fn is_meant(&self) -> bool {
-        self.v4.is_meant || self.v6.is_meant
+    pub fn is_about_any(&self) -> bool {
+        self.v4.included || self.v6.included
     }
 
     /// The template's variables, as SPEC names them; times are milliseconds since 1970 UTC.
-    pub fn variables(&self, kind: Kind, host: &Host) -> Value {
+    pub fn variables(&self, kind: NoticeKind, host: &Host) -> Value {
         let (v4, v6) = (&self.v4, &self.v6);
         let mut variables = match kind {
-            Kind::Change => json!({
-                "ipv4_changed": v4.is_meant, "ipv4": v4.address,
-                "ipv6_changed": v6.is_meant, "ipv6": v6.address,
+            NoticeKind::Change => json!({
+                "ipv4_changed": v4.included, "ipv4": v4.address,
+                "ipv6_changed": v6.included, "ipv6": v6.address,
             }),
-            Kind::Expiry => json!({
-                "ipv4_expired": v4.is_meant, "last_ipv4": v4.address,
-                "ipv6_expired": v6.is_meant, "last_ipv6": v6.address,
+            NoticeKind::Expiry => json!({
+                "ipv4_expired": v4.included, "last_ipv4": v4.address,
+                "ipv6_expired": v6.included, "last_ipv6": v6.address,
             }),
         };
         let of_both = json!({
@@ -103,7 +103,7 @@ impl Notice {
 
 /// What is owed to the owner of a host that DNS does not hold yet as it is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owed {
+pub struct PendingNotices {
     /// Of a change that somebody asked to hear of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<Notice>,
@@ -112,11 +112,11 @@ pub struct Owed {
     pub expiry: Option<Notice>,
 }
 
-impl Owed {
+impl PendingNotices {
     /// Each mail that is owed.
-    pub fn mails(&self) -> impl Iterator<Item = (Kind, &Notice)> {
-        let change = self.change.iter().map(|notice| (Kind::Change, notice));
-        change.chain(self.expiry.iter().map(|notice| (Kind::Expiry, notice)))
+    pub fn mails(&self) -> impl Iterator<Item = (NoticeKind, &Notice)> {
+        let change = self.change.iter().map(|notice| (NoticeKind::Change, notice));
+        change.chain(self.expiry.iter().map(|notice| (NoticeKind::Expiry, notice)))
     }
 
     /// Nothing, or this.

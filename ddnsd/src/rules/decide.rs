@@ -1,10 +1,10 @@
 //! Whether a host changes. In: what is asked and what is known of the host. Out: keep or change.
 
 use super::expiry::{self, Downtime, Expiry};
-use super::request::Asked;
+use super::request::Change;
 use crate::model::change::{RecordChange, Want};
 use crate::model::host::{Defaults, Host, Seen};
-use crate::model::notice::Owed;
+use crate::model::notice::PendingNotices;
 use crate::model::record::{Wanted, WantedRecords};
 use crate::model::time::Millis;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ pub enum Verdict {
 }
 
 /// Decides for one host.
-pub fn decide(asked: Asked, host: &Host, defaults: &Defaults) -> Verdict {
-    let wanted = match asked {
-        Asked::Set(addresses) => WantedRecords {
+pub fn decide(change: Change, host: &Host, defaults: &Defaults) -> Verdict {
+    let wanted = match change {
+        Change::Set(addresses) => WantedRecords {
             v4: addresses.v4.map_or(host.wanted.v4, Wanted::Present),
             v6: addresses.v6.map_or(host.wanted.v6, Wanted::Present),
         },
-        Asked::TakeDown => down(host.wanted, true, true),
+        Change::Offline => down(host.wanted, true, true),
     };
     let ttl_holds = ttl_holds(wanted, host, dns_ttl(host, defaults));
     if wanted == host.wanted && host.unpublished_since.is_none() && ttl_holds {
@@ -62,10 +62,10 @@ fn absent<A>(wanted: Wanted<A>, down: bool) -> Wanted<A> {
 }
 
 /// Which families an update counts for, at which time.
-pub fn seen(asked: Asked, at: Millis) -> Seen {
-    match asked {
-        Asked::Set(addresses) => Seen::at(addresses, at),
-        Asked::TakeDown => Seen::default(),
+pub fn seen(change: Change, at: Millis) -> Seen {
+    match change {
+        Change::Set(addresses) => Seen::at(addresses, at),
+        Change::Offline => Seen::default(),
     }
 }
 
@@ -89,20 +89,20 @@ pub fn change(host: &Host, defaults: &Defaults) -> RecordChange {
 /// An update wants these records.
 pub fn want_for_update(
     host: Arc<Host>,
-    asked: Asked,
-    (records, owed): (WantedRecords, Option<Owed>),
+    change: Change,
+    (records, owed): (WantedRecords, Option<PendingNotices>),
     defaults: &Defaults,
     at: Millis,
 ) -> Want {
     let is_up = !records.addresses().is_empty();
     let check_at = if is_up { expiry::first_check(&host, defaults, at) } else { None };
-    Want { host, records, seen: seen(asked, at), check_at, owed, at }
+    Want { host, records, seen: seen(change, at), check_at, notices: owed, at }
 }
 
 /// These families have expired; the other one may be alive for longer.
 pub fn want_for_expiry(
     host: Arc<Host>,
-    ((v4, v6), owed): ((bool, bool), Option<Owed>),
+    ((v4, v6), owed): ((bool, bool), Option<PendingNotices>),
     (seen, gaps): (Seen, &Downtime),
     defaults: &Defaults,
     at: Millis,
@@ -113,7 +113,7 @@ pub fn want_for_expiry(
         Expiry::CheckAt(at) => Some(at),
         Expiry::Never | Expiry::Due { .. } => None,
     };
-    Want { host, records, seen: Seen::default(), check_at, owed, at }
+    Want { host, records, seen: Seen::default(), check_at, notices: owed, at }
 }
 
 #[cfg(test)]
@@ -139,13 +139,13 @@ pub(super) mod tests {
             wanted: WantedRecords::default(),
             acked: Acked::default(),
             unpublished_since: None,
-            owed: None,
+            notices: None,
             version: 1,
         }
     }
 
-    fn set(text: &str) -> Asked {
-        Asked::Set(addresses(text))
+    fn set(text: &str) -> Change {
+        Change::Set(addresses(text))
     }
 
     fn addresses(text: &str) -> Addresses {
@@ -165,8 +165,8 @@ pub(super) mod tests {
         host
     }
 
-    fn changed(asked: Asked, host: &Host) -> WantedRecords {
-        match decide(asked, host, &DEFAULTS) {
+    fn changed(change: Change, host: &Host) -> WantedRecords {
+        match decide(change, host, &DEFAULTS) {
             Verdict::Change(records) => records,
             Verdict::Keep => panic!("it is kept"),
         }
@@ -206,7 +206,7 @@ pub(super) mod tests {
         host.dns_ttl = Some(120);
         assert_eq!(changed(set("192.0.2.1"), &host), host.wanted);
         host.wanted.v4 = Wanted::Absent;
-        assert_eq!(decide(Asked::TakeDown, &host, &DEFAULTS), Verdict::Keep);
+        assert_eq!(decide(Change::Offline, &host, &DEFAULTS), Verdict::Keep);
     }
 
     #[test]
@@ -224,8 +224,8 @@ pub(super) mod tests {
 
     #[test]
     fn taking_down_removes_what_was_set_and_touches_nothing_else() {
-        let records = changed(Asked::TakeDown, &published("192.0.2.1"));
+        let records = changed(Change::Offline, &published("192.0.2.1"));
         assert_eq!((records.v4, records.v6), (Wanted::Absent, Wanted::Untouched));
-        assert_eq!(decide(Asked::TakeDown, &fresh_host(), &DEFAULTS), Verdict::Keep);
+        assert_eq!(decide(Change::Offline, &fresh_host(), &DEFAULTS), Verdict::Keep);
     }
 }

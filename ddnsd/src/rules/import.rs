@@ -16,7 +16,7 @@ const MAX_TTL: i64 = 0x7fff_ffff;
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum ImportEntry {
     /// A user.
     User(ImportedUser),
     /// A host.
@@ -26,7 +26,7 @@ pub enum Entry {
 /// A line as it is written. What is not there is `null` or left out. It has no Debug: it holds hashes.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Written {
+struct ImportLine {
     user: Option<String>,
     email: Option<String>,
     password_hash: Option<String>,
@@ -47,17 +47,17 @@ struct Written {
 ///
 /// # Errors
 /// Says what is wrong with it: no JSON object, an unknown or missing key, or a value that cannot be.
-pub fn entry(line: &str) -> Result<Entry, String> {
+pub fn entry(line: &str) -> Result<ImportEntry, String> {
     // editors of some systems begin a file with a byte order mark
     let line = line.trim_start_matches('\u{feff}');
     if !line.trim_start().starts_with('{') {
         return Err("it is not a JSON object, which begins with {".to_owned());
     }
-    let written: Written = serde_json::from_str(line).map_err(|error| not_read(&error))?;
+    let written: ImportLine = serde_json::from_str(line).map_err(|error| not_read(&error))?;
     if written.hostname.is_some() || written.zone.is_some() {
-        written.host().map(|host| Entry::Host(Box::new(host)))
+        written.host().map(|host| ImportEntry::Host(Box::new(host)))
     } else {
-        written.user().map(Entry::User)
+        written.user().map(ImportEntry::User)
     }
 }
 
@@ -70,7 +70,7 @@ pub fn meant_user(line: &str) -> Option<UserName> {
     UserName::parse(name.as_str()?).ok()
 }
 
-impl Written {
+impl ImportLine {
     fn user(self) -> Result<ImportedUser, String> {
         let of_hosts = [
             ("dns_ttl", self.dns_ttl.is_some()),
@@ -209,7 +209,7 @@ mod tests {
 
     fn host(line: &str) -> ImportedHost {
         match entry(line) {
-            Ok(Entry::Host(host)) => *host,
+            Ok(ImportEntry::Host(host)) => *host,
             other => panic!("not a host: {other:?}"),
         }
     }
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn a_user_needs_name_mail_and_hash_and_no_more() {
         let line = r#"{"user":"alice","email":"a@example.org","password_hash":"$argon2id$x"}"#;
-        let Ok(Entry::User(user)) = entry(line) else { panic!("not a user") };
+        let Ok(ImportEntry::User(user)) = entry(line) else { panic!("not a user") };
         assert_eq!((user.name.as_str(), user.email.as_str()), ("alice", "a@example.org"));
         assert_eq!((&*user.hash.0, user.created_at), ("$argon2id$x", None));
         assert!(!format!("{user:?}").contains("argon2"));

@@ -1,10 +1,10 @@
 //! What a host's owner is owed. In: what was owed before, and what is wanted now. Out: what is owed once
 //! DNS holds that. Whatever is wanted anew supersedes what was owed of the same family.
 
-use super::request::Asked;
+use super::request::Change;
 use crate::model::address::Addresses;
 use crate::model::host::{Defaults, Host, Seen};
-use crate::model::notice::{Notice, OfFamily, Owed};
+use crate::model::notice::{FamilyNotice, Notice, PendingNotices};
 use crate::model::record::WantedRecords;
 
 /// What is owed when an update wants these records. `seen`: the last updates including this one, if the
@@ -15,36 +15,39 @@ use crate::model::record::WantedRecords;
 /// that asked for a mail too and is not published yet.
 pub fn of_update(
     host: &Host,
-    asked: Asked,
+    change: Change,
     records: WantedRecords,
     seen: Option<Seen>,
     defaults: &Defaults,
-) -> Owed {
-    let (given4, given6) = match asked {
-        Asked::Set(addresses) => (addresses.v4.is_some(), addresses.v6.is_some()),
-        Asked::TakeDown => (true, true),
+) -> PendingNotices {
+    let (given4, given6) = match change {
+        Change::Set(addresses) => (addresses.v4.is_some(), addresses.v6.is_some()),
+        Change::Offline => (true, true),
     };
-    let before = host.owed.unwrap_or_default();
+    let before = host.notices.unwrap_or_default();
     let change = seen.map(|seen| {
         let (now, held) = (records.addresses(), held(host));
         let owed = before.change.as_ref();
-        let told4 = given4 || owed.is_some_and(|owed| owed.v4.is_meant);
-        let told6 = given6 || owed.is_some_and(|owed| owed.v6.is_meant);
+        let told4 = given4 || owed.is_some_and(|owed| owed.v4.included);
+        let told6 = given6 || owed.is_some_and(|owed| owed.v6.included);
         Notice {
-            v4: OfFamily {
-                is_meant: told4 && now.v4 != held.v4,
+            v4: FamilyNotice {
+                included: told4 && now.v4 != held.v4,
                 address: now.v4,
                 updated_at: seen.v4,
             },
-            v6: OfFamily {
-                is_meant: told6 && now.v6 != held.v6,
+            v6: FamilyNotice {
+                included: told6 && now.v6 != held.v6,
                 address: now.v6,
                 updated_at: seen.v6,
             },
             expiry_ttl: super::expiry::ttl(host, defaults),
         }
     });
-    Owed { change: change.filter(Notice::is_meant), expiry: without(before.expiry, given4, given6) }
+    PendingNotices {
+        change: change.filter(Notice::is_about_any),
+        expiry: without(before.expiry, given4, given6),
+    }
 }
 
 /// What is owed when these families of a host expire. `last`: the addresses it has or had, if such mails
@@ -55,25 +58,25 @@ pub fn of_expiry(
     seen: Seen,
     last: Option<Addresses>,
     defaults: &Defaults,
-) -> Owed {
-    let before = host.owed.unwrap_or_default();
+) -> PendingNotices {
+    let before = host.notices.unwrap_or_default();
     let owed = before.expiry.as_ref();
     let expiry = last.map(|last| Notice {
-        v4: OfFamily {
-            is_meant: expired4 || owed.is_some_and(|owed| owed.v4.is_meant),
+        v4: FamilyNotice {
+            included: expired4 || owed.is_some_and(|owed| owed.v4.included),
             address: last.v4,
             updated_at: seen.v4,
         },
-        v6: OfFamily {
-            is_meant: expired6 || owed.is_some_and(|owed| owed.v6.is_meant),
+        v6: FamilyNotice {
+            included: expired6 || owed.is_some_and(|owed| owed.v6.included),
             address: last.v6,
             updated_at: seen.v6,
         },
         expiry_ttl: super::expiry::ttl(host, defaults),
     });
-    Owed {
+    PendingNotices {
         change: without(before.change, expired4, expired6),
-        expiry: expiry.filter(Notice::is_meant),
+        expiry: expiry.filter(Notice::is_about_any),
     }
 }
 
@@ -88,9 +91,9 @@ fn held(host: &Host) -> Addresses {
 /// The notice without these families; nothing, if it is about no other.
 fn without(notice: Option<Notice>, v4: bool, v6: bool) -> Option<Notice> {
     let mut notice = notice?;
-    notice.v4.is_meant &= !v4;
-    notice.v6.is_meant &= !v6;
-    Some(notice).filter(Notice::is_meant)
+    notice.v4.included &= !v4;
+    notice.v6.included &= !v6;
+    Some(notice).filter(Notice::is_about_any)
 }
 
 #[cfg(test)]
@@ -98,7 +101,7 @@ mod tests {
     use super::super::decide::tests::{DEFAULTS, fresh_host};
     use super::*;
     use crate::model::host::Acked;
-    use crate::model::notice::Kind;
+    use crate::model::notice::NoticeKind;
     use crate::model::record::Wanted;
     use crate::model::time::Millis;
 
@@ -128,8 +131,8 @@ mod tests {
             v4: to.v4.map_or(host.wanted.v4, Wanted::Present),
             v6: to.v6.map_or(host.wanted.v6, Wanted::Present),
         };
-        let owed = of_update(host, Asked::Set(to), wanted, seen, &DEFAULTS).if_any();
-        Host { wanted, owed, unpublished_since: Some(Millis(1)), ..host.clone() }
+        let owed = of_update(host, Change::Set(to), wanted, seen, &DEFAULTS).if_any();
+        Host { wanted, notices: owed, unpublished_since: Some(Millis(1)), ..host.clone() }
     }
 
     /// The host after these families expired, which is not yet published.
@@ -137,22 +140,22 @@ mod tests {
         let last = Some(addresses("192.0.2.1", "2001:db8::1"));
         let owed = of_expiry(host, (v4, v6), EARLIER, last, &DEFAULTS).if_any();
         let wanted = super::super::decide::down(host.wanted, v4, v6);
-        Host { wanted, owed, unpublished_since: Some(Millis(1)), ..host.clone() }
+        Host { wanted, notices: owed, unpublished_since: Some(Millis(1)), ..host.clone() }
     }
 
     /// Which mails the host owes, and what about.
     fn owes(host: &Host) -> Vec<(&'static str, bool, bool)> {
-        let owed = host.owed.unwrap_or_default();
+        let owed = host.notices.unwrap_or_default();
         let mails = owed.mails();
-        mails.map(|(kind, it)| (kind.as_str(), it.v4.is_meant, it.v6.is_meant)).collect()
+        mails.map(|(kind, it)| (kind.as_str(), it.v4.included, it.v6.included)).collect()
     }
 
     #[test]
     fn a_change_is_owed_to_who_asked_and_says_what_is_new() {
         let host = updated(&held_host(), addresses("192.0.2.2", "2001:db8::1"), Some(EARLIER));
         assert_eq!(owes(&host), [("change", true, false)]);
-        let notice = host.owed.and_then(|owed| owed.change).unwrap();
-        let variables = notice.variables(Kind::Change, &host);
+        let notice = host.notices.and_then(|owed| owed.change).unwrap();
+        let variables = notice.variables(NoticeKind::Change, &host);
         let expected = serde_json::json!({
             "hostname": "pc", "zone": "example.org", "fqdn": "pc.example.org",
             "ipv4_changed": true, "ipv4": "192.0.2.2", "last_ipv4_update": 1000,
@@ -183,8 +186,8 @@ mod tests {
 
     #[test]
     fn an_update_that_does_not_ask_supersedes_one_that_did() {
-        let asked = updated(&held_host(), addresses("192.0.2.2", ""), Some(EARLIER));
-        assert_eq!(owes(&updated(&asked, addresses("192.0.2.3", ""), None)), []);
+        let change = updated(&held_host(), addresses("192.0.2.2", ""), Some(EARLIER));
+        assert_eq!(owes(&updated(&change, addresses("192.0.2.3", ""), None)), []);
     }
 
     #[test]
@@ -193,7 +196,8 @@ mod tests {
         let first = expired(&held_host(), true, false);
         assert_eq!(owes(&first), [("expiry", true, false)]);
         assert_eq!(owes(&expired(&first, false, true)), [("expiry", true, true)]);
-        let variables = first.owed.unwrap().expiry.unwrap().variables(Kind::Expiry, &first);
+        let variables =
+            first.notices.unwrap().expiry.unwrap().variables(NoticeKind::Expiry, &first);
         let expected = serde_json::json!({
             "hostname": "pc", "zone": "example.org", "fqdn": "pc.example.org",
             "ipv4_expired": true, "last_ipv4": "192.0.2.1", "last_ipv4_update": 1000,
@@ -209,25 +213,25 @@ mod tests {
         let back = updated(&silent, addresses("192.0.2.1", ""), None);
         assert_eq!(owes(&back), [("expiry", false, true)], "the other family is still silent");
         assert_eq!(owes(&updated(&back, addresses("", "2001:db8::1"), None)), []);
-        let asked = updated(&silent, addresses("192.0.2.1", "2001:db8::1"), Some(EARLIER));
-        assert_eq!(owes(&asked), [], "DNS holds what it held");
+        let change = updated(&silent, addresses("192.0.2.1", "2001:db8::1"), Some(EARLIER));
+        assert_eq!(owes(&change), [], "DNS holds what it held");
     }
 
     #[test]
     fn going_offline_owes_no_mail_about_an_expiry() {
         let silent = expired(&held_host(), true, false);
         let down = records(Addresses::default());
-        let owed = of_update(&silent, Asked::TakeDown, down, Some(EARLIER), &DEFAULTS);
+        let owed = of_update(&silent, Change::Offline, down, Some(EARLIER), &DEFAULTS);
         assert_eq!(owed.expiry, None);
-        assert!(owed.change.is_some_and(|it| it.v4.is_meant && it.v6.is_meant));
+        assert!(owed.change.is_some_and(|it| it.v4.included && it.v6.included));
     }
 
     #[test]
     fn what_expired_before_dns_ever_held_it_is_no_change_any_more() {
-        let asked = updated(&held_host(), addresses("192.0.2.2", ""), Some(EARLIER));
-        assert_eq!(owes(&expired(&asked, true, false)), [("expiry", true, false)]);
+        let change = updated(&held_host(), addresses("192.0.2.2", ""), Some(EARLIER));
+        assert_eq!(owes(&expired(&change, true, false)), [("expiry", true, false)]);
         assert_eq!(
-            owes(&expired(&asked, false, true)),
+            owes(&expired(&change, false, true)),
             [("change", true, false), ("expiry", false, true)]
         );
     }

@@ -1,5 +1,5 @@
 //! From the texts of a request to a checked one. In: what the parameters and the connection say. Out:
-//! names, addresses, or the reason why there are none. The words for the reasons are in `outcome.rs`.
+//! names, addresses, or the reason why there are none. The words for the reasons are in `reply.rs`.
 
 use crate::model::address::Addresses;
 use crate::model::client::ClientKey;
@@ -10,26 +10,26 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// Hosts in one request, at most (the Dyn Remote Access API's number).
-pub const MOST_HOSTS: usize = 20;
+pub const MAX_HOSTS: usize = 20;
 
 /// Characters that are kept of what a client calls itself.
-pub const AGENT: usize = 200;
+pub const MAX_USER_AGENT: usize = 200;
 
 /// One checked update request.
 #[derive(Clone, Debug)]
 pub struct UpdateRequest {
     /// The client's address, for the log.
     pub client: IpAddr,
-    /// What the client calls itself, cut to [`AGENT`] characters.
-    pub agent: Option<Arc<str>>,
+    /// What the client calls itself, cut to [`MAX_USER_AGENT`] characters.
+    pub user_agent: Option<Arc<str>>,
     /// What its limits are counted by.
     pub key: ClientKey,
     /// Who it says it is.
     pub login: Login,
     /// Which hosts it means.
-    pub hosts: Result<Vec<AskedHost>, NoHosts>,
+    pub hosts: Result<Vec<RequestedHost>, NoHosts>,
     /// What they should point at.
-    pub asked: Result<Asked, BadAddress>,
+    pub change: Result<Change, BadAddress>,
     /// Whether its user wants a mail about a change.
     pub notify: Notify,
 }
@@ -55,7 +55,7 @@ pub enum Login {
 
 /// One host of the request's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AskedHost {
+pub struct RequestedHost {
     /// As it was sent, for the JSON reply.
     pub sent: String,
     /// The name, if it is one.
@@ -67,17 +67,17 @@ pub struct AskedHost {
 pub enum NoHosts {
     /// None given.
     None,
-    /// More than [`MOST_HOSTS`].
+    /// More than [`MAX_HOSTS`].
     TooMany,
 }
 
 /// What the hosts should point at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum Change {
     /// These addresses; a family that is not given stays as it is.
     Set(Addresses),
     /// `offline=YES`: nothing.
-    TakeDown,
+    Offline,
 }
 
 /// Why the addresses of a request cannot be used.
@@ -103,31 +103,31 @@ pub enum BadAddress {
     Unreachable(IpAddr, &'static str),
     /// None given, and the connection comes from a trusted proxy that does not say for whom.
     #[error("no address given, and the proxy {0} sent no usable client address")]
-    SilentProxy(IpAddr),
+    ProxyWithoutClient(IpAddr),
 }
 
 /// Where the request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum RequestOrigin {
     /// The client's own address, by the connection or a trusted proxy's header.
     Client(IpAddr),
     /// A trusted proxy that did not say for whom.
-    SilentProxy(IpAddr),
+    ProxyWithoutClient(IpAddr),
 }
 
-impl Origin {
+impl RequestOrigin {
     /// The address that limits count by and logs show.
     pub fn address(self) -> IpAddr {
         match self {
-            Origin::Client(address) | Origin::SilentProxy(address) => address,
+            RequestOrigin::Client(address) | RequestOrigin::ProxyWithoutClient(address) => address,
         }
     }
 }
 
 /// What a client calls itself; what is not UTF-8 becomes U+FFFD.
-pub fn agent(header: &[u8]) -> Option<Arc<str>> {
+pub fn user_agent(header: &[u8]) -> Option<Arc<str>> {
     let text = String::from_utf8_lossy(header.trim_ascii());
-    let end = text.char_indices().nth(AGENT).map_or(text.len(), |(end, _)| end);
+    let end = text.char_indices().nth(MAX_USER_AGENT).map_or(text.len(), |(end, _)| end);
     text.get(..end).filter(|text| !text.is_empty()).map(Arc::from)
 }
 
@@ -141,15 +141,15 @@ pub fn notify(value: Option<&str>) -> Notify {
 /// Reads the host list. Empty items are skipped.
 ///
 /// # Errors
-/// No host at all, or more than [`MOST_HOSTS`].
-pub fn hosts(list: Option<&str>) -> Result<Vec<AskedHost>, NoHosts> {
+/// No host at all, or more than [`MAX_HOSTS`].
+pub fn hosts(list: Option<&str>) -> Result<Vec<RequestedHost>, NoHosts> {
     let items = || list.into_iter().flat_map(|list| list.split(',')).map(str::trim);
     let items = || items().filter(|item| !item.is_empty());
-    match items().take(MOST_HOSTS + 1).count() {
+    match items().take(MAX_HOSTS + 1).count() {
         0 => Err(NoHosts::None),
-        count if count > MOST_HOSTS => Err(NoHosts::TooMany),
+        count if count > MAX_HOSTS => Err(NoHosts::TooMany),
         _ => Ok(items()
-            .map(|item| AskedHost { sent: item.to_owned(), name: Fqdn::parse(item).ok() })
+            .map(|item| RequestedHost { sent: item.to_owned(), name: Fqdn::parse(item).ok() })
             .collect()),
     }
 }
@@ -162,7 +162,7 @@ pub fn hosts(list: Option<&str>) -> Result<Vec<AskedHost>, NoHosts> {
 pub fn addresses(
     ipv4: Option<&str>,
     ipv6: Option<&str>,
-    origin: Origin,
+    origin: RequestOrigin,
 ) -> Result<Addresses, BadAddress> {
     let mut found = Addresses::default();
     let items = [("ipv4", ipv4), ("ipv6", ipv6)].into_iter().flat_map(|(parameter, list)| {
@@ -175,11 +175,11 @@ pub fn addresses(
     }
     match origin {
         _ if !found.is_empty() => Ok(found),
-        Origin::Client(address) if address.to_canonical().is_loopback() => {
+        RequestOrigin::Client(address) if address.to_canonical().is_loopback() => {
             Ok(Addresses::only(address))
         }
-        Origin::Client(address) => reachable(address.to_canonical()).map(Addresses::only),
-        Origin::SilentProxy(proxy) => Err(BadAddress::SilentProxy(proxy)),
+        RequestOrigin::Client(address) => reachable(address.to_canonical()).map(Addresses::only),
+        RequestOrigin::ProxyWithoutClient(proxy) => Err(BadAddress::ProxyWithoutClient(proxy)),
     }
 }
 
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    const CLIENT: Origin = Origin::Client(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)));
+    const CLIENT: RequestOrigin = RequestOrigin::Client(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)));
 
     fn read(ipv4: &str, ipv6: &str) -> Result<String, String> {
         let text = addresses(Some(ipv4), Some(ipv6), CLIENT);
@@ -311,14 +311,14 @@ mod tests {
 
     #[test]
     fn a_proxy_that_says_nothing_is_not_the_client() {
-        let proxy = Origin::SilentProxy("10.0.0.1".parse().unwrap());
-        assert!(matches!(addresses(None, None, proxy), Err(BadAddress::SilentProxy(_))));
+        let proxy = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
+        assert!(matches!(addresses(None, None, proxy), Err(BadAddress::ProxyWithoutClient(_))));
         assert!(addresses(Some("192.0.2.1"), None, proxy).is_ok());
     }
 
     #[test]
     fn a_loopback_client_may_use_its_own_address() {
-        let local = Origin::Client("::ffff:127.0.0.1".parse().unwrap());
+        let local = RequestOrigin::Client("::ffff:127.0.0.1".parse().unwrap());
         assert_eq!(addresses(None, None, local).unwrap().to_string(), "127.0.0.1");
     }
 
@@ -333,7 +333,7 @@ mod tests {
             ("169.254.1.1", "link-local"),
             ("fe80::1", "link-local"),
         ] {
-            let client = Origin::Client(own.parse().unwrap());
+            let client = RequestOrigin::Client(own.parse().unwrap());
             let refused = addresses(None, None, client).unwrap_err().to_string();
             assert!(
                 refused.ends_with(&format!("can never be reached ({why})")),
@@ -357,9 +357,9 @@ mod tests {
 
     #[test]
     fn what_a_client_calls_itself_is_cut() {
-        assert_eq!(agent(b" inadyn/2.12 ").as_deref(), Some("inadyn/2.12"));
-        assert_eq!(agent(b" "), None);
-        assert_eq!(agent(b"\xff").as_deref(), Some("\u{fffd}"));
-        assert_eq!(agent("ü".repeat(999).as_bytes()).unwrap().chars().count(), AGENT);
+        assert_eq!(user_agent(b" inadyn/2.12 ").as_deref(), Some("inadyn/2.12"));
+        assert_eq!(user_agent(b" "), None);
+        assert_eq!(user_agent(b"\xff").as_deref(), Some("\u{fffd}"));
+        assert_eq!(user_agent("ü".repeat(999).as_bytes()).unwrap().chars().count(), MAX_USER_AGENT);
     }
 }

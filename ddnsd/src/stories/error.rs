@@ -3,7 +3,7 @@
 
 /// What kind of refusal it is; decides nothing but how clients group it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum AdminErrorKind {
     /// No such user or host.
     NotFound,
     /// It is there already.
@@ -23,25 +23,25 @@ pub enum Kind {
 /// A refusal, ready to be shown.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Refused {
+pub struct AdminError {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: AdminErrorKind,
     /// One sentence, lower case, no full stop, with the next step.
     pub message: String,
 }
 
-impl Refused {
+impl AdminError {
     /// A refusal of a kind with its sentence.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub fn new(kind: AdminErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
 }
 
 /// The refusal for a database that failed.
-pub(super) fn database(problem: &crate::db::DbError) -> Refused {
+pub(super) fn database(problem: &crate::db::DbError) -> AdminError {
     let kind = match problem {
-        crate::db::DbError::Busy => Kind::Busy,
-        _ => Kind::Database,
+        crate::db::DbError::Busy => AdminErrorKind::Busy,
+        _ => AdminErrorKind::Database,
     };
     tracing::error!("administration: {problem}");
     let message = match problem {
@@ -49,7 +49,7 @@ pub(super) fn database(problem: &crate::db::DbError) -> Refused {
         crate::db::DbError::Unconfirmed => problem.to_string(),
         _ => format!("it could not be carried out: {problem}; the daemon's log may say more"),
     };
-    Refused::new(kind, message)
+    AdminError::new(kind, message)
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ use crate::clock::Clock;
 use crate::config::Defaults;
 use crate::db::{Db, DbError};
 use crate::model::host::{Host, Seen};
-use crate::model::notice::{Mails, Notify, Owed};
+use crate::model::notice::{Mails, Notify, PendingNotices};
 use crate::model::record::WantedRecords;
 use crate::model::time::Now;
 use crate::rules::decide;
 use crate::rules::notice;
-use crate::rules::request::Asked;
+use crate::rules::request::Change;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,20 +39,20 @@ impl Notices {
     pub async fn of_update(
         &self,
         host: &Host,
-        (asked, notify): (Asked, Notify),
+        (change, notify): (Change, Notify),
         records: WantedRecords,
         now: Now,
-    ) -> Result<Option<Owed>, DbError> {
+    ) -> Result<Option<PendingNotices>, DbError> {
         let is_sent = notify == Notify::Yes && self.mails.load().change;
-        if !is_sent && host.owed.is_none() {
+        if !is_sent && host.notices.is_none() {
             return Ok(None);
         }
         let seen = if is_sent {
-            Some(decide::seen(asked, now.wall).or(self.db.last_seen(host.id).await?))
+            Some(decide::seen(change, now.wall).or(self.db.last_seen(host.id).await?))
         } else {
             None
         };
-        Ok(notice::of_update(host, asked, records, seen, &self.defaults.load()).if_any())
+        Ok(notice::of_update(host, change, records, seen, &self.defaults.load()).if_any())
     }
 
     /// What is owed when these families of a host expire.
@@ -64,7 +64,7 @@ impl Notices {
         host: &Host,
         expired: (bool, bool),
         seen: Seen,
-    ) -> Result<Option<Owed>, DbError> {
+    ) -> Result<Option<PendingNotices>, DbError> {
         let last = if self.mails.load().expiry {
             Some(self.db.last_addresses(host.id).await?)
         } else {

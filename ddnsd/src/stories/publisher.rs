@@ -110,7 +110,7 @@ impl Publisher {
         self.refused().forget_all();
     }
 
-    /// Commits changes as wanted and unpublished, as [`Db::want`]. The caller holds the hosts' turns. A row
+    /// Commits changes as wanted and unpublished, as [`Db::want`]. The caller holds the hosts' locks. A row
     /// that changed all the same, because every record moves to another name server, is wanted once more.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ impl Publisher {
         Ok(hosts)
     }
 
-    /// Publishes the host as it is wanted and settles the result. The caller holds its turn.
+    /// Publishes the host as it is wanted and settles the result. The caller holds its lock.
     ///
     /// # Errors
     /// DNS did not acknowledge it; the row stays unpublished.

@@ -17,9 +17,9 @@ use tracing::{debug, info, warn};
 
 /// The story; clones share everything.
 #[derive(Clone)]
-pub struct Rehash(Arc<Parts>);
+pub struct Rehash(Arc<RehashHandles>);
 
-struct Parts {
+struct RehashHandles {
     db: Db,
     passwords: Passwords,
     clock: Clock,
@@ -30,7 +30,7 @@ struct Parts {
 }
 
 /// A right password, and the hash that it was checked against.
-pub(super) struct Due {
+pub(super) struct DueRehash {
     pub(super) user: UserName,
     pub(super) account: Account,
     pub(super) password: Secret,
@@ -40,12 +40,12 @@ impl Rehash {
     /// The story with its handles.
     pub fn new(db: Db, passwords: Passwords, clock: Clock, tasks: TaskTracker) -> Self {
         let (turn, under_way) = (Semaphore::new(1), Mutex::default());
-        Self(Arc::new(Parts { db, passwords, clock, tasks, turn, under_way }))
+        Self(Arc::new(RehashHandles { db, passwords, clock, tasks, turn, under_way }))
     }
 
     /// Remakes the hash once what this returns is dropped, with the end of the request. `None` if it is
     /// under way already.
-    pub(super) fn after_request(&self, due: Due) -> Option<DropGuard> {
+    pub(super) fn after_request(&self, due: DueRehash) -> Option<DropGuard> {
         let id = due.account.id;
         if !self.under_way().insert(id) {
             return None;
@@ -65,14 +65,14 @@ impl Rehash {
     }
 }
 
-impl Parts {
-    async fn remake(&self, due: &Due) {
+impl RehashHandles {
+    async fn remake(&self, due: &DueRehash) {
         let Ok(_turn) = self.turn.acquire().await else { return };
         // the stop waits for nothing that the next login does as well
         if self.tasks.is_closed() {
             return;
         }
-        let Due { user, account, password } = due;
+        let DueRehash { user, account, password } = due;
         let now = self.clock.now();
         let stored = match self.passwords.rehash(user, &account.hash, password, now).await {
             Ok(hash) => {

@@ -3,8 +3,8 @@
 
 mod run;
 
+use super::host_locks::HostLocks;
 use super::publisher::Publisher;
-use super::turns::Turns;
 use super::unsigned::Unsigned;
 use crate::clock::Clock;
 use crate::config::Rfc2136;
@@ -23,7 +23,7 @@ const MOVING: &str = "moving";
 pub struct Republish {
     db: Db,
     publisher: Publisher,
-    turns: Turns,
+    host_locks: HostLocks,
     clock: Clock,
     /// Whether `meta.target` names the server that is published to. Held while that becomes another one.
     is_named: Arc<Mutex<bool>>,
@@ -56,9 +56,9 @@ impl Prepared {
 
 impl Republish {
     /// The story over these handles.
-    pub fn new(db: Db, publisher: Publisher, turns: Turns, clock: Clock) -> Self {
+    pub fn new(db: Db, publisher: Publisher, host_locks: HostLocks, clock: Clock) -> Self {
         let is_named = Arc::new(Mutex::new(true));
-        Self { db, publisher, turns, clock, is_named, moved: Arc::default() }
+        Self { db, publisher, host_locks, clock, is_named, moved: Arc::default() }
     }
 
     /// Gets ready to publish in another way. If it is another server, every live record is unpublished

@@ -1,6 +1,6 @@
 //! Users: add, list, change, delete.
 
-use super::error::{Kind, Refused, database};
+use super::error::{AdminError, AdminErrorKind, database};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, NewUser};
 use crate::model::name::{Email, NameError, UserName, excerpt};
@@ -27,7 +27,7 @@ impl Users {
     ///
     /// # Errors
     /// The name or address is not legal, the name is taken, or the database failed.
-    pub async fn add(&self, name: &str, email: &str, password: Secret) -> Result<User, Refused> {
+    pub async fn add(&self, name: &str, email: &str, password: Secret) -> Result<User, AdminError> {
         let name = user_name(name)?;
         let email = mail_address(email)?;
         check(&password)?;
@@ -49,7 +49,7 @@ impl Users {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn list(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, Refused> {
+    pub async fn list(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, AdminError> {
         self.db.users(after.unwrap_or_default(), limit).await.map_err(|problem| database(&problem))
     }
 
@@ -58,7 +58,7 @@ impl Users {
     ///
     /// # Errors
     /// No such user, a password that cannot be, or the database failed.
-    pub async fn passwd(&self, name: &str, password: Secret) -> Result<(), Refused> {
+    pub async fn passwd(&self, name: &str, password: Secret) -> Result<(), AdminError> {
         let name = user_name(name)?;
         check(&password)?;
         // asked first, so that a mistyped name costs no hash; the update decides
@@ -77,19 +77,19 @@ impl Users {
     ///
     /// # Errors
     /// No such user, an address that is not legal, or the database failed.
-    pub async fn email(&self, name: &str, email: &str) -> Result<(), Refused> {
+    pub async fn email(&self, name: &str, email: &str) -> Result<(), AdminError> {
         let name = user_name(name)?;
         let email = mail_address(email)?;
         let done = self.db.set_email(name.clone(), email, self.clock.now().wall).await;
         changed(&name, done)
     }
 
-    async fn hash(&self, password: Secret) -> Result<PasswordHash, Refused> {
+    async fn hash(&self, password: Secret) -> Result<PasswordHash, AdminError> {
         self.passwords.hash(password).await.map_err(|problem| {
             let message = format!(
                 "the password could not be hashed: {problem}; nothing was changed, try again in a moment"
             );
-            Refused::new(Kind::Busy, message)
+            AdminError::new(AdminErrorKind::Busy, message)
         })
     }
 
@@ -97,7 +97,7 @@ impl Users {
     ///
     /// # Errors
     /// No such user, hosts are left, or the database failed.
-    pub async fn delete(&self, name: &str) -> Result<(), Refused> {
+    pub async fn delete(&self, name: &str) -> Result<(), AdminError> {
         let name = user_name(name)?;
         match self.db.delete_user(name.clone()).await {
             Ok(true) => Ok(()),
@@ -107,7 +107,7 @@ impl Users {
                     "user {name} still owns hostnames; delete them first (ddnsctl hostname list --user {})",
                     quoted(&name)
                 );
-                Err(Refused::new(Kind::InUse, message))
+                Err(AdminError::new(AdminErrorKind::InUse, message))
             }
             Err(problem) => Err(database(&problem)),
         }
@@ -115,31 +115,34 @@ impl Users {
 }
 
 /// A user name as typed, checked.
-pub(super) fn user_name(text: &str) -> Result<UserName, Refused> {
+pub(super) fn user_name(text: &str) -> Result<UserName, AdminError> {
     UserName::parse(text).map_err(|why: NameError| {
-        Refused::new(Kind::Invalid, format!("cannot take the user name {}: {why}", excerpt(text)))
+        AdminError::new(
+            AdminErrorKind::Invalid,
+            format!("cannot take the user name {}: {why}", excerpt(text)),
+        )
     })
 }
 
-fn mail_address(text: &str) -> Result<Email, Refused> {
+fn mail_address(text: &str) -> Result<Email, AdminError> {
     Email::parse(text).map_err(|why| {
-        Refused::new(
-            Kind::Invalid,
+        AdminError::new(
+            AdminErrorKind::Invalid,
             format!("cannot take the mail address {}: {why}", excerpt(text)),
         )
     })
 }
 
-fn check(password: &Secret) -> Result<(), Refused> {
+fn check(password: &Secret) -> Result<(), AdminError> {
     if (1..=LONGEST_PASSWORD).contains(&password.expose().len()) {
         return Ok(());
     }
     let message = format!("a password has 1 to {LONGEST_PASSWORD} bytes; choose another one");
-    Err(Refused::new(Kind::Invalid, message))
+    Err(AdminError::new(AdminErrorKind::Invalid, message))
 }
 
 /// What came of changing a user's row: `false` if there is none.
-fn changed(name: &UserName, done: Result<bool, DbError>) -> Result<(), Refused> {
+fn changed(name: &UserName, done: Result<bool, DbError>) -> Result<(), AdminError> {
     match done {
         Ok(true) => Ok(()),
         Ok(false) => Err(no_such_user(name)),
@@ -148,9 +151,9 @@ fn changed(name: &UserName, done: Result<bool, DbError>) -> Result<(), Refused> 
 }
 
 /// The refusal for a user who is not there.
-pub(super) fn no_such_user(name: &UserName) -> Refused {
+pub(super) fn no_such_user(name: &UserName) -> AdminError {
     let message = format!("there is no user {name}; `ddnsctl user list` shows all");
-    Refused::new(Kind::NotFound, message)
+    AdminError::new(AdminErrorKind::NotFound, message)
 }
 
 /// A name as a shell takes it for one word.
@@ -163,6 +166,9 @@ fn quoted(name: &UserName) -> String {
     }
 }
 
-fn taken(name: &UserName) -> Refused {
-    Refused::new(Kind::Exists, format!("user {name} exists already; choose another name"))
+fn taken(name: &UserName) -> AdminError {
+    AdminError::new(
+        AdminErrorKind::Exists,
+        format!("user {name} exists already; choose another name"),
+    )
 }

@@ -13,18 +13,18 @@ use crate::model::secret::Secret;
 use crate::model::time::Millis;
 use crate::model::user::PasswordHash;
 use crate::passwords::Passwords;
-use crate::rules::outcome::{Reply, Word};
-use crate::rules::request::{Asked, AskedHost, Login, UpdateRequest};
+use crate::rules::reply::{Reply, ReturnCode};
+use crate::rules::request::{Change, Login, RequestedHost, UpdateRequest};
+use crate::stories::authenticate::Authenticate;
 use crate::stories::expire::Expire;
+use crate::stories::host_locks::HostLocks;
 use crate::stories::hosts::{Hosts, NewHost};
-use crate::stories::login::LogIn;
+use crate::stories::last_requests::LastRequests;
 use crate::stories::notices::Notices;
 use crate::stories::publisher::Publisher;
 use crate::stories::rehash::Rehash;
 use crate::stories::republish::Republish;
-use crate::stories::requests::Requests;
-use crate::stories::turns::Turns;
-use crate::stories::update::{Parts, Update};
+use crate::stories::update::{Update, UpdateHandles};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,34 +57,35 @@ impl Daemon {
             }
             tries += 1;
         };
-        let (clock, turns) = (Clock, Turns::default());
+        let (clock, host_locks) = (Clock, HostLocks::default());
         let keys = ZoneKeys::default();
         let aim = Rfc2136 { server, timeout, transport: DnsTransport::Auto, keys };
         let dns = Dns::new(aim.clone(), Arc::default(), clock);
         let defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };
         let defaults = Arc::new(arc_swap::ArcSwap::from_pointee(defaults));
         let publisher = Publisher::new(db.clone(), dns, clock, Arc::clone(&defaults));
-        let requests = Requests::new(db.clone(), tokio_util::task::TaskTracker::new());
+        let last_requests = LastRequests::new(db.clone(), tokio_util::task::TaskTracker::new());
         let mails = Mails { change: true, expiry: true };
         let mails = Arc::new(arc_swap::ArcSwap::from_pointee(mails));
         let notices = Notices { db: db.clone(), clock, mails, defaults: Arc::clone(&defaults) };
-        let republish = Republish::new(db.clone(), publisher.clone(), turns.clone(), clock);
+        let republish = Republish::new(db.clone(), publisher.clone(), host_locks.clone(), clock);
         republish.aim_at(&aim, clock.now().wall).await.unwrap();
-        let update = Update::new(Parts {
+        let update = Update::new(UpdateHandles {
             db: db.clone(),
             publisher: publisher.clone(),
-            log_in: log_in(&db, &requests),
-            requests: requests.clone(),
+            authenticate: authenticate(&db, &last_requests),
+            last_requests: last_requests.clone(),
             notices: notices.clone(),
-            turns: turns.clone(),
+            host_locks: host_locks.clone(),
             clock,
             counters: Arc::default(),
             tasks: tokio_util::task::TaskTracker::new(),
             patience: Arc::new(arc_swap::ArcSwap::from_pointee(4 * timeout)),
         });
-        let expire = Expire::start(db.clone(), publisher.clone(), notices, turns.clone(), clock);
+        let expire =
+            Expire::start(db.clone(), publisher.clone(), notices, host_locks.clone(), clock);
         let expire = expire.await.unwrap();
-        let hosts = Hosts { db: db.clone(), publisher, requests, turns, clock };
+        let hosts = Hosts { db: db.clone(), publisher, last_requests, host_locks, clock };
         Self { db, update, hosts, expire, republish }
     }
 
@@ -121,29 +122,30 @@ impl Daemon {
     }
 
     /// An update of some hosts; their words.
-    pub(super) async fn update(&self, names: &[String], asked: Asked) -> Vec<Word> {
+    pub(super) async fn update(&self, names: &[String], change: Change) -> Vec<ReturnCode> {
         let client = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let host = |name: &String| AskedHost { sent: name.clone(), name: Fqdn::parse(name).ok() };
+        let host =
+            |name: &String| RequestedHost { sent: name.clone(), name: Fqdn::parse(name).ok() };
         let request = UpdateRequest {
             client,
-            agent: None,
+            user_agent: None,
             key: client.into(),
             login: Login::Given {
                 user: UserName::parse("alice").unwrap(),
                 password: Secret::new("x".to_owned()),
             },
             hosts: Ok(names.iter().map(host).collect()),
-            asked: Ok(asked),
+            change: Ok(change),
             notify: Notify::Yes,
         };
         match self.update.run(request).await {
-            Reply::Hosts { lines, .. } => lines.iter().map(|line| line.word).collect(),
-            Reply::Whole { word, .. } => names.iter().map(|_| word).collect(),
+            Reply::Hosts { lines, .. } => lines.iter().map(|line| line.code).collect(),
+            Reply::Whole { code, .. } => names.iter().map(|_| code).collect(),
         }
     }
 }
 
-fn log_in(db: &Db, requests: &Requests) -> LogIn {
+fn authenticate(db: &Db, last_requests: &LastRequests) -> Authenticate {
     let second = Duration::from_secs(1);
     let limits = config::LimitsConfig {
         enabled: false,
@@ -154,9 +156,9 @@ fn log_in(db: &Db, requests: &Requests) -> LogIn {
         cleanup_interval: second,
     };
     let (passwords, tasks) = (passwords(), tokio_util::task::TaskTracker::new());
-    LogIn {
+    Authenticate {
         db: db.clone(),
-        requests: requests.clone(),
+        last_requests: last_requests.clone(),
         limits: Limits::new(limits, Arc::default(), Clock.now()),
         rehash: Rehash::new(db.clone(), passwords.clone(), Clock, tasks.clone()),
         passwords,

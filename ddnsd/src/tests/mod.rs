@@ -19,8 +19,8 @@ use crate::model::address::Addresses;
 use crate::model::host::Host;
 use crate::model::name::Fqdn;
 use crate::model::user::PasswordHash;
-use crate::rules::outcome::Word;
-use crate::rules::request::Asked;
+use crate::rules::reply::ReturnCode;
+use crate::rules::request::Change;
 use crate::stories::hosts::modify::{Modify, NewTtl};
 use daemon::{Daemon, ZONE};
 use ddnsd_tests::chance::Chance;
@@ -130,20 +130,20 @@ impl Client {
                 next
             };
             let from = Instant::now();
-            let words = self.daemon.update(&names, Asked::Set(both(n))).await;
+            let words = self.daemon.update(&names, Change::Set(both(n))).await;
             let to = Instant::now();
             for ((host, name), word) in hosts.iter().zip(&names).zip(&words) {
                 self.judge(name, n, *word, (from, to));
-                if matches!(word, Word::Good | Word::Nochg | Word::Dnserr) {
+                if matches!(word, ReturnCode::Good | ReturnCode::Nochg | ReturnCode::Dnserr) {
                     self.told.lock().unwrap()[*host].taken = n;
                 }
-                if *word == Word::Good {
+                if *word == ReturnCode::Good {
                     self.good.lock().unwrap().insert((name.clone(), n));
                 }
             }
             sleep(chance.millis(0, 40)).await;
             for (name, word) in names.iter().zip(words) {
-                if word == Word::Nochg {
+                if word == ReturnCode::Nochg {
                     // nothing that is still on its way may undo it
                     let later = self.server.applied(name, to, Instant::now());
                     if later.iter().any(|held| *held != (Some(n), Some(n))) {
@@ -155,18 +155,18 @@ impl Client {
         }
     }
 
-    fn judge(&self, name: &str, n: u32, word: Word, (from, to): (Instant, Instant)) {
+    fn judge(&self, name: &str, n: u32, word: ReturnCode, (from, to): (Instant, Instant)) {
         let is = |held: &Held| *held == (Some(n), Some(n));
         let fine = match word {
-            Word::Good => self.server.applied(name, from, to).iter().any(is),
-            Word::Nochg => self.server.between(name, from, to).iter().any(is),
-            Word::Dnserr | Word::ServerError => true,
+            ReturnCode::Good => self.server.applied(name, from, to).iter().any(is),
+            ReturnCode::Nochg => self.server.between(name, from, to).iter().any(is),
+            ReturnCode::Dnserr | ReturnCode::ServerError => true,
             _ => false,
         };
         if !fine {
             let held = self.server.between(name, from, to);
             let what = format!("{name}: {word:?} of {n}, while DNS held {held:?}");
-            self.wrong(if word == Word::Nochg { UnlessLate(what) } else { Surely(what) });
+            self.wrong(if word == ReturnCode::Nochg { UnlessLate(what) } else { Surely(what) });
         }
     }
 
@@ -176,10 +176,10 @@ impl Client {
         loop {
             let n = u32::try_from(chance.below(1000)).unwrap();
             let asked = match chance.below(4) {
-                0 => Asked::TakeDown,
-                1 => Asked::Set(Addresses { v4: Some(v4(n)), v6: None }),
-                2 => Asked::Set(Addresses { v4: None, v6: Some(v6(n)) }),
-                _ => Asked::Set(both(n)),
+                0 => Change::Offline,
+                1 => Change::Set(Addresses { v4: Some(v4(n)), v6: None }),
+                2 => Change::Set(Addresses { v4: None, v6: Some(v6(n)) }),
+                _ => Change::Set(both(n)),
             };
             self.daemon.update(&names, asked).await;
             sleep(chance.millis(0, 60)).await;
@@ -192,7 +192,7 @@ impl Client {
         loop {
             let n = u32::try_from(chance.below(1000)).unwrap();
             self.server.alias(&names[0], chance.once_in(4));
-            self.daemon.update(&names, Asked::Set(both(n))).await;
+            self.daemon.update(&names, Change::Set(both(n))).await;
             let silent = if chance.once_in(4) { 1_200 } else { 0 };
             sleep(chance.millis(silent, silent + 200)).await;
         }
@@ -217,7 +217,7 @@ impl Client {
             self.daemon.add_host("guest", None).await;
             for _ in 0..chance.below(4) {
                 let n = u32::try_from(chance.below(1000)).unwrap();
-                self.daemon.update(&names, Asked::Set(both(n))).await;
+                self.daemon.update(&names, Change::Set(both(n))).await;
             }
             if self.daemon.hosts.delete("guest", ZONE, false).await.is_err() {
                 continue;
@@ -345,8 +345,8 @@ async fn settle(daemon: &Daemon, server: &Server, told: [Told; 3]) -> Result<(),
 
 /// The host with a second to live is taken down in the end.
 async fn brief_expires(daemon: &Daemon, server: &Server) -> Result<(), Wrong> {
-    let words = daemon.update(&[name("brief")], Asked::Set(both(LAST))).await;
-    if words != [Word::Good] {
+    let words = daemon.update(&[name("brief")], Change::Set(both(LAST))).await;
+    if words != [ReturnCode::Good] {
         let what = format!("the last update of the silent host is told {words:?}");
         return Err(UnlessLate(what));
     }

@@ -2,8 +2,8 @@
 
 use super::daemon::{Daemon, ZONE, hash};
 use super::{both, name, runtime};
-use crate::rules::outcome::Word;
-use crate::rules::request::Asked;
+use crate::rules::reply::ReturnCode;
+use crate::rules::request::Change;
 use ddnsd_tests::update::answer_to;
 use hickory_proto::op::Message;
 use sqlx::ConnectOptions;
@@ -123,8 +123,8 @@ fn a_thousand_hosts_that_are_refused_for_ever_delay_nobody_and_go_at_once_when_t
         sleep(Duration::from_secs(3)).await; // they are being tried
         server.is_silent.store(true, Ordering::SeqCst);
         for n in 1..=3 {
-            let words = daemon.update(&[name("pc"), name("nas")], Asked::Set(both(n))).await;
-            assert_eq!(words, [Word::Dnserr; 2]);
+            let words = daemon.update(&[name("pc"), name("nas")], Change::Set(both(n))).await;
+            assert_eq!(words, [ReturnCode::Dnserr; 2]);
         }
         server.is_silent.store(false, Ordering::SeqCst);
         let back = Instant::now();
@@ -136,8 +136,8 @@ fn a_thousand_hosts_that_are_refused_for_ever_delay_nobody_and_go_at_once_when_t
         println!("published after {:?}", back.elapsed());
         // their owners are told what is wrong, and not that their turn did not come
         for n in 1..=5 {
-            let words = daemon.update(&[name(&format!("r{n}"))], Asked::Set(both(n))).await;
-            assert_eq!(words, [Word::Dnserr]);
+            let words = daemon.update(&[name(&format!("r{n}"))], Change::Set(both(n))).await;
+            assert_eq!(words, [ReturnCode::Dnserr]);
         }
         let tries = attempts(&file).await;
         assert!(tries <= 2, "the same refusal is written {tries} times");
@@ -161,17 +161,17 @@ fn a_fresh_update_passes_a_backlog_that_is_being_halved() {
         let daemon = Daemon::start(&file, address, TIMEOUT).await;
         daemon.add_user(&hash().await).await;
         daemon.add_host("pc", None).await;
-        let words = daemon.update(&[name("pc")], Asked::Set(both(1))).await;
-        assert_eq!(words, [Word::Good]);
+        let words = daemon.update(&[name("pc")], Change::Set(both(1))).await;
+        assert_eq!(words, [ReturnCode::Good]);
         refused_before(&file, "NULL").await;
         daemon.run_timers();
         // the first message of 200 hosts takes 8 s until each of them stands alone
         for n in 2..8 {
             sleep(Duration::from_millis(500)).await;
             let start = Instant::now();
-            let words = daemon.update(&[name("pc")], Asked::Set(both(n))).await;
+            let words = daemon.update(&[name("pc")], Change::Set(both(n))).await;
             let took = start.elapsed();
-            assert_eq!(words, [Word::Good]);
+            assert_eq!(words, [ReturnCode::Good]);
             assert!(took < Duration::from_secs(1), "a fresh update took {took:?}");
         }
     });

@@ -2,8 +2,8 @@
 
 use super::daemon::{Daemon, ZONE, hash};
 use super::{both, name, runtime};
-use crate::rules::outcome::Word;
-use crate::rules::request::Asked;
+use crate::rules::reply::ReturnCode;
+use crate::rules::request::Change;
 use ddnsd_tests::update::answer_to;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -52,7 +52,7 @@ fn a_deletion_that_is_doubtful_each_time_is_refused_and_the_host_asserted_again(
         let daemon = Daemon::start(&file, swallowing(), TIMEOUT).await;
         daemon.add_user(&hash().await).await;
         daemon.add_host("pc", None).await;
-        assert_eq!(daemon.update(&[name("pc")], Asked::Set(both(1))).await, [Word::Good]);
+        assert_eq!(daemon.update(&[name("pc")], Change::Set(both(1))).await, [ReturnCode::Good]);
         let start = Instant::now();
         let refused = daemon.hosts.delete("pc", ZONE, false).await.unwrap_err().to_string();
         let took = start.elapsed();

@@ -8,11 +8,11 @@ use crate::config::{Defaults, Difference, Differences};
 use crate::model::host::{Host, HostDetails};
 use crate::model::name::{Fqdn, Label, Zone};
 use crate::model::user::{User, UserRecord};
-use crate::stories::error::{Kind, Refused};
+use crate::stories::error::{AdminError, AdminErrorKind};
 use crate::stories::hosts::modify::{Modified, Modify, NewTtl};
 use crate::stories::hosts::{Added, HostFilter, NewHost, Shown};
+use crate::stories::import::{Existing, ImportReport, StagedLine};
 use crate::stories::status::{Snapshot, ZoneState};
-use crate::stories::transfer::{Existing, Imported, StagedLine};
 use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
     self as proto, AddHost, AddedHost, HostState, HostView, LastRequestView, ListHosts, ModifyHost,
@@ -141,7 +141,7 @@ pub(super) fn line(line: transfer::Line) -> StagedLine {
 }
 
 /// What an import did.
-pub(super) fn imported(imported: Imported) -> transfer::Imported {
+pub(super) fn imported(imported: ImportReport) -> transfer::Imported {
     let problem = |(line, problem)| transfer::Problem { line, problem: cut(problem) };
     transfer::Imported {
         users: imported.users,
@@ -154,15 +154,15 @@ pub(super) fn imported(imported: Imported) -> transfer::Imported {
 }
 
 /// Why a story refused.
-pub(super) fn refusal(refused: Refused) -> Refusal {
+pub(super) fn refusal(refused: AdminError) -> Refusal {
     let kind = match refused.kind {
-        Kind::NotFound => RefusalKind::NotFound,
-        Kind::Exists => RefusalKind::Exists,
-        Kind::InUse => RefusalKind::InUse,
-        Kind::Invalid => RefusalKind::Invalid,
-        Kind::Dns => RefusalKind::Dns,
-        Kind::Database => RefusalKind::Database,
-        Kind::Busy => RefusalKind::Busy,
+        AdminErrorKind::NotFound => RefusalKind::NotFound,
+        AdminErrorKind::Exists => RefusalKind::Exists,
+        AdminErrorKind::InUse => RefusalKind::InUse,
+        AdminErrorKind::Invalid => RefusalKind::Invalid,
+        AdminErrorKind::Dns => RefusalKind::Dns,
+        AdminErrorKind::Database => RefusalKind::Database,
+        AdminErrorKind::Busy => RefusalKind::Busy,
     };
     Refusal { kind, message: cut(refused.message) }
 }
@@ -211,8 +211,8 @@ pub(super) fn shown(shown: Shown, defaults: Defaults) -> HostView {
     let last = shown.last_request.map(|last| LastRequestView {
         at: last.at.0,
         client: last.client.to_string(),
-        user_agent: last.agent.map(|agent| agent.as_ref().to_owned()),
-        word: last.word.into_owned(),
+        user_agent: last.user_agent.map(|agent| agent.as_ref().to_owned()),
+        word: last.return_code.into_owned(),
         reason: last.reason.map(|reason| cut(reason.into())),
     });
     HostView { last_request: last, ..host(&shown.details, defaults) }
@@ -287,7 +287,7 @@ mod tests {
     use crate::model::user::UserId;
     use crate::rules::drift::InDns;
     use crate::stories::expire::Swept;
-    use crate::stories::hosts::sync::{Compared, Drift, Repair};
+    use crate::stories::hosts::sync::{Drift, Repair, SyncPage};
     use ddnsd_proto::transport::MAX_FRAME;
     use std::net::Ipv4Addr;
 
@@ -306,7 +306,7 @@ mod tests {
             wanted: PerFamily::default(),
             acked: Acked::default(),
             unpublished_since: None,
-            owed: None,
+            notices: None,
             version: 1,
         };
         change(&mut host);
@@ -420,7 +420,7 @@ mod tests {
             wanted_ttl: 1,
             repair: Repair::NotYet("\u{1}".repeat(9999)),
         };
-        let page = synced(Compared { drift: vec![longest; 200], ..Compared::default() });
+        let page = synced(SyncPage { drift: vec![longest; 200], ..SyncPage::default() });
         assert!(serde_json::to_vec(&page).unwrap().len() < MAX_FRAME);
         let long = || "\u{1}".repeat(9999);
         let keys = vec![Difference { key: long(), values: Some((long(), long())) }; 1000];

@@ -5,7 +5,7 @@ use crate::model::address::Family;
 use crate::model::name::Fqdn;
 use crate::stories::expire::Swept;
 use crate::stories::hosts::Deleted;
-use crate::stories::hosts::sync::{Compared, Drift, Repair};
+use crate::stories::hosts::sync::{Drift, Repair, SyncPage};
 use ddnsd_proto::host::{self as proto, LeftRecord};
 use ddnsd_proto::status::{Failed, HostName, SweptView};
 use ddnsd_proto::sync::{DriftView, SyncedPage};
@@ -75,7 +75,7 @@ pub(in crate::admin) fn deleted(deleted: &Deleted) -> proto::Deleted {
 }
 
 /// What came of comparing a page.
-pub(in crate::admin) fn synced(page: Compared) -> SyncedPage {
+pub(in crate::admin) fn synced(page: SyncPage) -> SyncedPage {
     SyncedPage {
         compared: page.compared,
         pending: page.pending,

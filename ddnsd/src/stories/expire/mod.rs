@@ -3,10 +3,10 @@
 
 mod uptime;
 
-use super::error::{Refused, database};
+use super::error::{AdminError, database};
+use super::host_locks::HostLocks;
 use super::notices::Notices;
 use super::publisher::Publisher;
-use super::turns::Turns;
 use crate::clock::Clock;
 use crate::db::{Db, DbError, DueHost, NextCheck};
 use crate::dns::Lane;
@@ -29,7 +29,7 @@ pub struct Expire {
     db: Db,
     publisher: Publisher,
     notices: Notices,
-    turns: Turns,
+    host_locks: HostLocks,
     clock: Clock,
     /// Held during a sweep: one at a time.
     sweeping: Arc<Mutex<Watch>>,
@@ -56,7 +56,7 @@ impl Expire {
         db: Db,
         publisher: Publisher,
         notices: Notices,
-        turns: Turns,
+        host_locks: HostLocks,
         clock: Clock,
     ) -> Result<Self, DbError> {
         let now = clock.now();
@@ -75,7 +75,7 @@ impl Expire {
         };
         let sweeping = Arc::new(Mutex::new(watch));
         let standstill = Arc::new(Standstill::new(now));
-        let story = Self { db, publisher, notices, turns, clock, sweeping, standstill };
+        let story = Self { db, publisher, notices, host_locks, clock, sweeping, standstill };
         if down < 0 {
             story.set_back(now.wall).await?;
             gaps.set_back(now.wall, -down);
@@ -96,7 +96,7 @@ impl Expire {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn sweep(&self) -> Result<Swept, Refused> {
+    pub async fn sweep(&self) -> Result<Swept, AdminError> {
         let mut watch = self.sweeping.lock().await;
         let swept = self.sweep_all(&mut watch).await;
         watch.failing |= swept.is_err();
@@ -107,7 +107,7 @@ impl Expire {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn clean_up(&self) -> Result<Swept, Refused> {
+    pub async fn clean_up(&self) -> Result<Swept, AdminError> {
         let swept = self.sweep().await?;
         let counts = self.db.counts().await.map_err(|problem| database(&problem))?;
         Ok(Swept { pending: counts.unpublished, ..swept })
@@ -223,7 +223,7 @@ impl Expire {
         gaps: &Downtime,
         now: Millis,
     ) -> Result<Option<(Fqdn, Result<(), String>)>, DbError> {
-        let Some(_turn) = self.turns.try_one(due.host) else {
+        let Some(_guard) = self.host_locks.try_lock(due.host) else {
             return Ok(None);
         };
         let Some(host) = self.db.readable_host(&due.fqdn).await? else {

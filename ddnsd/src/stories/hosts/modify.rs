@@ -6,7 +6,7 @@ use crate::db::SetTtls;
 use crate::dns::Lane;
 use crate::model::host::Host;
 use crate::rules::decide;
-use crate::stories::error::{Kind, Refused, database};
+use crate::stories::error::{AdminError, AdminErrorKind, database};
 use std::sync::Arc;
 
 /// What to do with a TTL.
@@ -27,7 +27,7 @@ impl NewTtl {
         }
     }
 
-    fn checked(self, option: &str) -> Result<Self, Refused> {
+    fn checked(self, option: &str) -> Result<Self, AdminError> {
         match self {
             NewTtl::Keep => Ok(self),
             NewTtl::Set(seconds) => ttl(option, seconds).map(NewTtl::Set),
@@ -65,11 +65,11 @@ impl Hosts {
     ///
     /// # Errors
     /// No such host, a TTL out of range, or the database failed; nothing is stored then.
-    pub async fn modify(&self, modify: Modify) -> Result<(Arc<Host>, Modified), Refused> {
+    pub async fn modify(&self, modify: Modify) -> Result<(Arc<Host>, Modified), AdminError> {
         let (label, zone, fqdn) = names(&modify.label, &modify.zone)?;
         let dns_ttl = modify.dns_ttl.checked("--dns-ttl")?;
         let expiry_ttl = modify.expiry_ttl.checked("--expiry-ttl")?;
-        let (_turn, host) = self.under_turn(&fqdn).await?;
+        let (_guard, host) = self.lock_host(&fqdn).await?;
         refuse_unless_meant(&host, &label, &zone)?;
         let (dns_ttl, expiry_ttl) = (dns_ttl.or(host.dns_ttl), expiry_ttl.or(host.expiry_ttl));
         if (dns_ttl, expiry_ttl) == (host.dns_ttl, host.expiry_ttl) {
@@ -94,13 +94,16 @@ impl Hosts {
         dns_ttl: Option<u32>,
         expiry_ttl: Option<u32>,
         publish: bool,
-    ) -> Result<Arc<Host>, Refused> {
+    ) -> Result<Arc<Host>, AdminError> {
         let look = expiry_ttl != host.expiry_ttl && !host.wanted.addresses().is_empty();
         let at = self.clock.now().wall;
         let ttls = SetTtls { host: Arc::clone(host), dns_ttl, expiry_ttl, publish, look, at };
         let stored = self.db.set_ttls(ttls).await.map_err(|problem| database(&problem))?;
         stored.ok_or_else(|| {
-            Refused::new(Kind::Busy, format!("{} has just changed; try again", host.fqdn))
+            AdminError::new(
+                AdminErrorKind::Busy,
+                format!("{} has just changed; try again", host.fqdn),
+            )
         })
     }
 }

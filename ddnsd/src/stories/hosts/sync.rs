@@ -10,8 +10,8 @@ use crate::model::host::Host;
 use crate::model::name::Fqdn;
 use crate::rules::decide;
 use crate::rules::drift::{self, InDns};
-use crate::stories::error::{Kind, Refused, database};
-use crate::stories::turns::Turn;
+use crate::stories::error::{AdminError, AdminErrorKind, database};
+use crate::stories::host_locks::HostGuard;
 use futures::future::join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ const TOGETHER: usize = 32;
 
 /// Which hosts to compare, and what to do then.
 #[derive(Clone, Debug, Default)]
-pub struct Ask {
+pub struct SyncRequest {
     /// Only this zone's.
     pub zone: Option<String>,
     /// After this FQDN (A-labels), in byte order.
@@ -36,7 +36,7 @@ pub struct Ask {
 
 /// What came of a page.
 #[derive(Clone, Debug, Default)]
-pub struct Compared {
+pub struct SyncPage {
     /// Hosts whose records were asked for.
     pub compared: u32,
     /// Hosts that are on their way to DNS, so that nothing can be said yet.
@@ -78,7 +78,7 @@ pub enum Repair {
 }
 
 /// What one host's comparison says.
-enum Said {
+enum Comparison {
     Same,
     Pending,
     Differs(Vec<Drift>),
@@ -90,7 +90,7 @@ impl Hosts {
     ///
     /// # Errors
     /// A zone name that is not legal, the name server does not answer, or the database failed.
-    pub async fn sync(&self, ask: Ask) -> Result<Compared, Refused> {
+    pub async fn sync(&self, ask: SyncRequest) -> Result<SyncPage, AdminError> {
         let page = HostPage {
             user: None,
             zone: ask.zone.as_deref().map(zone_name).transpose()?,
@@ -99,9 +99,9 @@ impl Hosts {
         };
         let rows = self.db.host_page(&page).await.map_err(|problem| database(&problem))?;
         let full = u32::try_from(rows.len()).is_ok_and(|count| count >= PAGE);
-        let mut done = Compared {
+        let mut done = SyncPage {
             next: rows.last().filter(|_| full).map(|last| last.host.fqdn.to_string()),
-            ..Compared::default()
+            ..SyncPage::default()
         };
         let set = rows.into_iter().map(|row| row.host).filter(|host| !host.wanted.is_untouched());
         let said = stream::iter(set).map(|host| self.compare(host)).buffered(TOGETHER);
@@ -109,14 +109,15 @@ impl Hosts {
         let mut differing = Vec::new();
         for (host, said) in said {
             match said {
-                Said::Pending => done.pending += 1,
-                Said::Same => done.compared += 1,
-                Said::Failed(why) => done.failed.push((host.fqdn.clone(), why)),
-                Said::Differs(drift) => differing.push((host, drift)),
+                Comparison::Pending => done.pending += 1,
+                Comparison::Same => done.compared += 1,
+                Comparison::Failed(why) => done.failed.push((host.fqdn.clone(), why)),
+                Comparison::Differs(drift) => differing.push((host, drift)),
             }
         }
-        let repaired =
-            differing.into_iter().map(|(host, drift)| self.differs(host, drift, ask.repair));
+        let repaired = differing
+            .into_iter()
+            .map(|(host, drift)| self.confirm_and_repair(host, drift, ask.repair));
         for settled in join_all(repaired).await {
             match settled.map_err(|problem| database(&problem))? {
                 Some(drift) => {
@@ -129,9 +130,9 @@ impl Hosts {
         Ok(done)
     }
 
-    async fn compare(&self, host: Arc<Host>) -> Result<(Arc<Host>, Said), Refused> {
+    async fn compare(&self, host: Arc<Host>) -> Result<(Arc<Host>, Comparison), AdminError> {
         if host.unpublished_since.is_some() {
-            return Ok((host, Said::Pending));
+            return Ok((host, Comparison::Pending));
         }
         let wanted = [
             (Family::V4, drift::should_be(host.wanted.v4)),
@@ -143,7 +144,7 @@ impl Hosts {
             let found = match self.publisher.look_up(&host.fqdn, family).await {
                 Ok(found) => in_dns(found),
                 Err(why) if why.is_unanswered() => return Err(silence(&why)),
-                Err(why) => return Ok((host, Said::Failed(why.to_string()))),
+                Err(why) => return Ok((host, Comparison::Failed(why.to_string()))),
             };
             let defaults = self.publisher.defaults();
             if drift::differs(wanted, &found, &host, &defaults) {
@@ -152,20 +153,21 @@ impl Hosts {
                 differing.push(Drift { host, family, found, wanted, wanted_ttl, repair });
             }
         }
-        let said = if differing.is_empty() { Said::Same } else { Said::Differs(differing) };
+        let said =
+            if differing.is_empty() { Comparison::Same } else { Comparison::Differs(differing) };
         Ok((host, said))
     }
 
     /// What was found to differ, repaired if that is asked; `None` if the host has changed since it was read,
     /// so that the answer may be older or newer than the row.
-    async fn differs(
+    async fn confirm_and_repair(
         &self,
         host: Arc<Host>,
         mut drift: Vec<Drift>,
         repair: bool,
     ) -> Result<Option<Vec<Drift>>, DbError> {
-        let _turn = match self.turn_for(&host, repair).await {
-            Ok(turn) => turn,
+        let _guard = match self.lock_to_repair(&host, repair).await {
+            Ok(guard) => guard,
             Err(Changing) => return Ok(None),
         };
         let now = self.db.readable_host(&host.fqdn).await?;
@@ -185,13 +187,17 @@ impl Hosts {
         Ok(Some(drift))
     }
 
-    /// Nobody may change the host while it is repaired; looking needs no turn.
-    async fn turn_for(&self, host: &Host, repair: bool) -> Result<Option<Turn>, Changing> {
+    /// Nobody may change the host while it is repaired; looking needs no guard.
+    async fn lock_to_repair(
+        &self,
+        host: &Host,
+        repair: bool,
+    ) -> Result<Option<HostGuard>, Changing> {
         if !repair {
             return Ok(None);
         }
-        let turns = self.turns.of(&BTreeSet::from([host.id]), PATIENCE).await;
-        turns.map(|mut turns| turns.pop()).map_err(|_| Changing)
+        let guards = self.host_locks.lock(&BTreeSet::from([host.id]), PATIENCE).await;
+        guards.map(|mut guards| guards.pop()).map_err(|_| Changing)
     }
 
     async fn repair(&self, host: Arc<Host>) -> Repair {
@@ -227,6 +233,6 @@ fn in_dns(found: Found) -> InDns {
     }
 }
 
-fn silence(why: &LookupError) -> Refused {
-    Refused::new(Kind::Dns, format!("nothing can be compared: {why}"))
+fn silence(why: &LookupError) -> AdminError {
+    AdminError::new(AdminErrorKind::Dns, format!("nothing can be compared: {why}"))
 }

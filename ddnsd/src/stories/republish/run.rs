@@ -198,7 +198,7 @@ impl Republish {
         if self.publisher.is_waiting(&fqdn) {
             return Ok(Sent::NotNow);
         }
-        let Some(_turn) = self.turns.try_one(id) else { return Ok(Sent::NotNow) };
+        let Some(_guard) = self.host_locks.try_lock(id) else { return Ok(Sent::NotNow) };
         let host = match self.db.readable_host(&fqdn).await? {
             Some(host) if host.id == id && host.unpublished_since.is_some() => host,
             _ => return Ok(Sent::NotNow),

@@ -7,8 +7,8 @@ use crate::model::name::{Fqdn, UserName};
 use crate::model::time::Millis;
 use crate::model::user::ImportedUser;
 use crate::passwords;
-use crate::rules::import::{Entry, entry, meant_user};
-use crate::stories::error::{Kind, Refused};
+use crate::rules::import::{ImportEntry, entry, meant_user};
+use crate::stories::error::{AdminError, AdminErrorKind};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
@@ -38,7 +38,7 @@ impl fmt::Debug for StagedLine {
 }
 
 /// What was staged so far.
-pub(super) struct Stage {
+pub(super) struct Staged {
     existing: Existing,
     users: Vec<(u64, ImportedUser)>,
     hosts: Vec<(u64, ImportedHost)>,
@@ -51,7 +51,7 @@ pub(super) struct Stage {
     bytes: usize,
 }
 
-impl Stage {
+impl Staged {
     pub(super) fn new(existing: Existing) -> Self {
         Self {
             existing,
@@ -70,7 +70,7 @@ impl Stage {
     ///
     /// # Errors
     /// There are too many now.
-    pub(super) fn take(&mut self, lines: Vec<StagedLine>) -> Result<(), Refused> {
+    pub(super) fn take(&mut self, lines: Vec<StagedLine>) -> Result<(), AdminError> {
         for line in lines {
             self.lines += 1;
             self.bytes = self.bytes.saturating_add(line.text.len());
@@ -79,7 +79,7 @@ impl Stage {
                     "an import is at most {MOST_LINES} lines and {} MiB long; nothing is stored, divide the file",
                     MOST_BYTES >> 20
                 );
-                return Err(Refused::new(Kind::Invalid, message));
+                return Err(AdminError::new(AdminErrorKind::Invalid, message));
             }
             let number = line.number;
             if let Err(problem) = self.keep(line) {
@@ -99,7 +99,7 @@ impl Stage {
         }
         let entry = entry(&text).inspect_err(|_| self.faulty_users.extend(meant_user(&text)))?;
         match entry {
-            Entry::User(user) => {
+            ImportEntry::User(user) => {
                 if let Some(before) = self.users_at.get(&user.name) {
                     return Err(format!("user {} is in line {before} already", user.name));
                 }
@@ -110,7 +110,7 @@ impl Stage {
                 }
                 self.users.push((number, user));
             }
-            Entry::Host(host) => {
+            ImportEntry::Host(host) => {
                 if let Some(before) = self.hosts_at.get(&host.fqdn) {
                     return Err(format!("hostname {} is in line {before} already", host.fqdn));
                 }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     fn problems(lines: &[&str]) -> Vec<(u64, String)> {
-        let mut stage = Stage::new(Existing::Refuse);
+        let mut stage = Staged::new(Existing::Refuse);
         let lines = (1..).zip(lines).map(|(number, text)| line(number, text)).collect();
         stage.take(lines).unwrap();
         let (import, problems) = stage.into_import(Millis(0));
@@ -216,10 +216,10 @@ mod tests {
 
     #[test]
     fn an_import_has_bounds() {
-        let mut stage = Stage::new(Existing::Refuse);
+        let mut stage = Staged::new(Existing::Refuse);
         stage.bytes = MOST_BYTES;
         assert!(stage.take(vec![line(1, "{}")]).is_err());
-        let mut stage = Stage::new(Existing::Refuse);
+        let mut stage = Staged::new(Existing::Refuse);
         stage.lines = MOST_LINES;
         assert!(stage.take(vec![line(1, "{}")]).is_err());
         let long = format!("{{\"user\":\"{}\"}}", "x".repeat(LONGEST_LINE));

@@ -1,16 +1,16 @@
 //! Export and import. An import is staged line by line, in memory and within bounds, then stored in one
 //! transaction, or not at all. In: lines as they were in the file. Out: what was stored, or every problem.
 
-mod stage;
+mod staging;
 
-use super::error::{Kind, Refused, database};
+use super::error::{AdminError, AdminErrorKind, database};
 use crate::clock::Clock;
 use crate::db::{self, Conflict, Db};
 use crate::model::time::Now;
 use crate::model::user::UserRecord;
 pub use db::Existing;
-pub use stage::StagedLine;
-use stage::{Problems, Stage};
+pub use staging::StagedLine;
+use staging::{Problems, Staged};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,13 +35,13 @@ pub struct Transfer {
 /// An import that is under way.
 #[derive(Clone)]
 struct Staging {
-    stage: Arc<Mutex<Stage>>,
+    stage: Arc<Mutex<Staged>>,
     last_heard: Instant,
 }
 
 /// What an import did. With problems, it stored nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
+pub struct ImportReport {
     /// Users stored.
     pub users: u64,
     /// Hosts stored.
@@ -66,7 +66,11 @@ impl Transfer {
     ///
     /// # Errors
     /// A hash that cannot be one, or the database failed.
-    pub async fn users(&self, after: Option<&str>, limit: u32) -> Result<Vec<UserRecord>, Refused> {
+    pub async fn users(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<UserRecord>, AdminError> {
         let users = self.db.user_records(after.unwrap_or_default(), limit).await;
         let users = users.map_err(|problem| database(&problem))?;
         if let Some(user) = users.iter().find(|user| user.hash.0.len() > LONGEST_HASH) {
@@ -74,7 +78,7 @@ impl Transfer {
                 "the stored password hash of user {} is no hash; set a new password with `ddnsctl user passwd`",
                 user.name
             );
-            return Err(Refused::new(Kind::Invalid, message));
+            return Err(AdminError::new(AdminErrorKind::Invalid, message));
         }
         Ok(users)
     }
@@ -83,7 +87,7 @@ impl Transfer {
     ///
     /// # Errors
     /// Too many are under way.
-    pub fn begin(&self, existing: Existing) -> Result<String, Refused> {
+    pub fn begin(&self, existing: Existing) -> Result<String, AdminError> {
         let now = self.clock.now();
         let mut stages = self.stages();
         forget(&mut stages, now, ABANDONED);
@@ -92,10 +96,10 @@ impl Transfer {
         }
         if stages.len() >= STAGES {
             let message = "other imports are under way; wait until they are done and try again";
-            return Err(Refused::new(Kind::Busy, message));
+            return Err(AdminError::new(AdminErrorKind::Busy, message));
         }
         let token = format!("{:032x}", rand::random::<u128>());
-        let stage = Arc::new(Mutex::new(Stage::new(existing)));
+        let stage = Arc::new(Mutex::new(Staged::new(existing)));
         stages.insert(token.clone(), Staging { stage, last_heard: now.mono });
         Ok(token)
     }
@@ -104,7 +108,7 @@ impl Transfer {
     ///
     /// # Errors
     /// No such import, or it has become too large; then it is forgotten.
-    pub fn stage(&self, token: &str, lines: Vec<StagedLine>) -> Result<(), Refused> {
+    pub fn stage(&self, token: &str, lines: Vec<StagedLine>) -> Result<(), AdminError> {
         let now = self.clock.now();
         let staging = {
             let mut stages = self.stages();
@@ -120,11 +124,11 @@ impl Transfer {
     ///
     /// # Errors
     /// No such import, or the database failed.
-    pub async fn commit(&self, token: &str) -> Result<Imported, Refused> {
+    pub async fn commit(&self, token: &str) -> Result<ImportReport, AdminError> {
         let staging = self.stages().remove(token).ok_or_else(unknown)?;
         let stage = {
             let mut stage = staging.stage.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *stage, Stage::new(Existing::Refuse))
+            std::mem::replace(&mut *stage, Staged::new(Existing::Refuse))
         };
         let (import, mut problems) = stage.into_import(self.clock.now().wall);
         let done = self.db.import(Arc::new(import)).await;
@@ -159,9 +163,9 @@ fn forget(stages: &mut HashMap<String, Staging>, now: Now, idle: Duration) {
     stages.retain(|_, staging| now.mono.saturating_duration_since(staging.last_heard) < idle);
 }
 
-fn unknown() -> Refused {
+fn unknown() -> AdminError {
     let message = "this import is not known any more (it was idle for too long, or ddnsd was started again); nothing is stored, begin it again";
-    Refused::new(Kind::NotFound, message)
+    AdminError::new(AdminErrorKind::NotFound, message)
 }
 
 fn sentence(conflict: &Conflict) -> String {
@@ -177,10 +181,10 @@ fn sentence(conflict: &Conflict) -> String {
     }
 }
 
-fn report(done: &db::ImportOutcome, problems: Problems) -> Imported {
+fn report(done: &db::ImportOutcome, problems: Problems) -> ImportReport {
     let (problems, problems_total) = problems.into_first();
     let stored = |count| if problems_total == 0 { count } else { 0 };
-    Imported {
+    ImportReport {
         users: stored(done.users),
         hosts: stored(done.hosts),
         existing_users: done.existing_users,

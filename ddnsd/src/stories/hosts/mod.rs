@@ -3,10 +3,10 @@
 pub mod modify;
 pub mod sync;
 
-use super::error::{Kind, Refused, database};
+use super::error::{AdminError, AdminErrorKind, database};
+use super::host_locks::{HostGuard, HostLocks};
+use super::last_requests::LastRequests;
 use super::publisher::Publisher;
-use super::requests::Requests;
-use super::turns::{Turn, Turns};
 use super::users::{no_such_user, user_name};
 use crate::clock::Clock;
 pub use crate::db::NewHost as Added;
@@ -30,9 +30,9 @@ pub struct Hosts {
     /// The way into DNS.
     pub publisher: Publisher,
     /// The last request for each.
-    pub requests: Requests,
+    pub last_requests: LastRequests,
     /// One change per host.
-    pub turns: Turns,
+    pub host_locks: HostLocks,
     /// The clock.
     pub clock: Clock,
 }
@@ -95,7 +95,7 @@ impl Hosts {
     ///
     /// # Errors
     /// No such user, a name that is not legal or taken, or the database failed.
-    pub async fn add(&self, new: NewHost) -> Result<Added, Refused> {
+    pub async fn add(&self, new: NewHost) -> Result<Added, AdminError> {
         let user = user_name(&new.user)?;
         let (label, zone, fqdn) = names(&new.label, &new.zone)?;
         let is_unsigned = !self.publisher.signs(&zone);
@@ -122,7 +122,7 @@ impl Hosts {
                 let message = format!(
                     "hostname {fqdn} exists already; `ddnsctl hostname list` shows whose it is"
                 );
-                Err(Refused::new(Kind::Exists, message))
+                Err(AdminError::new(AdminErrorKind::Exists, message))
             }
             Err(problem) => Err(database(&problem)),
         }
@@ -132,7 +132,7 @@ impl Hosts {
     ///
     /// # Errors
     /// No such user, a zone name that is not legal, or the database failed.
-    pub async fn list(&self, filter: HostFilter) -> Result<Vec<HostDetails>, Refused> {
+    pub async fn list(&self, filter: HostFilter) -> Result<Vec<HostDetails>, AdminError> {
         let user = filter.user.as_deref().map(user_name).transpose()?;
         if let Some(user) = &user
             && self.db.account(user).await.map_err(|problem| database(&problem))?.is_none()
@@ -152,12 +152,12 @@ impl Hosts {
     ///
     /// # Errors
     /// No such host, or the database failed.
-    pub async fn show(&self, label: &str, zone: &str) -> Result<Shown, Refused> {
+    pub async fn show(&self, label: &str, zone: &str) -> Result<Shown, AdminError> {
         let (label, zone, fqdn) = names(label, zone)?;
         let details = self.db.host_details(&fqdn).await.map_err(|problem| database(&problem))?;
         let details = details.ok_or_else(|| no_such_host(&fqdn))?;
         refuse_unless_meant(&details.host, &label, &zone)?;
-        let last_request = self.requests.last(&details.host).await;
+        let last_request = self.last_requests.last(&details.host).await;
         Ok(Shown { details, last_request: last_request.map_err(|problem| database(&problem))? })
     }
 
@@ -167,9 +167,14 @@ impl Hosts {
     /// # Errors
     /// No such host; DNS did not take the records down (nothing is deleted, unless `force`); or the
     /// database failed.
-    pub async fn delete(&self, label: &str, zone: &str, force: bool) -> Result<Deleted, Refused> {
+    pub async fn delete(
+        &self,
+        label: &str,
+        zone: &str,
+        force: bool,
+    ) -> Result<Deleted, AdminError> {
         let (label, zone, fqdn) = names(label, zone)?;
-        let (_turn, host) = self.under_turn(&fqdn).await?;
+        let (_guard, host) = self.lock_host(&fqdn).await?;
         refuse_unless_meant(&host, &label, &zone)?;
         let (left_in_dns, others_possible) = match self.clear(&host).await {
             Ok(()) => (Vec::new(), false),
@@ -182,23 +187,23 @@ impl Hosts {
         Ok(Deleted { fqdn, left_in_dns, others_possible })
     }
 
-    async fn under_turn(&self, fqdn: &Fqdn) -> Result<(Turn, Arc<Host>), Refused> {
+    async fn lock_host(&self, fqdn: &Fqdn) -> Result<(HostGuard, Arc<Host>), AdminError> {
         let find = || async {
             let host = self.db.host(fqdn).await.map_err(|problem| database(&problem))?;
             host.ok_or_else(|| no_such_host(fqdn))
         };
         let id = find().await?.id;
-        let turns = self.turns.of(&BTreeSet::from([id]), PATIENCE).await;
-        let turn = turns.ok().and_then(|mut turns| turns.pop()).ok_or_else(|| {
+        let guards = self.host_locks.lock(&BTreeSet::from([id]), PATIENCE).await;
+        let guard = guards.ok().and_then(|mut guards| guards.pop()).ok_or_else(|| {
             let message = format!("{fqdn} is being updated all the time; try again in a moment");
-            Refused::new(Kind::Busy, message)
+            AdminError::new(AdminErrorKind::Busy, message)
         })?;
         let host = find().await?;
-        if host.id == id { Ok((turn, host)) } else { Err(no_such_host(fqdn)) }
+        if host.id == id { Ok((guard, host)) } else { Err(no_such_host(fqdn)) }
     }
 
     /// Removes the host's records from DNS, if there may be any.
-    async fn clear(&self, host: &Arc<Host>) -> Result<(), Refused> {
+    async fn clear(&self, host: &Arc<Host>) -> Result<(), AdminError> {
         if host.wanted.addresses().is_empty() && host.unpublished_since.is_none() {
             return Ok(());
         }
@@ -206,20 +211,20 @@ impl Hosts {
         let doubted = self.db.mark_unpublished(Arc::clone(host), at).await;
         let host = doubted.map_err(|problem| database(&problem))?.ok_or_else(|| {
             let message = format!("{} has just changed; try again", host.fqdn);
-            Refused::new(Kind::Busy, message)
+            AdminError::new(AdminErrorKind::Busy, message)
         })?;
         self.publisher.take_down(&host).await.map_err(|problem| {
             let message = format!(
                 "{} is not deleted, because its records could not be taken down: {problem}; mend that, or delete it with --force and the records by hand",
                 host.fqdn
             );
-            Refused::new(Kind::Dns, message)
+            AdminError::new(AdminErrorKind::Dns, message)
         })
     }
 }
 
 /// `a.b` in `example.org` and `a` in `b.example.org` have one name, but only one of them is the host.
-fn refuse_unless_meant(host: &Host, label: &Label, zone: &Zone) -> Result<(), Refused> {
+fn refuse_unless_meant(host: &Host, label: &Label, zone: &Zone) -> Result<(), AdminError> {
     if host.label == *label && host.zone == *zone {
         return Ok(());
     }
@@ -230,7 +235,7 @@ fn refuse_unless_meant(host: &Host, label: &Label, zone: &Zone) -> Result<(), Re
         host.label.as_str(),
         host.zone
     );
-    Err(Refused::new(Kind::NotFound, message))
+    Err(AdminError::new(AdminErrorKind::NotFound, message))
 }
 
 /// The addresses that may be left in DNS for a host: what is wanted, and what was acknowledged.
@@ -241,9 +246,9 @@ fn addresses(host: &Host) -> Vec<IpAddr> {
     v4.chain(v6).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn names(label: &str, zone: &str) -> Result<(Label, Zone, Fqdn), Refused> {
+fn names(label: &str, zone: &str) -> Result<(Label, Zone, Fqdn), AdminError> {
     let refused = |what: String, why: NameError| {
-        Refused::new(Kind::Invalid, format!("cannot take {what}: {why}"))
+        AdminError::new(AdminErrorKind::Invalid, format!("cannot take {what}: {why}"))
     };
     let checked = zone_name(zone)?;
     let host = Label::parse(label)
@@ -254,24 +259,27 @@ fn names(label: &str, zone: &str) -> Result<(Label, Zone, Fqdn), Refused> {
     Ok((host, checked, fqdn))
 }
 
-fn zone_name(zone: &str) -> Result<Zone, Refused> {
+fn zone_name(zone: &str) -> Result<Zone, AdminError> {
     Zone::parse(zone).map_err(|why| {
-        Refused::new(Kind::Invalid, format!("cannot take the zone {}: {why}", excerpt(zone)))
+        AdminError::new(
+            AdminErrorKind::Invalid,
+            format!("cannot take the zone {}: {why}", excerpt(zone)),
+        )
     })
 }
 
 /// RFC 2181, 8: a TTL has 31 bits; times to expire are held to the same.
-fn ttl(option: &str, seconds: Option<u32>) -> Result<Option<u32>, Refused> {
+fn ttl(option: &str, seconds: Option<u32>) -> Result<Option<u32>, AdminError> {
     match seconds {
         Some(seconds) if seconds > 0x7fff_ffff => {
             let message = format!("{option} is 0 to 2147483647 seconds, not {seconds}");
-            Err(Refused::new(Kind::Invalid, message))
+            Err(AdminError::new(AdminErrorKind::Invalid, message))
         }
         seconds => Ok(seconds),
     }
 }
 
-fn no_such_host(fqdn: &Fqdn) -> Refused {
+fn no_such_host(fqdn: &Fqdn) -> AdminError {
     let message = format!("there is no hostname {fqdn}; `ddnsctl hostname list` shows all");
-    Refused::new(Kind::NotFound, message)
+    AdminError::new(AdminErrorKind::NotFound, message)
 }

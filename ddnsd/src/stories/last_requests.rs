@@ -6,7 +6,7 @@ use crate::model::host::{Host, HostId};
 use crate::model::last_request::LastRequest;
 use crate::model::time::Now;
 use crate::model::user::UserId;
-use crate::rules::outcome::Word;
+use crate::rules::reply::ReturnCode;
 use crate::rules::request::UpdateRequest;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,51 +20,56 @@ const MOST_WAITING: usize = 32;
 
 /// What a host was told, and why.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
-    pub(super) word: Word,
+pub(super) struct HostResult {
+    pub(super) code: ReturnCode,
     /// For the words that do not say it all.
     pub(super) reason: Option<Box<str>>,
 }
 
-impl Told {
+impl HostResult {
     /// A word that says it all.
-    pub(super) fn plainly(word: Word) -> Self {
-        Self { word, reason: None }
+    pub(super) fn new(code: ReturnCode) -> Self {
+        Self { code, reason: None }
     }
 
     /// A word and its reason.
-    pub(super) fn because(word: Word, reason: impl Into<Box<str>>) -> Self {
-        Self { word, reason: Some(reason.into()) }
+    pub(super) fn with_reason(code: ReturnCode, reason: impl Into<Box<str>>) -> Self {
+        Self { code, reason: Some(reason.into()) }
     }
 }
 
 /// The story; clones share everything.
 #[derive(Clone)]
-pub struct Requests {
+pub struct LastRequests {
     db: Db,
     tasks: TaskTracker,
     places: Arc<Semaphore>,
 }
 
-impl Requests {
+impl LastRequests {
     /// Notes into this database, what takes a while in these tasks.
     pub fn new(db: Db, tasks: TaskTracker) -> Self {
         Self { db, tasks, places: Arc::new(Semaphore::new(MOST_WAITING)) }
     }
 
     /// Notes what hosts were told; only for the caller's own.
-    pub(super) fn note(&self, request: &UpdateRequest, now: Now, told: &BTreeMap<HostId, Told>) {
+    pub(super) fn record(
+        &self,
+        request: &UpdateRequest,
+        now: Now,
+        told: &BTreeMap<HostId, HostResult>,
+    ) {
         for (host, told) in told {
-            self.note_one(request, now, *host, told);
+            self.record_one(request, now, *host, told);
         }
     }
 
-    fn note_one(&self, request: &UpdateRequest, now: Now, host: HostId, told: &Told) {
+    fn record_one(&self, request: &UpdateRequest, now: Now, host: HostId, told: &HostResult) {
         let last = LastRequest {
             at: now.wall,
             client: request.client,
-            agent: request.agent.clone(),
-            word: Cow::Borrowed(told.word.as_str()),
+            user_agent: request.user_agent.clone(),
+            return_code: Cow::Borrowed(told.code.as_str()),
             reason: told.reason.clone(),
         };
         self.db.record_request(host, last);
@@ -72,29 +77,29 @@ impl Requests {
 
     /// Notes a request that was refused before its hosts were looked at, for those of them that this
     /// user owns. Nobody waits for it: how long the answer takes must not tell which hosts there are.
-    pub(super) fn note_refused(
+    pub(super) fn record_rejected(
         &self,
         request: &Arc<UpdateRequest>,
         now: Now,
         user: Option<UserId>,
-        told: Told,
+        told: HostResult,
     ) {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return debug!("too many refused requests wait to be noted");
         };
         let (story, request) = (self.clone(), Arc::clone(request));
         self.tasks.spawn(async move {
-            story.look_up_and_note(&request, now, user, told).await;
+            story.look_up_and_record(&request, now, user, told).await;
             drop(place);
         });
     }
 
-    async fn look_up_and_note(
+    async fn look_up_and_record(
         &self,
         request: &UpdateRequest,
         now: Now,
         user: Option<UserId>,
-        told: Told,
+        told: HostResult,
     ) {
         for asked in request.hosts.iter().flatten() {
             let Some(name) = &asked.name else {
@@ -102,7 +107,7 @@ impl Requests {
             };
             match self.db.host(name).await {
                 Ok(Some(host)) if Some(host.user) == user => {
-                    self.note_one(request, now, host.id, &told);
+                    self.record_one(request, now, host.id, &told);
                 }
                 Ok(_) => {}
                 Err(problem) => return debug!("a refused request is not noted: {problem}"),

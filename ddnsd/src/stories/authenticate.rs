@@ -1,8 +1,8 @@
 //! Who sends a request, and may they come so often? In: a checked request. Out: a caller with a place
 //! under the limits, or the reply that ends it.
 
-use super::rehash::{Due, Rehash};
-use super::requests::{Requests, Told};
+use super::last_requests::{HostResult, LastRequests};
+use super::rehash::{DueRehash, Rehash};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::limits::{Admission, LimitExceeded, Limits, Slot};
@@ -11,7 +11,7 @@ use crate::model::name::UserName;
 use crate::model::secret::Secret;
 use crate::model::time::Now;
 use crate::passwords::{Attempt, Caller, Passwords, Verification};
-use crate::rules::outcome::{Reply, Word};
+use crate::rules::reply::{Reply, ReturnCode};
 use crate::rules::request::{Login, UpdateRequest};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tracing::{error, warn};
 
 /// The handles this story uses.
 #[derive(Clone)]
-pub struct LogIn {
+pub struct Authenticate {
     /// Users.
     pub db: Db,
     /// Requests per client.
@@ -32,7 +32,7 @@ pub struct LogIn {
     /// Remakes imported hashes.
     pub rehash: Rehash,
     /// What administrators see of refused ones.
-    pub requests: Requests,
+    pub last_requests: LastRequests,
     /// The clock.
     pub clock: Clock,
     /// Where a verification runs on when its client is gone.
@@ -40,7 +40,7 @@ pub struct LogIn {
 }
 
 /// Someone whose password was right, with a place under the good limit.
-pub struct LoggedIn {
+pub struct Authenticated {
     /// Who it is.
     pub caller: Caller,
     slot: Slot,
@@ -48,22 +48,29 @@ pub struct LoggedIn {
     _rehash: Option<DropGuard>,
 }
 
-impl LogIn {
+impl Authenticate {
     /// Lets a request in. Checked in this order: are there credentials, the bad limit, the password,
     /// the good limit.
     ///
     /// # Errors
     /// The reply that ends the request.
-    pub async fn run(&self, request: &Arc<UpdateRequest>, now: Now) -> Result<LoggedIn, Reply> {
+    pub async fn run(
+        &self,
+        request: &Arc<UpdateRequest>,
+        now: Now,
+    ) -> Result<Authenticated, Reply> {
         if matches!(request.login, Login::Missing) {
-            return Err(Reply::whole(Word::Badauth));
+            return Err(Reply::whole(ReturnCode::Badauth));
         }
         let slot = self.reserve_bad(request.key, now).await.map_err(abuse)?;
         let mut admitted = self.admit(request, slot, now).await?;
         // it may have waited long for others of its client and for the password
         if let Err(refused) = self.limits.reserve_good(&mut admitted.slot, self.clock.now()) {
-            let told = Told::because(Word::Abuse, "too many good requests from this address");
-            self.requests.note_refused(request, now, Some(admitted.caller.user()), told);
+            let told = HostResult::with_reason(
+                ReturnCode::Abuse,
+                "too many good requests from this address",
+            );
+            self.last_requests.record_rejected(request, now, Some(admitted.caller.user()), told);
             return Err(abuse(refused));
         }
         Ok(admitted)
@@ -83,12 +90,12 @@ impl LogIn {
 
     /// Counts the request as what it turned out to be; until then its reservation counts. Out: the
     /// reply, or `abuse` if it is one bad request too many.
-    pub fn close(&self, admitted: LoggedIn, reply: Reply) -> Reply {
+    pub fn close(&self, admitted: Authenticated, reply: Reply) -> Reply {
         self.count(admitted.slot, reply)
     }
 
     fn count(&self, slot: Slot, reply: Reply) -> Reply {
-        let counts_as = reply.decisive_word().counts_as();
+        let counts_as = reply.decisive_code().counts_as();
         let closed = self.limits.record(slot, counts_as, self.clock.now());
         closed.err().map_or(reply, abuse)
     }
@@ -105,13 +112,13 @@ impl LogIn {
         request: &Arc<UpdateRequest>,
         slot: Slot,
         now: Now,
-    ) -> Result<LoggedIn, Reply> {
+    ) -> Result<Authenticated, Reply> {
         let mut check = Box::pin(self.clone().check(Arc::clone(request), slot, now));
         match futures::poll!(&mut check) {
             Poll::Ready(admitted) => admitted,
             Poll::Pending => {
                 let task = self.tasks.spawn(check);
-                task.await.unwrap_or_else(|_| Err(Reply::whole(Word::ServerError)))
+                task.await.unwrap_or_else(|_| Err(Reply::whole(ReturnCode::ServerError)))
             }
         }
     }
@@ -121,10 +128,10 @@ impl LogIn {
         request: Arc<UpdateRequest>,
         slot: Slot,
         now: Now,
-    ) -> Result<LoggedIn, Reply> {
+    ) -> Result<Authenticated, Reply> {
         match self.verify(&request, now).await {
-            Ok((caller, rehash)) => Ok(LoggedIn { caller, slot, _rehash: rehash }),
-            Err(word) => Err(self.count(slot, Reply::whole(word))),
+            Ok((caller, rehash)) => Ok(Authenticated { caller, slot, _rehash: rehash }),
+            Err(code) => Err(self.count(slot, Reply::whole(code))),
         }
     }
 
@@ -132,20 +139,20 @@ impl LogIn {
         &self,
         request: &Arc<UpdateRequest>,
         now: Now,
-    ) -> Result<(Caller, Option<DropGuard>), Word> {
+    ) -> Result<(Caller, Option<DropGuard>), ReturnCode> {
         let (user, password): (&UserName, &Secret) = match &request.login {
             Login::Given { user, password } => (user, password),
             Login::Unreadable { name } => return Err(refused(name, request.client)),
-            Login::Missing => return Err(Word::Badauth),
+            Login::Missing => return Err(ReturnCode::Badauth),
         };
         let account = self.db.account(user).await.map_err(|problem| {
             error!("a user could not be looked up: {problem}");
-            Word::ServerError
+            ReturnCode::ServerError
         })?;
         let attempt = Attempt { user, account: account.as_ref(), password, client: request.key };
         match self.passwords.verify(attempt, now).await {
             Verification::Right(caller) => {
-                let due = account.filter(|_| caller.rehash_due()).map(|account| Due {
+                let due = account.filter(|_| caller.rehash_due()).map(|account| DueRehash {
                     user: user.clone(),
                     account,
                     password: password.clone(),
@@ -153,23 +160,23 @@ impl LogIn {
                 Ok((caller, due.and_then(|due| self.rehash.after_request(due))))
             }
             Verification::Wrong => {
-                let word = refused(user.as_str(), request.client);
-                let told = Told::because(word, "wrong password");
+                let code = refused(user.as_str(), request.client);
+                let told = HostResult::with_reason(code, "wrong password");
                 let user_id = account.map(|account| account.id);
-                self.requests.note_refused(request, now, user_id, told);
-                Err(word)
+                self.last_requests.record_rejected(request, now, user_id, told);
+                Err(code)
             }
-            Verification::Busy => Err(Word::ServerError),
+            Verification::Busy => Err(ReturnCode::ServerError),
         }
     }
 }
 
-fn refused(name: &str, client: IpAddr) -> Word {
+fn refused(name: &str, client: IpAddr) -> ReturnCode {
     // fail2ban reads this line; Debug escapes quotes and control characters
     warn!("auth failed user={name:?} client={client}");
-    Word::Badauth
+    ReturnCode::Badauth
 }
 
 fn abuse(exceeded: LimitExceeded) -> Reply {
-    Reply::Whole { word: Word::Abuse, retry_after: Some(exceeded.retry_after) }
+    Reply::Whole { code: ReturnCode::Abuse, retry_after: Some(exceeded.retry_after) }
 }
