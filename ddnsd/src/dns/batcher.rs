@@ -1,4 +1,4 @@
-//! What waits for one zone, and which of it goes next. In: changes as they come, and how messages
+//! What is queued for one zone, and which of it goes next. In: changes as they come, and how messages
 //! ended. Out: batches. Pure: no I/O, the time is an argument.
 
 use super::error::DnsError;
@@ -10,73 +10,69 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// Changes that may wait in a lane.
-const MAX_WAITING: usize = 10_000;
-/// Fresh messages in flight. Only a full one joins another: BIND pays per message, so waiting for more
-/// names is cheaper; Knot answers 10 ms late whatever the size, so full ones need not wait.
-const MAX_OUT: usize = 4;
-/// Hosts that are remembered as travelling alone. Beyond, one more split finds the next one again.
+/// Changes that a lane holds.
+const MAX_QUEUED: usize = 10_000;
+/// Interactive messages in flight. Only a full one joins another: BIND pays per message, so waiting for
+/// more names is cheaper; Knot answers 10 ms late whatever the size, so full ones need not wait.
+const MAX_IN_FLIGHT: usize = 4;
+/// Hosts remembered as isolated. Beyond, a split of the next batch finds the next one again.
 const MAX_ISOLATED: usize = 100_000;
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LAST_BACKOFF: Duration = Duration::from_secs(15);
 
-/// A change on its way, and who waits for its end.
+/// A change to send, and the caller that waits for its result.
 pub(super) struct Job {
-    /// What to assert.
     pub(super) change: RecordChange,
-    /// Which lane it came by.
     pub(super) lane: Lane,
-    /// Where the outcome goes; nobody may be left to hear it.
     pub(super) reply: oneshot::Sender<Published>,
 }
 
-/// What became of a change that was to wait.
-#[must_use]
-pub(super) enum Pushed {
-    /// It waits; the worker has something to do if `ready`.
-    Waits {
-        /// A message may start now.
-        ready: bool,
-    },
-    /// The zone is down; it was not taken.
-    Down,
-    /// The lane is full; it was not taken.
-    Full,
-    /// The worker has ended; here it is for the next one.
-    Closed(Job),
+impl Job {
+    /// A caller that is gone reads the state of DNS again later.
+    pub(super) fn reply(self, result: Published) {
+        let _is_gone = self.reply.send(result);
+    }
 }
 
-/// All that waits for a zone.
+/// Whether a change was queued.
+#[must_use]
+pub(super) enum Pushed {
+    Queued,
+    /// Not queued: the zone is down.
+    Down(Job),
+    /// Not queued: the lane is full.
+    Full(Job),
+}
+
+/// All that is queued for a zone.
 #[derive(Default)]
 pub(super) struct Batcher {
-    fresh: LaneQueue,
+    interactive: LaneQueue,
     background: LaneQueue,
-    /// Changes of names that have an earlier one waiting or in flight.
+    /// Changes of names that have an earlier one queued or in flight.
     held: VecDeque<Job>,
     /// Names that have a change in a lane or in flight.
     names: HashSet<Fqdn>,
-    /// Those that were refused or at fault alone, and so travel alone until they succeed.
+    /// Names that were refused or not answered alone. They travel alone until they succeed.
     isolated: HashSet<Fqdn>,
-    /// Those that had no answer alone, and how many messages had been answered the first time.
+    /// Names that were not answered alone, and [`Self::answers`] when that happened first.
     unanswered_alone: HashMap<Fqdn, u64>,
     /// Messages answered.
     answers: u64,
     batch_limit: BatchLimit,
     down: Option<ZoneDown>,
-    closed: bool,
-    /// The last failure.
     pub(super) last_error: Option<DnsError>,
 }
 
-/// A lane.
 #[derive(Default)]
 struct LaneQueue {
     jobs: VecDeque<Job>,
-    /// Its messages in flight.
-    out: usize,
+    /// Messages of this lane.
+    in_flight: usize,
 }
 
-/// Names that the next message may hold.
+/// The most names in the next message. Halved by each message without an answer, in case one host is the
+/// reason; doubled by each full one with an answer.
 struct BatchLimit(usize);
 
 impl Default for BatchLimit {
@@ -85,6 +81,7 @@ impl Default for BatchLimit {
     }
 }
 
+/// A zone whose server does not answer.
 struct ZoneDown {
     since: Instant,
     backoff: Duration,
@@ -92,37 +89,33 @@ struct ZoneDown {
 }
 
 impl Batcher {
-    /// Takes a change in, if it may wait.
     pub(super) fn push(&mut self, job: Job, now: Instant) -> Pushed {
-        if self.closed {
-            return Pushed::Closed(job);
+        if matches!(job.lane, Lane::Interactive) && !self.takes_interactive(now) {
+            return Pushed::Down(job);
         }
-        if matches!(job.lane, Lane::Interactive) && !self.takes_fresh(now) {
-            return Pushed::Down;
-        }
-        if self.lane(job.lane).jobs.len() >= MAX_WAITING || self.held.len() >= MAX_WAITING {
-            return Pushed::Full;
+        if self.lane(job.lane).jobs.len() >= MAX_QUEUED || self.held.len() >= MAX_QUEUED {
+            return Pushed::Full(job);
         }
         self.enqueue(job);
-        Pushed::Waits { ready: self.is_ready() }
+        Pushed::Queued
     }
 
-    /// While the zone is down, one fresh change may try it, when the back-off is over. Background
-    /// changes always wait: for the try that is out, or to be the next.
-    fn takes_fresh(&self, now: Instant) -> bool {
+    /// While the zone is down, one interactive change may try it when the back-off is over. Background
+    /// changes always wait: for the message in flight, or to be the next try.
+    fn takes_interactive(&self, now: Instant) -> bool {
         let Some(down) = &self.down else { return true };
-        down.retry_at <= now && self.out() == 0 && self.len() == 0
+        down.retry_at <= now && self.is_idle()
     }
 
     fn lane(&mut self, lane: Lane) -> &mut LaneQueue {
         match lane {
-            Lane::Interactive => &mut self.fresh,
+            Lane::Interactive => &mut self.interactive,
             Lane::Background => &mut self.background,
         }
     }
 
-    fn out(&self) -> usize {
-        self.fresh.out + self.background.out
+    fn in_flight(&self) -> usize {
+        self.interactive.in_flight + self.background.in_flight
     }
 
     fn enqueue(&mut self, job: Job) {
@@ -138,49 +131,49 @@ impl Batcher {
         self.next_lane().is_some()
     }
 
-    /// Which lane the next message is of. A message is of one lane, and neither waits for the other: those
-    /// in the background may be halved for long. There is one of them at a time.
+    /// Which lane the next message is of. The lanes do not wait for each other, because background
+    /// messages may be halved for long. One background message is in flight at a time.
     fn next_lane(&self) -> Option<Lane> {
-        if self.down.is_some() && self.out() > 0 {
+        if self.down.is_some() && self.in_flight() > 0 {
             return None;
         }
-        let (fresh, background) = (&self.fresh, &self.background);
-        let joins = fresh.jobs.len() >= MAX_NAMES && fresh.out < MAX_OUT;
-        if !fresh.jobs.is_empty() && (fresh.out == 0 || joins) {
+        let (interactive, background) = (&self.interactive, &self.background);
+        let joins = interactive.jobs.len() >= MAX_NAMES && interactive.in_flight < MAX_IN_FLIGHT;
+        if !interactive.jobs.is_empty() && (interactive.in_flight == 0 || joins) {
             Some(Lane::Interactive)
-        } else if !background.jobs.is_empty() && background.out == 0 {
+        } else if !background.jobs.is_empty() && background.in_flight == 0 {
             Some(Lane::Background)
         } else {
             None
         }
     }
 
-    /// The next message's changes, each of another host; none if nothing may start now. A host that was
-    /// refused goes alone; so does a try of a zone that is down. Each batch is ended by
+    /// The next message's changes, each of another host; none if no message may start now. An isolated
+    /// host goes alone, and so does the try of a zone that is down. Each batch is ended by
     /// [`Self::message_ended`] with its lane.
     pub(super) fn take(&mut self) -> Vec<Job> {
         let mut batch = Vec::new();
         let Some(lane) = self.next_lane() else { return batch };
-        let batch_limit = if self.down.is_some() { 1 } else { self.batch_limit.0 };
+        let limit = if self.down.is_some() { 1 } else { self.batch_limit.0 };
         let mut bytes = 0;
-        while batch.len() < batch_limit {
+        while batch.len() < limit {
             let Some(job) = self.lane(lane).jobs.pop_front() else { break };
             bytes += size_limit(&job.change);
-            let alone = self.isolated.contains(&job.change.fqdn);
-            if !batch.is_empty() && (alone || bytes > MAX_BYTES) {
+            let is_isolated = self.isolated.contains(&job.change.fqdn);
+            if !batch.is_empty() && (is_isolated || bytes > MAX_BYTES) {
                 self.lane(lane).jobs.push_front(job);
                 break;
             }
             batch.push(job);
-            if alone {
+            if is_isolated {
                 break;
             }
         }
-        self.lane(lane).out += 1;
+        self.lane(lane).in_flight += 1;
         batch
     }
 
-    /// A host's change is over: what was held for it may follow.
+    /// A host's change has its result: what was held for the host may follow.
     pub(super) fn host_ended(&mut self, name: &Fqdn) {
         self.names.remove(name);
         let next = self.held.iter().position(|job| job.change.fqdn == *name);
@@ -189,13 +182,13 @@ impl Batcher {
         }
     }
 
-    /// A batch that was taken is over.
+    /// Every change of a batch has its result.
     pub(super) fn message_ended(&mut self, lane: Lane) {
         let lane = self.lane(lane);
-        lane.out = lane.out.saturating_sub(1);
+        lane.in_flight = lane.in_flight.saturating_sub(1);
     }
 
-    /// The host failed with nobody beside it, and others do not.
+    /// The host failed alone while others did not.
     pub(super) fn isolate(&mut self, name: Fqdn) {
         if self.isolated.len() < MAX_ISOLATED {
             self.isolated.insert(name);
@@ -208,24 +201,23 @@ impl Batcher {
         self.unanswered_alone.remove(name);
     }
 
-    /// The server answered a message about these; says whether the zone had been down.
+    /// The server answered a message with these changes. Returns whether the zone was down.
     pub(super) fn answered(&mut self, part: &[Job]) -> bool {
         self.answers += 1;
         if part.len() >= self.batch_limit.0 {
             self.batch_limit.0 = (self.batch_limit.0 * 2).min(MAX_NAMES);
         }
-        // a refusal of several may be of one, before the others were looked at
+        // a refusal of several hosts may be for the first one, before the others were looked at
         if let [job] = part {
             self.unanswered_alone.remove(&job.change.fqdn);
         }
         self.down.take().is_some()
     }
 
-    /// A message about these, sent then, was not answered. The zone is down, for longer each time it is
-    /// tried; unless it is a host that was silent before, alone, when others were not: that one is at
-    /// fault itself. Out: all that waited, if the zone is down.
+    /// A message with these changes, sent then, got no answer. The zone is down, for longer after each
+    /// try. Exception: a host that repeatedly got no answer alone, while the server answered others, is
+    /// at fault itself. Returns all that was queued, if the zone is down.
     pub(super) fn unanswered(&mut self, part: &[Job], sent: Instant, now: Instant) -> Vec<Job> {
-        // smaller ones find out if it is one host's fault
         if part.len() > 1 {
             self.batch_limit.0 = self.batch_limit.0.min(part.len() / 2);
         }
@@ -233,7 +225,7 @@ impl Batcher {
             return Vec::new();
         }
         match &mut self.down {
-            // sent before it was known
+            // sent before the zone was known to be down: no try of its own
             Some(down) if sent < down.since => {}
             Some(down) => {
                 down.backoff = (down.backoff * 2).min(LAST_BACKOFF);
@@ -247,16 +239,16 @@ impl Batcher {
         self.drain()
     }
 
-    /// Notes that a host was silent alone. Whether it was before, and others answered since: then it
-    /// travels alone from now on.
+    /// Records that a host got no answer alone. Returns whether that happened before, and the server
+    /// answered others since: then the host is isolated.
     fn is_at_fault(&mut self, part: &[Job]) -> bool {
         let [job] = part else { return false };
         if self.unanswered_alone.len() >= MAX_ISOLATED {
             self.unanswered_alone.clear();
         }
         let name = &job.change.fqdn;
-        let is_at_fault =
-            self.answers > *self.unanswered_alone.entry(name.clone()).or_insert(self.answers);
+        let answers_then = self.unanswered_alone.entry(name.clone()).or_insert(self.answers);
+        let is_at_fault = self.answers > *answers_then;
         if is_at_fault {
             self.isolate(name.clone());
         }
@@ -264,38 +256,28 @@ impl Batcher {
     }
 
     fn drain(&mut self) -> Vec<Job> {
-        let waited: Vec<_> = {
-            let (fresh, background) = (&mut self.fresh.jobs, &mut self.background.jobs);
-            fresh.drain(..).chain(background.drain(..)).collect()
-        };
-        for job in &waited {
+        let mut queued: Vec<_> = self.interactive.jobs.drain(..).collect();
+        queued.extend(self.background.jobs.drain(..));
+        for job in &queued {
             self.names.remove(&job.change.fqdn);
         }
-        waited.into_iter().chain(self.held.drain(..)).collect()
+        queued.extend(self.held.drain(..));
+        queued
     }
 
-    /// Ends the queue if it has nothing to do; says whether it did.
-    pub(super) fn close_if_idle(&mut self) -> bool {
-        self.closed = self.out() == 0 && self.len() == 0;
-        self.closed
+    /// Whether nothing is queued or in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight() == 0 && self.len() == 0
     }
 
-    /// Ends the queue; whoever waits learns of it by the end of the reply channel.
-    pub(super) fn close(&mut self) {
-        self.closed = true;
-        self.fresh.jobs.clear();
-        self.background.jobs.clear();
-        self.held.clear();
-    }
-
-    /// Whether the zone does not answer at the moment.
+    /// Whether the zone's server does not answer at the moment.
     pub(super) fn is_down(&self) -> bool {
         self.down.is_some()
     }
 
-    /// Changes that wait.
+    /// Changes queued.
     pub(super) fn len(&self) -> usize {
-        self.fresh.jobs.len() + self.background.jobs.len() + self.held.len()
+        self.interactive.jobs.len() + self.background.jobs.len() + self.held.len()
     }
 }
 
@@ -323,8 +305,8 @@ mod tests {
         Clock.now().mono
     }
 
-    fn waits(batcher: &mut Batcher, host: i64, lane: Lane) -> bool {
-        matches!(batcher.push(job(host, lane), now()), Pushed::Waits { .. })
+    fn is_queued(batcher: &mut Batcher, host: i64, lane: Lane) -> bool {
+        matches!(batcher.push(job(host, lane), now()), Pushed::Queued)
     }
 
     fn hosts(batch: &[Job]) -> Vec<i64> {
@@ -339,88 +321,84 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_while_a_message_is_out_goes_with_the_next_of_its_lane() {
+    fn what_arrives_while_a_message_is_in_flight_goes_with_the_next_of_its_lane() {
         let mut batcher = Batcher::default();
-        assert!(waits(&mut batcher, 1, Lane::Interactive));
+        assert!(is_queued(&mut batcher, 1, Lane::Interactive));
         let first = batcher.take();
         for (host, lane) in [(2, Lane::Background), (3, Lane::Interactive), (4, Lane::Interactive)]
         {
-            assert!(waits(&mut batcher, host, lane));
+            assert!(is_queued(&mut batcher, host, lane));
         }
         assert_eq!(hosts(&batcher.take()), [2], "a lane waits for its own only");
-        assert!(batcher.take().is_empty(), "one of each is out, and no full one waits");
-        assert!(waits(&mut batcher, 5, Lane::Background));
+        assert!(batcher.take().is_empty(), "one of each is in flight, and no full one waits");
+        assert!(is_queued(&mut batcher, 5, Lane::Background));
         end(&mut batcher, &first);
         assert_eq!(hosts(&batcher.take()), [3, 4]);
         assert!(batcher.take().is_empty());
     }
 
     #[test]
-    fn a_fresh_message_passes_background_ones_and_takes_none_of_them_along() {
+    fn an_interactive_message_passes_background_ones_and_carries_none_of_them() {
         let mut batcher = Batcher::default();
         for host in 0..201 {
-            assert!(waits(&mut batcher, host, Lane::Background));
+            assert!(is_queued(&mut batcher, host, Lane::Background));
         }
         let slow = batcher.take();
         assert_eq!(slow.len(), MAX_NAMES);
         assert!(batcher.take().is_empty());
-        assert!(matches!(
-            batcher.push(job(300, Lane::Interactive), now()),
-            Pushed::Waits { ready: true }
-        ));
+        assert!(is_queued(&mut batcher, 300, Lane::Interactive));
+        assert!(batcher.is_ready());
         let first = batcher.take();
         assert_eq!(hosts(&first), [300]);
-        // one of them at a time: what comes meanwhile travels together
-        assert!(matches!(
-            batcher.push(job(301, Lane::Interactive), now()),
-            Pushed::Waits { ready: false }
-        ));
+        // one of them at a time: what comes meanwhile goes together
+        assert!(is_queued(&mut batcher, 301, Lane::Interactive));
+        assert!(!batcher.is_ready());
         assert!(batcher.take().is_empty());
         end(&mut batcher, &first);
         assert_eq!(hosts(&batcher.take()), [301]);
-        assert!(batcher.take().is_empty(), "one of each is out");
+        assert!(batcher.take().is_empty(), "one of each is in flight");
         end(&mut batcher, &slow);
-        assert_eq!(hosts(&batcher.take()), [200], "nor do they wait for fresh ones");
+        assert_eq!(hosts(&batcher.take()), [200], "nor do they wait for interactive ones");
     }
 
     #[test]
     fn a_full_message_joins_those_in_flight_up_to_four() {
         let mut batcher = Batcher::default();
         for host in 0..1001 {
-            assert!(waits(&mut batcher, host, Lane::Interactive));
+            assert!(is_queued(&mut batcher, host, Lane::Interactive));
         }
-        for _ in 0..MAX_OUT {
+        for _ in 0..MAX_IN_FLIGHT {
             assert_eq!(batcher.take().len(), MAX_NAMES);
         }
         assert!(batcher.take().is_empty());
         batcher.message_ended(Lane::Interactive);
         assert_eq!(batcher.take().len(), MAX_NAMES);
-        assert!(batcher.take().is_empty(), "one change waits, which is no full message");
+        assert!(batcher.take().is_empty(), "one change is queued, which is no full message");
     }
 
     #[test]
     fn two_changes_of_a_host_are_neither_in_one_message_nor_out_of_order() {
         let mut batcher = Batcher::default();
-        assert!(waits(&mut batcher, 1, Lane::Background));
-        assert!(waits(&mut batcher, 1, Lane::Interactive));
-        assert!(waits(&mut batcher, 2, Lane::Interactive));
+        assert!(is_queued(&mut batcher, 1, Lane::Background));
+        assert!(is_queued(&mut batcher, 1, Lane::Interactive));
+        assert!(is_queued(&mut batcher, 2, Lane::Interactive));
         let other = batcher.take();
         assert_eq!(hosts(&other), [2]);
         let first = batcher.take();
         assert_eq!((hosts(&first), first[0].lane), (vec![1], Lane::Background));
         end(&mut batcher, &other);
-        assert!(batcher.take().is_empty(), "its second waits for its first");
+        assert!(batcher.take().is_empty(), "its second change waits for its first");
         end(&mut batcher, &first);
         let second = batcher.take();
         assert_eq!((hosts(&second), second[0].lane), (vec![1], Lane::Interactive));
     }
 
     #[test]
-    fn a_host_that_was_refused_travels_alone_until_it_succeeds() {
+    fn an_isolated_host_goes_alone_until_it_succeeds() {
         let mut batcher = Batcher::default();
         batcher.isolate(job(2, Lane::Interactive).change.fqdn);
         for host in 1..=3 {
-            assert!(waits(&mut batcher, host, Lane::Interactive));
+            assert!(is_queued(&mut batcher, host, Lane::Interactive));
         }
         for expected in [1, 2, 3] {
             let batch = batcher.take();
@@ -429,44 +407,44 @@ mod tests {
         }
         batcher.succeeded(&job(2, Lane::Interactive).change.fqdn);
         for host in 1..=3 {
-            assert!(waits(&mut batcher, host, Lane::Interactive));
+            assert!(is_queued(&mut batcher, host, Lane::Interactive));
         }
         assert_eq!(hosts(&batcher.take()), [1, 2, 3]);
     }
 
     #[test]
-    fn a_zone_that_is_down_turns_fresh_changes_away_but_for_one_try() {
+    fn a_zone_that_is_down_rejects_interactive_changes_except_one_try() {
         let mut batcher = Batcher::default();
-        assert!(waits(&mut batcher, 1, Lane::Interactive));
+        assert!(is_queued(&mut batcher, 1, Lane::Interactive));
         let batch = batcher.take();
-        assert!(waits(&mut batcher, 2, Lane::Interactive));
+        assert!(is_queued(&mut batcher, 2, Lane::Interactive));
         let start = now();
-        assert_eq!(hosts(&batcher.unanswered(&batch, start, start)), [2], "who waited is told");
+        assert_eq!(
+            hosts(&batcher.unanswered(&batch, start, start)),
+            [2],
+            "what was queued is given back"
+        );
         end(&mut batcher, &batch);
 
-        assert!(matches!(batcher.push(job(3, Lane::Interactive), start), Pushed::Down));
+        assert!(matches!(batcher.push(job(3, Lane::Interactive), start), Pushed::Down(_)));
         let later = start + FIRST_BACKOFF;
-        assert!(matches!(
-            batcher.push(job(3, Lane::Interactive), later),
-            Pushed::Waits { ready: true }
-        ));
-        assert!(matches!(batcher.push(job(4, Lane::Interactive), later), Pushed::Down));
+        assert!(matches!(batcher.push(job(3, Lane::Interactive), later), Pushed::Queued));
+        assert!(batcher.is_ready());
+        assert!(matches!(batcher.push(job(4, Lane::Interactive), later), Pushed::Down(_)));
         let attempt = batcher.take();
         assert_eq!(hosts(&attempt), [3]);
         assert!(batcher.answered(&attempt), "it was down");
         end(&mut batcher, &attempt);
-        assert!(matches!(
-            batcher.push(job(4, Lane::Interactive), later),
-            Pushed::Waits { ready: true }
-        ));
+        assert!(matches!(batcher.push(job(4, Lane::Interactive), later), Pushed::Queued));
+        assert!(batcher.is_ready());
     }
 
     #[test]
-    fn background_changes_wait_for_the_try_of_a_zone_that_is_down() {
+    fn background_changes_wait_while_one_of_them_tries_a_zone_that_is_down() {
         let mut batcher = Batcher::default();
         assert!(batcher.unanswered(&[], now(), now()).is_empty());
         for host in 1..=3 {
-            assert!(waits(&mut batcher, host, Lane::Background));
+            assert!(is_queued(&mut batcher, host, Lane::Background));
         }
         let attempt = batcher.take();
         assert_eq!(hosts(&attempt), [1]);
@@ -484,8 +462,8 @@ mod tests {
             assert!(batcher.unanswered(&[], start, start).is_empty());
             let retry_at = start + Duration::from_secs(pause);
             let early = retry_at.checked_sub(Duration::from_millis(1)).unwrap();
-            assert!(!batcher.takes_fresh(early), "{pause}");
-            assert!(batcher.takes_fresh(retry_at), "{pause}");
+            assert!(!batcher.takes_interactive(early), "{pause}");
+            assert!(batcher.takes_interactive(retry_at), "{pause}");
         }
     }
 
@@ -498,10 +476,10 @@ mod tests {
             assert!(batcher.unanswered(&[], sent, ended).is_empty());
         }
         let retried = ended + FIRST_BACKOFF;
-        assert!(batcher.takes_fresh(retried));
+        assert!(batcher.takes_interactive(retried));
         assert!(batcher.unanswered(&[], retried, retried).is_empty());
-        assert!(!batcher.takes_fresh(retried + FIRST_BACKOFF), "a try of its own");
-        assert!(batcher.takes_fresh(retried + 2 * FIRST_BACKOFF));
+        assert!(!batcher.takes_interactive(retried + FIRST_BACKOFF), "a try of its own");
+        assert!(batcher.takes_interactive(retried + 2 * FIRST_BACKOFF));
     }
 
     #[test]
@@ -542,10 +520,10 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_silent_alone_while_others_are_not_takes_no_zone_down_again() {
+    fn a_host_that_repeatedly_gets_no_answer_alone_takes_no_zone_down_while_others_get_one() {
         let mut batcher = Batcher::default();
         let mut send = |host, is_answered| {
-            assert!(waits(&mut batcher, host, Lane::Background));
+            assert!(is_queued(&mut batcher, host, Lane::Background));
             let batch = batcher.take();
             end(&mut batcher, &batch);
             if is_answered {
@@ -555,38 +533,38 @@ mod tests {
             }
             batcher.is_down()
         };
-        assert!(send(1, false), "it may be the server");
-        assert!(send(1, false), "it still may");
+        assert!(send(1, false), "the server may be the reason");
+        assert!(send(1, false), "it still may be");
         assert!(!send(2, true));
         for _ in 0..2 {
             assert!(!send(1, false));
         }
-        assert!(send(2, false), "another one is news");
-        assert!(send(1, false), "and while it is down everything is a try");
+        assert!(send(2, false), "another host is a first time");
+        assert!(send(1, false), "while the zone is down every message is a try");
         assert!(!send(1, true));
-        assert!(send(1, false), "it had an answer in between");
+        assert!(send(1, false), "it got an answer in between");
     }
 
     #[test]
-    fn a_full_lane_takes_no_more_and_leaves_the_other_alone() {
+    fn a_full_lane_rejects_changes_and_the_other_takes_them() {
         let mut batcher = Batcher::default();
-        let count = i64::try_from(MAX_WAITING).unwrap();
+        let count = i64::try_from(MAX_QUEUED).unwrap();
         for host in 0..count {
-            assert!(waits(&mut batcher, host, Lane::Background));
+            assert!(is_queued(&mut batcher, host, Lane::Background));
         }
-        assert!(matches!(batcher.push(job(count, Lane::Background), now()), Pushed::Full));
-        assert!(waits(&mut batcher, count, Lane::Interactive));
+        assert!(matches!(batcher.push(job(count, Lane::Background), now()), Pushed::Full(_)));
+        assert!(is_queued(&mut batcher, count, Lane::Interactive));
     }
 
     #[test]
-    fn a_queue_closes_only_when_it_has_nothing_to_do() {
+    fn a_batcher_is_idle_only_when_nothing_is_queued_or_in_flight() {
         let mut batcher = Batcher::default();
-        assert!(waits(&mut batcher, 1, Lane::Interactive));
-        assert!(!batcher.close_if_idle());
+        assert!(batcher.is_idle());
+        assert!(is_queued(&mut batcher, 1, Lane::Interactive));
+        assert!(!batcher.is_idle());
         let batch = batcher.take();
-        assert!(!batcher.close_if_idle());
+        assert!(!batcher.is_idle());
         end(&mut batcher, &batch);
-        assert!(batcher.close_if_idle());
-        assert!(matches!(batcher.push(job(2, Lane::Interactive), now()), Pushed::Closed(_)));
+        assert!(batcher.is_idle());
     }
 }

@@ -1,11 +1,10 @@
-//! Plain questions to the name server that takes the updates. In: a name and a family. Out: what stands
-//! there, as this server itself answers (RFC 1035), within `dns_timeout`. Nothing is resolved further.
+//! Plain questions to the name server that takes the updates. In: a name and a family. Out: what
+//! stands there, as this server itself answers (RFC 1035), within `dns_timeout`. Nothing is resolved
+//! further.
 
 use super::error::Rcode;
-use super::tcp::{Connection, Connections};
-use super::udp::Udp;
-use crate::clock::Clock;
-use crate::config::{DnsTransport, Rfc2136};
+use super::exchange::{Accepted, Exchange, Request};
+use crate::config::Rfc2136;
 use crate::model::address::Family;
 use crate::model::name::Fqdn;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
@@ -15,162 +14,81 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
-/// Questions out at a time.
-const MAX_OUT: usize = 32;
-/// Room for an answer by UDP: without EDNS it has 512 octets at most (RFC 1035, 4.2.1).
-const UDP_ANSWER_BYTES: usize = 4096;
+/// Questions in flight.
+const MAX_QUESTIONS: usize = 32;
 
 /// What the server answers for a name and a family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// These addresses, sorted, none if there is no such record; and their TTL.
+    /// Its records.
     Addresses {
-        /// Addresses of the family.
+        /// Sorted; none if there is no such record.
         addresses: Vec<IpAddr>,
         /// Seconds; `None` if there is no record.
         ttl: Option<u32>,
     },
-    /// A CNAME stands at the name, and this is its target.
+    /// A CNAME with this target.
     Alias(String),
 }
 
-/// Why it is not known what the server holds.
+/// Why it is not known what stands at a name.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LookupError {
-    /// Nothing that is an answer came back in time.
+    /// No answer in time.
     #[error(
         "name server {server} does not answer within {} s (is it running, and reachable by UDP and \
          TCP?)", .timeout.as_secs_f32()
     )]
-    NoAnswer {
-        /// Which server.
-        server: SocketAddr,
-        /// How long was waited.
-        timeout: Duration,
-    },
-    /// The network refused or broke off.
+    NoAnswer { server: SocketAddr, timeout: Duration },
+    /// The connection was refused or broke.
     #[error("cannot reach name server {server} (is it running?): {source}")]
-    Unreachable {
-        /// Which server.
-        server: SocketAddr,
-        /// What the system says.
-        source: Arc<io::Error>,
-    },
-    /// It does not say what it holds.
+    Unreachable { server: SocketAddr, source: Arc<io::Error> },
+    /// An error, or an answer that is not authoritative.
     #[error("name server {server} does not answer for this name: {why}")]
     Refused {
-        /// Which server.
         server: SocketAddr,
-        /// What it says instead, and the likely cause.
+        /// What it answered instead, and the likely cause.
         why: String,
     },
 }
 
 impl LookupError {
-    /// Whether the server said nothing, so that asking it for another host is of no use.
+    /// Whether the server did not answer at all, so that it is of no use to ask for another host.
     pub fn is_unanswered(&self) -> bool {
         !matches!(self, LookupError::Refused { .. })
     }
 }
 
-/// The way to ask.
+/// Asks one name server.
 pub(super) struct Lookup {
     server: SocketAddr,
     timeout: Duration,
-    mode: DnsTransport,
-    clock: Clock,
-    udp: Arc<Udp>,
-    connections: Connections,
+    exchange: Arc<Exchange>,
     permits: Semaphore,
 }
 
 impl Lookup {
-    /// Asks the server that takes the updates.
-    pub(super) fn new(config: &Rfc2136, udp: Arc<Udp>, clock: Clock) -> Self {
-        Self {
-            server: config.server,
-            timeout: config.timeout,
-            mode: config.transport,
-            clock,
-            udp,
-            connections: Connections::new(config.server),
-            permits: Semaphore::new(MAX_OUT),
-        }
+    pub(super) fn new(config: &Rfc2136, exchange: Arc<Exchange>) -> Self {
+        let permits = Semaphore::new(MAX_QUESTIONS);
+        Self { server: config.server, timeout: config.timeout, exchange, permits }
     }
 
-    /// Asks what stands at a name. Waits while too many questions are out.
+    /// Asks what stands at a name. Waits while too many questions are in flight.
     pub(super) async fn ask(&self, name: &Fqdn, family: Family) -> Result<Found, LookupError> {
         // never closed, so this never fails
         let _permit = self.permits.acquire().await;
         // a checked name is a DNS name
         let mut name = Name::from_ascii(name.as_str()).unwrap_or_default();
         name.set_fqdn(true);
-        let question = Question { id: rand::random(), name, family };
+        let mut question = Question { id: 0, name, family };
         let server = self.server;
-        match timeout(self.timeout, self.tries(&question)).await {
-            Ok(Ok(Some(answer))) => {
+        match self.exchange.send(&mut question).await.response {
+            Ok(Some(answer)) => {
                 read(&answer, &question).map_err(|why| LookupError::Refused { server, why })
             }
-            Ok(Err(error)) => Err(LookupError::Unreachable { server, source: Arc::new(error) }),
-            Ok(Ok(None)) | Err(_) => Err(LookupError::NoAnswer { server, timeout: self.timeout }),
-        }
-    }
-
-    /// `None` if all that came was truncated.
-    async fn tries(&self, question: &Question) -> io::Result<Option<Message>> {
-        let bytes = question.bytes()?;
-        let mut is_lost = false;
-        if self.mode == DnsTransport::Auto && self.udp.is_worth_a_try(self.clock.now().mono) {
-            // a lost datagram costs a third, and leaves the rest for TCP
-            match timeout(self.timeout / 3, self.by_udp(question, &bytes)).await {
-                Ok(Ok(answer)) if !answer.truncation => return Ok(Some(answer)),
-                Ok(Ok(_) | Err(_)) => {}
-                Err(_elapsed) => is_lost = true,
-            }
-        }
-        let first = match self.connections.kept(self.clock.now().mono) {
-            // closed meanwhile, or forgotten by a firewall on the way
-            Some(kept) => timeout(self.timeout / 3, self.by_tcp(kept, question, &bytes)).await.ok(),
-            None => Some(self.by_tcp(self.connections.fresh().await?, question, &bytes).await),
-        };
-        let answer = match first {
-            Some(Ok(answer)) => answer,
-            Some(Err(_)) | None => {
-                self.by_tcp(self.connections.fresh().await?, question, &bytes).await?
-            }
-        };
-        if is_lost {
-            self.udp.fell_silent(self.clock.now().mono);
-        }
-        Ok(Some(answer).filter(|answer| !answer.truncation))
-    }
-
-    async fn by_udp(&self, question: &Question, bytes: &[u8]) -> io::Result<Message> {
-        let socket = self.udp.socket().await?;
-        socket.send(bytes).await?;
-        let mut buffer = vec![0; UDP_ANSWER_BYTES];
-        loop {
-            let length = socket.recv(&mut buffer).await?;
-            if let Some(answer) = question.answer(buffer.get(..length).unwrap_or_default()) {
-                return Ok(answer);
-            }
-        }
-    }
-
-    async fn by_tcp(
-        &self,
-        mut connection: Connection,
-        question: &Question,
-        bytes: &[u8],
-    ) -> io::Result<Message> {
-        connection.write(bytes).await?;
-        loop {
-            if let Some(answer) = question.answer(&connection.read().await?) {
-                self.connections.keep(connection, self.clock.now().mono);
-                return Ok(answer);
-            }
+            Ok(None) => Err(LookupError::NoAnswer { server, timeout: self.timeout }),
+            Err(error) => Err(LookupError::Unreachable { server, source: Arc::new(error) }),
         }
     }
 }
@@ -189,14 +107,7 @@ impl Question {
         }
     }
 
-    fn bytes(&self) -> io::Result<Vec<u8>> {
-        // recursion is not desired, which is the default
-        let mut message = Message::new(self.id, MessageType::Query, OpCode::Query);
-        message.add_query(Query::query(self.name.clone(), self.kind()));
-        message.to_vec().map_err(io::Error::other)
-    }
-
-    /// What came, if it is an answer to this.
+    /// The received message, if it is an answer to this.
     fn answer(&self, bytes: &[u8]) -> Option<Message> {
         let message = Message::from_vec(bytes).ok()?;
         let [asked] = message.queries.as_slice() else { return None };
@@ -210,7 +121,27 @@ impl Question {
     }
 }
 
-/// What an answer says of the name, or why it says nothing.
+impl Request for Question {
+    type Response = Message;
+
+    fn next_message(&mut self) -> io::Result<Vec<u8>> {
+        self.id = rand::random();
+        // recursion is not desired, which is the default
+        let mut message = Message::new(self.id, MessageType::Query, OpCode::Query);
+        message.add_query(Query::query(self.name.clone(), self.kind()));
+        message.to_vec().map_err(io::Error::other)
+    }
+
+    fn accept(&self, message: &[u8]) -> Accepted<Message> {
+        match self.answer(message) {
+            None => Accepted::Foreign,
+            Some(answer) if answer.truncation => Accepted::Truncated,
+            Some(answer) => Accepted::Response(answer),
+        }
+    }
+}
+
+/// What stands at the name according to an answer, or why that is not known.
 fn read(answer: &Message, question: &Question) -> Result<Found, String> {
     match answer.response_code {
         ResponseCode::NoError | ResponseCode::NXDomain if answer.authoritative => {}
@@ -222,7 +153,7 @@ fn read(answer: &Message, question: &Question) -> Result<Found, String> {
         }
         other => return Err(format!("{} (its log may say why)", Rcode(other))),
     }
-    // what an alias leads to is another name's
+    // an answer that follows an alias holds records of other names too
     let here = answer.answers.iter().filter(|record| record.name.eq_ignore_root(&question.name));
     let here: Vec<_> = here.collect();
     let alias = here.iter().find_map(|record| match &record.data {
@@ -260,7 +191,7 @@ mod tests {
         Question { id: 7, name: name("pc.example.org."), family: Family::V4 }
     }
 
-    fn says(rcode: ResponseCode, records: Vec<(&str, RData)>) -> Message {
+    fn answer_with(rcode: ResponseCode, records: Vec<(&str, RData)>) -> Message {
         let mut message = Message::response(7, OpCode::Query);
         message.metadata.response_code = rcode;
         message.metadata.authoritative = true;
@@ -277,7 +208,7 @@ mod tests {
 
     #[test]
     fn addresses_are_those_of_the_name_itself() {
-        let answer = says(
+        let answer = answer_with(
             ResponseCode::NoError,
             vec![("pc.example.org.", a(2)), ("PC.Example.org.", a(1)), ("nas.example.org.", a(3))],
         );
@@ -288,32 +219,34 @@ mod tests {
         );
         let none = Found::Addresses { addresses: Vec::new(), ttl: None };
         for rcode in [ResponseCode::NoError, ResponseCode::NXDomain] {
-            assert_eq!(read(&says(rcode, Vec::new()), &question()).unwrap(), none);
+            assert_eq!(read(&answer_with(rcode, Vec::new()), &question()).unwrap(), none);
         }
     }
 
     #[test]
-    fn an_alias_is_told_and_not_followed() {
+    fn an_alias_is_reported_and_not_followed() {
         let target = RData::CNAME(CNAME(name("nas.example.org.")));
         let records = vec![("pc.example.org.", target), ("nas.example.org.", a(3))];
-        let found = read(&says(ResponseCode::NoError, records), &question()).unwrap();
+        let found = read(&answer_with(ResponseCode::NoError, records), &question()).unwrap();
         assert_eq!(found, Found::Alias("nas.example.org".to_owned()));
     }
 
     #[test]
-    fn an_error_or_somebody_elses_answer_says_nothing_of_the_name() {
+    fn neither_an_error_nor_an_answer_without_authority_counts_as_what_stands_there() {
         for rcode in [ResponseCode::Refused, ResponseCode::ServFail, ResponseCode::NotAuth] {
-            assert!(read(&says(rcode, vec![("pc.example.org.", a(1))]), &question()).is_err());
+            assert!(
+                read(&answer_with(rcode, vec![("pc.example.org.", a(1))]), &question()).is_err()
+            );
         }
-        let mut cached = says(ResponseCode::NoError, vec![("pc.example.org.", a(1))]);
+        let mut cached = answer_with(ResponseCode::NoError, vec![("pc.example.org.", a(1))]);
         cached.metadata.authoritative = false;
         assert!(read(&cached, &question()).unwrap_err().contains("not authoritative"));
     }
 
     #[test]
-    fn only_an_answer_to_this_very_question_is_one() {
+    fn only_an_answer_to_this_question_is_accepted() {
         let fits = |change: fn(&mut Message)| {
-            let mut message = says(ResponseCode::NoError, Vec::new());
+            let mut message = answer_with(ResponseCode::NoError, Vec::new());
             change(&mut message);
             question().answer(&message.to_vec().unwrap()).is_some()
         };
@@ -329,13 +262,13 @@ mod tests {
             message.queries = vec![Query::query(name("nas.example.org."), RecordType::A)];
         }));
         assert!(question().answer(b"?").is_none());
-        let six = Question { family: Family::V6, ..question() };
+        let mut six = Question { family: Family::V6, ..question() };
         assert_eq!(
             address(&Record::from_rdata(name("x."), 1, RData::AAAA(AAAA(Ipv6Addr::LOCALHOST)))),
             Some(Ipv6Addr::LOCALHOST.into())
         );
         assert_eq!(
-            Message::from_vec(&six.bytes().unwrap()).unwrap().queries[0].query_type(),
+            Message::from_vec(&six.next_message().unwrap()).unwrap().queries[0].query_type(),
             RecordType::AAAA
         );
     }

@@ -1,25 +1,24 @@
 //! TCP to the name server. In: messages. Out: messages, framed as RFC 1035, 4.2.2 says.
-//! Connections are kept for the next message, so long as the server leaves them open.
+//! Connections are kept for the next message while the server leaves them open.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Idle connections kept; as many messages of a zone are in flight at most.
-const MAX_KEPT: usize = 5;
-/// One that lay idle for longer may be forgotten by a firewall on the way, which says nothing.
-const MAX_IDLE: Duration = Duration::from_secs(10);
+/// Idle connections kept. BIND takes 150 in all by default.
+const MAX_IDLE_CONNECTIONS: usize = 32;
+/// A firewall on the way may forget a connection that was idle for longer, without a reset.
+const MAX_IDLE_TIME: Duration = Duration::from_secs(10);
 
-/// Connections to one server that wait for their next message.
+/// Idle connections to one server.
 pub(super) struct Connections {
     server: SocketAddr,
-    kept: Mutex<Vec<IdleConnection>>,
+    idle: Mutex<Vec<IdleConnection>>,
 }
 
-/// A connection that lies idle, and since when.
 struct IdleConnection {
     connection: Connection,
     since: Instant,
@@ -29,44 +28,52 @@ struct IdleConnection {
 pub(super) struct Connection(TcpStream);
 
 impl Connections {
-    /// None yet.
     pub(super) fn new(server: SocketAddr) -> Self {
-        Self { server, kept: Mutex::default() }
+        Self { server, idle: Mutex::default() }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<IdleConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A new one.
     ///
     /// # Errors
-    /// The server does not take it.
+    /// The server does not accept it.
     pub(super) async fn fresh(&self) -> io::Result<Connection> {
         let stream = TcpStream::connect(self.server).await?;
         stream.set_nodelay(true)?;
         Ok(Connection(stream))
     }
 
-    /// A kept one that the server has not closed, so far as is known here.
+    /// A kept one that the server has not closed, as far as is known here.
     pub(super) fn kept(&self, now: Instant) -> Option<Connection> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         // the last one kept is the likeliest to be open
-        while let Some(IdleConnection { connection, since }) = kept.pop() {
-            if now.saturating_duration_since(since) < MAX_IDLE && connection.is_quiet() {
+        while let Some(IdleConnection { connection, since }) = idle.pop() {
+            if is_recent(since, now) && connection.is_quiet() {
                 return Some(connection);
             }
         }
         None
     }
 
-    /// Keeps a connection on which everything asked was answered.
+    /// Keeps a connection on which every request was answered.
     pub(super) fn keep(&self, connection: Connection, now: Instant) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < MAX_KEPT {
-            kept.push(IdleConnection { connection, since: now });
+        let mut idle = self.idle();
+        idle.retain(|kept| is_recent(kept.since, now));
+        if idle.len() < MAX_IDLE_CONNECTIONS {
+            idle.push(IdleConnection { connection, since: now });
         }
     }
 }
 
+fn is_recent(since: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(since) < MAX_IDLE_TIME
+}
+
 impl Connection {
-    /// Neither closed, nor with bytes that nobody asked for.
+    /// Neither closed, nor with bytes that were not asked for.
     fn is_quiet(&self) -> bool {
         let read = self.0.try_read(&mut [0]);
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)

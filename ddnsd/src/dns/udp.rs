@@ -1,6 +1,6 @@
-//! UDP to the name server. In: what came of messages by UDP and by TCP. Out: a socket, and whether UDP is
-//! worth a try: a firewall that drops UDP must not cost every message a part of its time, nor leave every
-//! host in doubt.
+//! UDP to the name server. In: whether messages got an answer by UDP and by TCP. Out: a socket, and
+//! whether UDP comes first. A firewall that drops UDP must not cost every message a part of its time,
+//! nor leave an unanswered message of every host.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,44 +8,43 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 
-/// Added to the time after which a host in doubt is asserted again: the republisher's pause and more.
+/// Added to the time after which an unconfirmed host is sent again: the republisher's pause and more.
 const SLACK: Duration = Duration::from_secs(50);
 
-/// The way to one server by UDP, of all its zones.
+/// The way to one server by UDP.
 pub(super) struct Udp {
     server: SocketAddr,
     pause: Duration,
-    /// TCP answered when UDP did not: until then it is asked first.
-    silent_until: Mutex<Option<Instant>>,
+    skipped_until: Mutex<Option<Instant>>,
 }
 
 impl Udp {
-    /// Worth a try. A host whose datagram was lost is asserted again twice the time-out later, which must
-    /// be by TCP still, or no acknowledgement is ever the last word.
+    /// A host whose datagram was lost is sent again twice the timeout later. That must still go by TCP
+    /// first, or its acknowledgement is never final.
     pub(super) fn new(server: SocketAddr, timeout: Duration) -> Self {
-        Self { server, pause: timeout * 2 + SLACK, silent_until: Mutex::default() }
+        Self { server, pause: timeout * 2 + SLACK, skipped_until: Mutex::default() }
     }
 
-    fn silent_until(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.silent_until.lock().unwrap_or_else(PoisonError::into_inner)
+    fn skipped_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.skipped_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether to ask by UDP first.
-    pub(super) fn is_worth_a_try(&self, now: Instant) -> bool {
-        self.silent_until().is_none_or(|until| until <= now)
+    /// Whether UDP is tried before TCP.
+    pub(super) fn is_first(&self, now: Instant) -> bool {
+        self.skipped_until().is_none_or(|until| until <= now)
     }
 
-    /// A datagram had no answer that counts, and the same by TCP had.
-    pub(super) fn fell_silent(&self, now: Instant) {
-        *self.silent_until() = Some(now + self.pause);
+    /// For a while TCP is tried first: a datagram got no answer that counts, and the same by TCP did.
+    pub(super) fn skip(&self, now: Instant) {
+        *self.skipped_until() = Some(now + self.pause);
     }
 
-    /// It answered, and TCP did not.
-    pub(super) fn answers(&self) {
-        *self.silent_until() = None;
+    /// UDP got an answer, and TCP did not.
+    pub(super) fn use_again(&self) {
+        *self.skipped_until() = None;
     }
 
-    /// A fresh port, connected: the kernel drops what comes from another address.
+    /// On a port of its own, connected, so that the kernel drops what comes from another address.
     pub(super) async fn socket(&self) -> io::Result<UdpSocket> {
         let any: IpAddr = match self.server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -63,15 +62,16 @@ mod tests {
     use crate::clock::Clock;
 
     #[test]
-    fn udp_that_is_silent_is_left_alone_until_hosts_in_doubt_were_asserted_again() {
+    fn udp_without_answers_is_skipped_until_its_unconfirmed_hosts_were_sent_again() {
         let timeout = Duration::from_secs(5);
-        let (udp, now) = (Udp::new("127.0.0.1:53".parse().unwrap(), timeout), Clock.now().mono);
-        assert!(udp.is_worth_a_try(now));
-        udp.fell_silent(now);
-        assert!(!udp.is_worth_a_try(now + Duration::from_secs(59)));
-        assert!(udp.is_worth_a_try(now + Duration::from_mins(1)));
-        udp.fell_silent(now);
-        udp.answers();
-        assert!(udp.is_worth_a_try(now));
+        let udp = Udp::new("127.0.0.1:53".parse().unwrap(), timeout);
+        let now = Clock.now().mono;
+        assert!(udp.is_first(now));
+        udp.skip(now);
+        assert!(!udp.is_first(now + Duration::from_secs(59)));
+        assert!(udp.is_first(now + Duration::from_mins(1)));
+        udp.skip(now);
+        udp.use_again();
+        assert!(udp.is_first(now));
     }
 }

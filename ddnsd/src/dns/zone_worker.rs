@@ -1,125 +1,76 @@
-//! One zone's queue and the worker that empties it. In: changes of many callers. Out: messages that
-//! carry all that waited, and each caller's own outcome.
-//! While a message is in flight, what arrives waits and goes with the next: no timer, and no delay
-//! when idle. A refused message is halved until the culprit stands alone.
+//! The worker of one zone. In: changes of many callers. Out: messages that carry all that was queued,
+//! and the result of each change.
+//! While a message is in flight, what arrives is queued and goes with the next one: no timer, and no
+//! delay when idle. A refused message is halved until the host that is refused is alone.
 
 use super::batcher::{Batcher, Job, Pushed};
 use super::error::{DnsError, Refusal};
 use super::late_messages::LateMessages;
-use super::transport::{Transport, UpdateResult};
+use super::update::{UpdateResult, UpdateSender};
 use super::{Lane, Published, ZoneHealth, message};
 use crate::clock::Clock;
-use crate::model::change::RecordChange;
 use crate::model::name::{Fqdn, Zone};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 /// A worker without work ends after this long.
 const IDLE: Duration = Duration::from_mins(1);
-/// Refused batches up to this size are halved without asking what of the whole zone.
-const FEW: usize = 4;
+/// A refused batch up to this size is halved without asking first whether the zone is refused.
+const MAX_HALVED_AT_ONCE: usize = 4;
 
-/// A zone's queue. Callers push; one worker runs it.
+/// A zone's batcher, and what sends its batches.
 pub(super) struct ZoneWorker {
     zone: Zone,
-    transport: Transport,
+    sender: UpdateSender,
     clock: Clock,
     late_messages: Arc<LateMessages>,
     batcher: Mutex<Batcher>,
     arrived: Notify,
 }
 
-/// A change that waits: where its outcome comes, and whether a message may start now.
-type Taken = Result<(oneshot::Receiver<Published>, bool), NotTaken>;
-
-/// Why a change was not taken.
-pub(super) enum NotTaken {
-    /// The worker has ended; the next one's queue takes it.
-    Closed(RecordChange),
-    /// Nothing was sent, and this is what to tell.
-    Failed(DnsError),
-}
-
 impl ZoneWorker {
-    /// An empty queue; nothing happens before [`Self::run`].
+    /// Nothing is sent before [`Self::run`].
     pub(super) fn new(
         zone: Zone,
-        transport: Transport,
+        sender: UpdateSender,
         clock: Clock,
         late_messages: Arc<LateMessages>,
     ) -> Self {
-        Self {
-            zone,
-            transport,
-            clock,
-            late_messages,
-            batcher: Mutex::default(),
-            arrived: Notify::new(),
-        }
+        let (batcher, arrived) = (Mutex::default(), Notify::new());
+        Self { zone, sender, clock, late_messages, batcher, arrived }
     }
 
     fn batcher(&self) -> MutexGuard<'_, Batcher> {
         self.batcher.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a change in. Its outcome comes by the channel, which ends without one if the worker
-    /// breaks off.
-    ///
-    /// # Errors
-    /// Says why it may not wait here.
-    pub(super) fn push(
-        &self,
-        change: RecordChange,
-        lane: Lane,
-    ) -> Result<oneshot::Receiver<Published>, NotTaken> {
-        let now = self.clock.now().mono;
-        let pushed = self.push_one(&mut self.batcher(), change, lane, now);
-        self.tell_worker([&pushed]);
-        pushed.map(|(outcome, _)| outcome)
+    pub(super) fn zone(&self) -> &Zone {
+        &self.zone
     }
 
-    /// Takes changes in, before the worker sees the first of them.
-    pub(super) fn push_all(
-        &self,
-        changes: Vec<RecordChange>,
-        lane: Lane,
-    ) -> Vec<Result<oneshot::Receiver<Published>, NotTaken>> {
+    /// Queues changes before the worker sees the first of them. What is not taken has its result at once.
+    pub(super) fn push(&self, jobs: Vec<Job>) {
         let now = self.clock.now().mono;
         let mut batcher = self.batcher();
-        let push = |change| self.push_one(&mut batcher, change, lane, now);
-        let pushed: Vec<_> = changes.into_iter().map(push).collect();
-        drop(batcher);
-        self.tell_worker(&pushed);
-        pushed.into_iter().map(|pushed| pushed.map(|(outcome, _)| outcome)).collect()
-    }
-
-    fn push_one(
-        &self,
-        batcher: &mut Batcher,
-        change: RecordChange,
-        lane: Lane,
-        now: Instant,
-    ) -> Taken {
-        let (reply, outcome) = oneshot::channel();
-        match batcher.push(Job { change, lane, reply }, now) {
-            Pushed::Waits { ready } => Ok((outcome, ready)),
-            Pushed::Down => Err(NotTaken::Failed(self.down())),
-            Pushed::Full => Err(NotTaken::Failed(DnsError::Overloaded { zone: self.zone.clone() })),
-            Pushed::Closed(job) => Err(NotTaken::Closed(job.change)),
+        for job in jobs {
+            match batcher.push(job, now) {
+                Pushed::Queued => {}
+                Pushed::Down(job) => job.reply(Published::Unconfirmed(self.down())),
+                Pushed::Full(job) => {
+                    let zone = self.zone.clone();
+                    job.reply(Published::Unconfirmed(DnsError::Overloaded { zone }));
+                }
+            }
         }
-    }
-
-    fn tell_worker<'a>(&self, pushed: impl IntoIterator<Item = &'a Taken>) {
-        if pushed.into_iter().any(|taken| matches!(taken, Ok((_, true)))) {
+        if batcher.is_ready() {
             self.arrived.notify_one();
         }
     }
 
-    /// How the zone goes.
     pub(super) fn health(&self) -> ZoneHealth {
         let batcher = self.batcher();
         ZoneHealth {
@@ -130,12 +81,16 @@ impl ZoneWorker {
         }
     }
 
-    /// Takes nothing more; whoever waits learns that it was broken off.
-    pub(super) fn close(&self) {
-        self.batcher().close();
+    pub(super) fn is_down(&self) -> bool {
+        self.batcher().is_down()
     }
 
-    /// Sends what comes, until nothing has come for a while.
+    /// Whether nothing is queued or in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.batcher().is_idle()
+    }
+
+    /// Sends what is queued, until nothing has arrived for a while.
     pub(super) async fn run(&self) {
         let mut in_flight = FuturesUnordered::new();
         loop {
@@ -149,34 +104,31 @@ impl ZoneWorker {
             tokio::select! {
                 Some(lane) = in_flight.next() => self.batcher().message_ended(lane),
                 () = self.arrived.notified() => {}
-                () = tokio::time::sleep(IDLE), if in_flight.is_empty() => {
-                    if self.batcher().close_if_idle() {
-                        return;
-                    }
-                }
+                () = tokio::time::sleep(IDLE), if in_flight.is_empty() => return,
             }
         }
     }
 
-    /// Sends a batch, in halves if it is refused, until each of its hosts has an outcome. Says which lane
-    /// it came by.
+    /// Sends a batch, in halves if it is refused, until each of its hosts has a result. Returns its lane.
     async fn deliver(&self, batch: Vec<Job>) -> Lane {
         let lane = batch.first().map_or(Lane::Background, |first| first.lane);
-        let alone = self.deliver_parts(batch).await;
+        let refused_alone = self.deliver_parts(batch).await;
         let mut batcher = self.batcher();
-        for name in alone {
+        for name in refused_alone {
             batcher.isolate(name);
         }
         lane
     }
 
-    /// Returns the hosts that spoil a message for others: they travel alone from now on. If all were
-    /// refused it may be for a reason of the server's, and then none of them is known to.
+    /// Returns the hosts that were refused alone while others were not: they make others' messages fail.
+    /// If every host was refused, the reason may be the server's.
     async fn deliver_parts(&self, batch: Vec<Job>) -> Vec<Fqdn> {
         let mut parts = vec![batch];
-        let mut undivided = true;
-        let (mut refused, mut any_succeeded) = (Vec::new(), false);
+        let mut is_undivided = true;
+        let mut refused_alone = Vec::new();
+        let mut any_succeeded = false;
         while let Some(mut part) = parts.pop() {
+            let is_whole_batch = std::mem::take(&mut is_undivided);
             let sent = self.clock.now().mono;
             let Err(error) = self.send(&part).await else {
                 any_succeeded = true;
@@ -185,42 +137,41 @@ impl ZoneWorker {
             };
             let Some(refusal) = error.refusal() else {
                 if self.unanswered(&error, &part, sent) {
+                    // the other parts would get no answer either
                     part.extend(parts.drain(..).flatten());
-                    self.answer(part, &Published::Unconfirmed(error));
+                    self.reply_all(part, &Published::Unconfirmed(error));
                 } else {
-                    // its neighbours are none the worse for it
-                    self.answer(part, &Published::Unconfirmed(self.host_unanswered()));
+                    self.reply_all(part, &Published::Unconfirmed(self.host_unanswered()));
                 }
-                undivided = false;
                 continue;
             };
             if part.len() == 1 {
-                refused.extend(part.iter().map(|job| job.change.fqdn.clone()));
-                self.answer(part, &failed(error));
-            } else if undivided && self.concerns_zone(refusal, part.len()).await {
-                self.answer(part, &failed(error));
+                refused_alone.extend(part.iter().map(|job| job.change.fqdn.clone()));
+                self.reply_all(part, &refused(error));
+            } else if is_whole_batch && self.concerns_zone(refusal, part.len()).await {
+                self.reply_all(part, &refused(error));
             } else {
                 let second = part.split_off(part.len() / 2);
                 parts.extend([second, part]);
             }
-            undivided = false;
         }
-        if any_succeeded { refused } else { Vec::new() }
+        if any_succeeded { refused_alone } else { Vec::new() }
     }
 
     async fn send(&self, part: &[Job]) -> Result<(), DnsError> {
         let unsigned = message::build(&self.zone, part.iter().map(|job| &job.change));
-        let UpdateResult { outcome, is_unanswered } =
-            self.transport.send(&unsigned, part.len()).await;
+        let UpdateResult { outcome, is_unanswered } = self.sender.send(&unsigned, part.len()).await;
         if is_unanswered {
             let names = part.iter().map(|job| &job.change.fqdn);
             let now = self.clock.now().mono;
-            self.late_messages.unanswered(names, self.transport.timeout(), now);
+            self.late_messages.unanswered(names, self.sender.timeout(), now);
         }
+        let is_answered = match &outcome {
+            Ok(()) => true,
+            Err(error) => error.refusal().is_some(),
+        };
         let mut batcher = self.batcher();
-        if outcome.as_ref().map_or_else(|error| error.refusal().is_some(), |()| true)
-            && batcher.answered(part)
-        {
+        if is_answered && batcher.answered(part) {
             info!(zone = %self.zone, "the name server answers again");
         }
         if let Err(error) = &outcome {
@@ -229,36 +180,36 @@ impl ZoneWorker {
         outcome
     }
 
-    /// Whether the server refuses whatever we ask of the zone: then halving would only repeat it.
-    /// An update that changes nothing finds out.
+    /// Whether the server refuses every update of the zone: then halving would only repeat the refusal.
+    /// An update without changes shows it.
     async fn concerns_zone(&self, refusal: &Refusal, hosts: usize) -> bool {
         if refusal.concerns_every_host() {
             return true;
         }
-        if hosts <= FEW {
+        if hosts <= MAX_HALVED_AT_ONCE {
             return false;
         }
-        let nothing = message::build(&self.zone, std::iter::empty());
-        let asked = self.transport.send(&nothing, 0).await;
-        asked.outcome.is_err_and(|error| error.refusal() == Some(refusal))
+        let without_changes = message::build(&self.zone, std::iter::empty());
+        let result = self.sender.send(&without_changes, 0).await;
+        result.outcome.is_err_and(|error| error.refusal() == Some(refusal))
     }
 
     fn acknowledge(&self, part: Vec<Job>) {
         let changes = part.iter().map(|job| &job.change);
         let now = self.clock.now().mono;
-        let final_from = self.late_messages.acknowledged(changes, self.transport.timeout(), now);
-        let outcomes = final_from.into_iter();
-        let outcomes = outcomes.map(|final_from| Published::Acknowledged { final_from });
-        self.end(part.into_iter().zip(outcomes));
+        let final_from = self.late_messages.acknowledged(changes, self.sender.timeout(), now);
+        let results = final_from.into_iter();
+        let results = results.map(|final_from| Published::Acknowledged { final_from });
+        self.end(part.into_iter().zip(results));
     }
 
-    /// Says whether the zone is down now; else it is the only host of the part that is at fault.
+    /// Returns whether the zone is down now; else only the part's one host gets no answer.
     fn unanswered(&self, error: &DnsError, part: &[Job], sent: Instant) -> bool {
         let now = self.clock.now().mono;
         let mut batcher = self.batcher();
         let was_down = batcher.is_down();
         for job in batcher.unanswered(part, sent, now) {
-            reply(job, Published::Unconfirmed(self.down()));
+            job.reply(Published::Unconfirmed(self.down()));
         }
         if batcher.is_down() && !was_down {
             warn!(zone = %self.zone, error = error as &dyn std::error::Error, "zone is down");
@@ -267,26 +218,26 @@ impl ZoneWorker {
     }
 
     fn host_unanswered(&self) -> DnsError {
-        DnsError::HostUnanswered { server: self.transport.server(), zone: self.zone.clone() }
+        DnsError::HostUnanswered { server: self.sender.server(), zone: self.zone.clone() }
     }
 
     fn down(&self) -> DnsError {
-        DnsError::Down { server: self.transport.server(), zone: self.zone.clone() }
+        DnsError::Down { server: self.sender.server(), zone: self.zone.clone() }
     }
 
-    fn answer(&self, part: Vec<Job>, outcome: &Published) {
-        self.end(part.into_iter().map(|job| (job, outcome.clone())));
+    fn reply_all(&self, part: Vec<Job>, result: &Published) {
+        self.end(part.into_iter().map(|job| (job, result.clone())));
     }
 
-    /// Tells callers. What was held back for their hosts may follow, while the rest of the batch is out.
+    /// Replies. What was held for these hosts may follow while the rest of the batch is in flight.
     fn end(&self, ended: impl Iterator<Item = (Job, Published)>) {
         let mut batcher = self.batcher();
-        for (job, outcome) in ended {
-            if matches!(outcome, Published::Acknowledged { .. }) {
+        for (job, result) in ended {
+            if matches!(result, Published::Acknowledged { .. }) {
                 batcher.succeeded(&job.change.fqdn);
             }
             batcher.host_ended(&job.change.fqdn);
-            reply(job, outcome);
+            job.reply(result);
         }
         if batcher.is_ready() {
             self.arrived.notify_one();
@@ -294,15 +245,10 @@ impl ZoneWorker {
     }
 }
 
-/// An unsigned answer proves nothing; a signed one that the change is not in DNS.
-fn failed(error: DnsError) -> Published {
+/// An unsigned response proves nothing; a signed one that the change is not in DNS.
+fn refused(error: DnsError) -> Published {
     match error {
         DnsError::Refused { .. } => Published::Refused(error),
         error => Published::Unconfirmed(error),
     }
-}
-
-/// Nobody left to hear it is as good as told: the caller reads DNS's state again later.
-fn reply(job: Job, outcome: Published) {
-    let _nobody_left = job.reply.send(outcome);
 }
