@@ -15,7 +15,7 @@ use crate::config::{self, Endpoint, Params};
 use crate::model::client::ClientKey;
 use crate::rules::reply::{Reply, ReturnCode};
 use crate::rules::request::{self, Change, RequestOrigin, UpdateRequest};
-use crate::serve::{ConnectionPeer, Service};
+use crate::serve::{PeerAddress, Service};
 use crate::stories::update::Update;
 use arc_swap::ArcSwap;
 use bytes::{Buf, Bytes, BytesMut};
@@ -26,7 +26,7 @@ use reply::ReplyFormat;
 use request_log::RequestRecord;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tower::util::BoxCloneSyncService;
 use warp::Filter;
 use warp::filters::path::FullPath;
@@ -64,7 +64,9 @@ struct Call {
     path: FullPath,
     query: String,
     headers: HeaderMap,
-    peer: ConnectionPeer,
+    peer: PeerAddress,
+    /// When it must be answered.
+    deadline: Instant,
 }
 
 impl Front {
@@ -83,12 +85,19 @@ impl Front {
             .and(warp::path::full())
             .and(warp::query::raw().or(warp::any().map(String::new)).unify())
             .and(warp::header::headers_cloned())
-            .and(warp::ext::get::<ConnectionPeer>())
+            .and(warp::ext::get::<PeerAddress>())
             .and(warp::body::stream())
             .then(|front: Self, method, path, query, headers, peer, body| async move {
-                front.answer(Call { method, path, query, headers, peer }, body).await
+                let deadline = front.deadline();
+                front.answer(Call { method, path, query, headers, peer, deadline }, body).await
             });
         BoxCloneSyncService::new(tower::ServiceBuilder::new().service(warp::service(routes)))
+    }
+
+    /// `request_timeout` bounds the handling of a request, from the end of its head on.
+    fn deadline(&self) -> Instant {
+        let now = Instant::from_std(self.0.clock.now().mono);
+        now + self.0.settings.load().http.request_timeout
     }
 
     /// Answers one request by the settings of its start.
@@ -126,7 +135,7 @@ impl Front {
             line.asks(&request);
         }
         // over its time an update goes on, but nobody is kept waiting for it
-        let answer = timeout_at(call.peer.deadline, self.0.update.run(request)).await;
+        let answer = timeout_at(call.deadline, self.0.update.run(request)).await;
         let answer = answer.unwrap_or(Reply::whole(ReturnCode::ServerError));
         // only the connection gives a loopback address: given ones are refused
         if is_local && answer.has_changed_any() {
@@ -166,7 +175,7 @@ async fn asked<'a, B: Buf>(
 /// Whose request it is.
 fn origin(settings: &FrontSettings, call: &Call) -> RequestOrigin {
     let config::Http { proxy_header, trusted_proxies, .. } = &settings.http;
-    let peer = call.peer.address;
+    let peer = call.peer.0;
     client_address::origin(peer, &call.headers, proxy_header.as_ref(), trusted_proxies)
 }
 
@@ -233,7 +242,7 @@ async fn form_body<B: Buf>(
     }
     let (mut length, mut read) = (0, BytesMut::new());
     loop {
-        let Ok(part) = timeout_at(call.peer.deadline, body.next()).await else {
+        let Ok(part) = timeout_at(call.deadline, body.next()).await else {
             let text = "the form did not come in time\n";
             return Err(reply::sentence(StatusCode::REQUEST_TIMEOUT, text));
         };

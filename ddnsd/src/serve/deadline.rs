@@ -1,62 +1,89 @@
-//! One end of a connection and its time. In: when it connected, and each head of a request. Out: until when
-//! the request must be answered: one time-out for the handshake, the head, the body and the work.
+//! How long a connection may do nothing. In: a connection and the requests in flight on it. Out: its end,
+//! after it was idle for too long or the daemon stops.
 
-use crate::clock::Clock;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use hyper_util::server::graceful::GracefulConnection;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::sync::Notify;
 
-/// Who is on the other end, and how long they wait; every request carries it as an extension.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionPeer {
-    /// The address; IPv4-mapped ones as IPv4.
-    pub address: IpAddr,
-    /// When the request must be answered.
-    pub deadline: Instant,
+/// A connection that shuts down ends after it had no request in flight for this long: a request that
+/// is on its way is still answered.
+const DRAIN_IDLE: Duration = Duration::from_millis(200);
+
+/// Counts the requests in flight on one connection.
+#[derive(Clone, Default)]
+pub(super) struct InFlight(Arc<InFlightCount>);
+
+#[derive(Default)]
+struct InFlightCount {
+    requests: AtomicUsize,
+    changed: Notify,
 }
 
-/// Who is on the other end of a connection, and since when.
-pub(super) struct Client {
-    pub(super) address: IpAddr,
-    pub(super) timeout: Duration,
-    /// When the first request must be answered: its time began with the connection.
-    first: Instant,
-    has_asked: AtomicBool,
-    /// When the request began whose head has not come yet; its time began with it.
-    began: Mutex<Option<Instant>>,
-}
+/// One request in flight, until it is dropped.
+pub(super) struct InFlightGuard(InFlight);
 
-impl Client {
-    /// Someone who has just connected.
-    pub(super) fn new(address: IpAddr, timeout: Duration) -> Self {
-        let (first, has_asked) = (now() + timeout, AtomicBool::new(false));
-        Self { address, timeout, first, has_asked, began: Mutex::default() }
+impl InFlight {
+    pub(super) fn track(&self) -> InFlightGuard {
+        self.0.requests.fetch_add(1, Ordering::AcqRel);
+        self.0.changed.notify_one();
+        InFlightGuard(self.clone())
     }
 
-    /// Something has come while no request was under way.
-    pub(super) fn speaks(&self) {
-        self.began.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(now);
-    }
-
-    /// The head of a request has come.
-    pub(super) fn asks(&self) -> ConnectionPeer {
-        let is_first = !self.has_asked.swap(true, Ordering::Relaxed);
-        let began = self.began.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let deadline = if is_first { self.first } else { began.unwrap_or_else(now) + self.timeout };
-        ConnectionPeer { address: self.address, deadline }
-    }
-
-    /// Returns when it should have asked and has not.
-    pub(super) async fn silent(&self) {
-        tokio::time::sleep_until(self.first).await;
-        if self.has_asked.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
+    /// Returns when nothing has been in flight for this long.
+    pub(super) async fn idle_for(&self, duration: Duration) {
+        loop {
+            let changed = self.0.changed.notified();
+            if self.0.requests.load(Ordering::Acquire) > 0 {
+                changed.await;
+            } else if tokio::time::timeout(duration, changed).await.is_err() {
+                return;
+            }
         }
     }
 }
 
-fn now() -> Instant {
-    Instant::from_std(Clock.now().mono)
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        let count = &self.0.0;
+        count.requests.fetch_sub(1, Ordering::AcqRel);
+        count.changed.notify_one();
+    }
+}
+
+/// Drives a connection until it ends. After `closing` it takes no new requests and ends soon.
+pub(super) async fn drain<C: GracefulConnection>(
+    connection: C,
+    in_flight: &InFlight,
+    closing: impl Future<Output = ()>,
+) -> Result<(), C::Error> {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = closing => connection.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        ended = connection => ended,
+        () = in_flight.idle_for(DRAIN_IDLE) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_idle_while_no_request_is_in_flight() {
+        let in_flight = InFlight::default();
+        let idle = Duration::from_millis(10);
+        let wait = |limit| tokio::time::timeout(limit, in_flight.idle_for(idle));
+        let first = in_flight.track();
+        let second = in_flight.track();
+        drop(first);
+        assert!(wait(idle * 10).await.is_err(), "one is in flight");
+        drop(second);
+        assert!(wait(idle * 1000).await.is_ok());
+    }
 }
