@@ -1,7 +1,6 @@
-//! `ddnsctl`: administers ddnsd through its Unix socket. In: a command line. Out: data on stdout, talk on
-//! stderr, an exit code.
+//! `ddnsctl`: administers ddnsd through its Unix socket. In: a command line. Out: data on stdout,
+//! messages on stderr, and an exit code.
 
-mod args;
 mod client;
 mod commands;
 mod exit;
@@ -12,8 +11,8 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match args::Args::read() {
+    match commands::Args::read() {
         Ok(args) => exit::report(commands::run(args).await),
-        Err(told) => exit::told(&told),
+        Err(error) => exit::report_usage(&error),
     }
 }

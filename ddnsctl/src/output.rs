@@ -1,12 +1,12 @@
-//! Tables and JSON; pure. In: what the daemon said. Out: text for stdout. Text of the daemon is made
-//! harmless for terminals in tables; JSON has its own escapes.
+//! Tables and JSON; pure. In: replies of the daemon. Out: text for stdout. Tables escape characters
+//! that would control a terminal; JSON has its own escapes.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use std::fmt::Display;
+use unicode_width::UnicodeWidthStr;
 
-/// How to print.
 #[derive(Clone, Debug)]
 pub(crate) enum Format {
     /// Aligned tables, times in this zone.
@@ -15,7 +15,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Rows under a header, columns two spaces apart.
+/// Rows below a header; columns are separated by two spaces.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
     let header = header.map(str::to_owned);
     let lines: Vec<[String; N]> = std::iter::once(&header)
@@ -24,16 +24,16 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
         .collect();
     let widths: [usize; N] = std::array::from_fn(|column| {
         let cells = lines.iter().filter_map(|line| line.get(column));
-        cells.map(|cell| width(cell)).max().unwrap_or_default()
+        cells.map(|cell| cell.width()).max().unwrap_or_default()
     });
     lines.iter().map(|line| aligned(line, &widths)).collect()
 }
 
-/// Names and values, one pair a line.
+/// One pair of a name and a value per line.
 pub(crate) fn pairs(pairs: &[(impl AsRef<str>, String)]) -> String {
     let lines: Vec<_> =
         pairs.iter().map(|(name, value)| [clean(name.as_ref()), filled(value)]).collect();
-    let longest = lines.iter().map(|[name, _]| width(name)).max().unwrap_or_default();
+    let longest = lines.iter().map(|[name, _]| name.width()).max().unwrap_or_default();
     lines.iter().map(|line| aligned(line, &[longest, 0])).collect()
 }
 
@@ -41,7 +41,7 @@ fn aligned(cells: &[String], widths: &[usize]) -> String {
     let mut line = String::new();
     for (cell, column) in cells.iter().zip(widths) {
         line.push_str(cell);
-        let padding = column.saturating_sub(width(cell)) + 2;
+        let padding = column.saturating_sub(cell.width()) + 2;
         line.extend(std::iter::repeat_n(' ', padding));
     }
     line.truncate(line.trim_end().len());
@@ -54,12 +54,12 @@ fn filled(cell: &str) -> String {
     if cell.is_empty() { "-".to_owned() } else { clean(cell) }
 }
 
-/// What there is, or nothing, which a table shows as `-`.
-pub(crate) fn maybe(value: Option<impl Display>) -> String {
+/// The value's text; empty for `None`, which a table shows as `-`.
+pub(crate) fn text_or_empty(value: Option<impl Display>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-/// A word as a shell takes it for one.
+/// Quotes a word for a shell, if necessary.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+');
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -69,17 +69,12 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
-/// A name in U-labels; a daemon of before 1.3 says a name in one form only.
-pub(crate) fn readable<'a>(fqdn: &'a str, unicode: &'a str) -> &'a str {
-    if unicode.is_empty() { fqdn } else { unicode }
-}
-
-/// Escapes what would move a terminal's cursor or turn its writing direction.
+/// Escapes characters that would move a terminal's cursor or change its writing direction.
 pub(crate) fn clean(text: &str) -> String {
-    let turns = |c| matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let changes_direction = |c| matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || turns(c) {
+        if c.is_control() || changes_direction(c) {
             clean.extend(c.escape_default());
         } else {
             clean.push(c);
@@ -88,37 +83,13 @@ pub(crate) fn clean(text: &str) -> String {
     clean
 }
 
-/// Columns on a terminal: East Asian wide characters take two, combining marks none (the blocks that
-/// matter of Unicode's EastAsianWidth.txt).
-fn width(text: &str) -> usize {
-    let one = |c| match c {
-        '\u{300}'..='\u{36f}'
-        | '\u{200b}'..='\u{200d}'
-        | '\u{20d0}'..='\u{20ff}'
-        | '\u{fe00}'..='\u{fe0f}' => 0,
-        '\u{1100}'..='\u{115f}'
-        | '\u{2e80}'..='\u{303e}'
-        | '\u{3041}'..='\u{a4cf}'
-        | '\u{ac00}'..='\u{d7a3}'
-        | '\u{f900}'..='\u{faff}'
-        | '\u{fe30}'..='\u{fe6f}'
-        | '\u{ff00}'..='\u{ff60}'
-        | '\u{ffe0}'..='\u{ffe6}'
-        | '\u{1f300}'..='\u{1f64f}'
-        | '\u{1f900}'..='\u{1f9ff}'
-        | '\u{20000}'..='\u{3fffd}' => 2,
-        _ => 1,
-    };
-    text.chars().map(one).sum()
-}
-
-/// JSON of one value, for people and programs, with a line end.
+/// Indented JSON with a final line feed.
 pub(crate) fn json(value: &impl Serialize) -> String {
-    // views have no maps with odd keys, so this cannot fail
+    // fails only for maps whose keys are no strings, which no view has
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
-/// A point in time as `2026-11-23 10:00:00`, in the zone.
+/// A time as `2026-11-23 10:00:00` in the time zone.
 pub(crate) fn local(millis: i64, zone: &TimeZone) -> String {
     let point = Timestamp::from_millisecond(millis);
     point
@@ -126,14 +97,14 @@ pub(crate) fn local(millis: i64, zone: &TimeZone) -> String {
         .unwrap_or_default()
 }
 
-/// A point in time by RFC 3339, in UTC, always with milliseconds.
+/// A time in UTC by RFC 3339, always with milliseconds.
 pub(crate) fn utc(millis: i64) -> String {
     Timestamp::from_millisecond(millis).map(|point| format!("{point:.3}")).unwrap_or_default()
 }
 
-/// JSON of one value in one line.
+/// JSON in one line with a final line feed.
 pub(crate) fn json_line(value: &impl Serialize) -> String {
-    // as above
+    // fails as little as `json`
     serde_json::to_string(value).unwrap_or_default() + "\n"
 }
 
@@ -170,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_reach_no_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(clean("a\x1b[31m\r\nb\u{9b}\u{202e}ü"), "a\\u{1b}[31m\\r\\nb\\u{9b}\\u{202e}ü");
         assert!(!table(["X"], &[row(["\x07"])]).contains('\x07'));
     }
 
     #[test]
-    fn a_word_that_a_shell_would_split_or_change_is_quoted() {
+    fn a_word_that_a_shell_would_split_or_expand_is_quoted() {
         let words = ["alice", "Old Router", "o'x;$(y)", "Жанна"].map(quoted);
         assert_eq!(words, ["alice", "'Old Router'", r"'o'\''x;$(y)'", "Жанна"]);
     }

@@ -1,4 +1,4 @@
-//! The program without a daemon: what it says, and its exit codes.
+//! The program without a daemon: its messages and exit codes.
 
 #![expect(
     clippy::unwrap_used,
@@ -25,40 +25,40 @@ fn ddnsctl(words: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Asserts the exit code and what stderr has; returns stderr.
-fn assert_says(output: &Output, code: i32, text: &str) -> String {
-    let said = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(said.contains(text), "{said}");
+/// Asserts the exit code and that stderr contains the text; returns stderr.
+fn assert_fails(output: &Output, code: i32, text: &str) -> String {
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.contains(text), "{stderr}");
     assert!(output.stdout.is_empty());
-    said
+    stderr
 }
 
 #[test]
-fn without_a_daemon_it_names_the_socket_and_the_next_step() {
+fn without_a_daemon_the_message_names_the_socket_and_the_next_step() {
     let output = ddnsctl(&["--socket", "/nonexistent/admin.sock", "user", "list"], "");
-    let said = assert_says(&output, 69, "/nonexistent/admin.sock");
+    let stderr = assert_fails(&output, 69, "/nonexistent/admin.sock");
     assert_eq!(
-        said,
+        stderr,
         "ddnsctl: cannot reach ddnsd at /nonexistent/admin.sock: no such file (is it running? try \
          `systemctl start ddnsd`)\n"
     );
 }
 
 #[test]
-fn an_empty_ddnsd_socket_is_as_unset() {
+fn an_empty_ddnsd_socket_counts_as_unset() {
     let with = |words: &[&str]| {
         let mut ctl = Command::new(env!("CARGO_BIN_EXE_ddnsctl"));
         ctl.args(words).env("DDNSD_SOCKET", "").output().unwrap()
     };
     let version = with(&["--version"]);
     assert!(version.status.success(), "{version:?}");
-    assert_says(&with(&["--socket", "/nonexistent/admin.sock", "status"]), 69, "/nonexistent/");
-    // where a daemon of this machine may listen
+    assert_fails(&with(&["--socket", "/nonexistent/admin.sock", "status"]), 69, "/nonexistent/");
+    // the default path, where a daemon of this machine may listen
     let status = with(&["status"]);
     assert_ne!(status.status.code(), Some(2), "{status:?}");
     let empty = with(&["--socket", "", "status"]);
-    assert_says(&empty, 2, "--socket");
+    assert_fails(&empty, 2, "--socket");
 }
 
 #[test]
@@ -67,9 +67,9 @@ fn a_ddnsd_socket_that_is_set_is_used_and_not_shown_as_required() {
         let mut ctl = Command::new(env!("CARGO_BIN_EXE_ddnsctl"));
         ctl.args(words).env("DDNSD_SOCKET", "/nonexistent/other.sock").output().unwrap()
     };
-    assert_says(&with(&["status"]), 69, "/nonexistent/other.sock");
+    assert_fails(&with(&["status"]), 69, "/nonexistent/other.sock");
     let named = with(&["--socket", "/nonexistent/third.sock", "status"]);
-    assert_says(&named, 69, "/nonexistent/third.sock");
+    assert_fails(&named, 69, "/nonexistent/third.sock");
     let wrong = with(&["hostname", "show", "pc"]);
     assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
     let usage = String::from_utf8_lossy(&wrong.stderr).into_owned();
@@ -81,20 +81,20 @@ fn help_that_cannot_be_printed_is_a_failure() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut help = Command::new(env!("CARGO_BIN_EXE_ddnsctl"));
     let failed = help.arg("--help").stdout(full).output().unwrap();
-    assert_says(&failed, 1, "cannot write to standard output");
+    assert_fails(&failed, 1, "cannot write to standard output");
 }
 
 #[test]
-fn a_socket_that_nobody_listens_on_is_no_daemon() {
+fn a_socket_without_a_listener_is_no_daemon() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");
     drop(UnixListener::bind(&path).unwrap());
     let output = ddnsctl(&["--socket", path.to_str().unwrap(), "status"], "");
-    assert_says(&output, 69, "nobody listens there");
+    assert_fails(&output, 69, "no process listens there");
 }
 
 #[test]
-fn what_is_not_ddnsd_is_called_so() {
+fn another_program_is_reported_as_not_ddnsd() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -103,12 +103,12 @@ fn what_is_not_ddnsd_is_called_so() {
         let _ = stream.write_all(b"220 mail.example.org ESMTP\r\n");
     });
     let output = ddnsctl(&["--socket", path.to_str().unwrap(), "status"], "");
-    assert_says(&output, 69, "is not ddnsd");
+    assert_fails(&output, 69, "is not ddnsd");
     other.join().unwrap();
 }
 
-/// What a client says to a daemon that sends this first.
-fn told_by_a_daemon(preamble: &'static [u8], code: i32, text: &str) {
+/// Asserts the message of a client to which a daemon sends `preamble`.
+fn assert_fails_after(preamble: &'static [u8], code: i32, text: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -117,7 +117,7 @@ fn told_by_a_daemon(preamble: &'static [u8], code: i32, text: &str) {
         let _ = stream.write_all(preamble);
     });
     let output = ddnsctl(&["--socket", path.to_str().unwrap(), "status"], "");
-    assert_says(&output, code, text);
+    assert_fails(&output, code, text);
     daemon.join().unwrap();
 }
 
@@ -125,40 +125,40 @@ fn told_by_a_daemon(preamble: &'static [u8], code: i32, text: &str) {
 fn a_daemon_of_another_major_version_is_refused_naming_both() {
     let later = b"DDNA\0\0\0\0\0\x00\x09\x00\x02\x059.2.1";
     let both = format!("speaks protocol {PROTOCOL}, but ddnsd 9.2.1 speaks 9.2");
-    told_by_a_daemon(later, 1, &both);
+    assert_fails_after(later, 1, &both);
 }
 
 #[test]
-fn a_daemon_of_an_older_minor_version_that_hangs_up_may_not_know_the_command() {
+fn a_daemon_of_another_minor_version_that_closes_the_connection_may_not_know_the_command() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");
     let listener = UnixListener::bind(&path).unwrap();
     let daemon = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.write_all(b"DDNA\0\0\0\0\0\x00\x01\x00\x00\x050.0.9").unwrap();
+        stream.write_all(b"DDNA\0\0\0\0\0\x00\x01\x00\x09\x050.0.9").unwrap();
         // the client's preamble and a part of its call, which cannot be read
         stream.read_exact(&mut [0; 40]).unwrap();
     });
     let output = ddnsctl(&["--socket", path.to_str().unwrap(), "export"], "");
-    let said = assert_says(&output, 69, "ddnsd 0.0.9 speaks 1.0, and may not know this command");
-    assert!(said.contains("install the same version of both"), "{said}");
+    let stderr = assert_fails(&output, 69, "ddnsd 0.0.9 speaks 1.9, and may not know this command");
+    assert!(stderr.contains("install the same version of both"), "{stderr}");
     daemon.join().unwrap();
 }
 
 #[test]
-fn a_daemon_that_does_not_obey_is_not_permitted() {
+fn a_daemon_that_denies_permission_exits_77() {
     let denied = b"DDNA\x01\0\0\x03\xe8\x00\x01\x00\x00\x050.1.0";
-    told_by_a_daemon(denied, 77, "does not obey uid 1000");
+    assert_fails_after(denied, 77, "permission denied: uid 1000 may not administer ddnsd at");
 }
 
 #[test]
-fn a_daemon_that_hangs_up_is_no_daemon() {
-    told_by_a_daemon(b"DDNA\0", 69, "it hung up");
+fn a_daemon_that_closes_the_connection_is_no_daemon() {
+    assert_fails_after(b"DDNA\0", 69, "it closed the connection");
 }
 
 #[test]
 fn escapes_in_a_version_do_not_reach_the_terminal() {
-    told_by_a_daemon(b"DDNA\0\0\0\0\0\x00\x09\x00\x02\x04\x1b[2J", 1, "ddnsd \\u{1b}[2J speaks");
+    assert_fails_after(b"DDNA\0\0\0\0\0\x00\x09\x00\x02\x04\x1b[2J", 1, "ddnsd \\u{1b}[2J speaks");
 }
 
 #[test]
@@ -171,18 +171,18 @@ fn wrong_usage_is_exit_code_2() {
         &["user", "add", "a", "a@example.org", "--generate", "--password-stdin"],
         &[],
     ] {
-        assert_says(&ddnsctl(words, ""), 2, "--help");
+        assert_fails(&ddnsctl(words, ""), 2, "--help");
     }
 }
 
 #[test]
 fn a_password_must_come_from_somewhere() {
     let add = ["--socket", "/nonexistent", "user", "add", "alice", "a@example.org"];
-    assert_says(&ddnsctl(&add, "secret\n"), 2, "--password-stdin");
+    assert_fails(&ddnsctl(&add, "secret\n"), 2, "--password-stdin");
     let piped = [add.as_slice(), &["--password-stdin"]].concat();
-    assert_says(&ddnsctl(&piped, "\n"), 2, "empty");
-    assert_says(&ddnsctl(&piped, &"x".repeat(1025)), 2, "longer than 1024 bytes");
-    assert_says(&ddnsctl(&piped, "secret\n"), 69, "cannot reach");
+    assert_fails(&ddnsctl(&piped, "\n"), 2, "empty");
+    assert_fails(&ddnsctl(&piped, &"x".repeat(1025)), 2, "longer than 1024 bytes");
+    assert_fails(&ddnsctl(&piped, "secret\n"), 69, "cannot reach");
 }
 
 #[test]

@@ -1,15 +1,15 @@
-//! What the daemon answers when it does not carry a request out.
+//! The error reply of a call.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A refusal, ready to be shown.
+/// Why the daemon refused or failed a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Refusal {
-    /// Its kind.
+    /// The kind, for programs.
     pub kind: RefusalKind,
-    /// One sentence, lower case, no full stop, with the next step.
+    /// For people: one sentence in lower case without a full stop, with the next step.
     pub message: String,
 }
 
@@ -19,25 +19,25 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Kinds of refusals.
+/// The kinds of [`Refusal`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalKind {
-    /// No such user or host.
+    /// The user or host does not exist.
     NotFound,
-    /// It is there already.
+    /// The user or host exists already.
     Exists,
-    /// Something else still needs it.
+    /// The user still owns hosts.
     InUse,
-    /// Not a legal name, address or number.
+    /// A name, address or number is not valid.
     Invalid,
     /// The name server refused or did not answer.
     Dns,
     /// The database failed.
     Database,
-    /// Too much to do at the moment.
+    /// Too many requests at the moment; retry later.
     Busy,
-    /// The daemon failed in a way that it should not.
+    /// A defect of the daemon, such as a panic.
     Internal,
     /// A kind of a later version.
     #[default]

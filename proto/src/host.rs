@@ -1,99 +1,99 @@
-//! Hosts as they travel.
+//! Calls about hosts.
 
 use crate::status::HostName;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// A host to add, as typed.
+/// A host to add, as typed; the daemon checks it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AddHost {
-    /// Owner.
+    /// The owner's name.
     pub user: String,
     /// Name within the zone, `@` for the zone's own name.
     pub hostname: String,
-    /// Zone.
+    /// The zone.
     pub zone: String,
-    /// Seconds; `None` for the default.
+    /// TTL of the records, seconds; `None` for the default.
     pub dns_ttl: Option<u32>,
-    /// Seconds; `None` for the default.
+    /// Seconds without an update until the host expires; `None` for the default.
     pub expiry_ttl: Option<u32>,
 }
 
-/// Names one host.
+/// Identifies a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FindHost {
     /// Name within the zone, `@` for the zone's own name.
     pub hostname: String,
-    /// Zone.
+    /// The zone.
     pub zone: String,
 }
 
-/// Another TTL.
+/// A new TTL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NewTtl {
-    /// Seconds; `None` goes back to the default.
+    /// Seconds; `None` for the default.
     pub seconds: Option<u32>,
 }
 
-/// Other TTLs for a host.
+/// New TTLs for a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModifyHost {
     /// Name within the zone, `@` for the zone's own name.
     pub hostname: String,
-    /// Zone.
+    /// The zone.
     pub zone: String,
-    /// TTL of its records; `None` leaves it as it is.
+    /// TTL of the records; `None` keeps it.
     pub dns_ttl: Option<NewTtl>,
-    /// Time to expire; `None` leaves it as it is.
+    /// Time until the host expires; `None` keeps it.
     pub expiry_ttl: Option<NewTtl>,
 }
 
-/// A host as it is stored, its TTLs as they are in force.
+/// A host as stored, with its effective TTLs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StoredHost {
-    /// The whole name in A-labels.
+    /// The FQDN in A-labels.
     pub fqdn: String,
-    /// The whole name in U-labels.
+    /// The FQDN in U-labels.
     pub unicode: String,
     /// Name within the zone in A-labels, or `@`.
     pub hostname: String,
     /// The zone in A-labels.
     pub zone: String,
-    /// The TTL of its records, seconds.
+    /// The effective TTL of the records, seconds.
     pub dns_ttl: u32,
-    /// Whether that is the default.
+    /// Whether `dns_ttl` is the default.
     pub dns_ttl_is_default: bool,
-    /// Seconds without an update until the records are taken down; 0 for never.
+    /// Seconds without an update until the host expires; 0 for never.
     pub expiry_ttl: u32,
-    /// Whether that is the default.
+    /// Whether `expiry_ttl` is the default.
     pub expiry_ttl_is_default: bool,
 }
 
-/// A host was added.
+/// An added host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AddedHost {
-    /// The host; since 1.3.
-    pub host: Option<StoredHost>,
-    /// Its owner; since 1.3.
+    /// The host.
+    pub host: StoredHost,
+    /// The owner's name.
     pub user: String,
 }
 
-/// What became of new TTLs.
+/// The outcome of new TTLs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Modified {
-    /// Whether they differ from what the host had.
+    /// Whether they differ from the host's previous TTLs.
     pub changed: bool,
-    /// Why DNS does not have them yet, if it should; the daemon tries again by itself.
+    /// Why DNS does not hold them yet; the daemon retries publishing.
     pub not_yet_published: Option<String>,
-    /// The host; since 1.3.
-    pub host: Option<StoredHost>,
+    /// The host.
+    pub host: StoredHost,
 }
 
 /// A host to delete.
@@ -102,24 +102,22 @@ pub struct Modified {
 pub struct DeleteHost {
     /// Name within the zone, `@` for the zone's own name.
     pub hostname: String,
-    /// Zone.
+    /// The zone.
     pub zone: String,
-    /// Delete even if DNS does not take the records down.
+    /// Delete the host even if its records cannot be removed from DNS.
     pub force: bool,
 }
 
-/// What a deletion left behind.
+/// The outcome of a deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Deleted {
-    /// Records that may be left in DNS, as `pc.example.org A 192.0.2.1`.
-    pub left_in_dns: Vec<String>,
-    /// The same in parts; since 1.3.
-    pub records: Vec<LeftRecord>,
-    /// Whether another address may stand there that was sent in between; since 1.3.
-    pub others_possible: Option<bool>,
-    /// The host; since 1.3.
-    pub host: Option<HostName>,
+    /// The host.
+    pub host: HostName,
+    /// Records that may be left in DNS.
+    pub left_in_dns: Vec<LeftRecord>,
+    /// Whether DNS may hold another address, which was sent but never acknowledged.
+    pub others_possible: bool,
 }
 
 /// A record that may be left in DNS.
@@ -133,35 +131,35 @@ pub struct LeftRecord {
     /// `A` or `AAAA`.
     #[serde(rename = "type")]
     pub record: String,
-    /// What it points at.
+    /// The record's address.
     pub address: String,
 }
 
-/// Which hosts to list.
+/// Selects the hosts to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ListHosts {
-    /// Only this user's.
+    /// Lists only hosts of this user.
     pub user: Option<String>,
-    /// Only this zone's.
+    /// Lists only hosts of this zone.
     pub zone: Option<String>,
-    /// Those after this FQDN (A-labels), in byte order.
+    /// Lists only FQDNs (A-labels) after this one, in byte order.
     pub after: Option<String>,
-    /// At most this many; 0 and what is beyond [`crate::MAX_PAGE`] mean that.
+    /// Maximum rows; 0 and numbers above [`crate::MAX_PAGE`] mean [`crate::MAX_PAGE`].
     pub limit: u32,
 }
 
-/// How a host's records stand.
+/// The state of a host's records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HostState {
-    /// No update has come yet; DNS is not touched.
+    /// No update was received yet; DNS is not changed.
     NeverUpdated,
-    /// DNS acknowledged what is wanted.
+    /// DNS acknowledged the wanted records.
     Published,
-    /// DNS is not known to hold what is wanted; it is tried again.
+    /// The wanted records are not published yet; publishing is retried.
     Pending,
-    /// The records were taken down: expired, or taken offline.
+    /// The records were removed: the host expired or went offline.
     Absent,
     /// A state of a later version.
     #[default]
@@ -169,13 +167,13 @@ pub enum HostState {
     Unknown,
 }
 
-/// A host as administrators see one.
+/// A host with its state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HostView {
-    /// The whole name in A-labels.
+    /// The FQDN in A-labels.
     pub fqdn: String,
-    /// The whole name in U-labels.
+    /// The FQDN in U-labels.
     pub unicode: String,
     /// Name within the zone in A-labels, or `@`.
     pub hostname: String,
@@ -183,37 +181,37 @@ pub struct HostView {
     pub zone: String,
     /// The owner's name.
     pub user: String,
-    /// How its records stand.
+    /// The state of the records.
     pub state: HostState,
-    /// The A record that DNS should hold.
+    /// The wanted A record.
     pub ipv4: Option<Ipv4Addr>,
-    /// The AAAA record that DNS should hold.
+    /// The wanted AAAA record.
     pub ipv6: Option<Ipv6Addr>,
-    /// The address it has, or had before it was taken down.
+    /// The last IPv4 address, kept after the record's removal.
     pub last_ipv4: Option<Ipv4Addr>,
-    /// The address it has, or had before it was taken down.
+    /// The last IPv6 address, kept after the record's removal.
     pub last_ipv6: Option<Ipv6Addr>,
-    /// When IPv4 was last updated, changed or not; milliseconds UTC.
+    /// Last update of IPv4, whether it changed the address or not; milliseconds UTC.
     pub ipv4_updated_at: Option<i64>,
-    /// When IPv6 was last updated, changed or not; milliseconds UTC.
+    /// Last update of IPv6, whether it changed the address or not; milliseconds UTC.
     pub ipv6_updated_at: Option<i64>,
-    /// The TTL in force, seconds.
+    /// The effective TTL of the records, seconds.
     pub dns_ttl: u32,
-    /// Whether that is the default.
+    /// Whether `dns_ttl` is the default.
     pub dns_ttl_is_default: bool,
-    /// Seconds without an update until the records are taken down, in force; 0 for never.
+    /// Effective seconds without an update until the host expires; 0 for never.
     pub expiry_ttl: u32,
-    /// Whether that is the default.
+    /// Whether `expiry_ttl` is the default.
     pub expiry_ttl_is_default: bool,
-    /// Since when a change waits for DNS, milliseconds UTC.
+    /// Time of the oldest unpublished change, milliseconds UTC.
     pub pending_since: Option<i64>,
-    /// How often publishing that change was tried.
+    /// Number of attempts to publish that change.
     pub attempts: u32,
-    /// Why publishing failed last.
+    /// Why the last attempt failed.
     pub last_error: Option<String>,
-    /// When it was added, milliseconds UTC.
+    /// When the host was added, milliseconds UTC.
     pub created_at: i64,
-    /// The last request that named it, if one was seen; not in lists.
+    /// The last request that named the host; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_request: Option<LastRequestView>,
 }
@@ -222,31 +220,21 @@ pub struct HostView {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LastRequestView {
-    /// When it came, milliseconds UTC.
+    /// Time of arrival, milliseconds UTC.
     pub at: i64,
     /// The client's address.
     pub client: String,
-    /// What the client calls itself, as it was sent: escape it before a terminal sees it.
+    /// The `User-Agent` header as received; escape it before printing.
     pub user_agent: Option<String>,
-    /// The word it was answered with.
+    /// The return code of the reply.
     pub word: String,
-    /// Why, for the words that do not say it all.
+    /// Why, for return codes that have several causes.
     pub reason: Option<String>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_added_is_read_by_older_clients_and_not_told_by_older_daemons() {
-        let user = "alice".to_owned();
-        let added = AddedHost { host: Some(StoredHost::default()), user };
-        let wire = serde_json::to_string(&added).unwrap();
-        serde_json::from_str::<crate::Done>(&wire).unwrap();
-        let done = serde_json::to_string(&crate::Done {}).unwrap();
-        assert_eq!(serde_json::from_str::<AddedHost>(&done).unwrap(), AddedHost::default());
-    }
 
     #[test]
     fn an_older_view_and_a_later_state_decode() {

@@ -1,7 +1,7 @@
-//! The RPC between `ddnsctl` and `ddnsd`: the service, its version, and the views that travel.
-//! Compatible within a major version: every struct has defaults for fields that the other end does
-//! not know yet, every enum an `Unknown` for values it does not know. Times are milliseconds since
-//! 1970-01-01 UTC, TTLs seconds.
+//! The RPC between `ddnsctl` and `ddnsd`: the service, its version, and the types it transfers.
+//! Versions of one major number are compatible: every struct has defaults for missing fields, and
+//! every enum decodes an unknown value as `Unknown`. Times are milliseconds since 1970-01-01 UTC,
+//! TTLs are seconds.
 
 #![warn(missing_docs)]
 
@@ -24,19 +24,19 @@ use status::{StatusView, SweptView};
 use std::fmt;
 use sync::{SyncHosts, SyncedPage};
 use transfer::{BeginImport, ImportToken, Imported, StageLines, UserRecord};
-use user::{AddUser, AddedUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView};
+use user::{AddUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView};
 
-/// Version of the RPC. Ends with different majors do not talk; the minor tells what is known.
+/// Version of the RPC. A peer of another major version is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protocol {
-    /// Rises when something known changes its meaning or goes.
+    /// Incremented when something changes its meaning or is removed.
     pub major: u16,
-    /// Rises when something is added.
+    /// Incremented when something is added.
     pub minor: u16,
 }
 
-/// What this build speaks.
-pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 3 };
+/// The version that this build implements.
+pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 0 };
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,70 +44,64 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// The most rows of a page, whatever the client asks for: the longest rows there can be still fit a
-/// frame ([`transport::MAX_FRAME`]), because a reply that does not ends the connection.
+/// Maximum rows of a page. As many of the longest possible rows still fit a frame
+/// ([`transport::MAX_FRAME`]), because a longer reply closes the connection.
 pub const MAX_PAGE: u32 = 500;
 
-/// Some rows of a list, in byte order of their keys.
+/// A page of a list, in byte order of the keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page<T> {
     /// The rows.
     pub rows: Vec<T>,
-    /// What to send as `after` for the rows that follow; `None` when there are none.
+    /// Value of `after` for the next page; `None` on the last page.
     #[serde(default)]
     pub next: Option<String>,
 }
 
-/// Carried out, and there is nothing more to say.
+/// The reply of a call that returns no data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Done {}
 
-/// What administrators can ask of the daemon.
+/// The calls of administrators.
 #[tarpc::service]
 pub trait Administration {
     /// Adds a user.
-    async fn user_add(user: AddUser) -> Result<AddedUser, Refusal>;
-    /// A page of users by name.
+    async fn user_add(user: AddUser) -> Result<UserView, Refusal>;
+    /// Returns a page of users in order of their names.
     async fn user_list(query: ListUsers) -> Result<Page<UserView>, Refusal>;
     /// Deletes a user who owns no host.
     async fn user_delete(user: DeleteUser) -> Result<Done, Refusal>;
     /// Adds a host.
     async fn host_add(host: AddHost) -> Result<AddedHost, Refusal>;
-    /// A page of hosts by FQDN.
+    /// Returns a page of hosts in order of their FQDNs.
     async fn host_list(query: ListHosts) -> Result<Page<HostView>, Refusal>;
-    /// One host.
+    /// Returns one host with its last request.
     async fn host_show(host: FindHost) -> Result<HostView, Refusal>;
-    /// Takes a host's records down and deletes it.
+    /// Removes a host's records from DNS, then deletes the host.
     async fn host_delete(host: DeleteHost) -> Result<Deleted, Refusal>;
-    /// Takes down what has expired, now.
+    /// Removes the records of expired hosts now.
     async fn cleanup() -> Result<SweptView, Refusal>;
-    /// How the daemon does.
+    /// Returns the daemon's state.
     async fn status() -> Result<StatusView, Refusal>;
-
-    // since 1.1
-
-    /// Gives a user another password; the old one ends at once.
+    /// Changes a user's password; the old password is rejected at once.
     async fn user_passwd(user: SetPassword) -> Result<Done, Refusal>;
-    /// Gives a user another mail address.
+    /// Changes a user's mail address.
     async fn user_email(user: SetEmail) -> Result<Done, Refusal>;
-    /// Gives a host other TTLs, and publishes a new TTL of its records.
+    /// Changes a host's TTLs and publishes a new TTL of its records.
     async fn host_modify(host: ModifyHost) -> Result<Modified, Refusal>;
-    /// A page of users by name, with their password hashes.
+    /// Returns a page of users in order of their names, with their password hashes.
     async fn user_export(query: ListUsers) -> Result<Page<UserRecord>, Refusal>;
-    /// Begins an import; nothing is stored before it is committed.
+    /// Begins an import; nothing is stored before the commit.
     async fn import_begin(import: BeginImport) -> Result<ImportToken, Refusal>;
-    /// Hands over some lines of an import.
+    /// Transfers lines of an import.
     async fn import_stage(lines: StageLines) -> Result<Done, Refusal>;
-    /// Stores all lines that were handed over, or none of them.
+    /// Stores all transferred lines, or none of them.
     async fn import_commit(import: ImportToken) -> Result<Imported, Refusal>;
-    /// Forgets an import that will not be committed.
+    /// Discards an import that will not be committed.
     async fn import_abandon(import: ImportToken) -> Result<Done, Refusal>;
-
-    // since 1.2
-
-    /// Compares a page of hosts with what the name server answers, and repairs what differs.
+    /// Compares a page of hosts with the answers of the name server and repairs differences.
     async fn sync(hosts: SyncHosts) -> Result<SyncedPage, Refusal>;
-    /// Reads the configuration again and puts it in force.
+    /// Reloads the configuration.
     async fn reload() -> Result<Reloaded, Refusal>;
 }

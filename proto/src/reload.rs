@@ -1,31 +1,31 @@
-//! What a reload of the configuration did, as it travels.
+//! The outcome of a reload of the configuration.
 
 use serde::{Deserialize, Serialize};
 
-/// What a reload did. With problems, it changed nothing.
+/// The outcome of a reload. With problems, it changed nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Reloaded {
-    /// What is in force now; cut where a frame would overflow.
+    /// Keys with a new value in force; truncated to what fits a frame.
     pub changed: Vec<ChangedKey>,
-    /// How many there are.
+    /// Number of changed keys before truncation.
     pub changed_total: u64,
-    /// What takes effect when the daemon is started again; the value before stays in force.
+    /// Keys whose new value needs a restart; the old value stays in force.
     pub needs_restart: Vec<ChangedKey>,
-    /// The first things that are in the way, each a sentence.
+    /// The first problems, one sentence each.
     pub problems: Vec<String>,
-    /// How many there are.
+    /// Number of problems before truncation.
     pub problems_total: u64,
 }
 
-/// A key of the configuration that has another value.
+/// A key of the configuration with a new value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ChangedKey {
-    /// As `defaults.dns_ttl`.
+    /// The key with its section, such as `defaults.dns_ttl`.
     pub key: String,
-    /// The value before; empty where it was not set, `None` where it is not shown.
+    /// The old value; empty if it was not set, `None` if it is secret.
     pub old: Option<String>,
-    /// The value now; as above.
+    /// The new value; empty if it is not set, `None` if it is secret.
     pub new: Option<String>,
 }

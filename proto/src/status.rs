@@ -1,4 +1,4 @@
-//! The daemon's state and the outcome of a sweep, as they travel.
+//! The daemon's state and the outcome of a sweep.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,45 +8,45 @@ use serde::{Deserialize, Serialize};
 pub struct StatusView {
     /// Version of the daemon.
     pub version: String,
-    /// Since it started, milliseconds.
+    /// Time since the start, milliseconds.
     pub uptime_ms: u64,
-    /// Why the database does not answer; `None` when it does.
+    /// Why the database cannot be read; `None` if it can.
     pub database_error: Option<String>,
-    /// Why nothing can be stored in it; `None` when that works; since 1.3.
+    /// Why the database cannot be written; `None` if it can.
     pub database_write_error: Option<String>,
-    /// Users in the database.
+    /// Number of users in the database.
     pub users: u64,
-    /// Hosts in the database.
+    /// Number of hosts in the database.
     pub hosts: u64,
-    /// Hosts whose records DNS is not known to hold.
+    /// Number of hosts with unpublished records.
     pub pending: u64,
-    /// Each zone that was published to lately, or has pending hosts.
+    /// Zones that were published to recently or have pending hosts.
     pub zones: Vec<ZoneView>,
     /// Queue lengths, in display order.
     pub queues: Vec<Named>,
-    /// Counts since the start, in display order.
+    /// Counters since the start, in display order.
     pub counters: Vec<Named>,
 }
 
-/// How publishing a zone goes.
+/// The publishing state of a zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ZoneView {
     /// The zone in A-labels.
     pub zone: String,
-    /// Whether its name server does not answer at the moment.
+    /// Whether its name server does not answer.
     pub down: bool,
-    /// Its hosts whose records DNS is not known to hold; since 1.2.
+    /// Number of the zone's hosts with unpublished records.
     pub pending: u64,
-    /// The last failure of the last minute, or one that a pending host met, however long ago.
+    /// The last failure within a minute, or the failure of a pending host of any age.
     pub last_error: Option<String>,
 }
 
-/// A number and its name.
+/// A named number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Named {
-    /// As `updates.good`.
+    /// Group and name, such as `updates.good`.
     pub name: String,
     /// The number.
     pub value: u64,
@@ -62,32 +62,30 @@ pub struct HostName {
     pub unicode: String,
 }
 
-/// What a sweep did. The lists are cut where a frame would overflow; the totals are not.
+/// The outcome of a sweep. The lists are truncated to what fits a frame; the totals are not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SweptView {
-    /// FQDNs whose records were taken down.
-    pub expired: Vec<String>,
-    /// The same in both forms; since 1.3.
-    pub expired_hosts: Vec<HostName>,
-    /// How many there are.
+    /// Hosts whose records were removed from DNS.
+    pub expired: Vec<HostName>,
+    /// Number of expired hosts before truncation.
     pub expired_total: u64,
-    /// Hosts whose records could not be taken down.
+    /// Hosts whose records could not be removed from DNS.
     pub failed: Vec<Failed>,
-    /// How many there are.
+    /// Number of failed hosts before truncation.
     pub failed_total: u64,
-    /// Hosts whose records DNS is not known to hold, those that failed among them; since 1.3.
-    pub pending: Option<u64>,
+    /// Number of hosts with unpublished records, including those that failed.
+    pub pending: u64,
 }
 
-/// A host for which it did not work.
+/// A host for which the operation failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Failed {
-    /// The host in A-labels; of a daemon before 1.3 in U-labels.
+    /// The host in A-labels.
     pub fqdn: String,
-    /// The host in U-labels; since 1.3.
+    /// The host in U-labels.
     pub unicode: String,
-    /// Why.
+    /// Why, as a sentence.
     pub reason: String,
 }

@@ -1,38 +1,38 @@
-//! Comparing DNS with the database, as it travels.
+//! The comparison of DNS with the database.
 
 use crate::status::Failed;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// Which hosts to compare with what the name server answers.
+/// Selects the hosts to compare with the answers of the name server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SyncHosts {
-    /// Only this zone's.
+    /// Compares only hosts of this zone.
     pub zone: Option<String>,
-    /// Those after this FQDN (A-labels), in byte order.
+    /// Compares only FQDNs (A-labels) after this one, in byte order.
     pub after: Option<String>,
-    /// Whether differences are repaired.
+    /// Whether to repair differences.
     pub repair: bool,
 }
 
-/// What came of a page of hosts; the daemon chooses its size.
+/// The outcome for a page of hosts; the daemon chooses the size of the page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SyncedPage {
-    /// Hosts that were compared.
+    /// Number of compared hosts.
     pub compared: u32,
-    /// Hosts on their way to DNS, of which nothing can be said yet.
+    /// Number of hosts with unpublished records, which are not compared.
     pub pending: u32,
-    /// What differs, by name.
+    /// Records that differ, in order of their FQDNs.
     pub drift: Vec<DriftView>,
-    /// Hosts that the name server does not answer for.
+    /// Hosts for which the name server did not answer.
     pub failed: Vec<Failed>,
-    /// What to send as `after` for the hosts that follow; `None` when there are none.
+    /// Value of `after` for the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// A record that is not what it should be.
+/// A record that differs from the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DriftView {
@@ -42,16 +42,16 @@ pub struct DriftView {
     pub unicode: String,
     /// `A` or `AAAA`.
     pub record: String,
-    /// What stands in DNS: addresses, or `CNAME …`.
+    /// The record in DNS: addresses, or `CNAME …`.
     pub in_dns: Vec<String>,
-    /// Its TTL, seconds.
+    /// The TTL in DNS, seconds.
     pub in_dns_ttl: Option<u32>,
-    /// What should stand there; `None` for nothing.
+    /// The address in the database; `None` if there must be no record.
     pub wanted: Option<IpAddr>,
-    /// The TTL that it should have, seconds.
+    /// The TTL in the database, seconds.
     pub wanted_ttl: u32,
-    /// Whether DNS holds now what it should.
+    /// Whether the record was repaired.
     pub repaired: bool,
-    /// Why it does not, if it was to; the daemon tries again by itself.
+    /// Why the repair failed; the daemon retries it.
     pub problem: Option<String>,
 }

@@ -1,12 +1,12 @@
-//! Export and import as they travel. Hosts are exported as the list has them, users with their hashes.
+//! Export and import. Hosts are exported by [`host_list`](crate::Administration::host_list).
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The longest line of an import, bytes.
+/// Maximum length of an import's line, bytes.
 pub const MAX_LINE: usize = 64 << 10;
 
-/// Text that holds password hashes. Prints as `***`.
+/// Text that holds password hashes. `Debug` prints `***`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Confidential(pub String);
@@ -17,41 +17,41 @@ impl fmt::Debug for Confidential {
     }
 }
 
-/// A user with all that is needed to make them again.
+/// A user with the password hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UserRecord {
-    /// The name they log in with.
+    /// The login name.
     pub name: String,
-    /// Where their mail goes.
+    /// The mail address.
     pub email: String,
-    /// Their password's Argon2 PHC string.
+    /// The password's Argon2 PHC string.
     pub password_hash: Confidential,
-    /// When they were added, milliseconds UTC.
+    /// When the user was added, milliseconds UTC.
     pub created_at: i64,
 }
 
-/// How to import.
+/// The options of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BeginImport {
-    /// Leave users and hosts alone that are there already; else they are a problem.
+    /// Whether to skip existing users and hosts; otherwise each is a problem.
     pub skip_existing: bool,
 }
 
-/// Names an import that is under way.
+/// Identifies an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ImportToken {
-    /// Meaningless to the client.
+    /// Opaque to the client.
     pub token: String,
 }
 
-/// Some lines of an import, in their order. All of them must fit a frame.
+/// Lines of an import in their order. All of them must fit a frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StageLines {
-    /// The import.
+    /// The import's [`ImportToken`].
     pub token: String,
     /// The lines.
     pub lines: Vec<Line>,
@@ -61,39 +61,39 @@ pub struct StageLines {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Line {
-    /// Its number in the file, from 1.
+    /// The line's number in the file, from 1.
     pub number: u64,
-    /// The line, at most [`MAX_LINE`] bytes.
+    /// The text, at most [`MAX_LINE`] bytes.
     pub text: Confidential,
-    /// Why the client could not send it.
+    /// Why the client could not send the text.
     pub fault: Option<String>,
 }
 
-/// What an import did. With problems, it stored nothing.
+/// The outcome of an import. With problems, it stored nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Imported {
-    /// Users stored.
+    /// Number of stored users.
     pub users: u64,
-    /// Hosts stored.
+    /// Number of stored hosts.
     pub hosts: u64,
-    /// Users left alone, because they are there already.
+    /// Number of skipped users that exist already.
     pub existing_users: u64,
-    /// Hosts left alone, because they are there already.
+    /// Number of skipped hosts that exist already.
     pub existing_hosts: u64,
-    /// The first problems, by line.
+    /// The first problems, in order of their lines.
     pub problems: Vec<Problem>,
-    /// How many there are.
+    /// Number of problems before truncation.
     pub problems_total: u64,
 }
 
-/// What is wrong with a line.
+/// A problem of a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Problem {
     /// The line's number in the file, from 1.
     pub line: u64,
-    /// What is wrong, and the next step.
+    /// The problem and the next step.
     pub problem: String,
 }
 
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_travels_but_is_not_printed() {
+    fn a_hash_is_sent_but_not_printed() {
         let text = Confidential("$argon2id$v=19$".into());
         let user = UserRecord { password_hash: text.clone(), ..UserRecord::default() };
         let line = Line { text, ..Line::default() };

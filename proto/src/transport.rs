@@ -1,5 +1,5 @@
-//! What both ends of the admin socket do before and below the RPC: a preamble each way that stays
-//! readable whatever the RPC becomes (the daemon speaks first), then length-delimited JSON frames.
+//! The transport of the RPC: first a preamble in each direction, the daemon's first, then
+//! length-delimited JSON frames. The format of the preamble never changes, whatever the version.
 
 use crate::{PROTOCOL, Protocol};
 use serde::{Deserialize, Serialize};
@@ -8,41 +8,41 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_serde::formats::Json;
 use tokio_util::codec::LengthDelimitedCodec;
 
-/// The longest frame either end sends or takes, bytes.
+/// Maximum length of a frame, bytes.
 pub const MAX_FRAME: usize = 4 << 20;
 
 const MAGIC: [u8; 4] = *b"DDNA";
 
-/// What an end says of the other.
+/// Whether the sender of a preamble accepts the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Go on.
+    /// The receiver may continue.
     Welcome,
-    /// You may not administer; nothing more will be read from you.
+    /// The receiver may not administer; the connection ends.
     Denied,
     /// A status of a later version.
     Unknown(u8),
 }
 
-/// The first bytes of each end: magic (4), status (1), uid (4), major (2), minor (2), length (1) and
-/// text of the program's version, numbers big-endian.
+/// The first bytes in each direction: magic (4), status (1), uid (4), major (2), minor (2), length
+/// (1) and text of the program's version. Numbers are big-endian.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preamble {
-    /// What the sender says of the receiver.
+    /// Whether the sender accepts the receiver.
     pub status: Status,
-    /// The receiver's uid as the sender's kernel sees it; clients send 0.
+    /// The receiver's uid as the daemon's kernel reports it; clients send 0.
     pub uid: u32,
-    /// The RPC's version that the sender speaks.
+    /// The sender's version of the RPC.
     pub protocol: Protocol,
-    /// The sender's own version, for people; 255 bytes are sent of it at most.
+    /// The sender's program version, for people; truncated to 255 bytes.
     pub version: String,
 }
 
-/// Why there is no preamble.
+/// Why no preamble was received.
 #[derive(Debug, thiserror::Error)]
 pub enum PreambleError {
-    /// The other end is something else.
-    #[error("what it sends is not ddnsd's protocol")]
+    /// The peer speaks another protocol.
+    #[error("the peer does not speak ddnsd's protocol")]
     Foreign,
     /// The connection broke or ended.
     #[error("the connection broke")]
@@ -50,12 +50,12 @@ pub enum PreambleError {
 }
 
 impl Preamble {
-    /// A preamble of a program of this build.
+    /// Makes a preamble of this build's protocol.
     pub fn new(status: Status, uid: u32, version: &str) -> Self {
         Self { status, uid, protocol: PROTOCOL, version: version.to_owned() }
     }
 
-    /// Sends it.
+    /// Sends the preamble.
     ///
     /// # Errors
     /// The connection broke.
@@ -64,10 +64,10 @@ impl Preamble {
         to.flush().await
     }
 
-    /// Reads the other end's. The caller bounds the time.
+    /// Reads the peer's preamble. The caller sets the timeout.
     ///
     /// # Errors
-    /// It is none, or the connection broke.
+    /// The bytes are no preamble, or the connection broke.
     pub async fn receive(from: &mut (impl AsyncRead + Unpin)) -> Result<Self, PreambleError> {
         let mut magic = [0; MAGIC.len()];
         from.read_exact(&mut magic).await?;
@@ -115,10 +115,10 @@ impl Status {
     }
 }
 
-/// The RPC's messages over a byte stream, in from the other end, out to it.
+/// The RPC's messages over a byte stream: `In` from the peer, `Out` to the peer.
 pub type Frames<S, In, Out> = tarpc::serde_transport::Transport<S, In, Out, Json<In, Out>>;
 
-/// Wraps a stream whose preambles are through. A frame over [`MAX_FRAME`] ends the connection.
+/// Wraps a stream after the preambles. A frame over [`MAX_FRAME`] ends the connection.
 pub fn frames<S, In, Out>(stream: S) -> Frames<S, In, Out>
 where
     S: AsyncRead + AsyncWrite,
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_version_is_cut() {
+    async fn a_long_version_is_truncated() {
         let mut wire = Vec::new();
         Preamble::new(Status::Welcome, 0, &"v".repeat(300)).send(&mut wire).await.unwrap();
         let back = Preamble::receive(&mut wire.as_slice()).await.unwrap();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_protocol_is_told_from_an_early_end() {
+    async fn another_protocol_is_distinguished_from_an_early_end() {
         let foreign = Preamble::receive(&mut b"GET / HTTP/1.1\r\n".as_slice()).await;
         assert!(matches!(foreign, Err(PreambleError::Foreign)));
         let short = Preamble::receive(&mut b"DDNA\0".as_slice()).await;

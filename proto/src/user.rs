@@ -1,9 +1,9 @@
-//! Users as they travel.
+//! Calls about users.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A password on its way. Prints as `***`.
+/// A password in transit. `Debug` prints `***`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Password(String);
@@ -14,7 +14,7 @@ impl Password {
         Self(text)
     }
 
-    /// Gives the text away, for the one place that needs it.
+    /// Returns the text to its single consumer.
     pub fn into_text(self) -> String {
         self.0
     }
@@ -26,43 +26,35 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A user to add, as typed.
+/// A user to add, as typed; the daemon checks it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AddUser {
-    /// The name to log in with.
+    /// The login name.
     pub name: String,
-    /// Where mail goes.
+    /// The mail address.
     pub email: String,
-    /// The password in the clear; the daemon keeps its hash only.
+    /// The password in plain text; the daemon stores only its hash.
     pub password: Password,
 }
 
-/// A user was added.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct AddedUser {
-    /// The user; since 1.3.
-    pub user: Option<UserView>,
-}
-
-/// Another password for a user.
+/// A new password for a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SetPassword {
     /// The user's name.
     pub name: String,
-    /// The password in the clear; the daemon keeps its hash only.
+    /// The password in plain text; the daemon stores only its hash.
     pub password: Password,
 }
 
-/// Another mail address for a user.
+/// A new mail address for a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SetEmail {
     /// The user's name.
     pub name: String,
-    /// Where mail goes from now on.
+    /// The new mail address.
     pub email: String,
 }
 
@@ -70,7 +62,7 @@ pub struct SetEmail {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeleteUser {
-    /// The name.
+    /// The user's name.
     pub name: String,
 }
 
@@ -78,23 +70,23 @@ pub struct DeleteUser {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ListUsers {
-    /// Those after this name, in byte order.
+    /// Lists only names after this one, in byte order.
     pub after: Option<String>,
-    /// At most this many; 0 and what is beyond [`crate::MAX_PAGE`] mean that.
+    /// Maximum rows; 0 and numbers above [`crate::MAX_PAGE`] mean [`crate::MAX_PAGE`].
     pub limit: u32,
 }
 
-/// A user as administrators see one.
+/// A user without the password hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UserView {
-    /// The name they log in with.
+    /// The login name.
     pub name: String,
-    /// Where their mail goes.
+    /// The mail address.
     pub email: String,
-    /// How many hosts they own.
+    /// Number of the user's hosts.
     pub hostnames: u32,
-    /// When they were added, milliseconds UTC.
+    /// When the user was added, milliseconds UTC.
     pub created_at: i64,
 }
 
@@ -103,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_travels_but_is_not_printed() {
+    fn a_password_is_sent_but_not_printed() {
         let user = AddUser { password: Password::new("hunter2".into()), ..AddUser::default() };
         assert!(!format!("{user:?}").contains("hunter2"));
         let wire = serde_json::to_string(&user).unwrap();

@@ -145,7 +145,7 @@ fn a_dead_name_server_gets_the_new_ttl_when_it_is_back() {
     let modified = modify(&scene.ctl(), &["--dns-ttl", "30"]).ok();
     assert_eq!(modified.stdout, "", "{modified}");
     let modified =
-        modified.says(&["modified pc", "not yet published: ", "name server", "by itself"]);
+        modified.says(&["modified pc", "not yet published: ", "name server", "ddnsd retries"]);
     assert_eq!(modified.stderr.lines().count(), 2, "{modified}");
     let as_json = scene.ctl().json(&["hostname", "modify", "pc", ZONE, "--dns-ttl", "31"]);
     assert!(as_json["not_yet_published"].as_str().unwrap().contains("name server"), "{as_json}");
@@ -280,7 +280,7 @@ fn a_closed_pipe_turns_no_failure_into_success() {
     modify(&ctl, &["--expiry-ttl", "1"]).ok();
     scene.named.stop();
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    ctl.run_unread(&["cleanup"], "").exits(1).says(&["could not be taken down"]);
+    ctl.run_unread(&["cleanup"], "").exits(1).says(&["could not be removed"]);
 }
 
 #[test]

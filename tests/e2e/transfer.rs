@@ -310,7 +310,7 @@ fn existing_ones_are_left_alone_if_asked() {
     assert_eq!(
         imported.stderr,
         "imported 1 users and 2 hostnames\n\
-         left alone 1 users and 1 hostnames that exist already\n"
+         skipped 1 users and 1 hostnames that exist already\n"
     );
     assert_eq!(ctl.host("pc.dyn.example").user, "alice");
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");

@@ -66,20 +66,18 @@ pub const DDNSD: Table = &[
     // model: connections are counted by ClientKey, as limits are; clock: deadlines
     ("serve", &["model", "config", "counters", "clock"]),
     ("http", &["model", "config", "rules", "stories", "serve", "clock"]),
-    // clock: since when a connection is idle
-    ("admin", &["model", "config", "stories", "reload", "clock"]),
+    ("admin", &["model", "config", "stories", "reload"]),
     ("observe", &["config", "stories", "serve", "clock"]),
     ("timers", &["config", "stories", "clock"]),
 ];
 
 /// The control program: output is pure, commands stand above the client.
 pub const DDNSCTL: Table = &[
-    ("main", &["args", "commands", "exit"]),
-    ("commands", &["args", "password", "client", "output", "exit"]),
-    ("password", &["args", "exit", "output"]),
+    ("main", &["commands", "exit"]),
+    ("commands", &["password", "client", "output", "exit"]),
+    ("password", &["exit", "output"]),
     ("exit", &["client", "output"]),
     ("client", &[]),
-    ("args", &[]),
     ("output", &[]),
 ];
 

@@ -2,33 +2,137 @@
 
 mod views;
 
-use super::{Session, every, print};
-use crate::args::{Host, Hostname, Ttl};
+use super::session::{Session, all_rows, print};
 use crate::client::{CALL_TIMEOUT, DNS_TIMEOUT};
-use crate::exit::{Failure, say};
+use crate::exit::{Failure, message};
 use crate::output::{Format, json, quoted};
+use clap::{ArgGroup, Args, Subcommand};
 use ddnsd_proto::MAX_PAGE;
 use ddnsd_proto::host::{
-    AddHost, DeleteHost, Deleted, FindHost, LeftRecord, ListHosts, ModifyHost, NewTtl, StoredHost,
+    AddHost, DeleteHost, FindHost, LeftRecord, ListHosts, ModifyHost, NewTtl, StoredHost,
 };
 use ddnsd_proto::status::HostName;
 use serde::Serialize;
-use std::borrow::Cow;
 use views::{listed, shown};
 
-/// Carries a command out.
-pub(super) async fn run(session: &Session, command: Hostname) -> Result<(), Failure> {
+/// RFC 2181, 8: the largest TTL.
+const MAX_TTL: i64 = 2_147_483_647;
+
+/// `hostname …`
+#[derive(Debug, Subcommand)]
+pub(super) enum HostnameCommand {
+    /// List hosts with their addresses, last updates and states
+    #[command(
+        after_help = "States: never updated; published: DNS holds the addresses; pending: DNS does not hold them yet;
+absent: the records were removed.
+
+Examples:
+  ddnsctl hostname list
+  ddnsctl hostname list --user alice --zone dyn.example.org
+  ddnsctl --json hostname list | jq -r '.[] | select(.state == \"pending\") | .fqdn'"
+    )]
+    List {
+        /// Only hosts of this user
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// Only hosts of this zone
+        #[arg(long)]
+        zone: Option<String>,
+    },
+    /// Show all details of a host
+    #[command(after_help = "Example:
+  ddnsctl hostname show pc dyn.example.org")]
+    Show(Host),
+    /// Add a host; its first update creates its DNS records
+    #[command(after_help = "Examples:
+  ddnsctl hostname add alice pc dyn.example.org
+  ddnsctl hostname add alice @ alice.example.org --dns-ttl 30 --expiry-ttl 0")]
+    Add {
+        /// The user who may update the host
+        user: String,
+        #[command(flatten)]
+        host: Host,
+        /// TTL of the records in seconds, instead of the daemon's default
+        #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+        dns_ttl: Option<u32>,
+        /// Seconds without an update until the records are removed, instead of the daemon's default;
+        /// 0 for never
+        #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+        expiry_ttl: Option<u32>,
+    },
+    /// Change a host's TTLs; a new TTL of the records is published at once
+    #[command(
+        group = ArgGroup::new("ttls").required(true).multiple(true),
+        after_help = "Exit code 0 even if the name server does not accept the new TTL: ddnsd retries automatically.
+
+Examples:
+  ddnsctl hostname modify pc dyn.example.org --dns-ttl 30
+  ddnsctl hostname modify pc dyn.example.org --dns-ttl default --expiry-ttl 0"
+    )]
+    Modify {
+        #[command(flatten)]
+        host: Host,
+        /// TTL of the records in seconds, or `default` for the daemon's default
+        #[arg(long, value_name = "SECONDS", value_parser = ttl, allow_negative_numbers = true, group = "ttls")]
+        dns_ttl: Option<Ttl>,
+        /// Seconds without an update until the records are removed, 0 for never, or `default` for the
+        /// daemon's default
+        #[arg(long, value_name = "SECONDS", value_parser = ttl, allow_negative_numbers = true, group = "ttls")]
+        expiry_ttl: Option<Ttl>,
+    },
+    /// Remove a host's DNS records, then delete it; if the removal fails, nothing is deleted
+    #[command(after_help = "Examples:
+  ddnsctl hostname delete pc dyn.example.org
+  ddnsctl hostname delete @ alice.example.org --force")]
+    Delete {
+        #[command(flatten)]
+        host: Host,
+        /// Delete the host even if its records cannot be removed, and print records that may remain
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Host {
+    /// The name within the zone, or @ for the zone's own name
+    hostname: String,
+    /// The zone
+    zone: String,
+}
+
+/// A TTL of `hostname modify`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ttl {
+    Default,
+    Seconds(u32),
+}
+
+fn ttl(text: &str) -> Result<Ttl, String> {
+    if text == "default" {
+        return Ok(Ttl::Default);
+    }
+    seconds(text).map(Ttl::Seconds).map_err(|why| format!("{why}, or `default`"))
+}
+
+fn seconds(text: &str) -> Result<u32, String> {
+    let seconds = text.parse().ok().filter(|seconds| i64::from(*seconds) <= MAX_TTL);
+    seconds.ok_or_else(|| format!("must be 0 to {MAX_TTL}"))
+}
+
+pub(super) async fn run(session: &Session, command: HostnameCommand) -> Result<(), Failure> {
     match command {
-        Hostname::List { user, zone } => list(session, user, zone).await,
-        Hostname::Show(host) => show(session, host).await,
-        Hostname::Add { user, host: Host { hostname, zone }, dns_ttl, expiry_ttl } => {
+        HostnameCommand::List { user, zone } => list(session, user, zone).await,
+        HostnameCommand::Show(host) => show(session, host).await,
+        HostnameCommand::Add { user, host: Host { hostname, zone }, dns_ttl, expiry_ttl } => {
             add(session, AddHost { user, hostname, zone, dns_ttl, expiry_ttl }).await
         }
-        Hostname::Modify { host: Host { hostname, zone }, dns_ttl, expiry_ttl } => {
-            let (dns_ttl, expiry_ttl) = (dns_ttl.map(new_ttl), expiry_ttl.map(new_ttl));
+        HostnameCommand::Modify { host: Host { hostname, zone }, dns_ttl, expiry_ttl } => {
+            let dns_ttl = dns_ttl.map(new_ttl);
+            let expiry_ttl = expiry_ttl.map(new_ttl);
             modify(session, ModifyHost { hostname, zone, dns_ttl, expiry_ttl }).await
         }
-        Hostname::Delete { host: Host { hostname, zone }, force } => {
+        HostnameCommand::Delete { host: Host { hostname, zone }, force } => {
             delete(session, DeleteHost { hostname, zone, force }).await
         }
     }
@@ -40,14 +144,14 @@ async fn list(
     zone: Option<String>,
 ) -> Result<(), Failure> {
     let client = session.client().await?;
-    let hosts = every(async |after| {
+    let hosts = all_rows(async |after| {
         let query = ListHosts { user: user.clone(), zone: zone.clone(), after, limit: MAX_PAGE };
         client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.host_list(ctx, query).await).await
     });
     let hosts = hosts.await?;
     if let Some(zone) = zone.as_deref().filter(|_| hosts.is_empty()) {
         let whose = user.as_ref().map_or_else(String::new, |user| format!(" of user {user}"));
-        say(&format!("there is no hostname{whose} in zone {zone}"));
+        message(&format!("no hostname{whose} in zone {zone}"));
     }
     print(&listed(&hosts, &session.format))
 }
@@ -63,34 +167,24 @@ async fn add(session: &Session, host: AddHost) -> Result<(), Failure> {
     let new = host.clone();
     let client = session.client().await?;
     let added = client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.host_add(ctx, new).await).await?;
-    let AddHost { user, hostname, zone, .. } = &host;
-    match session.format {
-        Format::Json => print(&added.host.as_ref().map_or_else(
-            || json(&Typed { hostname, zone, user }),
-            |host| json(&Added { host, user: &added.user }),
-        )),
-        Format::Table(_) => {
-            // an older daemon does not say what it has made of it
-            let name = added
-                .host
-                .as_ref()
-                .map_or_else(|| format!("{hostname} in {zone}"), |stored| stored.unicode.clone());
-            say(&format!("added {name} for user {user}; its records appear with its first update"));
-            if let Some(stored) = &added.host
-                && repeats_zone(stored)
-            {
-                say(&format!(
-                    "the zone stands in that name twice: HOSTNAME is only what stands before it (if that was not meant: ddnsctl hostname delete {} {}, and add it again)",
-                    quoted(hostname),
-                    quoted(zone)
-                ));
-            }
-            Ok(())
-        }
+    let stored = &added.host;
+    if let Format::Json = session.format {
+        return print(&json(&Added { host: stored, user: &added.user }));
     }
+    let AddHost { user, hostname, zone, .. } = &host;
+    let name = &stored.unicode;
+    message(&format!("added {name} for user {user}; its records appear with its first update"));
+    if repeats_zone(stored) {
+        message(&format!(
+            "this name contains the zone twice: HOSTNAME is only the part before the zone (to undo: ddnsctl hostname delete {} {}, and add it again)",
+            quoted(hostname),
+            quoted(zone)
+        ));
+    }
+    Ok(())
 }
 
-/// Whether the zone was written twice.
+/// Whether the name within the zone ends with the zone.
 fn repeats_zone(stored: &StoredHost) -> bool {
     let StoredHost { hostname, zone, .. } = stored;
     hostname.strip_suffix(zone.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -104,19 +198,19 @@ async fn modify(session: &Session, host: ModifyHost) -> Result<(), Failure> {
     let ModifyHost { hostname, zone, .. } = &host;
     let not_yet_published = modified.not_yet_published.as_deref();
     if let Format::Table(_) = session.format {
-        say(&if modified.changed {
+        message(&if modified.changed {
             format!("modified {hostname} in {zone}")
         } else {
             format!("nothing to do: {hostname} in {zone} has these TTLs already")
         });
     }
     if let Some(why) = not_yet_published {
-        say(&format!("not yet published: {why}; it is published by itself later"));
+        message(&format!("not yet published: {why}; ddnsd retries automatically"));
     }
     match session.format {
         Format::Json => {
             let changed = modified.changed;
-            print(&json(&Modified { host: modified.host.as_ref(), changed, not_yet_published }))
+            print(&json(&Modified { host: &modified.host, changed, not_yet_published }))
         }
         Format::Table(_) => Ok(()),
     }
@@ -130,27 +224,27 @@ fn new_ttl(ttl: Ttl) -> NewTtl {
 }
 
 async fn delete(session: &Session, host: DeleteHost) -> Result<(), Failure> {
-    let gone = host.clone();
+    let request = host.clone();
     let client = session.client().await?;
     let deleted =
-        client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.host_delete(ctx, gone).await).await?;
+        client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.host_delete(ctx, request).await).await?;
+    for LeftRecord { fqdn, record, address, .. } in &deleted.left_in_dns {
+        message(&format!("may be left in DNS: {fqdn} {record} {address}"));
+    }
+    if deleted.others_possible {
+        message("may be left in DNS instead: another address that was sent but never acknowledged");
+    }
     let DeleteHost { hostname, zone, .. } = &host;
-    for record in &deleted.left_in_dns {
-        say(&format!("may be left in DNS: {record}"));
-    }
-    let others_possible = deleted.others_possible;
-    if others_possible == Some(true) {
-        say(
-            "may be left in DNS instead: an address that was sent in between and never acknowledged",
-        );
-    }
     match session.format {
-        Format::Json => {
-            let (host, left_in_dns) = (deleted.host.as_ref(), left(&deleted));
-            print(&json(&Gone { host, hostname, zone, left_in_dns: &left_in_dns, others_possible }))
-        }
+        Format::Json => print(&json(&Deleted {
+            host: &deleted.host,
+            hostname,
+            zone,
+            left_in_dns: &deleted.left_in_dns,
+            others_possible: deleted.others_possible,
+        })),
         Format::Table(_) => {
-            say(&format!("deleted {hostname} in {zone}"));
+            message(&format!("deleted {hostname} in {zone}"));
             Ok(())
         }
     }
@@ -165,58 +259,20 @@ struct Added<'a> {
     user: &'a str,
 }
 
-/// A daemon of before 1.3 does not say what it stores.
-#[derive(Serialize)]
-struct Typed<'a> {
-    hostname: &'a str,
-    zone: &'a str,
-    user: &'a str,
-}
-
 #[derive(Serialize)]
 struct Modified<'a> {
     #[serde(flatten)]
-    host: Option<&'a StoredHost>,
+    host: &'a StoredHost,
     changed: bool,
     not_yet_published: Option<&'a str>,
 }
 
 #[derive(Serialize)]
-struct Gone<'a> {
+struct Deleted<'a> {
     #[serde(flatten)]
-    host: Option<&'a HostName>,
+    host: &'a HostName,
     hostname: &'a str,
     zone: &'a str,
     left_in_dns: &'a [LeftRecord],
-    others_possible: Option<bool>,
-}
-
-/// A daemon of before 1.3 says each in a line only, as `pc.example.org A 192.0.2.1`.
-fn left(deleted: &Deleted) -> Cow<'_, [LeftRecord]> {
-    if deleted.records.len() == deleted.left_in_dns.len() {
-        return Cow::Borrowed(&deleted.records);
-    }
-    let parts = |line: &String| {
-        let mut words = line.splitn(3, ' ').map(str::to_owned);
-        let mut word = || words.next().unwrap_or_default();
-        let (fqdn, record, address) = (word(), word(), word());
-        LeftRecord { unicode: fqdn.clone(), fqdn, record, address }
-    };
-    Cow::Owned(deleted.left_in_dns.iter().map(parts).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_older_daemon_says_in_lines_is_said_in_parts() {
-        let line = "pc.example.org AAAA 2001:db8::1".to_owned();
-        let deleted = Deleted { left_in_dns: vec![line], ..Deleted::default() };
-        let [left] = &*left(&deleted) else { panic!("one record") };
-        assert_eq!(
-            (&*left.fqdn, &*left.record, &*left.address),
-            ("pc.example.org", "AAAA", "2001:db8::1")
-        );
-    }
+    others_possible: bool,
 }

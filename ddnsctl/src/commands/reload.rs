@@ -1,34 +1,34 @@
 //! `ddnsctl reload`
 
-use super::{Session, print};
+use super::session::{Session, print};
 use crate::client::DNS_TIMEOUT;
-use crate::exit::{Failure, say};
+use crate::exit::{Failure, message};
 use crate::output::{Format, json, table};
 use ddnsd_proto::reload::{ChangedKey, Reloaded};
 
-/// Has the configuration read again.
 pub(super) async fn run(session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
     let done = client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.reload(ctx).await).await?;
-    let printed = print(&text(&done, &session.format));
+    let printed = print(&render(&done, &session.format));
     if done.problems_total > 0 {
-        return Err(refused(&done));
+        return Err(problems(&done));
     }
     if let Format::Table(_) = session.format {
-        say(&summary(&done));
+        message(&summary(&done));
     }
     printed
 }
 
-fn refused(done: &Reloaded) -> Failure {
+/// Prints the problems.
+fn problems(done: &Reloaded) -> Failure {
     for problem in &done.problems {
-        say(problem);
+        message(problem);
     }
     let more = done.problems_total.saturating_sub(done.problems.len() as u64);
     if more > 0 {
-        say(&format!("and {more} more"));
+        message(&format!("and {more} more"));
     }
-    Failure::Unfinished("nothing was changed; mend the configuration and reload again".to_owned())
+    Failure::Unfinished("nothing was changed; fix the configuration and reload again".to_owned())
 }
 
 //----- Output -----
@@ -46,8 +46,8 @@ fn summary(done: &Reloaded) -> String {
     }
 }
 
-/// It has no times, so it is printed as it travels.
-fn text(done: &Reloaded, format: &Format) -> String {
+/// JSON of the reply itself, because it contains no times.
+fn render(done: &Reloaded, format: &Format) -> String {
     if let Format::Json = format {
         return json(done);
     }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_comes_before_what_needs_a_restart_and_secrets_are_not_shown() {
+    fn changed_keys_precede_those_that_need_a_restart_and_secrets_are_hidden() {
         let done = Reloaded {
             changed: vec![
                 key("defaults.dns_ttl", Some("60"), Some("30")),
@@ -83,14 +83,14 @@ mod tests {
             ..Reloaded::default()
         };
         assert_eq!(
-            text(&done, &Format::Table(TimeZone::UTC)),
+            render(&done, &Format::Table(TimeZone::UTC)),
             "KEY                  OLD          NEW          RESULT\n\
              defaults.dns_ttl     60           30           changed\n\
              daemon.proxy_header  -            forwarded    changed\n\
              database.password    (not shown)  (not shown)  needs a restart\n"
         );
         assert_eq!(summary(&done), "2 keys have changed; 1 needs a restart of ddnsd");
-        assert_eq!(text(&Reloaded::default(), &Format::Table(TimeZone::UTC)), "");
+        assert_eq!(render(&Reloaded::default(), &Format::Table(TimeZone::UTC)), "");
         assert_eq!(summary(&Reloaded::default()), "nothing has changed");
     }
 }

@@ -1,45 +1,61 @@
 //! `ddnsctl sync`
 
-use super::{Session, print};
+use super::session::{Session, print};
 use crate::client::{CALL_TIMEOUT, Client, ClientError, DNS_TIMEOUT};
-use crate::exit::{Failure, say};
-use crate::output::{Format, json, maybe, readable, table};
+use crate::exit::{Failure, message};
+use crate::output::{Format, json, table, text_or_empty};
+use clap::Args;
 use ddnsd_proto::host::ListHosts;
 use ddnsd_proto::status::Failed;
 use ddnsd_proto::sync::{DriftView, SyncHosts, SyncedPage};
 use serde::Serialize;
 use std::net::IpAddr;
 
-/// Compares DNS with the database; repairs what differs, unless it is only to be looked for.
-pub(super) async fn run(
-    session: &Session,
+/// Compare DNS with the database and repair records that differ
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Asks the name server for each host that was ever updated, and publishes records again that differ.
+Skips pending hosts, whose records are not published yet. Exit code 1 if something could not be
+repaired or compared, and with --check if anything differs.
+
+Examples:
+  ddnsctl sync --check
+  ddnsctl sync dyn.example.org"
+)]
+pub(super) struct SyncArgs {
+    /// Only hosts of this zone
     zone: Option<String>,
+    /// Only compare, and change nothing
+    #[arg(long)]
     check: bool,
-) -> Result<(), Failure> {
+}
+
+pub(super) async fn run(session: &Session, args: SyncArgs) -> Result<(), Failure> {
+    let SyncArgs { zone, check } = args;
     let client = session.client().await?;
     if let Some(zone) = &zone {
         must_have_hosts(&client, zone).await?;
     }
     let mut all = SyncedPage::default();
     let ended = pages(&client, zone, check, &mut all).await;
-    // what was found, and perhaps repaired, before it ended
+    // after an error too, print what was found until then
     let found = ended.is_ok() || !all.drift.is_empty();
-    let text = if found { synced_text(&all, check, &session.format) } else { String::new() };
+    let text = if found { render(&all, check, &session.format) } else { String::new() };
     let printed = print(&text);
     ended?;
     if let Format::Table(_) = session.format {
-        say(&summary(&all, check));
+        message(&summary(&all, check));
     }
     verdict(&all, check).and(printed)
 }
 
-/// Nothing differs in a zone that is misspelt.
+/// Fails for a zone without hosts, because a misspelt zone would pass as one without differences.
 async fn must_have_hosts(client: &Client, zone: &str) -> Result<(), Failure> {
     let query = ListHosts { zone: Some(zone.to_owned()), limit: 1, ..ListHosts::default() };
     let first = client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.host_list(ctx, query).await).await?;
     if first.rows.is_empty() {
         return Err(Failure::Unfinished(format!(
-            "there is no hostname in zone {zone} (`ddnsctl hostname list` shows all zones)"
+            "no hostname in zone {zone} (`ddnsctl hostname list` shows all zones)"
         )));
     }
     Ok(())
@@ -66,7 +82,7 @@ async fn pages(
     }
 }
 
-/// What is left undone is a failure, and so is what a look has found.
+/// Fails for unrepaired records, with `check` for any difference, and for hosts that were not compared.
 fn verdict(all: &SyncedPage, check: bool) -> Result<(), Failure> {
     let unfinished = |what: String| Err(Failure::Unfinished(what));
     let left = all.drift.iter().filter(|drift| !drift.repaired).count();
@@ -75,13 +91,13 @@ fn verdict(all: &SyncedPage, check: bool) -> Result<(), Failure> {
     }
     if left > 0 {
         return unfinished(
-            "not all could be repaired (it is tried again by itself; `ddnsctl hostname list` shows what is pending)"
+            "some records could not be repaired (ddnsd retries; `ddnsctl hostname list` shows pending hosts)"
                 .to_owned(),
         );
     }
     if !all.failed.is_empty() {
         return unfinished(format!(
-            "{} could not be compared (the reason stands beside each; mend that and compare again)",
+            "{} could not be compared (fix the reason shown for each, then retry)",
             hosts(all.failed.len())
         ));
     }
@@ -113,7 +129,7 @@ fn summary(all: &SyncedPage, check: bool) -> String {
     parts.join(", ")
 }
 
-fn synced_text(all: &SyncedPage, check: bool, format: &Format) -> String {
+fn render(all: &SyncedPage, check: bool, format: &Format) -> String {
     if let Format::Json = format {
         let SyncedPage { compared, pending, drift, failed, .. } = all;
         let drift = drift.iter().map(|drift| row(drift, check)).collect();
@@ -124,15 +140,16 @@ fn synced_text(all: &SyncedPage, check: bool, format: &Format) -> String {
             drift.unicode.clone(),
             drift.record.clone(),
             drift.in_dns.join(" "),
-            maybe(drift.in_dns_ttl),
-            maybe(drift.wanted),
-            maybe(drift.wanted.map(|_| drift.wanted_ttl)),
+            text_or_empty(drift.in_dns_ttl),
+            text_or_empty(drift.wanted),
+            text_or_empty(drift.wanted.map(|_| drift.wanted_ttl)),
             result(drift, check),
         ]
     });
-    let failed = all.failed.iter().map(|Failed { fqdn, unicode, reason }| {
-        let (name, none) = (readable(fqdn, unicode).to_owned(), String::new);
-        [name, none(), none(), none(), none(), none(), format!("not compared: {reason}")]
+    let failed = all.failed.iter().map(|Failed { unicode, reason, .. }| {
+        let none = String::new;
+        let result = format!("not compared: {reason}");
+        [unicode.clone(), none(), none(), none(), none(), none(), result]
     });
     let rows: Vec<_> = drift.chain(failed).collect();
     let header = ["HOSTNAME", "TYPE", "IN-DNS", "TTL", "WANTED", "TTL", "RESULT"];
@@ -209,20 +226,20 @@ mod tests {
     }
 
     #[test]
-    fn drift_is_a_table_and_nothing_is_none() {
+    fn drift_is_a_table_and_no_drift_is_empty() {
         let left =
             DriftView { record: "AAAA".into(), wanted: None, ..changed(false, Some("REFUSED")) };
         assert_eq!(
-            synced_text(&page(vec![changed(true, None), left]), false, &TABLE),
+            render(&page(vec![changed(true, None), left]), false, &TABLE),
             "\
 HOSTNAME        TYPE  IN-DNS               TTL  WANTED     TTL  RESULT
 pc.example.org  A     192.0.2.7 192.0.2.9  300  192.0.2.1  60   repaired
 pc.example.org  AAAA  192.0.2.7 192.0.2.9  300  -          -    not yet repaired: REFUSED
 "
         );
-        assert_eq!(synced_text(&page(Vec::new()), false, &TABLE), "");
+        assert_eq!(render(&page(Vec::new()), false, &TABLE), "");
         let json: serde_json::Value =
-            serde_json::from_str(&synced_text(&page(Vec::new()), true, &Format::Json)).unwrap();
+            serde_json::from_str(&render(&page(Vec::new()), true, &Format::Json)).unwrap();
         assert_eq!(
             json,
             serde_json::json!({"compared": 12, "pending": 0, "drift": [], "failed": []})
@@ -230,7 +247,7 @@ pc.example.org  AAAA  192.0.2.7 192.0.2.9  300  -          -    not yet repaired
     }
 
     #[test]
-    fn a_look_fails_on_drift_and_a_repair_only_on_what_is_left() {
+    fn a_check_fails_on_drift_and_a_repair_only_on_what_is_unrepaired() {
         assert!(verdict(&page(Vec::new()), true).is_ok());
         assert!(verdict(&page(vec![changed(false, None)]), true).is_err());
         assert!(verdict(&page(vec![changed(true, None)]), false).is_ok());
@@ -240,7 +257,7 @@ pc.example.org  AAAA  192.0.2.7 192.0.2.9  300  -          -    not yet repaired
     }
 
     #[test]
-    fn a_host_of_two_families_counts_once() {
+    fn a_host_with_two_records_counts_once() {
         let both = page(vec![changed(true, None), changed(true, None)]);
         assert_eq!(summary(&both, false), "12 compared, 1 differ, 1 repaired");
         assert_eq!(summary(&page(Vec::new()), true), "12 compared, 0 differ");

@@ -1,35 +1,82 @@
 //! `ddnsctl user …`
 
-use super::{Session, every, print};
-use crate::args::{PasswordFlags, User};
+use super::session::{Session, all_rows, print};
 use crate::client::{CALL_TIMEOUT, Client};
-use crate::exit::{Failure, say};
+use crate::exit::{Failure, message};
 use crate::output::{Format, json, local, quoted, table, utc};
-use crate::password::{self, NewPassword};
+use crate::password::{self, NewPassword, PasswordFlags};
+use clap::Subcommand;
 use ddnsd_proto::MAX_PAGE;
 use ddnsd_proto::user::{
     AddUser, DeleteUser, ListUsers, Password, SetEmail, SetPassword, UserView,
 };
 use serde::Serialize;
 
-/// Carries a command out.
-pub(super) async fn run(session: &Session, command: User) -> Result<(), Failure> {
+/// `user …`
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// List all users with their mail addresses and numbers of hosts
+    List,
+    /// Add a user; asks for the password twice on a terminal
+    #[command(after_help = "Examples:
+  ddnsctl user add alice alice@example.org
+  ddnsctl user add alice alice@example.org --generate
+  ddnsctl user add alice alice@example.org --password-stdin < password.txt")]
+    Add {
+        /// The login name: 1 to 64 characters, case-sensitive, no colon
+        name: String,
+        /// The address for mail about the user's hosts
+        email: String,
+        #[command(flatten)]
+        password: PasswordFlags,
+    },
+    /// Change a user's password; the old password is rejected at once
+    #[command(after_help = "Examples:
+  ddnsctl user passwd alice
+  ddnsctl user passwd alice --generate
+  ddnsctl user passwd alice --password-stdin < password.txt")]
+    Passwd {
+        /// The user's name
+        name: String,
+        #[command(flatten)]
+        password: PasswordFlags,
+    },
+    /// Change a user's mail address
+    #[command(after_help = "Example:
+  ddnsctl user email alice alice@example.net")]
+    Email {
+        /// The user's name
+        name: String,
+        /// The new address for mail about the user's hosts
+        email: String,
+    },
+    /// Delete a user who owns no hosts
+    #[command(after_help = "Example:
+  ddnsctl hostname list --user alice
+  ddnsctl user delete alice")]
+    Delete {
+        /// The user's name
+        name: String,
+    },
+}
+
+pub(super) async fn run(session: &Session, command: UserCommand) -> Result<(), Failure> {
     match command {
-        User::List => list(session).await,
-        User::Add { name, email, password } => add(session, name, email, &password).await,
-        User::Passwd { name, password } => passwd(session, name, &password).await,
-        User::Email { name, email } => set_email(session, name, email).await,
-        User::Delete { name } => delete(session, name).await,
+        UserCommand::List => list(session).await,
+        UserCommand::Add { name, email, password } => add(session, name, email, &password).await,
+        UserCommand::Passwd { name, password } => passwd(session, name, &password).await,
+        UserCommand::Email { name, email } => set_email(session, name, email).await,
+        UserCommand::Delete { name } => delete(session, name).await,
     }
 }
 
 async fn list(session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
-    let users = every(async |after| {
+    let users = all_rows(async |after| {
         let query = ListUsers { after, limit: MAX_PAGE };
         client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.user_list(ctx, query).await).await
     });
-    print(&rendered(&users.await?, &session.format))
+    print(&render(&users.await?, &session.format))
 }
 
 async fn add(
@@ -44,14 +91,9 @@ async fn add(
     let added = client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.user_add(ctx, user).await).await?;
     let password = new.generated.then_some(new.text.as_str());
     match session.format {
-        Format::Json => {
-            let user = added.user.as_ref().map(row);
-            // an older daemon does not say what it stores
-            let typed = added.user.is_none().then_some(name.as_str());
-            reveal(&name, new.generated, &json(&Added { name: typed, user, password }))
-        }
+        Format::Json => reveal(&name, new.generated, &json(&Added { user: row(&added), password })),
         Format::Table(_) => {
-            say(&format!("added user {name}"));
+            message(&format!("added user {name}"));
             password.map_or(Ok(()), |password| reveal(&name, true, &format!("{password}\n")))
         }
     }
@@ -68,30 +110,30 @@ async fn passwd(session: &Session, name: String, flags: &PasswordFlags) -> Resul
             reveal(&name, new.generated, &json(&Changed { name: &name, email: None, password }))
         }
         Format::Table(_) => {
-            say(&format!("changed the password of user {name}"));
+            message(&format!("changed the password of user {name}"));
             password.map_or(Ok(()), |password| reveal(&name, true, &format!("{password}\n")))
         }
     }
 }
 
-/// Nobody is asked for a password that no daemon would take; while somebody thinks of one, the daemon may have
-/// hung up.
+/// Before a prompt, checks that the daemon answers. Connects again afterwards, because the daemon may
+/// have closed the idle connection meanwhile.
 async fn password_for(
     session: &Session,
     flags: &PasswordFlags,
 ) -> Result<(NewPassword, Client), Failure> {
-    if password::asks(flags) {
+    if password::will_prompt(flags) {
         drop(session.client().await?);
     }
     let new = password::obtain(flags)?;
     Ok((new, session.client().await?))
 }
 
-/// Prints what may hold a password that nobody else knows: if that fails, it is lost.
-fn reveal(name: &str, is_new: bool, text: &str) -> Result<(), Failure> {
+/// Prints text that contains a generated password, if `is_generated`: if that fails, it is lost.
+fn reveal(name: &str, is_generated: bool, text: &str) -> Result<(), Failure> {
     print(text).map_err(|failure| match failure {
-        Failure::Output(error) if is_new => Failure::Unfinished(format!(
-            "cannot write to standard output: {error}, so nobody knows the new password of user {name} (give another one: ddnsctl user passwd {} --generate)",
+        Failure::Output(error) if is_generated => Failure::Unfinished(format!(
+            "cannot write to standard output: {error}; the new password of user {name} is lost (set another one: ddnsctl user passwd {} --generate)",
             quoted(name)
         )),
         failure => failure,
@@ -105,7 +147,7 @@ async fn set_email(session: &Session, name: String, email: String) -> Result<(),
     match session.format {
         Format::Json => print(&json(&Changed { name: &name, email: Some(&email), password: None })),
         Format::Table(_) => {
-            say(&format!("changed the mail address of user {name} to {email}"));
+            message(&format!("changed the mail address of user {name} to {email}"));
             Ok(())
         }
     }
@@ -118,7 +160,7 @@ async fn delete(session: &Session, name: String) -> Result<(), Failure> {
     match session.format {
         Format::Json => print(&json(&Deleted { name: &name })),
         Format::Table(_) => {
-            say(&format!("deleted user {name}"));
+            message(&format!("deleted user {name}"));
             Ok(())
         }
     }
@@ -128,10 +170,8 @@ async fn delete(session: &Session, name: String) -> Result<(), Failure> {
 
 #[derive(Serialize)]
 struct Added<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
     #[serde(flatten)]
-    user: Option<Row<'a>>,
+    user: Row<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<&'a str>,
 }
@@ -158,7 +198,7 @@ struct Row<'a> {
     created_at: String,
 }
 
-fn rendered(users: &[UserView], format: &Format) -> String {
+fn render(users: &[UserView], format: &Format) -> String {
     match format {
         Format::Json => json(&users.iter().map(row).collect::<Vec<_>>()),
         Format::Table(zone) => {
@@ -183,14 +223,18 @@ mod tests {
     use jiff::tz::TimeZone;
 
     fn alice() -> UserView {
-        let (name, email) = ("alice".to_owned(), "alice@example.org".to_owned());
-        UserView { name, email, hostnames: 2, created_at: 1_795_428_000_000 }
+        UserView {
+            name: "alice".to_owned(),
+            email: "alice@example.org".to_owned(),
+            hostnames: 2,
+            created_at: 1_795_428_000_000,
+        }
     }
 
     #[test]
     fn users_are_a_table() {
         assert_eq!(
-            rendered(&[alice()], &Format::Table(TimeZone::UTC)),
+            render(&[alice()], &Format::Table(TimeZone::UTC)),
             "NAME   E-MAIL             HOSTNAMES  CREATED\n\
              alice  alice@example.org  2          2026-11-23 10:00:00\n"
         );
@@ -198,9 +242,9 @@ mod tests {
 
     #[test]
     fn users_are_a_json_array() {
-        assert_eq!(rendered(&[], &Format::Json), "[]\n");
+        assert_eq!(render(&[], &Format::Json), "[]\n");
         assert_eq!(
-            rendered(&[alice()], &Format::Json),
+            render(&[alice()], &Format::Json),
             r#"[
   {
     "name": "alice",

@@ -1,11 +1,7 @@
-//! One connection to the admin socket. In: its stream. Out: first whether its peer may administer and
-//! speaks our protocol, then its calls, handed to `answer`. Bounds: 5 s for the greeting, 8 calls at a
-//! time, 10 min without a new call, 4 MiB a frame.
+//! One connection to the admin socket. First the peer's credentials are checked and versions are
+//! exchanged, then its calls go to the handler.
 
 use super::peer::{self, PeerCredentials, Policy};
-use super::places::Guest;
-use super::strangers::Strangers;
-use crate::clock::Clock;
 use ddnsd_proto::transport::{Preamble, PreambleError, Status, frames};
 use ddnsd_proto::{AdministrationRequest, AdministrationResponse, PROTOCOL, Protocol};
 use futures::Stream;
@@ -20,64 +16,59 @@ use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel, InFlightRequest, Requests};
 use tarpc::{RequestName, ServerError};
 use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{debug, info};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
 
-/// For the peer's credentials and preamble.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that may send calls at a time.
+pub(super) const MAX_CONNECTIONS: usize = 32;
 
-/// Without a new call; longer than any call takes.
-const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
+/// For the peer's credentials and preamble, and then again for its first call.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Of one connection at a time; tarpc refuses what is beyond.
+/// Without a call in flight.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Calls of one connection at a time; tarpc refuses further ones.
 const MAX_CALLS: usize = 8;
 
-/// The daemon's own version, as clients are told it.
-pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Carries a call out. Boxed, because tarpc's own trait cannot say that its futures are `Send`.
+/// Executes a call. Boxed, because tarpc's own trait cannot declare its futures `Send`.
 pub(super) type CallHandler = Arc<
     dyn Fn(Context, AdministrationRequest) -> BoxFuture<'static, CallReply> + Send + Sync + 'static,
 >;
 
-/// What goes back to the client.
 pub(super) type CallReply = Result<AdministrationResponse, ServerError>;
 
 /// Why a connection ended before its first call.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HandshakeError {
-    /// The kernel does not say whose it is.
-    #[error("cannot tell whose connection it is")]
-    Nameless(#[source] io::Error),
-    /// Not allowed to administer.
-    #[error("may not administer")]
-    Stranger(PeerCredentials),
-    /// No preamble.
+enum HandshakeError {
+    #[error("cannot read the peer's credentials")]
+    NoCredentials(#[source] io::Error),
+    #[error("permission denied")]
+    Denied(PeerCredentials),
     #[error(transparent)]
     Preamble(#[from] PreambleError),
-    /// It broke while we greeted.
     #[error("the connection broke")]
     Broken(#[from] io::Error),
-    /// Another major version.
     #[error("ddnsctl {version} speaks protocol {theirs}, this daemon {PROTOCOL}")]
-    OtherProtocol {
-        /// The client's version, as it says.
-        version: String,
-        /// What it speaks.
-        theirs: Protocol,
-    },
-    /// Too slow.
+    OtherProtocol { version: String, theirs: Protocol },
     #[error("no preamble within {} s", HANDSHAKE_TIMEOUT.as_secs())]
-    Silent,
+    Timeout,
 }
 
 impl HandshakeError {
-    /// Strangers are an operator's business, the rest is only for those who look.
-    pub(super) fn log(&self, strangers: &Strangers) {
+    fn log(&self) {
         match self {
-            HandshakeError::Stranger(peer) => strangers.log(*peer, Clock.now().mono),
-            HandshakeError::OtherProtocol { .. } => {
+            Self::Denied(PeerCredentials { uid, pid, .. }) => warn!(
+                uid,
+                pid = pid.unwrap_or_default(),
+                "admin socket: permission denied: neither root, ddnsd's own user nor in the admin group"
+            ),
+            Self::OtherProtocol { .. } => {
                 info!("admin socket: {}", self.to_string().escape_debug());
             }
             other => debug!(reason = %other, "admin socket: connection dropped"),
@@ -85,21 +76,83 @@ impl HandshakeError {
     }
 }
 
-/// Tells the peer whether it may go on, and reads its preamble. The daemon speaks first, so that a
-/// stranger is told before anything is read from it.
-pub(super) async fn handshake(
+/// What all connections share; clones share it too.
+#[derive(Clone)]
+pub(super) struct AdminConnections {
+    policy: Policy,
+    handler: CallHandler,
+    permits: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl AdminConnections {
+    pub(super) fn new(policy: Policy, handler: CallHandler, stop: CancellationToken) -> Self {
+        Self { policy, handler, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)), stop }
+    }
+
+    /// Serves a connection to its end. `handshake_permit` is released once it may send calls.
+    pub(super) async fn serve_connection(
+        self,
+        mut stream: UnixStream,
+        handshake_permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(&mut stream, self.policy));
+        let peer = match self.stop.run_until_cancelled(handshake).await {
+            Some(outcome) => outcome.unwrap_or(Err(HandshakeError::Timeout)),
+            None => return,
+        };
+        let peer = match peer {
+            Ok(peer) => peer,
+            Err(error) => return error.log(),
+        };
+        let Some(Ok(_permit)) = self.stop.run_until_cancelled(self.permits.acquire()).await else {
+            return;
+        };
+        drop(handshake_permit);
+        self.serve_calls(stream, peer).await;
+    }
+
+    /// Serves calls until the peer hangs up, sends garbage or is idle, or until `stop`. Calls in
+    /// flight are answered first.
+    async fn serve_calls(&self, stream: UnixStream, peer: PeerCredentials) {
+        let channel = BaseChannel::with_defaults(frames(stream)).max_concurrent_requests(MAX_CALLS);
+        let mut requests = pin!(channel.requests());
+        let mut calls = JoinSet::new();
+        let mut time_limit = HANDSHAKE_TIMEOUT;
+        loop {
+            let request: InFlightRequest<AdministrationRequest, _> =
+                match timeout(time_limit, next(requests.as_mut(), &self.stop)).await {
+                    Ok(Some(Ok(request))) => request,
+                    Ok(Some(Err(error))) => {
+                        return debug!(uid = peer.uid, %error, "admin socket: connection dropped");
+                    }
+                    Ok(None) => return,
+                    Err(_) if requests.channel().in_flight_requests() > 0 => continue,
+                    Err(_) => {
+                        return debug!(uid = peer.uid, "admin socket: idle connection closed");
+                    }
+                };
+            debug!(uid = peer.uid, call = request.get().message.name(), "admin call");
+            let handler = Arc::clone(&self.handler);
+            calls.spawn(request.execute(tarpc::server::serve(move |ctx, call| handler(ctx, call))));
+            while calls.try_join_next().is_some() {}
+            time_limit = IDLE_TIMEOUT;
+        }
+    }
+}
+
+/// Checks the peer, then exchanges preambles. The daemon sends first, so that nothing is read from a
+/// peer without permission.
+async fn handshake(
     stream: &mut UnixStream,
     policy: Policy,
 ) -> Result<PeerCredentials, HandshakeError> {
-    timeout(HANDSHAKE_TIMEOUT, judge(stream, policy)).await.unwrap_or(Err(HandshakeError::Silent))
-}
-
-async fn judge(stream: &mut UnixStream, policy: Policy) -> Result<PeerCredentials, HandshakeError> {
-    let peer = PeerCredentials::from(stream.peer_cred().map_err(HandshakeError::Nameless)?);
+    let credentials = stream.peer_cred().map_err(HandshakeError::NoCredentials)?;
+    let peer = PeerCredentials::from(credentials);
     if !peer::may_administer(policy, peer).await {
-        // told so if it still listens; it is a stranger either way
+        // the outcome is the same if the peer does not receive this
         let _ = Preamble::new(Status::Denied, peer.uid, VERSION).send(stream).await;
-        return Err(HandshakeError::Stranger(peer));
+        return Err(HandshakeError::Denied(peer));
     }
     Preamble::new(Status::Welcome, peer.uid, VERSION).send(stream).await?;
     let Preamble { protocol: theirs, version, .. } = Preamble::receive(stream).await?;
@@ -110,45 +163,18 @@ async fn judge(stream: &mut UnixStream, policy: Policy) -> Result<PeerCredential
     }
 }
 
-/// Takes calls until the peer leaves, sends rubbish or nothing, or is to leave; then the calls that are
-/// under way are still answered.
-pub(super) async fn serve_calls(
-    stream: UnixStream,
-    peer: PeerCredentials,
-    answer: CallHandler,
-    guest: &Guest,
-) {
-    let channel = BaseChannel::with_defaults(frames(stream)).max_concurrent_requests(MAX_CALLS);
-    let mut requests = pin!(channel.requests());
-    let mut calls = JoinSet::new();
-    while let Ok(Some(next)) = timeout(IDLE_TIMEOUT, next(requests.as_mut(), guest)).await {
-        let request: InFlightRequest<AdministrationRequest, _> = match next {
-            Ok(request) => request,
-            Err(error) => return debug!(uid = peer.uid, %error, "admin socket: connection dropped"),
-        };
-        debug!(uid = peer.uid, call = request.get().message.name(), "admin call");
-        let answer = Arc::clone(&answer);
-        calls.spawn(request.execute(tarpc::server::serve(move |ctx, call| answer(ctx, call))));
-        while calls.try_join_next().is_some() {}
-    }
-}
-
-/// The next request; `None` when the peer has left, or when it is to leave and nothing is left to
-/// answer. Answers are written while this is polled.
+/// The next request; `None` when the peer has hung up, or when `stop` was requested and no call is in
+/// flight. Replies are written only while this is polled.
 async fn next<C: Channel>(
     mut requests: Pin<&mut Requests<C>>,
-    guest: &Guest,
+    stop: &CancellationToken,
 ) -> Option<<Requests<C> as Stream>::Item> {
-    let mut leave = pin!(guest.leave().cancelled());
+    let mut stopping = pin!(stop.cancelled());
     poll_fn(|cx| {
         let next = requests.as_mut().poll_next(cx);
-        let leaving = guest.leave().is_cancelled() || leave.as_mut().poll(cx).is_ready();
-        let busy = requests.channel().in_flight_requests() > 0;
-        guest.note_busy(busy);
-        match next {
-            Poll::Pending if leaving && !busy => Poll::Ready(None),
-            next => next,
-        }
+        let is_stopping = stopping.as_mut().poll(cx).is_ready();
+        let is_idle = requests.channel().in_flight_requests() == 0;
+        if next.is_pending() && is_stopping && is_idle { Poll::Ready(None) } else { next }
     })
     .await
 }

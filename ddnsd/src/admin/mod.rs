@@ -1,103 +1,76 @@
-//! The entrance for `ddnsctl`. In: connections on the admin socket. Out: calls of stories, at most 32
-//! connections at a time. Nothing that a client does ends more than its own connection, but for one that
-//! nobody uses.
+//! The admin socket. In: connections of `ddnsctl`. Out: calls of stories. A client that sends garbage,
+//! too much or nothing loses its own connection and harms nothing else.
 
 mod connection;
 mod convert;
 mod peer;
-mod places;
 mod service;
 pub mod socket;
-mod strangers;
 
-use crate::reload::Reload;
-use crate::stories::expire::Expire;
-use crate::stories::hosts::Hosts;
-use crate::stories::import::Transfer;
-use crate::stories::status::Status;
-use crate::stories::users::Users;
-use connection::CallHandler;
-use peer::Policy;
-use places::{Guest, Places};
+use connection::{AdminConnections, CallHandler};
 use service::AdminService;
+pub use service::AdminStories;
 use socket::BoundSocket;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
-use strangers::Strangers;
 use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{debug, warn};
 
-/// Pause after a failed accept: out of file descriptors, which only time gives back.
+/// Connections before their handshake is done. Further ones wait in the kernel's backlog.
+const MAX_HANDSHAKES: usize = 512;
+
+/// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// The stories that administrators can call.
-#[derive(Clone)]
-pub struct AdminStories {
-    /// Users.
-    pub users: Users,
-    /// Hosts.
-    pub hosts: Hosts,
-    /// The daemon's state.
-    pub status: Status,
-    /// The sweep.
-    pub expire: Expire,
-    /// Export and import.
-    pub transfer: Transfer,
-    /// The configuration.
-    pub reload: Reload,
-}
-
-/// Serves the socket until `stop`, then removes it. Connections and calls run in `tasks`: a
-/// connection ends on `stop` as soon as its calls are answered, a call ends when it is done.
+/// Serves the socket until `stop`, then removes it. Connections and calls run in `tasks`. After `stop`
+/// a connection ends once its calls are answered, and a call ends once it is done.
 pub async fn serve(
     bound: BoundSocket,
-    admin: AdminStories,
+    stories: AdminStories,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    let service = AdminService::new(admin, tasks.clone());
-    accept(&bound, service.into_answer(), stop, tasks).await;
+    let service = AdminService::new(stories, tasks.clone());
+    accept(&bound, service.into_handler(), stop, tasks).await;
 }
 
 async fn accept(
     bound: &BoundSocket,
-    answer: CallHandler,
+    handler: CallHandler,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    let (places, strangers) = (Places::new(), Arc::new(Strangers::default()));
-    while let Some(next) = stop.run_until_cancelled(bound.listener().accept()).await {
+    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let connections = AdminConnections::new(bound.policy(), handler, stop.clone());
+    while let Some((permit, next)) = stop.run_until_cancelled(next(bound, &handshakes)).await {
         match next {
-            Ok((stream, _)) => {
-                let Some(guest) = stop.run_until_cancelled(places.take(&stop)).await else {
-                    return;
-                };
-                let (answer, strangers) = (Arc::clone(&answer), Arc::clone(&strangers));
-                tasks.spawn(serve_connection(stream, bound.policy(), answer, guest, strangers));
+            Ok(stream) => {
+                tasks.spawn(connections.clone().serve_connection(stream, permit));
             }
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {
+                debug!("admin socket: a client closed its connection before it was accepted");
+            }
+            // such as EMFILE: the connection stays in the backlog until a file descriptor is free
             Err(error) => {
-                warn!(%error, "admin socket: cannot accept a connection, trying again");
+                warn!(%error, "admin socket: cannot accept a connection, retrying");
                 stop.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
             }
         }
     }
 }
 
-/// One connection from beginning to end.
-async fn serve_connection(
-    mut stream: UnixStream,
-    policy: Policy,
-    answer: CallHandler,
-    guest: Guest,
-    strangers: Arc<Strangers>,
-) {
-    match guest.leave().run_until_cancelled(connection::handshake(&mut stream, policy)).await {
-        Some(Ok(peer)) => connection::serve_calls(stream, peer, answer, &guest).await,
-        Some(Err(error)) => error.log(&strangers),
-        None => {}
-    }
+async fn next(
+    bound: &BoundSocket,
+    handshakes: &Arc<Semaphore>,
+) -> (Option<OwnedSemaphorePermit>, io::Result<UnixStream>) {
+    // fails only when the semaphore is closed, which it never is
+    let permit = Arc::clone(handshakes).acquire_owned().await.ok();
+    let accepted = bound.listener().accept().await;
+    (permit, accepted.map(|(stream, _)| stream))
 }
 
 #[cfg(test)]

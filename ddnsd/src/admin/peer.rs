@@ -1,28 +1,25 @@
-//! Who may administer. In: the credentials the kernel gives for a connection. Out: yes or no. Root,
-//! the daemon's own user and members of the admin group may, whatever the socket's file mode says.
+//! Who may administer. In: a peer's credentials from the kernel. Out: yes or no. Root, the daemon's own
+//! user and members of the admin group may, whatever the mode of the socket's file.
 
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use std::ffi::CString;
 use std::io::Read;
 use tokio::net::unix::UCred;
 
-/// Whom the daemon obeys.
+/// The users that may administer, beside root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Policy {
-    /// The daemon's own uid.
     pub(super) own_uid: u32,
-    /// The admin group.
     pub(super) group: u32,
 }
 
-/// The process at the other end, as it was when it connected.
+/// A peer's process, as it was when it connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PeerCredentials {
-    /// Its user.
     pub(super) uid: u32,
-    /// Its primary group.
+    /// The primary group.
     pub(super) gid: u32,
-    /// Its process; `None` or 0 when that is beyond our sight (another pid namespace).
+    /// `None` or 0 if the process is in a pid namespace that this daemon cannot see.
     pub(super) pid: Option<i32>,
 }
 
@@ -40,8 +37,8 @@ impl Policy {
     }
 }
 
-/// Whether the peer may administer. Its supplementary groups are looked up only if they matter, away
-/// from the runtime: the user database may be far away.
+/// Whether the peer may administer. Its supplementary groups are looked up only if they matter, and
+/// outside the runtime, because the user database may be a slow server.
 pub(super) async fn may_administer(policy: Policy, peer: PeerCredentials) -> bool {
     policy.admits(peer, &[]) || {
         let groups = tokio::task::spawn_blocking(move || supplementary_groups(peer)).await;
@@ -49,8 +46,8 @@ pub(super) async fn may_administer(policy: Policy, peer: PeerCredentials) -> boo
     }
 }
 
-/// The groups that the kernel lists for the process, else those of the user in the user database.
-/// The kernel's own `SO_PEERGROUPS` has no safe call yet.
+/// The groups of the process, else those of the user in the user database. `SO_PEERGROUPS` would name
+/// them exactly, but no crate offers a safe call yet.
 fn supplementary_groups(peer: PeerCredentials) -> Vec<u32> {
     groups_of_process(peer).or_else(|| groups_of_user(peer)).unwrap_or_default()
 }
@@ -59,14 +56,14 @@ fn groups_of_process(peer: PeerCredentials) -> Option<Vec<u32>> {
     let pid = peer.pid.filter(|pid| *pid > 0)?;
     let status = std::fs::File::open(format!("/proc/{pid}/status")).ok()?;
     let mut text = String::new();
-    // enough for 65,536 groups, the most a process can have
+    // enough for 65,536 groups, the kernel's maximum for a process
     status.take(1 << 20).read_to_string(&mut text).ok()?;
     groups_in_status(&text, peer.uid)
 }
 
-/// The `Groups:` of a `/proc/PID/status`, if the process runs as `uid` only. The number may belong to
-/// another process by now, or the process may have become a set-uid program; but whatever runs as the
-/// peer's user alone could have connected itself.
+/// The `Groups:` of a `/proc/PID/status`, if all four uids of the process are `uid`. The pid may belong
+/// to another process by now, or the process may run a set-uid program. But a process with only the
+/// peer's uid could have connected itself.
 fn groups_in_status(status: &str, uid: u32) -> Option<Vec<u32>> {
     let numbers = |key: &str| -> Option<Vec<u32>> {
         let line = status.lines().find_map(|line| line.strip_prefix(key))?;
@@ -103,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_may_administer() {
+    fn no_other_user_may_administer() {
         assert!(!POLICY.admits(peer(1000, 1000), &[]));
         assert!(!POLICY.admits(peer(980, 990), &[0, 27]));
     }
 
     #[test]
-    fn groups_are_believed_only_of_a_process_of_the_same_user() {
+    fn groups_are_accepted_only_from_a_process_of_the_same_user() {
         let status =
             "Name:\tcat\nUid:\t1000\t1000\t1000\t1000\nGid:\t1\t1\t1\t1\nGroups:\t4 980 \n";
         assert_eq!(groups_in_status(status, 1000), Some(vec![4, 980]));
@@ -119,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_without_groups_has_none_and_rubbish_is_no_status() {
+    fn a_process_without_groups_has_none_and_garbage_is_no_status() {
         let status = "Uid:\t7\t7\t7\t7\nGroups:\t \n";
         assert_eq!(groups_in_status(status, 7), Some(Vec::new()));
         assert_eq!(groups_in_status("", 7), None);

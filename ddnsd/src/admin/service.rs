@@ -1,12 +1,17 @@
-//! The calls of `ddnsctl`, a few lines each. In: what was typed. Out: what the story says. Each story
-//! runs in a tracked task of its own: a client that leaves, or whose deadline passes, cuts nothing in
-//! half, and a story that panics is an answer rather than silence.
+//! The calls of `ddnsctl`. Each runs its story in a tracked task of its own: if the client hangs up or
+//! its deadline passes, the story still runs to its end, and a panic becomes an error reply.
 
 use super::connection::CallHandler;
-use super::{AdminStories, convert};
+use super::convert;
 use crate::model::secret::Secret;
+use crate::reload::Reload;
 use crate::stories::error::AdminError;
+use crate::stories::expire::Expire;
+use crate::stories::hosts::Hosts;
 use crate::stories::hosts::sync::SyncRequest;
+use crate::stories::import::Transfer;
+use crate::stories::status::Status;
+use crate::stories::users::Users;
 use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
     AddHost, AddedHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost,
@@ -15,9 +20,7 @@ use ddnsd_proto::reload::Reloaded;
 use ddnsd_proto::status::{StatusView, SweptView};
 use ddnsd_proto::sync::{SyncHosts, SyncedPage};
 use ddnsd_proto::transfer::{BeginImport, ImportToken, Imported, StageLines, UserRecord};
-use ddnsd_proto::user::{
-    AddUser, AddedUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView,
-};
+use ddnsd_proto::user::{AddUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView};
 use ddnsd_proto::{Administration, Done, Page};
 use futures::FutureExt;
 use std::sync::Arc;
@@ -26,21 +29,31 @@ use tarpc::server::Serve;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-/// Carries calls out.
+/// The stories that administrators can call.
+#[derive(Clone)]
+pub struct AdminStories {
+    pub users: Users,
+    pub hosts: Hosts,
+    pub status: Status,
+    pub expire: Expire,
+    pub transfer: Transfer,
+    pub reload: Reload,
+}
+
+/// Executes calls. Clones share the stories.
 #[derive(Clone)]
 pub(super) struct AdminService {
-    admin: Arc<AdminStories>,
+    stories: Arc<AdminStories>,
     tasks: TaskTracker,
 }
 
 impl AdminService {
-    /// Calls `admin`'s stories in `tasks`.
-    pub(super) fn new(admin: AdminStories, tasks: TaskTracker) -> Self {
-        Self { admin: Arc::new(admin), tasks }
+    /// Runs stories as tasks of `tasks`.
+    pub(super) fn new(stories: AdminStories, tasks: TaskTracker) -> Self {
+        Self { stories: Arc::new(stories), tasks }
     }
 
-    /// This service as connections call it.
-    pub(super) fn into_answer(self) -> CallHandler {
+    pub(super) fn into_handler(self) -> CallHandler {
         Arc::new(move |ctx, call| self.clone().serve().serve(ctx, call).boxed())
     }
 
@@ -49,141 +62,153 @@ impl AdminService {
         T: Send + 'static,
         S: Future<Output = Result<T, AdminError>> + Send + 'static,
     {
-        to_the_end(&self.tasks, story(self.admin)).await
+        run_to_end(&self.tasks, story(self.stories)).await
     }
 }
 
-/// Runs a story to its end, whatever becomes of the call that waits for it here.
-async fn to_the_end<T: Send + 'static>(
+/// Runs a story to its end, even if this future is dropped.
+async fn run_to_end<T: Send + 'static>(
     tasks: &TaskTracker,
     story: impl Future<Output = Result<T, AdminError>> + Send + 'static,
 ) -> Result<T, Refusal> {
     match tasks.spawn(story).await {
         Ok(end) => end.map_err(convert::refusal),
         Err(failure) => {
-            error!(%failure, "an administrator's request made the daemon panic");
-            let message = "the daemon failed at it (its log says more)".to_owned();
+            error!(%failure, "an admin call panicked");
+            let message = "the daemon failed because of a defect (see its log)".to_owned();
             Err(Refusal { kind: RefusalKind::Internal, message })
         }
     }
 }
 
 impl Administration for AdminService {
-    async fn user_add(self, _: Context, user: AddUser) -> Result<AddedUser, Refusal> {
+    async fn user_add(self, _: Context, user: AddUser) -> Result<UserView, Refusal> {
         let password = Secret::new(user.password.into_text());
-        self.run(|admin| async move { admin.users.add(&user.name, &user.email, password).await })
-            .await
-            .map(|user| AddedUser { user: Some(convert::user(&user)) })
+        self.run(
+            |stories| async move { stories.users.add(&user.name, &user.email, password).await },
+        )
+        .await
+        .map(|user| convert::users::user(&user))
     }
 
     async fn user_list(self, _: Context, query: ListUsers) -> Result<Page<UserView>, Refusal> {
-        let limit = convert::limit(query.limit);
-        self.run(move |admin| async move { admin.users.list(query.after.as_deref(), limit).await })
-            .await
-            .map(|users| convert::page(users.iter().map(convert::user), limit, |user| &user.name))
+        let limit = convert::bounds::page_size(query.limit);
+        self.run(
+            move |stories| async move { stories.users.list(query.after.as_deref(), limit).await },
+        )
+        .await
+        .map(|users| {
+            convert::bounds::page(users.iter().map(convert::users::user), limit, |user| &user.name)
+        })
     }
 
     async fn user_delete(self, _: Context, user: DeleteUser) -> Result<Done, Refusal> {
-        self.run(|admin| async move { admin.users.delete(&user.name).await })
+        self.run(|stories| async move { stories.users.delete(&user.name).await })
             .await
             .map(|()| Done {})
     }
 
     async fn host_add(self, _: Context, host: AddHost) -> Result<AddedHost, Refusal> {
-        let defaults = self.admin.hosts.defaults();
-        let new = convert::new_host(host);
-        self.run(|admin| async move { admin.hosts.add(new).await })
+        let defaults = self.stories.hosts.defaults();
+        let new = convert::hosts::new_host(host);
+        self.run(|stories| async move { stories.hosts.add(new).await })
             .await
-            .map(|added| convert::added(&added, defaults))
+            .map(|added| convert::hosts::added(&added, defaults))
     }
 
     async fn host_list(self, _: Context, query: ListHosts) -> Result<Page<HostView>, Refusal> {
-        let defaults = self.admin.hosts.defaults();
-        let filter = convert::host_filter(query);
+        let defaults = self.stories.hosts.defaults();
+        let filter = convert::hosts::host_filter(query);
         let limit = filter.limit;
-        let hosts = self.run(|admin| async move { admin.hosts.list(filter).await }).await?;
-        let views = hosts.iter().map(|host| convert::host(host, defaults));
-        Ok(convert::page(views, limit, |host| &host.fqdn))
+        let hosts = self.run(|stories| async move { stories.hosts.list(filter).await }).await?;
+        let views = hosts.iter().map(|host| convert::hosts::host(host, defaults));
+        Ok(convert::bounds::page(views, limit, |host| &host.fqdn))
     }
 
     async fn host_show(self, _: Context, host: FindHost) -> Result<HostView, Refusal> {
-        let defaults = self.admin.hosts.defaults();
-        self.run(|admin| async move { admin.hosts.show(&host.hostname, &host.zone).await })
+        let defaults = self.stories.hosts.defaults();
+        self.run(|stories| async move { stories.hosts.show(&host.hostname, &host.zone).await })
             .await
-            .map(|shown| convert::shown(shown, defaults))
+            .map(|shown| convert::hosts::shown(shown, defaults))
     }
 
     async fn host_delete(self, _: Context, host: DeleteHost) -> Result<Deleted, Refusal> {
         let DeleteHost { hostname, zone, force } = host;
-        self.run(move |admin| async move { admin.hosts.delete(&hostname, &zone, force).await })
+        self.run(move |stories| async move { stories.hosts.delete(&hostname, &zone, force).await })
             .await
-            .map(|deleted| convert::deleted(&deleted))
+            .map(|deleted| convert::hosts::deleted(&deleted))
     }
 
     async fn cleanup(self, _: Context) -> Result<SweptView, Refusal> {
-        self.run(|admin| async move { admin.expire.clean_up().await }).await.map(convert::swept)
+        self.run(|stories| async move { stories.expire.clean_up().await })
+            .await
+            .map(convert::status::swept)
     }
 
     async fn status(self, _: Context) -> Result<StatusView, Refusal> {
-        self.run(|admin| async move { Ok(admin.status.snapshot().await) })
+        self.run(|stories| async move { Ok(stories.status.snapshot().await) })
             .await
-            .map(convert::status)
+            .map(convert::status::status)
     }
 
     async fn user_passwd(self, _: Context, user: SetPassword) -> Result<Done, Refusal> {
         let password = Secret::new(user.password.into_text());
-        self.run(|admin| async move { admin.users.passwd(&user.name, password).await })
+        self.run(|stories| async move { stories.users.passwd(&user.name, password).await })
             .await
             .map(|()| Done {})
     }
 
     async fn user_email(self, _: Context, user: SetEmail) -> Result<Done, Refusal> {
-        self.run(|admin| async move { admin.users.email(&user.name, &user.email).await })
+        self.run(|stories| async move { stories.users.email(&user.name, &user.email).await })
             .await
             .map(|()| Done {})
     }
 
     async fn host_modify(self, _: Context, host: ModifyHost) -> Result<Modified, Refusal> {
-        let defaults = self.admin.hosts.defaults();
-        let modify = convert::modify(host);
-        self.run(|admin| async move { admin.hosts.modify(modify).await })
+        let defaults = self.stories.hosts.defaults();
+        let modify = convert::hosts::modify(host);
+        self.run(|stories| async move { stories.hosts.modify(modify).await })
             .await
-            .map(|modified| convert::modified(modified, defaults))
+            .map(|(host, modified)| convert::hosts::modified(&host, modified, defaults))
     }
 
     async fn user_export(self, _: Context, query: ListUsers) -> Result<Page<UserRecord>, Refusal> {
-        let limit = convert::limit(query.limit);
-        self.run(
-            move |admin| async move { admin.transfer.users(query.after.as_deref(), limit).await },
-        )
+        let limit = convert::bounds::page_size(query.limit);
+        self.run(move |stories| async move {
+            stories.transfer.users(query.after.as_deref(), limit).await
+        })
         .await
-        .map(|users| convert::page(users.iter().map(convert::record), limit, |user| &user.name))
+        .map(|users| {
+            convert::bounds::page(users.iter().map(convert::transfer::record), limit, |user| {
+                &user.name
+            })
+        })
     }
 
     async fn import_begin(self, _: Context, import: BeginImport) -> Result<ImportToken, Refusal> {
-        let existing = convert::existing(&import);
-        self.run(move |admin| async move { admin.transfer.begin(existing) })
+        let existing = convert::transfer::existing(&import);
+        self.run(move |stories| async move { stories.transfer.begin(existing) })
             .await
             .map(|token| ImportToken { token })
     }
 
     async fn import_stage(self, _: Context, lines: StageLines) -> Result<Done, Refusal> {
         let StageLines { token, lines } = lines;
-        let lines = lines.into_iter().map(convert::line).collect();
-        self.run(move |admin| async move { admin.transfer.stage(&token, lines) })
+        let lines = lines.into_iter().map(convert::transfer::line).collect();
+        self.run(move |stories| async move { stories.transfer.stage(&token, lines) })
             .await
             .map(|()| Done {})
     }
 
     async fn import_commit(self, _: Context, import: ImportToken) -> Result<Imported, Refusal> {
-        self.run(|admin| async move { admin.transfer.commit(&import.token).await })
+        self.run(|stories| async move { stories.transfer.commit(&import.token).await })
             .await
-            .map(convert::imported)
+            .map(convert::transfer::imported)
     }
 
     async fn import_abandon(self, _: Context, import: ImportToken) -> Result<Done, Refusal> {
-        self.run(|admin| async move {
-            admin.transfer.abandon(&import.token);
+        self.run(|stories| async move {
+            stories.transfer.abandon(&import.token);
             Ok(())
         })
         .await
@@ -192,12 +217,16 @@ impl Administration for AdminService {
 
     async fn sync(self, _: Context, hosts: SyncHosts) -> Result<SyncedPage, Refusal> {
         let SyncHosts { zone, after, repair } = hosts;
-        let ask = SyncRequest { zone, after, repair };
-        self.run(|admin| async move { admin.hosts.sync(ask).await }).await.map(convert::synced)
+        let request = SyncRequest { zone, after, repair };
+        self.run(|stories| async move { stories.hosts.sync(request).await })
+            .await
+            .map(convert::status::synced)
     }
 
     async fn reload(self, _: Context) -> Result<Reloaded, Refusal> {
-        self.run(|admin| async move { Ok(admin.reload.run().await) }).await.map(convert::reloaded)
+        self.run(|stories| async move { Ok(stories.reload.run().await) })
+            .await
+            .map(convert::status::reloaded)
     }
 }
 
@@ -207,14 +236,14 @@ mod tests {
     use tokio::sync::oneshot;
 
     #[tokio::test]
-    async fn a_story_that_panics_is_an_answer() {
+    async fn a_story_that_panics_is_an_error_reply() {
         let story = async { if true { panic!("broken") } else { Ok(()) } };
-        let refusal = to_the_end(&TaskTracker::new(), story).await.unwrap_err();
+        let refusal = run_to_end(&TaskTracker::new(), story).await.unwrap_err();
         assert_eq!(refusal.kind, RefusalKind::Internal);
     }
 
     #[tokio::test]
-    async fn a_call_that_is_given_up_does_not_cut_its_story() {
+    async fn a_call_that_is_dropped_does_not_interrupt_its_story() {
         let tasks = TaskTracker::new();
         let (go, gone) = oneshot::channel::<()>();
         let (done, finished) = oneshot::channel();
@@ -223,7 +252,7 @@ mod tests {
             let _ = done.send("whole");
             Ok(())
         };
-        let mut call = Box::pin(to_the_end(&tasks, story));
+        let mut call = Box::pin(run_to_end(&tasks, story));
         assert!(futures::poll!(&mut call).is_pending());
         drop(call);
         go.send(()).unwrap();

@@ -1,6 +1,6 @@
-//! Makes the admin socket. In: `[admin]`. Out: a listener at its path that had its mode and group
-//! before anyone could connect. It is bound in a private folder and renamed into place; a lock on the
-//! folder around that lets two daemons that start at once not replace each other's.
+//! Creates the admin socket. In: `[admin]`. Out: a listener that had its mode and group before any
+//! client could connect: it is bound in a private folder, then renamed into place. A lock on the folder
+//! keeps two daemons that start at the same time from replacing each other's socket.
 
 use super::peer::Policy;
 use crate::config::AdminConfig;
@@ -16,59 +16,45 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixListener;
 
-/// Why there is no admin socket.
+/// Why the admin socket cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// Its folder is missing.
     #[error(
-        "cannot make the admin socket {}: folder {} does not exist (create it, or set `admin.socket` elsewhere)",
+        "cannot create the admin socket {}: folder {} does not exist (create it, or set `admin.socket` elsewhere)",
         socket.display(), folder.display()
     )]
-    NoFolder {
-        /// The socket.
-        socket: PathBuf,
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// Its path does not fit a socket address.
+    NoFolder { socket: PathBuf, folder: PathBuf },
     #[error(
-        "cannot make the admin socket {}: a socket's path has 107 bytes at most (set a shorter `admin.socket`)",
+        "cannot create the admin socket {}: the path is longer than 107 bytes (set a shorter `admin.socket`)",
         .0.display()
     )]
     TooLong(PathBuf),
-    /// Something else has that name.
     #[error(
-        "cannot make the admin socket {}: what is there is not a socket (move it away, or set `admin.socket` elsewhere)",
+        "cannot create the admin socket {}: the path exists and is not a socket (move it away, or set `admin.socket` elsewhere)",
         .0.display()
     )]
     NotASocket(PathBuf),
-    /// Somebody listens there.
     #[error(
-        "cannot make the admin socket {}: another daemon is listening on it (stop that one, or set `admin.socket` elsewhere)",
+        "cannot create the admin socket {}: another daemon listens on it (stop that daemon, or set `admin.socket` elsewhere)",
         .0.display()
     )]
-    Live(PathBuf),
-    /// There is no such group.
-    #[error("`admin.group`: there is no group `{0}` (create it, or set \"\" for the daemon's own)")]
+    InUse(PathBuf),
+    #[error("`admin.group`: no group `{0}` (create it, or set \"\" for the daemon's own group)")]
     NoGroup(String),
-    /// The group is none of the daemon's.
     #[error(
-        "`admin.group`: `{0}` is none of the daemon's own groups (add the daemon's user to it, or set \"\")"
+        "`admin.group`: the daemon is not a member of group `{0}` (add the daemon's user to it, or set \"\")"
     )]
     ForeignGroup(String),
-    /// The system refused.
     #[error("cannot {doing} {}", path.display())]
     System {
-        /// What, as in "cannot …".
+        /// The verb after "cannot".
         doing: &'static str,
-        /// On what.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
 }
 
-/// The socket, bound and in place. Dropping it removes its file, if that is still the same one.
+/// The bound socket at its path. Dropping it removes the file, unless another file took its place.
 #[derive(Debug)]
 pub struct BoundSocket {
     listener: UnixListener,
@@ -77,25 +63,23 @@ pub struct BoundSocket {
 }
 
 impl BoundSocket {
-    /// Where connections come from.
     pub(super) fn listener(&self) -> &UnixListener {
         &self.listener
     }
 
-    /// Whom the daemon obeys.
     pub(super) fn policy(&self) -> Policy {
         self.policy
     }
 }
 
-/// Binds the socket; needs a runtime. A stale socket is replaced, a live one and everything else left
-/// alone.
+/// Binds the socket; needs a tokio runtime. Replaces a stale socket, but neither a socket in use nor
+/// another file.
 ///
 /// # Errors
-/// One of [`SocketError`], with nothing changed.
+/// A [`SocketError`]; the path is unchanged then.
 pub fn bind(config: &AdminConfig) -> Result<BoundSocket, SocketError> {
     let path = config.socket.as_path();
-    // bind() below takes a shorter path than the final one, so nothing else would notice
+    // bind() below gets the private folder's path, which may be shorter than the final path
     UnixAddr::new(path).map_err(|_| SocketError::TooLong(path.to_owned()))?;
     let group = admin_group(config.group.as_deref())?;
     let folder = SocketFolder::lock(path)?;
@@ -110,7 +94,7 @@ pub fn bind(config: &AdminConfig) -> Result<BoundSocket, SocketError> {
     listener.set_nonblocking(true).map_err(failed("listen on", path))?;
     let listener = UnixListener::from_std(listener).map_err(failed("listen on", path))?;
     let file = SocketFile::identify(&fresh, path)?;
-    fs::rename(&fresh, path).map_err(failed("make the admin socket", path))?;
+    fs::rename(&fresh, path).map_err(failed("create the admin socket", path))?;
     let policy = Policy { own_uid: geteuid().as_raw(), group: group.as_raw() };
     Ok(BoundSocket { listener, policy, _file: file })
 }
@@ -135,7 +119,7 @@ fn admin_group(name: Option<&str>) -> Result<Gid, SocketError> {
 
 //----- What is at the path -----
 
-/// Anything but nothing and a stale socket is an error.
+/// Fails unless the path is free or holds a stale socket.
 fn refuse_if_taken(path: &Path) -> Result<(), SocketError> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -145,16 +129,15 @@ fn refuse_if_taken(path: &Path) -> Result<(), SocketError> {
     if !found.file_type().is_socket() {
         return Err(SocketError::NotASocket(path.to_owned()));
     }
-    match knock(path) {
+    match try_connect(path) {
         Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(()),
-        // EAGAIN: somebody listens, with a full backlog
-        Ok(()) | Err(Errno::EAGAIN) => Err(SocketError::Live(path.to_owned())),
-        Err(error) => Err(failed("tell whether anybody listens on", path)(error.into())),
+        // EAGAIN: a listener's backlog is full
+        Ok(()) | Err(Errno::EAGAIN) => Err(SocketError::InUse(path.to_owned())),
+        Err(error) => Err(failed("check whether another daemon listens on", path)(error.into())),
     }
 }
 
-/// Connects without waiting.
-fn knock(path: &Path) -> Result<(), Errno> {
+fn try_connect(path: &Path) -> Result<(), Errno> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let end = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     connect(end.as_raw_fd(), &UnixAddr::new(path)?)
@@ -162,17 +145,18 @@ fn knock(path: &Path) -> Result<(), Errno> {
 
 //----- Folders -----
 
-/// The folder of the socket, locked among daemons (flock on the folder itself leaves no file).
+/// The socket's folder, locked against other daemons by flock, which leaves no file behind.
 struct SocketFolder {
     path: PathBuf,
-    /// Held, as a rule.
+    /// Unlocked if another process kept the lock, see [`SocketFolder::lock`].
     _lock: File,
 }
 
 impl SocketFolder {
-    /// Waits up to a second: the others hold the lock for as long as a bind takes. Who may read the folder
-    /// could keep it locked for ever, and must not keep ddnsd from starting: then only two daemons that start
-    /// at the same moment could replace each other's socket, one that is served is found all the same.
+    /// Waits up to a second for the lock; a daemon holds it only while it binds. A process that may read
+    /// the folder could hold it for ever, which must not keep ddnsd from starting, so it starts without
+    /// the lock then. A socket in use is still detected; only two daemons that start at the same moment
+    /// could replace each other's socket.
     fn lock(socket: &Path) -> Result<Self, SocketError> {
         let parent = socket.parent().filter(|parent| !parent.as_os_str().is_empty());
         let path = parent.unwrap_or(Path::new(".")).to_owned();
@@ -193,22 +177,22 @@ impl SocketFolder {
             }
         }
         tracing::warn!(
-            "another process keeps the admin socket's folder {} locked; the socket is made without the lock",
+            "another process holds a lock on the admin socket's folder {}; creating the socket without the lock",
             path.display()
         );
         Ok(Self { path, _lock: lock })
     }
 }
 
-/// A folder beside the socket that nobody else can enter; gone when dropped.
+/// A folder beside the socket that only this user can enter. Removed when dropped.
 struct PrivateFolder(PathBuf);
 
 impl PrivateFolder {
     fn make_in(folder: &Path) -> Result<Self, SocketError> {
-        // short: a socket's path has 107 bytes at most
+        // short, because a socket's path is limited to 107 bytes
         let path = folder.join(format!(".{:08x}", rand::random::<u32>()));
         let made = DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(failed("make the admin socket in folder", folder))?;
+        made.map_err(failed("create the admin socket in folder", folder))?;
         Ok(Self(path))
     }
 
@@ -224,7 +208,7 @@ impl Drop for PrivateFolder {
     }
 }
 
-/// Removes the socket's file when dropped, unless another took its place.
+/// Removes the socket's file when dropped, unless another file took its place.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
@@ -232,7 +216,7 @@ struct SocketFile {
 }
 
 impl SocketFile {
-    /// Reads the identity where the file is now; `path` is where it will be.
+    /// Reads the identity of the file at `now_at`, which will be moved to `path`.
     fn identify(now_at: &Path, path: &Path) -> Result<Self, SocketError> {
         let found = fs::symlink_metadata(now_at).map_err(failed("look at", now_at))?;
         Ok(Self { path: path.to_owned(), identity: (found.dev(), found.ino()) })
@@ -287,32 +271,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_live_socket_is_left_alone() {
+    async fn a_socket_in_use_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
         let first = bind(&config(path.clone())).unwrap();
         let inode = fs::symlink_metadata(&path).unwrap().ino();
         let second = bind(&config(path.clone()));
-        assert!(matches!(second, Err(SocketError::Live(taken)) if taken == path));
+        assert!(matches!(second, Err(SocketError::InUse(taken)) if taken == path));
         assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), inode);
         assert_eq!(names_in(dir.path()), ["admin.sock"]);
         drop(first);
     }
 
     #[tokio::test]
-    async fn a_folder_that_somebody_keeps_locked_keeps_no_daemon_from_its_socket() {
+    async fn a_folder_that_another_process_keeps_locked_does_not_prevent_the_socket() {
         let dir = tempfile::tempdir().unwrap();
         let lock = File::open(dir.path()).unwrap();
         lock.lock().unwrap();
         let path = dir.path().join("admin.sock");
         let _first = bind(&config(path.clone())).unwrap();
         StdStream::connect(&path).unwrap();
-        // one that is served is left alone without the lock too
-        assert!(matches!(bind(&config(path)), Err(SocketError::Live(_))));
+        // without the lock, a socket in use is still detected
+        assert!(matches!(bind(&config(path)), Err(SocketError::InUse(_))));
     }
 
     #[tokio::test]
-    async fn a_live_socket_with_a_full_backlog_is_live() {
+    async fn a_socket_with_a_full_backlog_is_in_use() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
         let flags = SockFlag::SOCK_CLOEXEC;
@@ -320,8 +304,8 @@ mod tests {
         nix::sys::socket::bind(end.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
         nix::sys::socket::listen(&end, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
         let _waiting = StdStream::connect(&path).unwrap();
-        assert_eq!(knock(&path), Err(Errno::EAGAIN));
-        assert!(matches!(bind(&config(path)), Err(SocketError::Live(_))));
+        assert_eq!(try_connect(&path), Err(Errno::EAGAIN));
+        assert!(matches!(bind(&config(path)), Err(SocketError::InUse(_))));
     }
 
     #[tokio::test]
@@ -344,7 +328,7 @@ mod tests {
         let missing = bind(&config("/nonexistent/ddnsd/admin.sock".into())).unwrap_err();
         assert_eq!(
             missing.to_string(),
-            "cannot make the admin socket /nonexistent/ddnsd/admin.sock: folder /nonexistent/ddnsd \
+            "cannot create the admin socket /nonexistent/ddnsd/admin.sock: folder /nonexistent/ddnsd \
              does not exist (create it, or set `admin.socket` elsewhere)"
         );
         let dir = tempfile::tempdir().unwrap();
@@ -357,7 +341,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_path_that_nobody_could_connect_to_is_refused() {
+    async fn a_path_that_is_too_long_for_clients_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let refused = bind(&config(dir.path().join("x".repeat(108))));
         assert!(matches!(refused, Err(SocketError::TooLong(_))));
@@ -365,7 +349,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn at_the_end_a_socket_that_took_our_place_stays() {
+    async fn at_the_stop_a_socket_that_replaced_ours_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
         let bound = bind(&config(path.clone())).unwrap();

@@ -1,12 +1,12 @@
 //! Hosts as tables and JSON; pure.
 
-use crate::output::{Format, json, local, maybe, pairs, table, utc};
+use crate::output::{Format, json, local, pairs, table, text_or_empty, utc};
 use ddnsd_proto::host::{HostState, HostView, LastRequestView};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// A host in JSON: what travels, but times by RFC 3339.
+/// A host in JSON: the reply, but with times by RFC 3339.
 #[derive(Serialize)]
 struct Row<'a> {
     fqdn: &'a str,
@@ -31,7 +31,7 @@ struct Row<'a> {
     created_at: String,
 }
 
-/// One host in JSON: that, and the last request or null.
+/// One host in JSON, with its last request or null.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
@@ -58,7 +58,6 @@ fn last_request(last: &LastRequestView) -> LastRequest<'_> {
     }
 }
 
-/// The word, and the reason if there is one.
 fn result(last: &LastRequestView) -> String {
     match &last.reason {
         Some(reason) => format!("{} ({reason})", last.word),
@@ -100,9 +99,9 @@ pub(super) fn listed(hosts: &[HostView], format: &Format) -> String {
         [
             host.unicode.clone(),
             host.user.clone(),
-            maybe(host.ipv4),
+            text_or_empty(host.ipv4),
             when(host.ipv4_updated_at, zone),
-            maybe(host.ipv6),
+            text_or_empty(host.ipv6),
             when(host.ipv6_updated_at, zone),
             ttl(host.dns_ttl, host.dns_ttl_is_default),
             ttl(host.expiry_ttl, host.expiry_ttl_is_default),
@@ -139,27 +138,27 @@ pub(super) fn shown(host: &HostView, format: &Format) -> String {
         ("zone", host.zone.clone()),
         ("user", host.user.clone()),
         ("state", state(host.state).to_owned()),
-        ("ipv4", maybe(host.ipv4)),
-        ("ipv4 last", maybe(host.last_ipv4)),
+        ("ipv4", text_or_empty(host.ipv4)),
+        ("ipv4 last", text_or_empty(host.last_ipv4)),
         ("ipv4 updated", when(host.ipv4_updated_at, zone)),
-        ("ipv6", maybe(host.ipv6)),
-        ("ipv6 last", maybe(host.last_ipv6)),
+        ("ipv6", text_or_empty(host.ipv6)),
+        ("ipv6 last", text_or_empty(host.last_ipv6)),
         ("ipv6 updated", when(host.ipv6_updated_at, zone)),
         ("dns ttl", ttl(host.dns_ttl, host.dns_ttl_is_default)),
         ("expiry ttl", ttl(host.expiry_ttl, host.expiry_ttl_is_default)),
         ("pending since", when(host.pending_since, zone)),
         ("attempts", host.attempts.to_string()),
-        ("last error", maybe(host.last_error.as_deref())),
+        ("last error", text_or_empty(host.last_error.as_deref())),
         ("created", local(host.created_at, zone)),
         ("last request", when(last.map(|last| last.at), zone)),
-        ("last client", maybe(last.map(|last| &last.client))),
-        ("last user agent", maybe(last.and_then(|last| last.user_agent.as_ref()))),
-        ("last result", maybe(last.map(result))),
+        ("last client", text_or_empty(last.map(|last| &last.client))),
+        ("last user agent", text_or_empty(last.and_then(|last| last.user_agent.as_ref()))),
+        ("last result", text_or_empty(last.map(result))),
     ])
 }
 
 fn when(millis: Option<i64>, zone: &TimeZone) -> String {
-    maybe(millis.map(|millis| local(millis, zone)))
+    text_or_empty(millis.map(|millis| local(millis, zone)))
 }
 
 fn ttl(seconds: u32, is_default: bool) -> String {
@@ -261,7 +260,7 @@ last result      -
     }
 
     #[test]
-    fn the_last_request_is_shown_with_its_result_and_made_harmless_for_terminals() {
+    fn the_last_request_is_shown_with_its_result_and_escaped_for_terminals() {
         let host = HostView { last_request: Some(refused()), ..published() };
         let table = shown(&host, &Format::Table(TimeZone::UTC));
         let last = "\
@@ -286,7 +285,7 @@ last result      badauth (wrong password)
     }
 
     #[test]
-    fn one_host_is_a_json_object_with_nulls_for_what_is_not_there() {
+    fn one_host_is_a_json_object_with_nulls_for_missing_values() {
         let value: serde_json::Value =
             serde_json::from_str(&shown(&published(), &Format::Json)).unwrap();
         assert_eq!(value["state"], "published");

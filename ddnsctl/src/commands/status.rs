@@ -1,84 +1,20 @@
-//! `ddnsctl cleanup` and `ddnsctl status`
+//! `ddnsctl status`
 
-use super::{Session, print};
-use crate::client::{CALL_TIMEOUT, DNS_TIMEOUT};
-use crate::exit::{Failure, say};
-use crate::output::{Format, json, maybe, pairs, readable, table};
-use ddnsd_proto::status::{Failed, HostName, Named, StatusView, SweptView, ZoneView};
+use super::session::{Session, print};
+use crate::client::CALL_TIMEOUT;
+use crate::exit::Failure;
+use crate::output::{Format, json, pairs, text_or_empty};
+use ddnsd_proto::status::{Named, StatusView, ZoneView};
 use serde::Serialize;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Sweeps now.
-pub(super) async fn cleanup(session: &Session) -> Result<(), Failure> {
-    let client = session.client().await?;
-    let swept = client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.cleanup(ctx).await).await?;
-    let printed = print(&swept_text(&swept, &session.format));
-    let (expired, failed) = (swept.expired_total, swept.failed_total);
-    if let Format::Table(_) = session.format {
-        let listed = swept.expired.len() + swept.failed.len();
-        let more = (expired + failed).saturating_sub(listed as u64);
-        let unlisted = if more == 0 { String::new() } else { format!(" ({more} not listed)") };
-        say(&format!("{expired} expired, {failed} failed{unlisted}"));
-        let others = swept.pending.unwrap_or(0).saturating_sub(failed);
-        if others > 0 {
-            say(&format!(
-                "{others} more pending: DNS does not hold yet what it should (`ddnsctl status` says why)"
-            ));
-        }
-    }
-    if failed == 0 {
-        return printed;
-    }
-    let hosts =
-        if failed == 1 { "1 expired host".to_owned() } else { format!("{failed} expired hosts") };
-    Err(Failure::Unfinished(format!(
-        "the records of {hosts} could not be taken down (they are tried again by themselves)"
-    )))
-}
-
-/// Shows how the daemon does.
-pub(super) async fn status(session: &Session) -> Result<(), Failure> {
+pub(super) async fn run(session: &Session) -> Result<(), Failure> {
     let client = session.client().await?;
     let status = client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.status(ctx).await).await?;
-    print(&status_text(&status, &session.format))
+    print(&render(&status, &session.format))
 }
 
 //----- Output -----
-
-#[derive(Serialize)]
-struct Swept<'a> {
-    expired: &'a [HostName],
-    expired_total: u64,
-    failed: &'a [Failed],
-    failed_total: u64,
-    pending: Option<u64>,
-}
-
-fn swept_text(swept: &SweptView, format: &Format) -> String {
-    let expired = expired(swept);
-    let failed = swept.failed.as_slice();
-    if let Format::Json = format {
-        let SweptView { expired_total, failed_total, pending, .. } = *swept;
-        return json(&Swept { expired: &expired, expired_total, failed, failed_total, pending });
-    }
-    let expired =
-        expired.iter().map(|HostName { unicode, .. }| [unicode.clone(), "expired".into()]);
-    let failed = failed.iter().map(|Failed { fqdn, unicode, reason }| {
-        [readable(fqdn, unicode).to_owned(), format!("failed: {reason}")]
-    });
-    let rows: Vec<_> = expired.chain(failed).collect();
-    if rows.is_empty() { String::new() } else { table(["HOSTNAME", "RESULT"], &rows) }
-}
-
-/// A daemon of before 1.3 says a name in one form only.
-fn expired(swept: &SweptView) -> Cow<'_, [HostName]> {
-    if swept.expired_hosts.len() == swept.expired.len() {
-        return Cow::Borrowed(&swept.expired_hosts);
-    }
-    let both = |name: &String| HostName { fqdn: name.clone(), unicode: name.clone() };
-    Cow::Owned(swept.expired.iter().map(both).collect())
-}
 
 #[derive(Serialize)]
 struct State<'a> {
@@ -103,7 +39,7 @@ struct Health<'a> {
     last_error: Option<&'a str>,
 }
 
-/// What the database says of numbers; nothing while it fails.
+/// A number from the database; unknown while the database fails.
 fn known(status: &StatusView, number: u64) -> Option<u64> {
     status.database_error.is_none().then_some(number)
 }
@@ -114,7 +50,7 @@ fn zone<'a>(status: &StatusView, zone: &'a ZoneView) -> Health<'a> {
     Health { zone, down: *down, pending, last_error }
 }
 
-fn status_text(status: &StatusView, format: &Format) -> String {
+fn render(status: &StatusView, format: &Format) -> String {
     match format {
         Format::Json => json(&State {
             version: &status.version,
@@ -143,9 +79,9 @@ fn status_lines(status: &StatusView) -> String {
         ("version".to_owned(), status.version.clone()),
         ("uptime".to_owned(), uptime(status.uptime_ms / 1000)),
         ("database".to_owned(), database.map_or("ok".to_owned(), |why| format!("failing: {why}"))),
-        ("users".to_owned(), maybe(known(status, status.users))),
-        ("hostnames".to_owned(), maybe(known(status, status.hosts))),
-        ("pending in dns".to_owned(), maybe(known(status, status.pending))),
+        ("users".to_owned(), text_or_empty(known(status, status.users))),
+        ("hostnames".to_owned(), text_or_empty(known(status, status.hosts))),
+        ("pending in dns".to_owned(), text_or_empty(known(status, status.pending))),
     ];
     lines.extend(status.zones.iter().map(|zone| (format!("zone {}", zone.zone), health(zone))));
     let number =
@@ -167,7 +103,7 @@ fn health(zone: &ZoneView) -> String {
     }
 }
 
-/// As `2 d 3 h 4 min 5 s`, without leading zeros.
+/// Formats as `2 d 3 h 4 min 5 s`, without leading zeros.
 fn uptime(seconds: u64) -> String {
     let parts = [
         (seconds / 86_400, "d"),
@@ -211,9 +147,9 @@ mod tests {
     }
 
     #[test]
-    fn status_is_read_downwards() {
+    fn status_is_a_list_of_pairs() {
         assert_eq!(
-            status_text(&busy(), &TABLE),
+            render(&busy(), &TABLE),
             "\
 version               0.1.0
 uptime                1 d 2 h 3 min 4 s
@@ -233,7 +169,7 @@ updates.good          17
     fn status_is_one_json_object() {
         let status = StatusView { database_error: Some("locked".into()), ..busy() };
         let value: serde_json::Value =
-            serde_json::from_str(&status_text(&status, &Format::Json)).unwrap();
+            serde_json::from_str(&render(&status, &Format::Json)).unwrap();
         assert_eq!(value["uptime_seconds"], 93_784);
         assert_eq!(
             (&value["database_reachable"], &value["database_error"]),
@@ -244,28 +180,28 @@ updates.good          17
     }
 
     #[test]
-    fn a_database_that_can_only_be_read_is_failing_and_tells_what_it_holds() {
+    fn a_database_that_can_only_be_read_is_failing_but_its_numbers_are_shown() {
         let status = StatusView { database_write_error: Some("disk full".into()), ..busy() };
-        let table = status_text(&status, &TABLE);
+        let table = render(&status, &TABLE);
         assert!(
             table.contains("database              failing: disk full\nusers                 3\n")
         );
         let value: serde_json::Value =
-            serde_json::from_str(&status_text(&status, &Format::Json)).unwrap();
+            serde_json::from_str(&render(&status, &Format::Json)).unwrap();
         assert_eq!(value["database_write_error"], "disk full");
         assert_eq!((&value["database_reachable"], &value["users"]), (&true.into(), &3.into()));
     }
 
     #[test]
-    fn what_a_failing_database_does_not_tell_is_unknown_and_not_zero() {
+    fn numbers_of_a_failing_database_are_unknown_and_not_zero() {
         let status = StatusView { database_error: Some("locked".into()), ..busy() };
-        let table = status_text(&status, &TABLE);
+        let table = render(&status, &TABLE);
         for name in ["users", "hostnames", "pending in dns"] {
             let line = table.lines().find(|line| line.starts_with(name)).unwrap();
             assert!(line.ends_with("  -"), "{line}");
         }
         let value: serde_json::Value =
-            serde_json::from_str(&status_text(&status, &Format::Json)).unwrap();
+            serde_json::from_str(&render(&status, &Format::Json)).unwrap();
         for unknown in [&value["users"], &value["hostnames"], &value["zones"][1]["pending"]] {
             assert!(unknown.is_null(), "{value}");
         }
@@ -275,40 +211,5 @@ updates.good          17
     fn an_uptime_has_no_leading_zeros() {
         assert_eq!(uptime(0), "0 s");
         assert_eq!(uptime(3600), "1 h 0 min 0 s");
-    }
-
-    #[test]
-    fn a_sweep_names_what_expired_and_what_failed() {
-        let name = |fqdn: &str, unicode: &str| (fqdn.to_owned(), unicode.to_owned());
-        let (fqdn, unicode) = name("xn--bro-hoa.example.org", "büro.example.org");
-        let expired = HostName { fqdn: fqdn.clone(), unicode };
-        let (fqdn_too, unicode) = name("a.example.net", "a.example.net");
-        let swept = SweptView {
-            expired: vec![fqdn],
-            expired_hosts: vec![expired],
-            failed: vec![Failed { fqdn: fqdn_too, unicode, reason: "SERVFAIL".into() }],
-            ..SweptView::default()
-        };
-        let table = "HOSTNAME          RESULT\n\
-                     büro.example.org  expired\n\
-                     a.example.net     failed: SERVFAIL\n";
-        assert_eq!(swept_text(&swept, &TABLE), table);
-        let value: serde_json::Value =
-            serde_json::from_str(&swept_text(&swept, &Format::Json)).unwrap();
-        assert_eq!(
-            value["expired"],
-            serde_json::json!([{"fqdn": "xn--bro-hoa.example.org", "unicode": "büro.example.org"}])
-        );
-        assert_eq!(swept_text(&SweptView::default(), &TABLE), "");
-    }
-
-    #[test]
-    fn an_older_daemon_says_names_in_one_form_only() {
-        let failed = Failed { fqdn: "b.example.org".into(), ..Failed::default() };
-        let expired = vec!["büro.example.org".into()];
-        let swept = SweptView { expired, failed: vec![failed], ..SweptView::default() };
-        let table =
-            "HOSTNAME          RESULT\nbüro.example.org  expired\nb.example.org     failed:\n";
-        assert_eq!(swept_text(&swept, &TABLE), table);
     }
 }

@@ -1,0 +1,131 @@
+//! `ddnsctl export`
+
+use super::session::{Session, all_rows, print};
+use crate::client::DNS_TIMEOUT;
+use crate::exit::{Failure, message};
+use crate::output::{json_line, utc};
+use ddnsd_proto::MAX_PAGE;
+use ddnsd_proto::host::{HostView, ListHosts};
+use ddnsd_proto::transfer::UserRecord;
+use ddnsd_proto::user::ListUsers;
+use serde::Serialize;
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Prints users and hosts as JSON lines, with or without `--json`.
+pub(super) async fn run(session: &Session) -> Result<(), Failure> {
+    let client = session.client().await?;
+    // hosts first, so that the users read afterwards include the owner of each
+    let hosts = all_rows(async |after| {
+        let query = ListHosts { after, limit: MAX_PAGE, ..ListHosts::default() };
+        client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.host_list(ctx, query).await).await
+    });
+    let hosts = hosts.await?;
+    let users = all_rows(async |after| {
+        let query = ListUsers { after, limit: MAX_PAGE };
+        client.call(DNS_TIMEOUT, async |rpc, ctx| rpc.user_export(ctx, query).await).await
+    });
+    let users = users.await?;
+    message("the export contains password hashes: protect it (umask 077, or chmod 600 FILE)");
+    print(&exported(&users, &hosts))
+}
+
+/// A user's line. The order of the keys is part of the format.
+#[derive(Serialize)]
+struct UserLine<'a> {
+    user: &'a str,
+    email: &'a str,
+    password_hash: &'a str,
+    created: String,
+}
+
+/// A host's line: the wanted addresses; `null` for defaults and for values that were never set.
+#[derive(Serialize)]
+struct HostLine<'a> {
+    hostname: &'a str,
+    zone: &'a str,
+    user: &'a str,
+    dns_ttl: Option<u32>,
+    expiry_ttl: Option<u32>,
+    ipv4: Option<Ipv4Addr>,
+    ipv6: Option<Ipv6Addr>,
+    ipv4_updated: Option<String>,
+    ipv6_updated: Option<String>,
+    last_ipv4: Option<Ipv4Addr>,
+    last_ipv6: Option<Ipv6Addr>,
+    created: String,
+}
+
+/// Users, then hosts. A host without its owner was deleted together with the owner meanwhile.
+fn exported(users: &[UserRecord], hosts: &[HostView]) -> String {
+    let names: HashSet<_> = users.iter().map(|user| user.name.as_str()).collect();
+    let mut text: String = users.iter().map(user_line).collect();
+    text.extend(hosts.iter().filter(|host| names.contains(host.user.as_str())).map(host_line));
+    text
+}
+
+fn user_line(user: &UserRecord) -> String {
+    let UserRecord { name, email, password_hash, created_at } = user;
+    let created = utc(*created_at);
+    json_line(&UserLine { user: name, email, password_hash: &password_hash.0, created })
+}
+
+fn host_line(host: &HostView) -> String {
+    json_line(&HostLine {
+        hostname: &host.hostname,
+        zone: &host.zone,
+        user: &host.user,
+        dns_ttl: Some(host.dns_ttl).filter(|_| !host.dns_ttl_is_default),
+        expiry_ttl: Some(host.expiry_ttl).filter(|_| !host.expiry_ttl_is_default),
+        ipv4: host.ipv4,
+        ipv6: host.ipv6,
+        ipv4_updated: host.ipv4_updated_at.map(utc),
+        ipv6_updated: host.ipv6_updated_at.map(utc),
+        last_ipv4: host.last_ipv4,
+        last_ipv6: host.last_ipv6,
+        created: utc(host.created_at),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ddnsd_proto::transfer::Confidential;
+
+    #[test]
+    fn an_export_is_users_then_hosts_with_all_keys_in_order() {
+        let alice = UserRecord {
+            name: "alice".into(),
+            email: "a@example.org".into(),
+            password_hash: Confidential("$argon2id$x".into()),
+            created_at: 1_795_428_000_000,
+        };
+        let host = HostView {
+            hostname: "pc".into(),
+            zone: "example.org".into(),
+            user: "alice".into(),
+            dns_ttl: 60,
+            dns_ttl_is_default: true,
+            expiry_ttl: 0,
+            ipv4: Some(Ipv4Addr::new(192, 0, 2, 1)),
+            last_ipv4: Some(Ipv4Addr::new(192, 0, 2, 1)),
+            ipv4_updated_at: Some(1_795_428_000_001),
+            created_at: 1_795_428_000_000,
+            ..HostView::default()
+        };
+        let orphan = HostView { user: "bob".into(), ..HostView::default() };
+        assert_eq!(
+            exported(&[alice], &[orphan, host]),
+            concat!(
+                r#"{"user":"alice","email":"a@example.org","password_hash":"$argon2id$x","#,
+                r#""created":"2026-11-23T10:00:00.000Z"}"#,
+                "\n",
+                r#"{"hostname":"pc","zone":"example.org","user":"alice","dns_ttl":null,"#,
+                r#""expiry_ttl":0,"ipv4":"192.0.2.1","ipv6":null,"#,
+                r#""ipv4_updated":"2026-11-23T10:00:00.001Z","ipv6_updated":null,"#,
+                r#""last_ipv4":"192.0.2.1","last_ipv6":null,"created":"2026-11-23T10:00:00.000Z"}"#,
+                "\n"
+            )
+        );
+    }
+}

@@ -1,0 +1,40 @@
+//! Hosts for the tests of this folder.
+
+use crate::config::Defaults;
+use crate::model::address::{Addresses, PerFamily};
+use crate::model::host::{Acked, Host, HostDetails, HostId, Seen};
+use crate::model::name::{Fqdn, Label, UserName, Zone};
+use crate::model::time::Millis;
+use crate::model::user::UserId;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+pub(super) const DEFAULTS: Defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };
+pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+pub(super) fn details(change: impl FnOnce(&mut Host)) -> HostDetails {
+    let mut host = Host {
+        id: HostId(1),
+        user: UserId(1),
+        label: Label::parse("pc").unwrap(),
+        zone: Zone::parse("example.org").unwrap(),
+        fqdn: Fqdn::parse("pc.example.org").unwrap(),
+        dns_ttl: None,
+        expiry_ttl: Some(0),
+        wanted: PerFamily::default(),
+        acked: Acked::default(),
+        unpublished_since: None,
+        notices: None,
+        version: 1,
+    };
+    change(&mut host);
+    HostDetails {
+        seen: Seen { v4: Some(Millis(7)), v6: None },
+        host: Arc::new(host),
+        owner: UserName::parse("alice").unwrap(),
+        created_at: Millis(1),
+        last_addresses: Addresses { v4: Some(ADDRESS), v6: None },
+        attempts: 3,
+        last_error: Some("x".repeat(1000)),
+    }
+}

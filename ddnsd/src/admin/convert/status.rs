@@ -1,0 +1,105 @@
+//! The daemon's state and the outcomes of reloads, sweeps and comparisons into replies.
+
+use super::bounds::{cut, fitting};
+use super::names::{failed, host_name};
+use crate::config::{Difference, Differences};
+use crate::model::address::Family;
+use crate::stories::expire::Swept;
+use crate::stories::hosts::sync::{Drift, Repair, SyncPage};
+use crate::stories::status::{Snapshot, ZoneState};
+use ddnsd_proto::reload::{ChangedKey, Reloaded};
+use ddnsd_proto::status::{Named, StatusView, SweptView, ZoneView};
+use ddnsd_proto::sync::{DriftView, SyncedPage};
+
+/// Keys and problems of a configuration.
+const MAX_KEYS: usize = 100;
+
+const MAX_ZONES: usize = 500;
+
+/// Records at one name.
+const MAX_RECORDS: usize = 50;
+
+/// The outcome of a reload; its error is the list of problems.
+pub(in crate::admin) fn reloaded(outcome: Result<Differences, Vec<String>>) -> Reloaded {
+    let key = |Difference { key, values }| {
+        let (old, new) = values.map_or((None, None), |(old, new)| (Some(cut(old)), Some(cut(new))));
+        ChangedKey { key: cut(key), old, new }
+    };
+    let keys = |keys: Vec<Difference>| keys.into_iter().take(MAX_KEYS).map(key).collect();
+    match outcome {
+        Ok(Differences { changed, needs_restart }) => Reloaded {
+            changed_total: changed.len() as u64,
+            changed: keys(changed),
+            needs_restart: keys(needs_restart),
+            ..Reloaded::default()
+        },
+        Err(problems) => Reloaded {
+            problems_total: problems.len() as u64,
+            problems: problems.into_iter().take(MAX_KEYS).map(cut).collect(),
+            ..Reloaded::default()
+        },
+    }
+}
+
+pub(in crate::admin) fn status(snapshot: Snapshot) -> StatusView {
+    let named = |(name, value)| Named { name, value };
+    let zone = |zone: ZoneState| ZoneView {
+        zone: zone.zone,
+        down: zone.down,
+        pending: zone.pending,
+        last_error: zone.last_error.map(cut),
+    };
+    StatusView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: snapshot.uptime_ms,
+        database_error: snapshot.database.map(cut),
+        database_write_error: snapshot.writing.map(cut),
+        users: snapshot.users,
+        hosts: snapshot.hosts,
+        pending: snapshot.pending,
+        zones: snapshot.zones.into_iter().take(MAX_ZONES).map(zone).collect(),
+        queues: snapshot.queues.into_iter().map(named).collect(),
+        counters: snapshot.counters.into_iter().map(named).collect(),
+    }
+}
+
+pub(in crate::admin) fn swept(swept: Swept) -> SweptView {
+    SweptView {
+        expired_total: swept.expired.len() as u64,
+        failed_total: swept.failed.len() as u64,
+        expired: fitting(swept.expired.iter().map(host_name)),
+        failed: fitting(swept.failed.into_iter().map(failed)),
+        pending: swept.pending,
+    }
+}
+
+pub(in crate::admin) fn synced(page: SyncPage) -> SyncedPage {
+    SyncedPage {
+        compared: page.compared,
+        pending: page.pending,
+        drift: page.drift.into_iter().map(drift).collect(),
+        failed: page.failed.into_iter().map(failed).collect(),
+        next: page.next,
+    }
+}
+
+fn drift(drift: Drift) -> DriftView {
+    let problem = match &drift.repair {
+        Repair::NotYet(why) => Some(cut(why.clone())),
+        Repair::NotAsked | Repair::Done => None,
+    };
+    DriftView {
+        fqdn: drift.host.fqdn.as_str().to_owned(),
+        unicode: drift.host.fqdn.to_unicode(),
+        record: match drift.family {
+            Family::V4 => "A".to_owned(),
+            Family::V6 => "AAAA".to_owned(),
+        },
+        in_dns: drift.found.records.into_iter().take(MAX_RECORDS).map(cut).collect(),
+        in_dns_ttl: drift.found.ttl,
+        wanted: drift.wanted,
+        wanted_ttl: drift.wanted_ttl,
+        repaired: drift.repair == Repair::Done,
+        problem,
+    }
+}
