@@ -3,6 +3,7 @@
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::db::{Db, HostPage, NewHost, NewUser, SetTtls, Settle, Want};
+use ddnsd::model::family::PerFamily;
 use ddnsd::model::host::{Host, Seen};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::notice::{FamilyNotice, Notice, PendingNotices};
@@ -136,7 +137,7 @@ fn two_mails() -> PendingNotices {
     let address = "192.0.2.1".parse().ok();
     let v4 = FamilyNotice { included: true, address, updated_at: Some(Millis(2)) };
     let v6 = FamilyNotice { included: false, address: None, updated_at: None };
-    let change = Some(Notice { v4, v6, expiry_ttl: 60 });
+    let change = Some(Notice { families: PerFamily { v4, v6 }, expiry_ttl: 60 });
     PendingNotices { change, expiry: change }
 }
 

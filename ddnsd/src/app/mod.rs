@@ -274,7 +274,7 @@ async fn stories(config: &Config, rfc2136: Rfc2136, context: &Context) -> anyhow
         clock,
         counters: Arc::clone(&counters.updates),
         tasks: life.work.clone(),
-        patience: Arc::clone(&sections.patience),
+        lock_timeout: Arc::clone(&sections.patience),
     });
     Ok(Stories {
         update,

@@ -50,7 +50,7 @@ pub(super) fn column(notices: Option<&PendingNotices>) -> Option<String> {
 /// Queues what a published host owes to its owner.
 pub(super) async fn queue(host: &Host, at: Millis, conn: &mut Conn) -> Result<(), DbError> {
     for (kind, notice) in host.notices.iter().flat_map(PendingNotices::mails) {
-        let variables = notice.variables(kind, host).to_string();
+        let variables = notice.variables(kind, host.notice_names()).to_string();
         let (kind, id, version) = (kind.as_str(), host.id.0, host.version);
         // never used twice, not even with a database that was restored from an old copy
         let message_id = format!("{kind}.{id}.{version}.{}", at.0);

@@ -245,8 +245,9 @@ async fn insert_hosts(
 }
 
 fn host_row(owner: i64, host: &ImportedHost, at: Millis) -> Vec<Arg> {
-    let v4 = FamilyColumns::of(host.ipv4, host.last_ipv4, host.ipv4_updated_at, at);
-    let v6 = FamilyColumns::of(host.ipv6, host.last_ipv6, host.ipv6_updated_at, at);
+    let (now, last) = (host.addresses, host.last_addresses);
+    let v4 = FamilyColumns::of(now.v4, last.v4, host.seen.v4, at);
+    let v6 = FamilyColumns::of(now.v6, last.v6, host.seen.v6, at);
     let has_record = v4.address.is_some() || v6.address.is_some();
     let (unpublished_since, check_at) = (has_record.then_some(at.0), has_record.then_some(0_i64));
     Vec::from(args![

@@ -5,7 +5,7 @@
 use super::error::Rcode;
 use super::exchange::{Accepted, Exchange, Request};
 use crate::config::Rfc2136;
-use crate::model::address::Family;
+use crate::model::family::Family;
 use crate::model::name::Fqdn;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};

@@ -38,7 +38,7 @@ pub(super) struct UpdateResult {
 }
 
 /// An update under way, with the id and MAC of its last try.
-struct Update<'a> {
+struct SentUpdate<'a> {
     sender: &'a UpdateSender,
     unsigned: &'a [u8],
     id: u16,
@@ -84,7 +84,7 @@ impl UpdateSender {
 
     /// Sends a message about so many hosts and waits for its response.
     pub(super) async fn send(&self, unsigned: &[u8], hosts: usize) -> UpdateResult {
-        let mut update = Update { sender: self, unsigned, id: 0, mac: Vec::new() };
+        let mut update = SentUpdate { sender: self, unsigned, id: 0, mac: Vec::new() };
         let Exchanged { response, unverified, copies } = self.exchange.send(&mut update).await;
         self.count(copies, hosts);
         let (server, zone) = (self.server, self.zone.clone());
@@ -132,7 +132,7 @@ impl UpdateSender {
     }
 }
 
-impl Request for Update<'_> {
+impl Request for SentUpdate<'_> {
     type Response = UpdateResponse;
 
     fn next_message(&mut self) -> io::Result<Vec<u8>> {

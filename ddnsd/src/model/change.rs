@@ -37,7 +37,7 @@ pub struct Want {
     /// When the sweep must look at it; `None` for never. An earlier look that is due stays due: the other
     /// family may expire then.
     pub check_at: Option<Millis>,
-    /// What its owner is told once DNS holds it, instead of what was owed before.
+    /// Mails to its owner, queued once DNS holds the records. They replace those of the previous change.
     pub notices: Option<PendingNotices>,
     /// Now.
     pub at: Millis,

@@ -1,15 +1,15 @@
 //! A host: a name in a zone that a user may point at addresses.
 
 use super::address::Addresses;
+use super::family::{Families, PerFamily};
 use super::name::{Fqdn, Label, UserName, Zone};
-use super::notice::PendingNotices;
+use super::notice::{NoticeNames, PendingNotices};
 use super::record::WantedRecords;
 use super::time::Millis;
 use super::user::UserId;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-/// What hosts have that set none of their own.
+/// The TTLs of hosts that set none of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Defaults {
     /// TTL of records, seconds, 0 to 2,147,483,647.
@@ -25,9 +25,7 @@ pub struct HostId(pub i64);
 /// What is stored of a host, as the update path needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Key.
     pub id: HostId,
-    /// Owner.
     pub user: UserId,
     /// Name within the zone.
     pub label: Label,
@@ -37,8 +35,8 @@ pub struct Host {
     pub fqdn: Fqdn,
     /// TTL of its records in seconds; `None` is the default of the configuration.
     pub dns_ttl: Option<u32>,
-    /// Seconds without an update until its records are taken down, 0 for never; `None` is the
-    /// default of the configuration.
+    /// Seconds without an update until its records are removed, 0 for never; `None` is the default of
+    /// the configuration.
     pub expiry_ttl: Option<u32>,
     /// What DNS should hold.
     pub wanted: WantedRecords,
@@ -46,7 +44,7 @@ pub struct Host {
     pub acked: Acked,
     /// Since when DNS is not known to hold `wanted`; `None` means it is known to.
     pub unpublished_since: Option<Millis>,
-    /// What its owner is told once DNS holds it.
+    /// Mails to its owner that are queued once DNS holds `wanted`.
     pub notices: Option<PendingNotices>,
     /// Rises with every change of the row that a settle must not overwrite.
     pub version: i64,
@@ -55,23 +53,22 @@ pub struct Host {
 /// What DNS last acknowledged of a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Acked {
-    /// The addresses.
     pub addresses: Addresses,
     /// The TTL they were sent with, seconds; `None` before the first acknowledgement.
     pub ttl: Option<u32>,
 }
 
-/// What each step of a change makes of the row. The database does the same in SQL.
+/// The row after each step of a change. The database does the same in SQL.
 impl Host {
-    /// Wanted and unpublished; its owner is owed this, instead of what was owed before.
+    /// Wanted and unpublished. The notices replace those of the previous change.
     #[must_use]
     pub fn wanting(
         &self,
         records: WantedRecords,
-        owed: Option<PendingNotices>,
+        notices: Option<PendingNotices>,
         at: Millis,
     ) -> Self {
-        Self { wanted: records, notices: owed, ..self.doubted(at) }
+        Self { wanted: records, notices, ..self.doubted(at) }
     }
 
     /// Unpublished, its wanted records unchanged.
@@ -81,7 +78,7 @@ impl Host {
         Self { unpublished_since, version: self.version + 1, ..self.clone() }
     }
 
-    /// With other TTLs, which DNS must hear of if a time is given.
+    /// With other TTLs. It becomes unpublished at `publish`, if that is given.
     #[must_use]
     pub fn with_ttls(
         &self,
@@ -107,57 +104,51 @@ impl Host {
         let acked = Acked { addresses: self.wanted.addresses(), ttl: Some(ttl) };
         Self { acked, unpublished_since, notices: None, ..self.clone() }
     }
+
+    /// Its names in a mail.
+    pub fn notice_names(&self) -> NoticeNames<'_> {
+        NoticeNames { label: &self.label, zone: &self.zone, fqdn: &self.fqdn }
+    }
 }
 
-/// When each family was last updated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// The A record.
-    pub v4: Option<Millis>,
-    /// The AAAA record.
-    pub v6: Option<Millis>,
-}
+/// When each family was last updated, changed or not.
+pub type Seen = PerFamily<Option<Millis>>;
 
 impl Seen {
     /// These families, at this time.
-    pub fn at(addresses: Addresses, at: Millis) -> Self {
-        Self { v4: addresses.v4.map(|_| at), v6: addresses.v6.map(|_| at) }
+    pub fn at(families: Families, at: Millis) -> Self {
+        families.map(|is_updated| is_updated.then_some(at))
     }
 
     /// What this knows; of the families it does not know, what `older` knows.
     #[must_use]
-    pub fn or(self, older: Seen) -> Self {
-        Self { v4: self.v4.or(older.v4), v6: self.v6.or(older.v6) }
+    pub fn or(self, older: Self) -> Self {
+        self.zip(older).map(|(newer, older)| newer.or(older))
     }
 }
 
 /// A host together with what administrators want to see of it.
 #[derive(Clone, Debug)]
 pub struct HostDetails {
-    /// The host.
     pub host: Arc<Host>,
-    /// Its owner's name.
     pub owner: UserName,
-    /// When it was added.
     pub created_at: Millis,
     /// When each family was last updated, changed or not.
     pub seen: Seen,
-    /// The addresses it had before they were taken down, or has.
+    /// The addresses that it has, or had before its records were removed.
     pub last_addresses: Addresses,
-    /// How often publishing the pending change was tried.
+    /// Attempts to publish the pending change.
     pub attempts: u32,
-    /// Why publishing failed last, if it did.
+    /// Why the last attempt failed.
     pub last_error: Option<String>,
 }
 
 /// A host of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportedHost {
-    /// Its owner.
     pub user: UserName,
     /// Name within the zone.
     pub label: Label,
-    /// Zone.
     pub zone: Zone,
     /// Whole name, unique.
     pub fqdn: Fqdn,
@@ -165,18 +156,12 @@ pub struct ImportedHost {
     pub dns_ttl: Option<u32>,
     /// Seconds, or the default.
     pub expiry_ttl: Option<u32>,
-    /// The A record that DNS should hold.
-    pub ipv4: Option<Ipv4Addr>,
-    /// The AAAA record that DNS should hold.
-    pub ipv6: Option<Ipv6Addr>,
-    /// The address it had before its A record was taken down.
-    pub last_ipv4: Option<Ipv4Addr>,
-    /// The address it had before its AAAA record was taken down.
-    pub last_ipv6: Option<Ipv6Addr>,
-    /// When IPv4 was last updated; `None` is now, for a host with an address.
-    pub ipv4_updated_at: Option<Millis>,
-    /// When IPv6 was last updated; `None` is now, for a host with an address.
-    pub ipv6_updated_at: Option<Millis>,
+    /// What DNS should hold.
+    pub addresses: Addresses,
+    /// The addresses it had before its records were removed.
+    pub last_addresses: Addresses,
+    /// When each family was last updated; `None` is now, for a family with an address.
+    pub seen: Seen,
     /// When it was added; `None` is now.
     pub created_at: Option<Millis>,
 }

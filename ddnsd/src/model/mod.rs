@@ -7,6 +7,7 @@ pub mod fuzz_checks;
 pub mod address;
 pub mod change;
 pub mod client;
+pub mod family;
 pub mod host;
 pub mod last_request;
 pub mod name;

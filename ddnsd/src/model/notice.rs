@@ -1,37 +1,34 @@
-//! What the owner of a host is to be told, once DNS holds what it is about: kept in the host's row from
-//! the moment a change is wanted, mailed when it is settled.
+//! What is mailed to the owner of a host: kept in the host's row from the moment a change is wanted, queued
+//! when DNS holds it.
 
-use super::host::Host;
+use super::family::{Families, PerFamily};
+use super::name::{Fqdn, Label, Zone};
 use super::time::Millis;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-/// Whether a client wants its user to hear of a change (`notify_change=1`).
+/// Whether a client asks for a mail about a change (`notify_change=1`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Notify {
-    /// It did not ask for a mail.
     #[default]
     No,
-    /// It did.
     Yes,
 }
 
 /// Which mails are sent at all: mail is enabled, and their template is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mails {
-    /// About changes, to those who asked for it.
+    /// About changes, to owners whose client asks for it.
     pub change: bool,
     /// About hosts that expired.
     pub expiry: bool,
 }
 
-/// The two mails.
+/// What a mail is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoticeKind {
-    /// About a change.
     Change,
-    /// About a host that expired.
     Expiry,
 }
 
@@ -47,35 +44,44 @@ impl NoticeKind {
 
 /// What a mail says of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FamilyNotice<A> {
+pub struct FamilyNotice {
     /// Whether the mail is about this one.
     pub included: bool,
-    /// Its address: the new one, or the last one before it expired.
-    pub address: Option<A>,
+    /// The new address, or the last one before it expired.
+    pub address: Option<IpAddr>,
     /// When it was last updated.
     pub updated_at: Option<Millis>,
 }
 
-/// What a mail says; fixed once it is owed.
+/// What a mail says. It does not change any more once the change is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// Of the A record.
-    pub v4: FamilyNotice<Ipv4Addr>,
-    /// Of the AAAA record.
-    pub v6: FamilyNotice<Ipv6Addr>,
+    pub families: PerFamily<FamilyNotice>,
     /// The host's time to expire, seconds.
     pub expiry_ttl: u32,
 }
 
+/// The names of a host, for the variables of a mail.
+#[derive(Clone, Copy, Debug)]
+pub struct NoticeNames<'a> {
+    pub label: &'a Label,
+    pub zone: &'a Zone,
+    pub fqdn: &'a Fqdn,
+}
+
 impl Notice {
-    /// Whether it is about anything.
-    pub fn is_about_any(&self) -> bool {
-        self.v4.included || self.v6.included
+    /// The families that it is about.
+    pub fn included(&self) -> Families {
+        self.families.map(|family| family.included)
     }
 
-    /// The template's variables, as SPEC names them; times are milliseconds since 1970 UTC.
-    pub fn variables(&self, kind: NoticeKind, host: &Host) -> Value {
-        let (v4, v6) = (&self.v4, &self.v6);
+    pub fn is_about_any(&self) -> bool {
+        self.families.any(|family| family.included)
+    }
+
+    /// The template's variables; times are milliseconds since 1970 UTC.
+    pub fn variables(&self, kind: NoticeKind, names: NoticeNames<'_>) -> Value {
+        let PerFamily { v4, v6 } = &self.families;
         let mut variables = match kind {
             NoticeKind::Change => json!({
                 "ipv4_changed": v4.included, "ipv4": v4.address,
@@ -87,9 +93,9 @@ impl Notice {
             }),
         };
         let of_both = json!({
-            "hostname": host.label.to_unicode(),
-            "zone": host.zone.to_unicode(),
-            "fqdn": host.fqdn.to_unicode(),
+            "hostname": names.label.to_unicode(),
+            "zone": names.zone.to_unicode(),
+            "fqdn": names.fqdn.to_unicode(),
             "last_ipv4_update": v4.updated_at,
             "last_ipv6_update": v6.updated_at,
             "expiry_ttl": self.expiry_ttl,
@@ -101,25 +107,25 @@ impl Notice {
     }
 }
 
-/// What is owed to the owner of a host that DNS does not hold yet as it is wanted.
+/// The mails that are queued for the owner of a host once DNS holds what is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingNotices {
-    /// Of a change that somebody asked to hear of.
+    /// About a change, if a client asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<Notice>,
-    /// Of what expired.
+    /// About what expired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiry: Option<Notice>,
 }
 
 impl PendingNotices {
-    /// Each mail that is owed.
+    /// Each mail.
     pub fn mails(&self) -> impl Iterator<Item = (NoticeKind, &Notice)> {
         let change = self.change.iter().map(|notice| (NoticeKind::Change, notice));
         change.chain(self.expiry.iter().map(|notice| (NoticeKind::Expiry, notice)))
     }
 
-    /// Nothing, or this.
+    /// `None` if there is no mail.
     pub fn if_any(self) -> Option<Self> {
         (self != Self::default()).then_some(self)
     }

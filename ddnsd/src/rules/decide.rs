@@ -3,9 +3,10 @@
 use super::expiry::{self, Downtime, Expiry};
 use super::request::Change;
 use crate::model::change::{RecordChange, Want};
+use crate::model::family::Families;
 use crate::model::host::{Defaults, Host, Seen};
 use crate::model::notice::PendingNotices;
-use crate::model::record::{Wanted, WantedRecords};
+use crate::model::record::WantedRecords;
 use crate::model::time::Millis;
 use std::sync::Arc;
 
@@ -22,11 +23,8 @@ pub enum Verdict {
 /// Decides for one host.
 pub fn decide(change: Change, host: &Host, defaults: &Defaults) -> Verdict {
     let wanted = match change {
-        Change::Set(addresses) => WantedRecords {
-            v4: addresses.v4.map_or(host.wanted.v4, Wanted::Present),
-            v6: addresses.v6.map_or(host.wanted.v6, Wanted::Present),
-        },
-        Change::Offline => down(host.wanted, true, true),
+        Change::Set(addresses) => host.wanted.with(addresses),
+        Change::Offline => host.wanted.without(Families::BOTH),
     };
     let ttl_holds = ttl_holds(wanted, host, dns_ttl(host, defaults));
     if wanted == host.wanted && host.unpublished_since.is_none() && ttl_holds {
@@ -49,22 +47,10 @@ fn ttl_holds(wanted: WantedRecords, host: &Host, ttl: u32) -> bool {
     wanted.addresses().is_empty() || host.acked.ttl == Some(ttl)
 }
 
-/// The records without those families; what was never set stays untouched.
-pub fn down(records: WantedRecords, v4: bool, v6: bool) -> WantedRecords {
-    WantedRecords { v4: absent(records.v4, v4), v6: absent(records.v6, v6) }
-}
-
-fn absent<A>(wanted: Wanted<A>, down: bool) -> Wanted<A> {
-    match wanted {
-        Wanted::Present(_) if down => Wanted::Absent,
-        other => other,
-    }
-}
-
 /// Which families an update counts for, at which time.
 pub fn seen(change: Change, at: Millis) -> Seen {
     match change {
-        Change::Set(addresses) => Seen::at(addresses, at),
+        Change::Set(addresses) => Seen::at(addresses.families(), at),
         Change::Offline => Seen::default(),
     }
 }
@@ -86,17 +72,17 @@ pub fn change(host: &Host, defaults: &Defaults) -> RecordChange {
     }
 }
 
-/// An update wants these records.
+/// An update wants these records; no notices yet.
 pub fn want_for_update(
     host: Arc<Host>,
     change: Change,
-    (records, owed): (WantedRecords, Option<PendingNotices>),
+    records: WantedRecords,
     defaults: &Defaults,
     at: Millis,
 ) -> Want {
     let is_up = !records.addresses().is_empty();
     let check_at = if is_up { expiry::first_check(&host, defaults, at) } else { None };
-    Want { host, records, seen: seen(change, at), check_at, notices: owed, at }
+    Want { host, records, seen: seen(change, at), check_at, notices: None, at }
 }
 
 /// These families have expired; the other one may be alive for longer.
@@ -107,7 +93,7 @@ pub fn want_for_expiry(
     defaults: &Defaults,
     at: Millis,
 ) -> Want {
-    let records = down(host.wanted, v4, v6);
+    let records = host.wanted.without(Families { v4, v6 });
     let left = Host { wanted: records, ..Host::clone(&host) };
     let check_at = match expiry::evaluate(&left, seen, gaps, defaults, at) {
         Expiry::CheckAt(at) => Some(at),
@@ -122,6 +108,7 @@ pub(super) mod tests {
     use crate::model::address::Addresses;
     use crate::model::host::{Acked, HostId};
     use crate::model::name::{Fqdn, Label, Zone};
+    use crate::model::record::Wanted;
     use crate::model::user::UserId;
 
     pub(in crate::rules) const DEFAULTS: Defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };

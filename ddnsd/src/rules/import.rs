@@ -1,7 +1,8 @@
 //! Reads the lines of an import. In: a line of JSON. Out: a user or a host of checked names, addresses and
 //! times, or what is wrong with it. Whether a hash can be used, and who exists, is for others to say.
 
-use crate::model::host::ImportedHost;
+use crate::model::address::Addresses;
+use crate::model::host::{ImportedHost, Seen};
 use crate::model::name::{Email, Fqdn, Label, NameError, UserName, Zone, excerpt};
 use crate::model::time::Millis;
 use crate::model::user::{ImportedUser, PasswordHash};
@@ -108,8 +109,6 @@ impl ImportLine {
         let zone = needed("zone", self.zone)?;
         let user = user_name(&needed("user", self.user)?)?;
         let (label, zone, fqdn) = names(&hostname, &zone)?;
-        let (v4, v6) = (self.ipv4.as_deref(), self.ipv6.as_deref());
-        let (last4, last6) = (self.last_ipv4.as_deref(), self.last_ipv6.as_deref());
         Ok(ImportedHost {
             user,
             label,
@@ -117,12 +116,18 @@ impl ImportLine {
             fqdn,
             dns_ttl: ttl("dns_ttl", self.dns_ttl)?,
             expiry_ttl: ttl("expiry_ttl", self.expiry_ttl)?,
-            ipv4: address("ipv4", "an IPv4 address", v4)?,
-            ipv6: address("ipv6", "an IPv6 address", v6)?,
-            last_ipv4: address("last_ipv4", "an IPv4 address", last4)?,
-            last_ipv6: address("last_ipv6", "an IPv6 address", last6)?,
-            ipv4_updated_at: time("ipv4_updated", self.ipv4_updated.as_deref())?,
-            ipv6_updated_at: time("ipv6_updated", self.ipv6_updated.as_deref())?,
+            addresses: Addresses {
+                v4: address("ipv4", "an IPv4 address", self.ipv4.as_deref())?,
+                v6: address("ipv6", "an IPv6 address", self.ipv6.as_deref())?,
+            },
+            last_addresses: Addresses {
+                v4: address("last_ipv4", "an IPv4 address", self.last_ipv4.as_deref())?,
+                v6: address("last_ipv6", "an IPv6 address", self.last_ipv6.as_deref())?,
+            },
+            seen: Seen {
+                v4: time("ipv4_updated", self.ipv4_updated.as_deref())?,
+                v6: time("ipv6_updated", self.ipv6_updated.as_deref())?,
+            },
             created_at: time("created", self.created.as_deref())?,
         })
     }
@@ -231,7 +236,10 @@ mod tests {
     fn a_host_needs_name_zone_and_user_and_no_more() {
         let host = host(r#"{"hostname":"Büro","zone":"example.org.","user":"alice","ipv4":null}"#);
         assert_eq!(host.fqdn.as_str(), "xn--bro-hoa.example.org");
-        assert_eq!((host.dns_ttl, host.ipv4, host.created_at), (None, None, None));
+        assert_eq!(
+            (host.dns_ttl, host.addresses, host.created_at),
+            (None, Addresses::default(), None)
+        );
     }
 
     #[test]
@@ -263,13 +271,11 @@ mod tests {
                "last_ipv6":"2001:db8::1","created":"1970-01-01T00:00:00Z"}"#,
         );
         assert_eq!((host.dns_ttl, host.expiry_ttl), (Some(0), Some(2_147_483_647)));
-        assert_eq!(host.ipv4.map(|address| address.to_string()).as_deref(), Some("192.0.2.1"));
-        assert_eq!(
-            host.last_ipv6.map(|address| address.to_string()).as_deref(),
-            Some("2001:db8::1")
-        );
-        assert_eq!(host.ipv4_updated_at, Some(Millis(1_795_428_000_123)));
-        assert_eq!(host.ipv6_updated_at, Some(Millis(1_795_428_000_000)));
+        assert_eq!(host.addresses.to_string(), "192.0.2.1");
+        assert_eq!(host.last_addresses.to_string(), "192.0.2.1 2001:db8::1");
+        let v4 = Some(Millis(1_795_428_000_123));
+        let v6 = Some(Millis(1_795_428_000_000));
+        assert_eq!(host.seen, Seen { v4, v6 });
         assert_eq!(host.created_at, Some(Millis(0)));
     }
 

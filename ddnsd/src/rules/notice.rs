@@ -1,18 +1,19 @@
-//! What a host's owner is owed. In: what was owed before, and what is wanted now. Out: what is owed once
-//! DNS holds that. Whatever is wanted anew supersedes what was owed of the same family.
+//! The mails to a host's owner. In: those that are pending, and what is wanted now. Out: those that are
+//! queued once DNS holds that. What is wanted now supersedes pending mails about the same family.
 
 use super::request::Change;
 use crate::model::address::Addresses;
+use crate::model::family::Families;
 use crate::model::host::{Defaults, Host, Seen};
 use crate::model::notice::{FamilyNotice, Notice, PendingNotices};
 use crate::model::record::WantedRecords;
 
-/// What is owed when an update wants these records. `seen`: the last updates including this one, if the
-/// client asked for a mail and such mails are sent; else no change is owed any more.
+/// The mails once an update wants these records. `seen`: the last updates including this one, if the client
+/// asked for a mail and such mails are sent; else no change is mailed.
 ///
-/// A family that is updated owes no mail about its expiry: the update won. A mail about a change is
-/// owed if an address differs from what DNS is known to hold, be it of this update or of one before it
-/// that asked for a mail too and is not published yet.
+/// No mail says that a family expired which is updated now. A mail says that an address changed if it
+/// differs from what DNS is known to hold: by this update, or by an earlier one that asked for a mail too
+/// and is not published yet.
 pub fn of_update(
     host: &Host,
     change: Change,
@@ -20,79 +21,62 @@ pub fn of_update(
     seen: Option<Seen>,
     defaults: &Defaults,
 ) -> PendingNotices {
-    let (given4, given6) = match change {
-        Change::Set(addresses) => (addresses.v4.is_some(), addresses.v6.is_some()),
-        Change::Offline => (true, true),
-    };
-    let before = host.notices.unwrap_or_default();
-    let change = seen.map(|seen| {
-        let (now, held) = (records.addresses(), held(host));
-        let owed = before.change.as_ref();
-        let told4 = given4 || owed.is_some_and(|owed| owed.v4.included);
-        let told6 = given6 || owed.is_some_and(|owed| owed.v6.included);
-        Notice {
-            v4: FamilyNotice {
-                included: told4 && now.v4 != held.v4,
-                address: now.v4,
-                updated_at: seen.v4,
-            },
-            v6: FamilyNotice {
-                included: told6 && now.v6 != held.v6,
-                address: now.v6,
-                updated_at: seen.v6,
-            },
-            expiry_ttl: super::expiry::ttl(host, defaults),
-        }
-    });
+    let updated = change.families();
+    let pending = host.notices.unwrap_or_default();
+    let new = records.addresses();
+    let differs = new.ips().zip(in_dns(host).ips()).map(|(new, old)| new != old);
+    let included = updated.or(included(pending.change)).and(differs);
+    let ttl = super::expiry::ttl(host, defaults);
     PendingNotices {
-        change: change.filter(Notice::is_about_any),
-        expiry: without(before.expiry, given4, given6),
+        change: seen.and_then(|seen| notice(included, new, seen, ttl)),
+        expiry: without(pending.expiry, updated),
     }
 }
 
-/// What is owed when these families of a host expire. `last`: the addresses it has or had, if such mails
-/// are sent. Whose change DNS never held, and who fell silent since, hears of its expiry only.
+/// The mails once these families of a host expire. `last`: the addresses it has or had, if such mails are
+/// sent. A change that DNS never held is not mailed any more, only its expiry.
 pub fn of_expiry(
     host: &Host,
-    (expired4, expired6): (bool, bool),
+    expired: Families,
     seen: Seen,
     last: Option<Addresses>,
     defaults: &Defaults,
 ) -> PendingNotices {
-    let before = host.notices.unwrap_or_default();
-    let owed = before.expiry.as_ref();
-    let expiry = last.map(|last| Notice {
-        v4: FamilyNotice {
-            included: expired4 || owed.is_some_and(|owed| owed.v4.included),
-            address: last.v4,
-            updated_at: seen.v4,
-        },
-        v6: FamilyNotice {
-            included: expired6 || owed.is_some_and(|owed| owed.v6.included),
-            address: last.v6,
-            updated_at: seen.v6,
-        },
-        expiry_ttl: super::expiry::ttl(host, defaults),
-    });
+    let pending = host.notices.unwrap_or_default();
+    let included = expired.or(included(pending.expiry));
+    let ttl = super::expiry::ttl(host, defaults);
     PendingNotices {
-        change: without(before.change, expired4, expired6),
-        expiry: expiry.filter(Notice::is_about_any),
+        change: without(pending.change, expired),
+        expiry: last.and_then(|last| notice(included, last, seen, ttl)),
     }
 }
 
 /// What DNS is known to hold; of an unpublished host, what it last acknowledged.
-fn held(host: &Host) -> Addresses {
+fn in_dns(host: &Host) -> Addresses {
     match host.unpublished_since {
         None => host.wanted.addresses(),
         Some(_) => host.acked.addresses,
     }
 }
 
-/// The notice without these families; nothing, if it is about no other.
-fn without(notice: Option<Notice>, v4: bool, v6: bool) -> Option<Notice> {
+fn included(notice: Option<Notice>) -> Families {
+    notice.map(|notice| notice.included()).unwrap_or_default()
+}
+
+/// A notice about these families; `None` if there is none.
+fn notice(included: Families, addresses: Addresses, seen: Seen, expiry_ttl: u32) -> Option<Notice> {
+    let families = included
+        .zip(addresses.ips().zip(seen))
+        .map(|(included, (address, updated_at))| FamilyNotice { included, address, updated_at });
+    Some(Notice { families, expiry_ttl }).filter(Notice::is_about_any)
+}
+
+/// The notice without these families; `None` if it is about no other.
+fn without(notice: Option<Notice>, families: Families) -> Option<Notice> {
     let mut notice = notice?;
-    notice.v4.included &= !v4;
-    notice.v6.included &= !v6;
+    let included = notice.included().without(families);
+    notice.families.v4.included = included.v4;
+    notice.families.v6.included = included.v6;
     Some(notice).filter(Notice::is_about_any)
 }
 
@@ -127,35 +111,36 @@ mod tests {
 
     /// The host after an update whose change is not yet published.
     fn updated(host: &Host, to: Addresses, seen: Option<Seen>) -> Host {
-        let wanted = WantedRecords {
-            v4: to.v4.map_or(host.wanted.v4, Wanted::Present),
-            v6: to.v6.map_or(host.wanted.v6, Wanted::Present),
-        };
-        let owed = of_update(host, Change::Set(to), wanted, seen, &DEFAULTS).if_any();
-        Host { wanted, notices: owed, unpublished_since: Some(Millis(1)), ..host.clone() }
+        let wanted = host.wanted.with(to);
+        let notices = of_update(host, Change::Set(to), wanted, seen, &DEFAULTS).if_any();
+        Host { wanted, notices, unpublished_since: Some(Millis(1)), ..host.clone() }
     }
 
     /// The host after these families expired, which is not yet published.
     fn expired(host: &Host, v4: bool, v6: bool) -> Host {
         let last = Some(addresses("192.0.2.1", "2001:db8::1"));
-        let owed = of_expiry(host, (v4, v6), EARLIER, last, &DEFAULTS).if_any();
-        let wanted = super::super::decide::down(host.wanted, v4, v6);
-        Host { wanted, notices: owed, unpublished_since: Some(Millis(1)), ..host.clone() }
+        let families = Families { v4, v6 };
+        let notices = of_expiry(host, families, EARLIER, last, &DEFAULTS).if_any();
+        let wanted = host.wanted.without(families);
+        Host { wanted, notices, unpublished_since: Some(Millis(1)), ..host.clone() }
     }
 
-    /// Which mails the host owes, and what about.
-    fn owes(host: &Host) -> Vec<(&'static str, bool, bool)> {
-        let owed = host.notices.unwrap_or_default();
-        let mails = owed.mails();
-        mails.map(|(kind, it)| (kind.as_str(), it.v4.included, it.v6.included)).collect()
+    /// Which mails are pending, and about which families.
+    fn mails(host: &Host) -> Vec<(&'static str, bool, bool)> {
+        let pending = host.notices.unwrap_or_default();
+        let row = |(kind, notice): (NoticeKind, &Notice)| {
+            let Families { v4, v6 } = notice.included();
+            (kind.as_str(), v4, v6)
+        };
+        pending.mails().map(row).collect()
     }
 
     #[test]
-    fn a_change_is_owed_to_who_asked_and_says_what_is_new() {
+    fn a_change_is_mailed_if_its_client_asks_and_says_what_is_new() {
         let host = updated(&held_host(), addresses("192.0.2.2", "2001:db8::1"), Some(EARLIER));
-        assert_eq!(owes(&host), [("change", true, false)]);
-        let notice = host.notices.and_then(|owed| owed.change).unwrap();
-        let variables = notice.variables(NoticeKind::Change, &host);
+        assert_eq!(mails(&host), [("change", true, false)]);
+        let notice = host.notices.and_then(|pending| pending.change).unwrap();
+        let variables = notice.variables(NoticeKind::Change, host.notice_names());
         let expected = serde_json::json!({
             "hostname": "pc", "zone": "example.org", "fqdn": "pc.example.org",
             "ipv4_changed": true, "ipv4": "192.0.2.2", "last_ipv4_update": 1000,
@@ -163,41 +148,41 @@ mod tests {
             "expiry_ttl": 3600,
         });
         assert_eq!(variables, expected);
-        assert_eq!(owes(&updated(&held_host(), addresses("192.0.2.2", ""), None)), []);
+        assert_eq!(mails(&updated(&held_host(), addresses("192.0.2.2", ""), None)), []);
     }
 
     #[test]
-    fn an_update_that_changes_no_address_owes_nothing() {
+    fn an_update_that_changes_no_address_is_not_mailed() {
         let mut host = held_host();
         host.unpublished_since = Some(Millis(1)); // for another TTL
-        assert_eq!(owes(&updated(&host, addresses("192.0.2.1", ""), Some(EARLIER))), []);
+        assert_eq!(mails(&updated(&host, addresses("192.0.2.1", ""), Some(EARLIER))), []);
     }
 
     #[test]
-    fn who_asks_again_for_what_dns_did_not_take_hears_of_it_once_it_does() {
+    fn a_repeated_update_that_asks_is_mailed_though_the_first_did_not_ask() {
         let quiet = updated(&held_host(), addresses("192.0.2.2", ""), None);
         let again = updated(&quiet, addresses("192.0.2.2", ""), Some(EARLIER));
-        assert_eq!(owes(&again), [("change", true, false)]);
+        assert_eq!(mails(&again), [("change", true, false)]);
         // and of both, if the first time was about the other family
         let first = updated(&held_host(), addresses("", "2001:db8::2"), Some(EARLIER));
         let both = updated(&first, addresses("192.0.2.2", ""), Some(EARLIER));
-        assert_eq!(owes(&both), [("change", true, true)]);
+        assert_eq!(mails(&both), [("change", true, true)]);
     }
 
     #[test]
     fn an_update_that_does_not_ask_supersedes_one_that_did() {
         let change = updated(&held_host(), addresses("192.0.2.2", ""), Some(EARLIER));
-        assert_eq!(owes(&updated(&change, addresses("192.0.2.3", ""), None)), []);
+        assert_eq!(mails(&updated(&change, addresses("192.0.2.3", ""), None)), []);
     }
 
     #[test]
-    fn an_expiry_is_owed_for_both_families_at_once_or_one_after_the_other() {
-        assert_eq!(owes(&expired(&held_host(), true, true)), [("expiry", true, true)]);
+    fn an_expiry_is_mailed_for_both_families_at_once_or_one_after_the_other() {
+        assert_eq!(mails(&expired(&held_host(), true, true)), [("expiry", true, true)]);
         let first = expired(&held_host(), true, false);
-        assert_eq!(owes(&first), [("expiry", true, false)]);
-        assert_eq!(owes(&expired(&first, false, true)), [("expiry", true, true)]);
-        let variables =
-            first.notices.unwrap().expiry.unwrap().variables(NoticeKind::Expiry, &first);
+        assert_eq!(mails(&first), [("expiry", true, false)]);
+        assert_eq!(mails(&expired(&first, false, true)), [("expiry", true, true)]);
+        let notice = first.notices.unwrap().expiry.unwrap();
+        let variables = notice.variables(NoticeKind::Expiry, first.notice_names());
         let expected = serde_json::json!({
             "hostname": "pc", "zone": "example.org", "fqdn": "pc.example.org",
             "ipv4_expired": true, "last_ipv4": "192.0.2.1", "last_ipv4_update": 1000,
@@ -208,30 +193,30 @@ mod tests {
     }
 
     #[test]
-    fn an_update_wins_over_an_expiry_that_dns_did_not_take_yet() {
-        let silent = expired(&held_host(), true, true);
-        let back = updated(&silent, addresses("192.0.2.1", ""), None);
-        assert_eq!(owes(&back), [("expiry", false, true)], "the other family is still silent");
-        assert_eq!(owes(&updated(&back, addresses("", "2001:db8::1"), None)), []);
-        let change = updated(&silent, addresses("192.0.2.1", "2001:db8::1"), Some(EARLIER));
-        assert_eq!(owes(&change), [], "DNS holds what it held");
+    fn an_update_ends_a_pending_mail_about_an_expiry() {
+        let expired = expired(&held_host(), true, true);
+        let back = updated(&expired, addresses("192.0.2.1", ""), None);
+        assert_eq!(mails(&back), [("expiry", false, true)], "the other family has still expired");
+        assert_eq!(mails(&updated(&back, addresses("", "2001:db8::1"), None)), []);
+        let change = updated(&expired, addresses("192.0.2.1", "2001:db8::1"), Some(EARLIER));
+        assert_eq!(mails(&change), [], "DNS holds what it held");
     }
 
     #[test]
-    fn going_offline_owes_no_mail_about_an_expiry() {
-        let silent = expired(&held_host(), true, false);
+    fn going_offline_ends_a_pending_mail_about_an_expiry() {
+        let expired = expired(&held_host(), true, false);
         let down = records(Addresses::default());
-        let owed = of_update(&silent, Change::Offline, down, Some(EARLIER), &DEFAULTS);
-        assert_eq!(owed.expiry, None);
-        assert!(owed.change.is_some_and(|it| it.v4.included && it.v6.included));
+        let pending = of_update(&expired, Change::Offline, down, Some(EARLIER), &DEFAULTS);
+        assert_eq!(pending.expiry, None);
+        assert_eq!(pending.change.unwrap().included(), Families::BOTH);
     }
 
     #[test]
-    fn what_expired_before_dns_ever_held_it_is_no_change_any_more() {
+    fn an_expiry_ends_a_pending_mail_about_a_change_of_its_family() {
         let change = updated(&held_host(), addresses("192.0.2.2", ""), Some(EARLIER));
-        assert_eq!(owes(&expired(&change, true, false)), [("expiry", true, false)]);
+        assert_eq!(mails(&expired(&change, true, false)), [("expiry", true, false)]);
         assert_eq!(
-            owes(&expired(&change, false, true)),
+            mails(&expired(&change, false, true)),
             [("change", true, false), ("expiry", false, true)]
         );
     }

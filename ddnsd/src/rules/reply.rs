@@ -1,12 +1,12 @@
-//! From what happened to the reply's words, and what a request counts as. The words' HTTP statuses are
-//! `http/reply.rs`'s.
+//! The reply to an update. In: return codes. Out: lines, and what the request counts as. Their HTTP statuses
+//! are in `http/reply.rs`.
 
 use super::request::{NoHosts, RequestedHost};
 use super::sliding_window::Counted;
 use crate::model::address::Addresses;
 use std::time::Duration;
 
-/// A word of the protocol.
+/// A return code of the DynDNS2 protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReturnCode {
     /// DNS acknowledged the change.
@@ -48,7 +48,7 @@ impl ReturnCode {
         }
     }
 
-    /// What a request with this word counts as; credentials were given.
+    /// What a request with this code counts as, if credentials were given.
     pub fn counts_as(self) -> Counted {
         match self {
             ReturnCode::Good | ReturnCode::Nochg | ReturnCode::Badip | ReturnCode::Dnserr => {
@@ -67,41 +67,37 @@ impl ReturnCode {
     }
 }
 
-/// One host's line.
+/// The line of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostLine {
     /// The name as it was sent.
     pub hostname: String,
-    /// Its word.
     pub code: ReturnCode,
 }
 
-/// The whole reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// One word about the request as a whole.
+    /// One return code for the request as a whole.
     Whole {
-        /// The word.
         code: ReturnCode,
-        /// When to come back, for the words that say so.
+        /// Until the client may try again, for the codes that say so.
         retry_after: Option<Duration>,
     },
     /// A line per host, one at least; good and nochg lines show these addresses of the request.
     Hosts {
-        /// In the order asked.
+        /// In the order of the request.
         lines: Vec<HostLine>,
-        /// What the request asked for.
         addresses: Addresses,
     },
 }
 
 impl Reply {
-    /// One word, without a time to come back.
+    /// One return code, without a time to try again.
     pub fn whole(code: ReturnCode) -> Self {
         Reply::Whole { code, retry_after: None }
     }
 
-    /// The word whose status the reply has: a success if any line is one, else the first line's.
+    /// The code that decides the HTTP status: a success if any line is one, else that of the first line.
     pub fn decisive_code(&self) -> ReturnCode {
         match self {
             Reply::Whole { code, .. } => *code,
@@ -121,19 +117,19 @@ impl Reply {
         }
     }
 
-    /// The word that stands for a list: the first that is not `nochg`, else `nochg`.
+    /// The code that stands for a list: the first that is not `nochg`, else `nochg`.
     pub fn summary(&self) -> ReturnCode {
         match self {
             Reply::Whole { code, .. } => *code,
             Reply::Hosts { lines, .. } => {
-                let telling = lines.iter().find(|line| line.code != ReturnCode::Nochg);
-                telling.map_or(ReturnCode::Nochg, |line| line.code)
+                let first = lines.iter().find(|line| line.code != ReturnCode::Nochg);
+                first.map_or(ReturnCode::Nochg, |line| line.code)
             }
         }
     }
 }
 
-/// The word for a request that names no hosts.
+/// The code for a request that names no hosts.
 pub fn no_hosts(why: NoHosts) -> ReturnCode {
     match why {
         NoHosts::None => ReturnCode::Notfqdn,
@@ -141,10 +137,13 @@ pub fn no_hosts(why: NoHosts) -> ReturnCode {
     }
 }
 
-/// The lines of a request: each asked host with its word.
-pub fn lines(asked: &[RequestedHost], codes: Vec<ReturnCode>) -> Vec<HostLine> {
-    let named = asked.iter().zip(codes);
-    named.map(|(host, code)| HostLine { hostname: host.sent.clone(), code }).collect()
+/// One line for each requested host.
+pub fn lines(
+    requested: &[RequestedHost],
+    codes: impl Iterator<Item = ReturnCode>,
+) -> Vec<HostLine> {
+    let line = |(host, code): (&RequestedHost, _)| HostLine { hostname: host.sent.clone(), code };
+    requested.iter().zip(codes).map(line).collect()
 }
 
 #[cfg(test)]
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lists_summary_is_its_first_word_that_tells_something() {
+    fn a_lists_summary_is_its_first_code_other_than_nochg() {
         assert_eq!(
             hosts(&[ReturnCode::Nochg, ReturnCode::Nohost, ReturnCode::Good]).summary(),
             ReturnCode::Nohost

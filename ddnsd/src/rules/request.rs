@@ -3,6 +3,7 @@
 
 use crate::model::address::Addresses;
 use crate::model::client::ClientKey;
+use crate::model::family::Families;
 use crate::model::name::{Fqdn, UserName};
 use crate::model::notice::Notify;
 use crate::model::secret::Secret;
@@ -78,6 +79,31 @@ pub enum Change {
     Set(Addresses),
     /// `offline=YES`: nothing.
     Offline,
+}
+
+impl Change {
+    /// The families that it updates.
+    pub fn families(self) -> Families {
+        match self {
+            Change::Set(addresses) => addresses.families(),
+            Change::Offline => Families::BOTH,
+        }
+    }
+
+    /// The addresses that the reply shows.
+    pub fn addresses(self) -> Addresses {
+        match self {
+            Change::Set(addresses) => addresses,
+            Change::Offline => Addresses::default(),
+        }
+    }
+}
+
+/// What one update does to each of its hosts.
+#[derive(Clone, Copy, Debug)]
+pub struct UpdateChange {
+    pub change: Change,
+    pub notify: Notify,
 }
 
 /// Why the addresses of a request cannot be used.

@@ -1,5 +1,5 @@
-//! Who sends a request, and may they come so often? In: a checked request. Out: a caller with a place
-//! under the limits, or the reply that ends it.
+//! Checks the credentials and the limits of a request. In: a checked request. Out: a caller whose request is
+//! reserved under the good limit, or the reply that ends it.
 
 use super::last_requests::{HostResult, LastRequests};
 use super::rehash::{DueRehash, Rehash};
@@ -23,34 +23,26 @@ use tracing::{error, warn};
 /// The handles this story uses.
 #[derive(Clone)]
 pub struct Authenticate {
-    /// Users.
     pub db: Db,
-    /// Requests per client.
     pub limits: Limits,
-    /// Verifies and remembers.
     pub passwords: Passwords,
-    /// Remakes imported hashes.
     pub rehash: Rehash,
-    /// What administrators see of refused ones.
     pub last_requests: LastRequests,
-    /// The clock.
     pub clock: Clock,
-    /// Where a verification runs on when its client is gone.
+    /// A verification ends in one of these tasks if its client hangs up.
     pub tasks: TaskTracker,
 }
 
-/// Someone whose password was right, with a place under the good limit.
+/// A caller whose password was right and whose request is reserved under the good limit.
 pub struct Authenticated {
-    /// Who it is.
     pub caller: Caller,
     slot: Slot,
-    /// With the end of the request, and of this, an imported hash is remade.
+    /// Once it is dropped with the end of the request, an imported hash is remade.
     _rehash: Option<DropGuard>,
 }
 
 impl Authenticate {
-    /// Lets a request in. Checked in this order: are there credentials, the bad limit, the password,
-    /// the good limit.
+    /// Checks in this order: are there credentials, the bad limit, the password, the good limit.
     ///
     /// # Errors
     /// The reply that ends the request.
@@ -63,17 +55,17 @@ impl Authenticate {
             return Err(Reply::whole(ReturnCode::Badauth));
         }
         let slot = self.reserve_bad(request.key, now).await.map_err(abuse)?;
-        let mut admitted = self.admit(request, slot, now).await?;
-        // it may have waited long for others of its client and for the password
-        if let Err(refused) = self.limits.reserve_good(&mut admitted.slot, self.clock.now()) {
-            let told = HostResult::with_reason(
-                ReturnCode::Abuse,
-                "too many good requests from this address",
-            );
-            self.last_requests.record_rejected(request, now, Some(admitted.caller.user()), told);
-            return Err(abuse(refused));
+        let mut authenticated = self.check_or_detach(request, slot, now).await?;
+        // it may have waited long for other requests of its client and for the password
+        let reserved = self.limits.reserve_good(&mut authenticated.slot, self.clock.now());
+        if let Err(exceeded) = reserved {
+            let reason = "too many good requests from this address";
+            let result = HostResult::with_reason(ReturnCode::Abuse, reason);
+            let user = Some(authenticated.caller.user());
+            self.last_requests.record_rejected(request, now, user, result);
+            return Err(abuse(exceeded));
         }
-        Ok(admitted)
+        Ok(authenticated)
     }
 
     async fn reserve_bad(&self, client: ClientKey, now: Now) -> Result<Slot, LimitExceeded> {
@@ -88,26 +80,25 @@ impl Authenticate {
         }
     }
 
-    /// Counts the request as what it turned out to be; until then its reservation counts. Out: the
+    /// Counts the request as good, bad or neither; until then its reservation counts. Returns the
     /// reply, or `abuse` if it is one bad request too many.
-    pub fn close(&self, admitted: Authenticated, reply: Reply) -> Reply {
-        self.count(admitted.slot, reply)
+    pub fn record(&self, authenticated: Authenticated, reply: Reply) -> Reply {
+        self.record_slot(authenticated.slot, reply)
     }
 
-    fn count(&self, slot: Slot, reply: Reply) -> Reply {
+    fn record_slot(&self, slot: Slot, reply: Reply) -> Reply {
         let counts_as = reply.decisive_code().counts_as();
-        let closed = self.limits.record(slot, counts_as, self.clock.now());
-        closed.err().map_or(reply, abuse)
+        let recorded = self.limits.record(slot, counts_as, self.clock.now());
+        recorded.err().map_or(reply, abuse)
     }
 
-    /// Forgets clients that did not come for long.
+    /// Forgets clients without a recent request.
     pub fn forget_idle(&self) {
         self.limits.purge(self.clock.now());
     }
 
-    /// Under the bad limit. A known password is answered at once; hashing goes on when its client hangs
-    /// up, so that a guess counts.
-    async fn admit(
+    /// A cached password needs no task. Hashing goes on if the client hangs up, so that a guess counts.
+    async fn check_or_detach(
         &self,
         request: &Arc<UpdateRequest>,
         slot: Slot,
@@ -115,7 +106,7 @@ impl Authenticate {
     ) -> Result<Authenticated, Reply> {
         let mut check = Box::pin(self.clone().check(Arc::clone(request), slot, now));
         match futures::poll!(&mut check) {
-            Poll::Ready(admitted) => admitted,
+            Poll::Ready(checked) => checked,
             Poll::Pending => {
                 let task = self.tasks.spawn(check);
                 task.await.unwrap_or_else(|_| Err(Reply::whole(ReturnCode::ServerError)))
@@ -131,7 +122,7 @@ impl Authenticate {
     ) -> Result<Authenticated, Reply> {
         match self.verify(&request, now).await {
             Ok((caller, rehash)) => Ok(Authenticated { caller, slot, _rehash: rehash }),
-            Err(code) => Err(self.count(slot, Reply::whole(code))),
+            Err(code) => Err(self.record_slot(slot, Reply::whole(code))),
         }
     }
 
@@ -142,11 +133,11 @@ impl Authenticate {
     ) -> Result<(Caller, Option<DropGuard>), ReturnCode> {
         let (user, password): (&UserName, &Secret) = match &request.login {
             Login::Given { user, password } => (user, password),
-            Login::Unreadable { name } => return Err(refused(name, request.client)),
+            Login::Unreadable { name } => return Err(bad_credentials(name, request.client)),
             Login::Missing => return Err(ReturnCode::Badauth),
         };
         let account = self.db.account(user).await.map_err(|problem| {
-            error!("a user could not be looked up: {problem}");
+            error!("cannot look up a user: {problem}");
             ReturnCode::ServerError
         })?;
         let attempt = Attempt { user, account: account.as_ref(), password, client: request.key };
@@ -160,10 +151,10 @@ impl Authenticate {
                 Ok((caller, due.and_then(|due| self.rehash.after_request(due))))
             }
             Verification::Wrong => {
-                let code = refused(user.as_str(), request.client);
-                let told = HostResult::with_reason(code, "wrong password");
+                let code = bad_credentials(user.as_str(), request.client);
+                let result = HostResult::with_reason(code, "wrong password");
                 let user_id = account.map(|account| account.id);
-                self.last_requests.record_rejected(request, now, user_id, told);
+                self.last_requests.record_rejected(request, now, user_id, result);
                 Err(code)
             }
             Verification::Busy => Err(ReturnCode::ServerError),
@@ -171,7 +162,7 @@ impl Authenticate {
     }
 }
 
-fn refused(name: &str, client: IpAddr) -> ReturnCode {
+fn bad_credentials(name: &str, client: IpAddr) -> ReturnCode {
     // fail2ban reads this line; Debug escapes quotes and control characters
     warn!("auth failed user={name:?} client={client}");
     ReturnCode::Badauth

@@ -1,5 +1,5 @@
 //! Keeps the last request for each host, so that an administrator sees why a router's updates do not
-//! arrive. In: a request, and what each host was told. Out: a note in memory, written now and then.
+//! arrive. In: a request, and the result of each host. Out: a record in memory, written now and then.
 
 use crate::db::{Db, DbError};
 use crate::model::host::{Host, HostId};
@@ -15,24 +15,24 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-/// Refused requests that wait to be noted, at most; beyond, they are not, so that a flood costs nothing.
-const MOST_WAITING: usize = 32;
+/// Rejected requests that wait to be recorded. Beyond, they are not recorded, so that a flood costs nothing.
+const MAX_WAITING: usize = 32;
 
-/// What a host was told, and why.
+/// The return code of a host, and why.
 #[derive(Clone, Debug)]
 pub(super) struct HostResult {
     pub(super) code: ReturnCode,
-    /// For the words that do not say it all.
+    /// For the codes that do not say it all.
     pub(super) reason: Option<Box<str>>,
 }
 
+pub(super) type HostResults = BTreeMap<HostId, HostResult>;
+
 impl HostResult {
-    /// A word that says it all.
     pub(super) fn new(code: ReturnCode) -> Self {
         Self { code, reason: None }
     }
 
-    /// A word and its reason.
     pub(super) fn with_reason(code: ReturnCode, reason: impl Into<Box<str>>) -> Self {
         Self { code, reason: Some(reason.into()) }
     }
@@ -43,54 +43,52 @@ impl HostResult {
 pub struct LastRequests {
     db: Db,
     tasks: TaskTracker,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl LastRequests {
-    /// Notes into this database, what takes a while in these tasks.
+    /// Rejected requests are looked up in these tasks.
     pub fn new(db: Db, tasks: TaskTracker) -> Self {
-        Self { db, tasks, places: Arc::new(Semaphore::new(MOST_WAITING)) }
+        Self { db, tasks, permits: Arc::new(Semaphore::new(MAX_WAITING)) }
     }
 
-    /// Notes what hosts were told; only for the caller's own.
-    pub(super) fn record(
-        &self,
-        request: &UpdateRequest,
-        now: Now,
-        told: &BTreeMap<HostId, HostResult>,
-    ) {
-        for (host, told) in told {
-            self.record_one(request, now, *host, told);
+    /// Records the results of the caller's own hosts.
+    pub(super) fn record(&self, request: &UpdateRequest, now: Now, results: &HostResults) {
+        for (host, result) in results {
+            self.record_one(request, now, *host, result);
         }
     }
 
-    fn record_one(&self, request: &UpdateRequest, now: Now, host: HostId, told: &HostResult) {
+    fn record_one(&self, request: &UpdateRequest, now: Now, host: HostId, result: &HostResult) {
         let last = LastRequest {
             at: now.wall,
             client: request.client,
             user_agent: request.user_agent.clone(),
-            return_code: Cow::Borrowed(told.code.as_str()),
-            reason: told.reason.clone(),
+            return_code: Cow::Borrowed(result.code.as_str()),
+            reason: result.reason.clone(),
         };
         self.db.record_request(host, last);
     }
 
-    /// Notes a request that was refused before its hosts were looked at, for those of them that this
-    /// user owns. Nobody waits for it: how long the answer takes must not tell which hosts there are.
+    /// Records a request that was rejected before its hosts were looked up, for those of them that this
+    /// user owns. The reply does not wait for it, so that its time does not reveal which hosts exist.
     pub(super) fn record_rejected(
         &self,
         request: &Arc<UpdateRequest>,
         now: Now,
         user: Option<UserId>,
-        told: HostResult,
+        result: HostResult,
     ) {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return debug!("too many refused requests wait to be noted");
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return debug!("too many rejected requests wait to be recorded");
         };
-        let (story, request) = (self.clone(), Arc::clone(request));
+        let story = self.clone();
+        let request = Arc::clone(request);
         self.tasks.spawn(async move {
-            story.look_up_and_record(&request, now, user, told).await;
-            drop(place);
+            if let Err(problem) = story.look_up_and_record(&request, now, user, &result).await {
+                debug!("cannot record a rejected request: {problem}");
+            }
+            drop(permit);
         });
     }
 
@@ -99,20 +97,16 @@ impl LastRequests {
         request: &UpdateRequest,
         now: Now,
         user: Option<UserId>,
-        told: HostResult,
-    ) {
-        for asked in request.hosts.iter().flatten() {
-            let Some(name) = &asked.name else {
-                continue;
-            };
-            match self.db.host(name).await {
-                Ok(Some(host)) if Some(host.user) == user => {
-                    self.record_one(request, now, host.id, &told);
-                }
-                Ok(_) => {}
-                Err(problem) => return debug!("a refused request is not noted: {problem}"),
+        result: &HostResult,
+    ) -> Result<(), DbError> {
+        let names = request.hosts.iter().flatten().filter_map(|host| host.name.as_ref());
+        for name in names {
+            let host = self.db.host(name).await?;
+            if let Some(host) = host.filter(|host| Some(host.user) == user) {
+                self.record_one(request, now, host.id, result);
             }
         }
+        Ok(())
     }
 
     /// The last request for a host.
@@ -123,12 +117,12 @@ impl LastRequests {
         self.db.last_request(host.id).await
     }
 
-    /// Whether there is so much to write that it should not wait for its time.
+    /// Whether there is so much to write that it should be written at once.
     pub fn are_many(&self) -> bool {
         self.db.should_flush_requests()
     }
 
-    /// Writes what was noted.
+    /// Writes what is recorded.
     ///
     /// # Errors
     /// The database failed; nothing is lost.

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::Rfc2136;
 use crate::db::{Db, DbError, Settle, Want};
 use crate::dns::{self, Dns, DnsError, Found, Lane, LookupError, Published};
-use crate::model::address::Family;
+use crate::model::family::{Families, Family};
 use crate::model::host::{Defaults, Host, HostId};
 use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Now;
@@ -171,7 +171,7 @@ impl Publisher {
     /// DNS did not acknowledge it, or a message got no answer each time.
     pub async fn take_down(&self, host: &Host) -> Result<(), NotDown> {
         let mut change = decide::change(host, &self.defaults());
-        change.records = decide::down(change.records, true, true);
+        change.records = change.records.without(Families::BOTH);
         let start = self.clock.now().mono;
         for round in 1..=REMOVALS {
             let final_from = match self.dns.publish(change.clone(), Lane::Interactive).await {

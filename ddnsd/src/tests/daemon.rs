@@ -80,7 +80,7 @@ impl Daemon {
             clock,
             counters: Arc::default(),
             tasks: tokio_util::task::TaskTracker::new(),
-            patience: Arc::new(arc_swap::ArcSwap::from_pointee(4 * timeout)),
+            lock_timeout: Arc::new(arc_swap::ArcSwap::from_pointee(4 * timeout)),
         });
         let expire =
             Expire::start(db.clone(), publisher.clone(), notices, host_locks.clone(), clock);

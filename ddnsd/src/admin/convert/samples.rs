@@ -1,7 +1,8 @@
 //! Hosts for the tests of this folder.
 
 use crate::config::Defaults;
-use crate::model::address::{Addresses, PerFamily};
+use crate::model::address::Addresses;
+use crate::model::family::PerFamily;
 use crate::model::host::{Acked, Host, HostDetails, HostId, Seen};
 use crate::model::name::{Fqdn, Label, UserName, Zone};
 use crate::model::time::Millis;

@@ -3,7 +3,7 @@
 use super::bounds::{cut, fitting};
 use super::names::{failed, host_name};
 use crate::config::{Difference, Differences};
-use crate::model::address::Family;
+use crate::model::family::Family;
 use crate::stories::expire::Swept;
 use crate::stories::hosts::sync::{Drift, Repair, SyncPage};
 use crate::stories::status::{Snapshot, ZoneState};

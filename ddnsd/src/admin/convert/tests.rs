@@ -4,7 +4,7 @@ use super::bounds::cut;
 use super::samples::details;
 use super::status::{reloaded, swept, synced};
 use crate::config::{Difference, Differences};
-use crate::model::address::Family;
+use crate::model::family::Family;
 use crate::model::name::Fqdn;
 use crate::rules::drift::InDns;
 use crate::stories::expire::Swept;

@@ -10,6 +10,7 @@ use super::publisher::Publisher;
 use crate::clock::Clock;
 use crate::db::{Db, DbError, DueHost, NextCheck};
 use crate::dns::Lane;
+use crate::model::family::Families;
 use crate::model::host::{Host, HostId, Seen};
 use crate::model::name::Fqdn;
 use crate::model::time::Millis;
@@ -234,7 +235,7 @@ impl Expire {
             return Ok(None);
         };
         let old = host.wanted.addresses();
-        let owed = self.notices.of_expiry(&host, (v4, v6), seen).await?;
+        let owed = self.notices.of_expiry(&host, Families { v4, v6 }, seen).await?;
         let (expired, defaults) = (((v4, v6), owed), self.publisher.defaults());
         let want = decide::want_for_expiry(host, expired, (seen, gaps), &defaults, now);
         let wanted = self.publisher.want(vec![want]).await?.pop().flatten();

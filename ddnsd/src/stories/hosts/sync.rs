@@ -5,7 +5,7 @@
 use super::{Hosts, PATIENCE, zone_name};
 use crate::db::{DbError, HostPage};
 use crate::dns::{Found, Lane, LookupError};
-use crate::model::address::Family;
+use crate::model::family::Family;
 use crate::model::host::Host;
 use crate::model::name::Fqdn;
 use crate::rules::decide;

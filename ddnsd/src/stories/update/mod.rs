@@ -1,0 +1,339 @@
+//! One update, from a checked request to its reply, stage by stage as `update` and `change` list them.
+
+mod owned_hosts;
+
+use super::authenticate::{Authenticate, Authenticated};
+use super::host_locks::{HostGuard, HostLocks};
+use super::last_requests::{HostResult, HostResults, LastRequests};
+use super::notices::Notices;
+use super::publisher::Publisher;
+use crate::clock::Clock;
+use crate::counters::{Counter, UpdateCounters};
+use crate::db::{Db, DbError, Want};
+use crate::dns::{DnsError, Lane};
+use crate::model::address::Addresses;
+use crate::model::host::{Host, HostId};
+use crate::model::time::Now;
+use crate::passwords::Caller;
+use crate::rules::decide::{self, Verdict};
+use crate::rules::reply::{self, Reply, ReturnCode};
+use crate::rules::request::{RequestedHost, UpdateChange, UpdateRequest};
+use arc_swap::ArcSwap;
+use futures::future::join_all;
+use owned_hosts::OwnedHosts;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+/// The update story; clones share everything.
+#[derive(Clone)]
+pub struct Update(Arc<UpdateHandles>);
+
+/// The handles it uses.
+pub struct UpdateHandles {
+    pub db: Db,
+    pub publisher: Publisher,
+    pub authenticate: Authenticate,
+    pub last_requests: LastRequests,
+    pub notices: Notices,
+    pub host_locks: HostLocks,
+    pub clock: Clock,
+    pub counters: Arc<UpdateCounters>,
+    /// An update ends in one of these tasks if its client hangs up.
+    pub tasks: TaskTracker,
+    /// How long to wait for hosts that another update is changing.
+    pub lock_timeout: Arc<ArcSwap<Duration>>,
+}
+
+/// What the decisions were: the results of hosts that are kept, and the changes.
+#[derive(Default)]
+struct Decisions {
+    kept: HostResults,
+    changes: Vec<HostChange>,
+}
+
+/// A change to be stored, and the lock of its host.
+struct HostChange {
+    guard: HostGuard,
+    want: Want,
+}
+
+/// A change that is stored and not yet published, and the lock of its host.
+struct StoredChange {
+    guard: HostGuard,
+    host: Arc<Host>,
+    old: Addresses,
+}
+
+/// Why no host is changed.
+enum NotChanged {
+    /// Each host of the caller has this result.
+    Rejected(HostResult),
+    Failed(DbError),
+}
+
+impl From<DbError> for NotChanged {
+    fn from(problem: DbError) -> Self {
+        Self::Failed(problem)
+    }
+}
+
+impl Update {
+    pub fn new(handles: UpdateHandles) -> Self {
+        Self(Arc::new(handles))
+    }
+
+    /// Carries a request out. From the authentication on it runs to its end and counts, whether its
+    /// client waits for it or not. What needs no wait is answered without a task.
+    pub async fn run(&self, request: UpdateRequest) -> Reply {
+        let now = self.0.clock.now();
+        let request = Arc::new(request);
+        let authenticated = match self.0.authenticate.run(&request, now).await {
+            Ok(authenticated) => authenticated,
+            Err(reply) => {
+                self.count(&reply);
+                return reply;
+            }
+        };
+        let mut reply = Box::pin(self.clone().reply(request, authenticated, now));
+        match futures::poll!(&mut reply) {
+            Poll::Ready(reply) => reply,
+            Poll::Pending => {
+                let task = self.0.tasks.spawn(reply);
+                task.await.unwrap_or_else(|_| Reply::whole(ReturnCode::ServerError))
+            }
+        }
+    }
+
+    async fn reply(
+        self,
+        request: Arc<UpdateRequest>,
+        authenticated: Authenticated,
+        now: Now,
+    ) -> Reply {
+        let reply = self.update(&request, &authenticated.caller, now).await;
+        let reply = reply.unwrap_or_else(|problem| {
+            error!("cannot carry out an update: {problem}");
+            Reply::whole(ReturnCode::ServerError)
+        });
+        let reply = self.0.authenticate.record(authenticated, reply);
+        self.count(&reply);
+        reply
+    }
+
+    /// Which hosts are the caller's, what becomes of them, and the reply.
+    async fn update(
+        &self,
+        request: &UpdateRequest,
+        caller: &Caller,
+        now: Now,
+    ) -> Result<Reply, DbError> {
+        let requested = match &request.hosts {
+            Ok(requested) => requested,
+            Err(why) => return Ok(Reply::whole(reply::no_hosts(*why))),
+        };
+        let hosts = self.owned_hosts(requested, caller).await?;
+        let (results, problem) = match self.change(request, &hosts, now).await {
+            Ok(results) => (results, None),
+            Err(NotChanged::Rejected(result)) => (hosts.all(&result), None),
+            Err(NotChanged::Failed(problem)) => (hosts.all(&failed(&problem)), Some(problem)),
+        };
+        self.0.last_requests.record(request, now, &results);
+        problem.map_or_else(|| Ok(hosts.reply(request, requested, &results)), Err)
+    }
+
+    /// Changes the hosts, one stage a line.
+    async fn change(
+        &self,
+        request: &UpdateRequest,
+        hosts: &OwnedHosts,
+        now: Now,
+    ) -> Result<HostResults, NotChanged> {
+        let change = usable_change(request, hosts)?;
+        let guards = self.lock(hosts).await?;
+        let Decisions { kept, changes } = self.decide(guards, hosts, change, now).await?;
+        let mut results = kept;
+        if !changes.is_empty() {
+            let stored = self.store(changes, &mut results).await;
+            results.extend(self.publish(stored).await);
+        }
+        Ok(results)
+    }
+
+    /// Looks the hosts up before any lock, so that no one waits for the lock of another user's host.
+    async fn owned_hosts(
+        &self,
+        requested: &[RequestedHost],
+        caller: &Caller,
+    ) -> Result<OwnedHosts, DbError> {
+        let mut hosts = OwnedHosts::with_capacity(requested.len());
+        for host in requested {
+            let found = match &host.name {
+                Some(name) => self.0.db.host(name).await?,
+                None => None,
+            };
+            hosts.push(found.filter(|host| host.user == caller.user()));
+        }
+        Ok(hosts)
+    }
+
+    async fn lock(&self, hosts: &OwnedHosts) -> Result<Vec<HostGuard>, NotChanged> {
+        let timeout = **self.0.lock_timeout.load();
+        self.0.host_locks.lock(&hosts.ids(), timeout).await.map_err(|_| {
+            let reason = "too many updates of it at once";
+            NotChanged::Rejected(HostResult::with_reason(ReturnCode::ServerError, reason))
+        })
+    }
+
+    /// Reads each host again under its lock and decides whether it changes. A host that is kept costs
+    /// no SQL: its last update is recorded in memory.
+    async fn decide(
+        &self,
+        guards: Vec<HostGuard>,
+        hosts: &OwnedHosts,
+        update: UpdateChange,
+        now: Now,
+    ) -> Result<Decisions, DbError> {
+        let mut decisions = Decisions::default();
+        for guard in guards {
+            let Some(host) = self.host_under(&guard, hosts).await? else {
+                continue;
+            };
+            match decide::decide(update.change, &host, &self.0.publisher.defaults()) {
+                Verdict::Keep => {
+                    self.0.db.touch(host.id, decide::seen(update.change, now.wall));
+                    decisions.kept.insert(host.id, HostResult::new(ReturnCode::Nochg));
+                }
+                Verdict::Change(records) => {
+                    let defaults = self.0.publisher.defaults();
+                    let (notices, at) = (&self.0.notices, now.wall);
+                    let notices = notices.of_update(&host, update, records, at).await?;
+                    let change = update.change;
+                    let want = decide::want_for_update(host, change, records, &defaults, at);
+                    decisions.changes.push(HostChange { guard, want: Want { notices, ..want } });
+                }
+            }
+        }
+        Ok(decisions)
+    }
+
+    /// The locked host; `None` if it was deleted or given to another user before it was locked.
+    async fn host_under(
+        &self,
+        guard: &HostGuard,
+        hosts: &OwnedHosts,
+    ) -> Result<Option<Arc<Host>>, DbError> {
+        let Some(before) = hosts.get(guard.host()) else {
+            return Ok(None);
+        };
+        let host = self.0.db.host(&before.fqdn).await?;
+        Ok(host.filter(|host| host.id == before.id && host.user == before.user))
+    }
+
+    /// Commits the changes as wanted and unpublished. From then on they reach DNS, whatever happens.
+    async fn store(
+        &self,
+        changes: Vec<HostChange>,
+        results: &mut HostResults,
+    ) -> Vec<StoredChange> {
+        let wants = changes.iter().map(|change| change.want.clone()).collect();
+        let hosts = match self.0.publisher.want(wants).await {
+            Ok(hosts) => hosts,
+            Err(problem) => {
+                error!("cannot store a change: {problem}");
+                let result = failed(&problem);
+                let ids = changes.iter().map(|change| change.guard.host());
+                results.extend(ids.map(|host| (host, result.clone())));
+                return Vec::new();
+            }
+        };
+        let mut stored = Vec::with_capacity(changes.len());
+        for (HostChange { guard, want }, host) in changes.into_iter().zip(hosts) {
+            if let Some(host) = host {
+                let old = want.host.wanted.addresses();
+                stored.push(StoredChange { guard, host, old });
+            } else {
+                let reason = "it was changed or deleted at the same moment";
+                let result = HostResult::with_reason(ReturnCode::ServerError, reason);
+                results.insert(guard.host(), result);
+            }
+        }
+        stored
+    }
+
+    /// Publishes all changes together, so that the hosts of a zone travel in one message. Each result
+    /// is settled, and its host unlocked, as soon as it is there.
+    async fn publish(&self, stored: Vec<StoredChange>) -> Vec<(HostId, HostResult)> {
+        let hosts = stored.iter().map(|change| Arc::clone(&change.host)).collect();
+        let published = self.0.publisher.publish_all(hosts, Lane::Interactive);
+        let results = stored.into_iter().zip(published).map(|(change, published)| async move {
+            let StoredChange { guard, old, .. } = change;
+            let (host, result) = published.await;
+            (guard.host(), published_result(&host, old, result))
+        });
+        join_all(results).await
+    }
+
+    fn count(&self, reply: &Reply) {
+        match reply {
+            Reply::Whole { code, .. } => self.counter(*code).add_one(),
+            Reply::Hosts { lines, .. } => {
+                for line in lines {
+                    self.counter(line.code).add_one();
+                }
+            }
+        }
+    }
+
+    fn counter(&self, code: ReturnCode) -> &Counter {
+        let counters = &self.0.counters;
+        match code {
+            ReturnCode::Good => &counters.good,
+            ReturnCode::Nochg => &counters.nochg,
+            ReturnCode::Badauth => &counters.badauth,
+            ReturnCode::Nohost => &counters.nohost,
+            ReturnCode::Notfqdn => &counters.notfqdn,
+            ReturnCode::Numhost => &counters.numhost,
+            ReturnCode::Badip => &counters.badip,
+            ReturnCode::Dnserr => &counters.dnserr,
+            ReturnCode::Abuse => &counters.abuse,
+            ReturnCode::ServerError => &counters.server_error,
+        }
+    }
+}
+
+/// What the request does to its hosts, if its addresses can be used.
+fn usable_change(request: &UpdateRequest, hosts: &OwnedHosts) -> Result<UpdateChange, NotChanged> {
+    match &request.change {
+        Ok(change) => Ok(UpdateChange { change: *change, notify: request.notify }),
+        Err(bad) => {
+            hosts.log_bad_address(request, bad);
+            let result = HostResult::with_reason(ReturnCode::Badip, bad.to_string());
+            Err(NotChanged::Rejected(result))
+        }
+    }
+}
+
+fn failed(problem: &DbError) -> HostResult {
+    HostResult::with_reason(ReturnCode::ServerError, problem.to_string())
+}
+
+/// The result of a host whose change was sent, and its line in the log.
+fn published_result(host: &Host, old: Addresses, result: Result<(), DnsError>) -> HostResult {
+    let new = host.wanted.addresses();
+    match result {
+        Ok(()) => {
+            // the same addresses were only sent once more
+            if old != new || host.acked.addresses != new {
+                info!(host = %host.fqdn, %old, %new, "address changed");
+            }
+            HostResult::new(ReturnCode::Good)
+        }
+        Err(problem) => {
+            warn!(host = %host.fqdn, %old, %new, "address not yet published: {problem}");
+            HostResult::with_reason(ReturnCode::Dnserr, problem.to_string())
+        }
+    }
+}
