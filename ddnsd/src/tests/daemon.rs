@@ -1,5 +1,5 @@
-//! The daemon's stories over a real database and the model's name server, without its entrances. It is
-//! killed by dropping the runtime that it lives in.
+//! The daemon's stories over a real database and the model's name server, without HTTP and the admin
+//! socket. Dropping its runtime kills it.
 
 use crate::clock::Clock;
 use crate::config::{self, Database, DnsTransport, Rfc2136, ZoneKeys};
@@ -34,7 +34,7 @@ use tokio::time::sleep;
 /// The hosts' zone.
 pub(super) const ZONE: &str = "dyn.example";
 
-/// One life of the daemon.
+/// One run of the daemon.
 #[derive(Clone)]
 pub(super) struct Daemon {
     pub(super) db: Db,
@@ -45,7 +45,7 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it, as `app.rs` does, once whoever had the database is gone.
+    /// Starts it, as `app` does, once the previous run has released the database.
     pub(super) async fn start(file: &Path, server: SocketAddr, timeout: Duration) -> Self {
         let database = Database::Sqlite { path: PathBuf::from(file), pool_size: 1 };
         let mut tries = 0;
@@ -89,7 +89,7 @@ impl Daemon {
         Self { db, update, hosts, expire, republish }
     }
 
-    /// The timers, faster than life.
+    /// Starts the timers, with shorter periods than the product's.
     pub(super) fn run_timers(&self) {
         let (expire, republish) = (self.expire.clone(), self.republish.clone());
         tokio::spawn(async move {
@@ -106,22 +106,22 @@ impl Daemon {
         });
     }
 
-    /// Adds the user, once.
+    /// Adds the user if it does not exist.
     pub(super) async fn add_user(&self, hash: &PasswordHash) {
         let name = UserName::parse("alice").unwrap();
         let email = Email::parse("alice@example.org").unwrap();
         let hash = hash.clone();
-        let _there_already = self.db.add_user(NewUser { name, email, hash, at: Millis(1) }).await;
+        let _may_exist = self.db.add_user(NewUser { name, email, hash, at: Millis(1) }).await;
     }
 
-    /// Adds a host, if it is not there.
+    /// Adds a host if it does not exist.
     pub(super) async fn add_host(&self, label: &str, expiry_ttl: Option<u32>) {
         let (user, label, zone) = ("alice".to_owned(), label.to_owned(), ZONE.to_owned());
         let new = NewHost { user, label, zone, dns_ttl: None, expiry_ttl };
-        let _there_already = self.hosts.add(new).await;
+        let _may_exist = self.hosts.add(new).await;
     }
 
-    /// An update of some hosts; their words.
+    /// Updates hosts; returns the return code of each.
     pub(super) async fn update(&self, names: &[String], change: Change) -> Vec<ReturnCode> {
         let client = IpAddr::from(Ipv4Addr::LOCALHOST);
         let host =
@@ -172,7 +172,7 @@ fn passwords() -> Passwords {
     Passwords::new(auth, Arc::default()).unwrap()
 }
 
-/// The hash of the user's password, which all worlds share: it costs.
+/// The hash of the user's password. All worlds share it, because hashing takes long.
 pub(super) async fn hash() -> PasswordHash {
     passwords().hash(Secret::new("x".to_owned())).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! Many hosts that are refused for ever, by a server that takes its time: they delay nobody.
+//! Hosts that a slow name server refuses for ever delay no other host.
 
 use super::daemon::{Daemon, ZONE, hash};
 use super::{both, name, runtime};
@@ -16,19 +16,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
-/// Hosts that are refused; one after the other they take 40 s.
+/// Hosts that are refused. One after the other they take 40 s.
 const REFUSED: u32 = 1_000;
-/// How long a message takes the server.
+/// How long the server takes for a message.
 const SLOW: Duration = Duration::from_millis(20);
 /// `dns_timeout`.
 const TIMEOUT: Duration = Duration::from_millis(500);
-/// For what was pending when the server is back (`SPEC.md` section 4).
+/// Within this time after an outage, everything that was pending must be published.
 const RECOVERY: Duration = Duration::from_secs(30);
 
-/// A server that refuses each message with a host whose name begins with `r`.
+/// A server that refuses each message about a host whose name begins with `r`.
 #[derive(Clone, Default)]
 struct Strict {
-    is_silent: Arc<AtomicBool>,
+    is_unavailable: Arc<AtomicBool>,
     takes_all: Arc<AtomicBool>,
 }
 
@@ -36,7 +36,7 @@ impl Strict {
     fn start(&self) -> SocketAddr {
         let (tcp, udp) = loop {
             let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-            // the port may be taken for UDP
+            // the port may be in use for UDP
             if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) {
                 break (tcp, udp);
             }
@@ -55,13 +55,13 @@ impl Strict {
         std::thread::spawn(move || {
             for stream in tcp.incoming() {
                 let server = by_tcp.clone();
-                std::thread::spawn(move || server.converse(stream.unwrap()));
+                std::thread::spawn(move || server.serve_connection(stream.unwrap()));
             }
         });
         address
     }
 
-    fn converse(&self, mut stream: TcpStream) -> std::io::Result<()> {
+    fn serve_connection(&self, mut stream: TcpStream) -> std::io::Result<()> {
         loop {
             let mut length = [0; 2];
             stream.read_exact(&mut length)?;
@@ -75,7 +75,7 @@ impl Strict {
     }
 
     fn answer(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        if self.is_silent.load(Ordering::SeqCst) {
+        if self.is_unavailable.load(Ordering::SeqCst) {
             return None;
         }
         std::thread::sleep(SLOW);
@@ -87,8 +87,8 @@ impl Strict {
     }
 }
 
-/// Hosts that are unpublished since long, for this reason.
-async fn refused_before(file: &Path, reason: &str) {
+/// Adds hosts that have been unpublished for long, for this reason.
+async fn add_refused(file: &Path, reason: &str) {
     let mut conn = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
     let sql = format!(
         "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {REFUSED})
@@ -107,7 +107,7 @@ async fn attempts(file: &Path) -> i64 {
 }
 
 #[test]
-fn a_thousand_hosts_that_are_refused_for_ever_delay_nobody_and_go_at_once_when_they_may() {
+fn a_thousand_refused_hosts_delay_no_other_and_are_published_once_they_are_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ddnsd.sqlite");
     let server = Strict::default();
@@ -118,15 +118,15 @@ fn a_thousand_hosts_that_are_refused_for_ever_delay_nobody_and_go_at_once_when_t
         for label in ["pc", "nas"] {
             daemon.add_host(label, None).await;
         }
-        refused_before(&file, "'refused'").await;
+        add_refused(&file, "'refused'").await;
         daemon.run_timers();
-        sleep(Duration::from_secs(3)).await; // they are being tried
-        server.is_silent.store(true, Ordering::SeqCst);
+        sleep(Duration::from_secs(3)).await; // the republisher tries them meanwhile
+        server.is_unavailable.store(true, Ordering::SeqCst);
         for n in 1..=3 {
-            let words = daemon.update(&[name("pc"), name("nas")], Change::Set(both(n))).await;
-            assert_eq!(words, [ReturnCode::Dnserr; 2]);
+            let codes = daemon.update(&[name("pc"), name("nas")], Change::Set(both(n))).await;
+            assert_eq!(codes, [ReturnCode::Dnserr; 2]);
         }
-        server.is_silent.store(false, Ordering::SeqCst);
+        server.is_unavailable.store(false, Ordering::SeqCst);
         let back = Instant::now();
         let unpublished = async || daemon.db.counts().await.unwrap().unpublished;
         while unpublished().await > u64::from(REFUSED) {
@@ -134,26 +134,26 @@ fn a_thousand_hosts_that_are_refused_for_ever_delay_nobody_and_go_at_once_when_t
             sleep(Duration::from_millis(20)).await;
         }
         println!("published after {:?}", back.elapsed());
-        // their owners are told what is wrong, and not that their turn did not come
+        // an update is answered with the refusal, and not with a time-out in the queue
         for n in 1..=5 {
-            let words = daemon.update(&[name(&format!("r{n}"))], Change::Set(both(n))).await;
-            assert_eq!(words, [ReturnCode::Dnserr]);
+            let codes = daemon.update(&[name(&format!("r{n}"))], Change::Set(both(n))).await;
+            assert_eq!(codes, [ReturnCode::Dnserr]);
         }
         let tries = attempts(&file).await;
-        assert!(tries <= 2, "the same refusal is written {tries} times");
+        assert!(tries <= 2, "the same refusal is stored {tries} times");
 
         server.takes_all.store(true, Ordering::SeqCst);
-        let mended = Instant::now();
+        let accepted = Instant::now();
         while unpublished().await > 0 {
-            assert!(mended.elapsed() < RECOVERY, "{} are left", unpublished().await);
+            assert!(accepted.elapsed() < RECOVERY, "{} are left", unpublished().await);
             sleep(Duration::from_millis(20)).await;
         }
-        println!("all taken after {:?}", mended.elapsed());
+        println!("all accepted after {:?}", accepted.elapsed());
     });
 }
 
 #[test]
-fn a_fresh_update_passes_a_backlog_that_is_being_halved() {
+fn an_update_overtakes_a_backlog_whose_batches_are_halved() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ddnsd.sqlite");
     let address = Strict::default().start();
@@ -161,18 +161,18 @@ fn a_fresh_update_passes_a_backlog_that_is_being_halved() {
         let daemon = Daemon::start(&file, address, TIMEOUT).await;
         daemon.add_user(&hash().await).await;
         daemon.add_host("pc", None).await;
-        let words = daemon.update(&[name("pc")], Change::Set(both(1))).await;
-        assert_eq!(words, [ReturnCode::Good]);
-        refused_before(&file, "NULL").await;
+        let codes = daemon.update(&[name("pc")], Change::Set(both(1))).await;
+        assert_eq!(codes, [ReturnCode::Good]);
+        add_refused(&file, "NULL").await;
         daemon.run_timers();
-        // the first message of 200 hosts takes 8 s until each of them stands alone
+        // halving the first message of 200 hosts takes 8 s until each is sent alone
         for n in 2..8 {
             sleep(Duration::from_millis(500)).await;
             let start = Instant::now();
-            let words = daemon.update(&[name("pc")], Change::Set(both(n))).await;
+            let codes = daemon.update(&[name("pc")], Change::Set(both(n))).await;
             let took = start.elapsed();
-            assert_eq!(words, [ReturnCode::Good]);
-            assert!(took < Duration::from_secs(1), "a fresh update took {took:?}");
+            assert_eq!(codes, [ReturnCode::Good]);
+            assert!(took < Duration::from_secs(1), "an update took {took:?}");
         }
     });
 }

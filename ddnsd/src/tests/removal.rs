@@ -1,4 +1,4 @@
-//! A removal of which a message is lost each time, for ever, ends.
+//! A deletion ends, even if a message of each attempt gets no answer.
 
 use super::daemon::{Daemon, ZONE, hash};
 use super::{both, name, runtime};
@@ -12,26 +12,26 @@ use std::time::{Duration, Instant};
 /// `dns_timeout`.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A server that swallows what comes by UDP and each first message by TCP, and acknowledges the second.
-fn swallowing() -> SocketAddr {
+/// A server that answers neither UDP nor every first message by TCP, and acknowledges every second one.
+fn every_second_answered() -> SocketAddr {
     let (tcp, udp) = loop {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        // the port may be taken for UDP
+        // the port may be in use for UDP
         if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) {
             break (tcp, udp);
         }
     };
     let address = tcp.local_addr().unwrap();
     std::thread::spawn(move || {
-        let _swallows = udp;
+        let _unanswered = udp;
         for (number, stream) in tcp.incoming().enumerate() {
-            let _ = converse(stream.unwrap(), number % 2 == 1);
+            let _ = serve_connection(stream.unwrap(), number % 2 == 1);
         }
     });
     address
 }
 
-fn converse(mut stream: TcpStream, answers: bool) -> std::io::Result<()> {
+fn serve_connection(mut stream: TcpStream, answers: bool) -> std::io::Result<()> {
     let mut length = [0; 2];
     stream.read_exact(&mut length)?;
     let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
@@ -45,11 +45,11 @@ fn converse(mut stream: TcpStream, answers: bool) -> std::io::Result<()> {
 }
 
 #[test]
-fn a_deletion_that_is_doubtful_each_time_is_refused_and_the_host_asserted_again() {
+fn a_deletion_that_is_never_final_is_refused_and_the_host_is_published_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ddnsd.sqlite");
     runtime().block_on(async {
-        let daemon = Daemon::start(&file, swallowing(), TIMEOUT).await;
+        let daemon = Daemon::start(&file, every_second_answered(), TIMEOUT).await;
         daemon.add_user(&hash().await).await;
         daemon.add_host("pc", None).await;
         assert_eq!(daemon.update(&[name("pc")], Change::Set(both(1))).await, [ReturnCode::Good]);
@@ -58,7 +58,11 @@ fn a_deletion_that_is_doubtful_each_time_is_refused_and_the_host_asserted_again(
         let took = start.elapsed();
         assert!(took < Duration::from_secs(10), "it took {took:?}");
         assert!(refused.contains("got no answer each time"), "{refused}");
-        assert_eq!(daemon.db.counts().await.unwrap().unpublished, 1, "it is to be asserted");
+        assert_eq!(
+            daemon.db.counts().await.unwrap().unpublished,
+            1,
+            "the host must be published again"
+        );
         let left = daemon.hosts.delete("pc", ZONE, true).await.unwrap();
         assert_eq!(left.left_in_dns.len(), 2);
     });

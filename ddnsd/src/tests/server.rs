@@ -1,6 +1,6 @@
-//! A model of a name server: RFC 2136 over UDP and TCP for one zone, whole messages or nothing. While it
-//! storms it loses requests and answers, refuses, and applies what it holds back late. It keeps what ever
-//! stood at each name, and sees at once if a host is half replaced.
+//! A model of a name server: RFC 2136 over UDP and TCP for one zone, a whole message or nothing of it.
+//! Until it is made reliable it loses requests and replies, refuses some, and applies others late. It
+//! records what each name held at each time, and notices a host of which only one family is replaced.
 
 use ddnsd_tests::chance::Chance;
 use ddnsd_tests::update::answer_to;
@@ -8,6 +8,7 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::{DNSClass, RData, RecordType};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,7 +23,7 @@ const YXRRSET: u8 = 7;
 /// The numbers in a name's A and AAAA record.
 pub(super) type Held = (Option<u32>, Option<u32>);
 
-/// What stood at a name from then on.
+/// What a name holds from a time on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Event {
     pub(super) at: Instant,
@@ -33,37 +34,38 @@ pub(super) struct Event {
 struct State {
     events: HashMap<String, Vec<Event>>,
     aliases: HashSet<String>,
-    wrong: Vec<String>,
-    slowest: Duration,
-    /// Until when whatever comes is lost or late: losses repeat.
-    deaf_until: Option<Instant>,
+    problems: Vec<String>,
+    /// When this machine had delayed the server for long.
+    delayed: Vec<Instant>,
+    /// Until when every message is lost or late, because losses come in bursts.
+    burst_until: Option<Instant>,
 }
 
 /// The server; clones are the same one.
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    /// What is sent to it is late by less than twice this.
+    /// `dns_timeout`; a message is late by less than twice this.
     timeout: Duration,
     state: Arc<Mutex<State>>,
     chance: Arc<Mutex<Chance>>,
-    calm: Arc<std::sync::atomic::AtomicBool>,
+    is_reliable: Arc<AtomicBool>,
 }
 
-/// What becomes of a message.
-enum Fate {
-    Answered { first: Duration },
-    Refused(u8),
-    Lost,
-    AppliedSilently { first: Duration },
+/// What the server does with a message.
+enum Treatment {
+    Apply { delay: Duration },
+    Refuse(u8),
+    Lose,
+    ApplyAndLoseReply { delay: Duration },
 }
 
 impl Server {
-    /// Starts it in this runtime; it ends with it.
+    /// Starts it in the current runtime and ends with it.
     pub(super) async fn start(timeout: Duration, chance: Chance) -> Self {
         let (tcp, udp) = loop {
             let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            // the port may be taken for UDP
+            // the port may be in use for UDP
             if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
                 break (tcp, udp);
             }
@@ -73,21 +75,26 @@ impl Server {
             timeout,
             state: Arc::default(),
             chance: Arc::new(Mutex::new(chance)),
-            calm: Arc::default(),
+            is_reliable: Arc::default(),
         };
         tokio::spawn(server.clone().datagrams(udp));
         tokio::spawn(server.clone().connections(tcp));
-        tokio::spawn(server.clone().watch());
+        tokio::spawn(server.clone().notice_delays());
         server
     }
 
-    /// From now on it does what it is told.
-    pub(super) fn calm_down(&self) {
+    /// From now on it applies and answers every message at once.
+    pub(super) fn make_reliable(&self) {
         self.state.lock().unwrap().aliases.clear();
-        self.calm.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.is_reliable.store(true, Ordering::SeqCst);
     }
 
-    /// Puts a CNAME at a name, which is then in the way of addresses, or takes it away.
+    /// Loses or delays every message for a while.
+    pub(super) fn begin_burst(&self, length: Duration) {
+        self.state.lock().unwrap().burst_until = Some(Instant::now() + length);
+    }
+
+    /// Adds a CNAME at a name that holds no address, so that addresses are refused, or removes it.
     pub(super) fn alias(&self, name: &str, there: bool) {
         let mut state = self.state.lock().unwrap();
         let held = state.events.get(name).and_then(|events| events.last());
@@ -98,13 +105,13 @@ impl Server {
         }
     }
 
-    /// What stands at a name.
+    /// What a name holds now.
     pub(super) fn held(&self, name: &str) -> Held {
         let state = self.state.lock().unwrap();
         state.events.get(name).and_then(|events| events.last()).map_or((None, None), |it| it.held)
     }
 
-    /// What stood at a name at some time between two, the first of it since before.
+    /// What a name held between two times, beginning with what it held at the first.
     pub(super) fn between(&self, name: &str, from: Instant, to: Instant) -> Vec<Held> {
         let state = self.state.lock().unwrap();
         let events = state.events.get(name).map_or(&[][..], Vec::as_slice);
@@ -114,29 +121,29 @@ impl Server {
         std::iter::once(before).chain(during.map(|event| event.held)).collect()
     }
 
-    /// What was applied to a name between two times, whether it changed anything or not.
+    /// What messages set a name to between two times, changed or not.
     pub(super) fn applied(&self, name: &str, from: Instant, to: Instant) -> Vec<Held> {
         self.between(name, from, to).split_off(1)
     }
 
-    /// What went wrong, seen by itself.
-    pub(super) fn wrong(&self) -> Vec<String> {
-        self.state.lock().unwrap().wrong.clone()
+    /// Problems with the messages themselves.
+    pub(super) fn problems(&self) -> Vec<String> {
+        self.state.lock().unwrap().problems.clone()
     }
 
-    /// How long this machine kept it waiting at the worst: what is read late is applied late.
-    pub(super) fn slowest(&self) -> Duration {
-        self.state.lock().unwrap().slowest
+    /// Whether this machine delayed the server since then, by more than a message may be delayed.
+    pub(super) fn was_delayed(&self, since: Instant) -> bool {
+        self.state.lock().unwrap().delayed.iter().any(|at| *at >= since)
     }
 
-    async fn watch(self) {
+    async fn notice_delays(self) {
         let tick = Duration::from_millis(5);
         loop {
             let before = Instant::now();
             sleep(tick).await;
-            let late = before.elapsed().saturating_sub(tick);
-            let mut state = self.state.lock().unwrap();
-            state.slowest = state.slowest.max(late);
+            if before.elapsed() > tick + self.timeout / 3 {
+                self.state.lock().unwrap().delayed.push(Instant::now());
+            }
         }
     }
 
@@ -148,7 +155,7 @@ impl Server {
             let (server, udp, message) =
                 (self.clone(), Arc::clone(&udp), buffer[..length].to_vec());
             tokio::spawn(async move {
-                if let Some(answer) = server.treat(&message).await {
+                if let Some(answer) = server.handle(&message).await {
                     let _ = udp.send_to(&answer, from).await;
                 }
             });
@@ -160,18 +167,18 @@ impl Server {
             let (stream, _) = tcp.accept().await.unwrap();
             let server = self.clone();
             tokio::spawn(async move {
-                let _ = server.converse(stream).await;
+                let _ = server.serve_connection(stream).await;
             });
         }
     }
 
-    async fn converse(self, mut stream: TcpStream) -> std::io::Result<()> {
+    async fn serve_connection(self, mut stream: TcpStream) -> std::io::Result<()> {
         loop {
             let mut message = vec![0; usize::from(stream.read_u16().await?)];
             stream.read_exact(&mut message).await?;
-            let Some(answer) = self.treat(&message).await else {
+            let Some(answer) = self.handle(&message).await else {
                 if self.chance.lock().unwrap().once_in(2) {
-                    return Ok(()); // hangs up
+                    return Ok(()); // closes the connection
                 }
                 continue;
             };
@@ -180,48 +187,49 @@ impl Server {
         }
     }
 
-    async fn treat(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    async fn handle(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let arrived = Instant::now();
         let answer = |rcode| Some(answer_to(bytes, rcode));
-        match self.fate() {
-            Fate::Lost => None,
-            Fate::Refused(rcode) => answer(rcode),
-            Fate::Answered { first } => {
-                sleep(first).await;
+        match self.treatment() {
+            Treatment::Lose => None,
+            Treatment::Refuse(rcode) => answer(rcode),
+            Treatment::Apply { delay } => {
+                sleep(delay).await;
                 answer(self.apply(bytes, arrived)?)
             }
-            Fate::AppliedSilently { first } => {
-                sleep(first).await;
+            Treatment::ApplyAndLoseReply { delay } => {
+                sleep(delay).await;
                 self.apply(bytes, arrived);
                 None
             }
         }
     }
 
-    fn fate(&self) -> Fate {
-        if self.calm.load(std::sync::atomic::Ordering::SeqCst) {
-            return Fate::Answered { first: Duration::ZERO };
+    fn treatment(&self) -> Treatment {
+        if self.is_reliable.load(Ordering::SeqCst) {
+            return Treatment::Apply { delay: Duration::ZERO };
         }
         let mut chance = self.chance.lock().unwrap();
         let timeout = u64::try_from(self.timeout.as_millis()).unwrap();
         let now = Instant::now();
         let mut state = self.state.lock().unwrap();
         if chance.once_in(80) {
-            state.deaf_until = Some(now + chance.millis(timeout, 5 * timeout));
+            state.burst_until = Some(now + chance.millis(timeout, 5 * timeout));
         }
-        let is_deaf = state.deaf_until.is_some_and(|until| now < until);
-        match if is_deaf { 12 + chance.below(5) } else { chance.below(20) } {
-            0..=11 => Fate::Answered { first: Duration::ZERO },
-            12 => Fate::Lost,
-            13 => Fate::AppliedSilently { first: Duration::ZERO },
-            14..=16 => Fate::AppliedSilently { first: chance.millis(0, timeout * 3 / 2) },
-            17 => Fate::Answered { first: chance.millis(0, timeout) },
-            18 => Fate::Refused(SERVFAIL),
-            _ => Fate::Refused(REFUSED),
+        let is_burst = state.burst_until.is_some_and(|until| now < until);
+        match if is_burst { 12 + chance.below(5) } else { chance.below(20) } {
+            0..=11 => Treatment::Apply { delay: Duration::ZERO },
+            12 => Treatment::Lose,
+            13 => Treatment::ApplyAndLoseReply { delay: Duration::ZERO },
+            14..=16 => Treatment::ApplyAndLoseReply { delay: late(&mut chance, timeout) },
+            17 => Treatment::Apply { delay: chance.millis(0, timeout) },
+            18 => Treatment::Refuse(SERVFAIL),
+            _ => Treatment::Refuse(REFUSED),
         }
     }
 
-    /// The whole message or nothing; nothing at all of one that is later than anything can be.
+    /// Applies the whole message or nothing of it, and nothing of one that is later than the network
+    /// makes it.
     fn apply(&self, bytes: &[u8], arrived: Instant) -> Option<u8> {
         let message = Message::from_vec(bytes).unwrap();
         let mut state = self.state.lock().unwrap();
@@ -246,16 +254,22 @@ impl Server {
                 (RData::AAAA(a), ..) => {
                     held.1 = Some(u32::try_from(u128::from(a.0) & 0xff_ffff).unwrap());
                 }
-                other => state.wrong.push(format!("an update that we never send: {other:?}")),
+                other => state.problems.push(format!("ddnsd never sends this update: {other:?}")),
             }
         }
         for (name, held) in changed {
-            // hosts that always say both families are numbered alike in both
+            // every host but `mixed` gets the same number in both families
             if !name.starts_with("mixed") && held.0 != held.1 {
-                state.wrong.push(format!("{name} is half replaced: {held:?}"));
+                state.problems.push(format!("{name}: only one family is replaced: {held:?}"));
             }
             state.events.entry(name).or_default().push(Event { at, held });
         }
         Some(NOERROR)
     }
+}
+
+/// A delay that is often close to the longest one.
+fn late(chance: &mut Chance, timeout: u64) -> Duration {
+    let least = if chance.once_in(2) { timeout * 3 / 2 } else { 0 };
+    chance.millis(least, timeout * 19 / 10)
 }
