@@ -1,182 +1,195 @@
-//! The life of the process: signals, the soft and the hard stop, the tasks that must not end early,
-//! systemd's notices.
+//! The life of the process: signals, the watchdog, the graceful and the hard stop, systemd's messages.
+//!
+//! How to use it: make a [`Lifecycle`] before anything else, so that no signal ends the process. Start the
+//! parts within [`Lifecycle::unless_stopped`] and give each the [`Tasks`]. [`Lifecycle::run`] then returns
+//! when the daemon is to end and its tasks have ended.
 
 use sd_notify::NotifyState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-/// How long requests, stories and connections may take after the stop was asked for.
+/// The time that requests, stories and connections get to end after a stop is requested.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The stops and the tasks of one run; clones share them.
+/// The stop tokens and the tasks of the daemon; clones share them.
 #[derive(Clone, Default)]
-pub struct Lifecycle {
-    /// No new work; what is under way may end.
+pub struct Tasks {
+    /// No new work; work in progress may finish.
     pub stop: CancellationToken,
     /// Everything ends at once.
     pub cut: CancellationToken,
-    /// Connections and stories: waited for at the stop.
+    /// Connections and stories: a stop waits for them.
     pub work: TaskTracker,
     services: TaskTracker,
-    broke: Arc<AtomicBool>,
+    has_failed: Arc<AtomicBool>,
 }
 
-/// How a run ended.
+/// Why the daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// As told.
+pub enum Ending {
+    /// By a signal.
     Stopped,
-    /// A part ended that must not.
-    Broke,
+    /// A service ended by itself.
+    Failed,
 }
 
-impl Lifecycle {
-    /// Runs a part that must live until the stop. If it ends earlier or panics, everything stops, and
-    /// the run counts as broken.
+/// The signals of the process and its tasks.
+pub struct Lifecycle {
+    signals: StopSignals,
+    hangup: Signal,
+    tasks: Tasks,
+}
+
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    received: u32,
+}
+
+impl Tasks {
+    /// Runs a task that must not end before the stop. If it does, or panics, the daemon stops and fails.
     pub fn service(&self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
-        let life = self.clone();
+        let tasks = self.clone();
         let task = tokio::spawn(part);
         self.services.spawn(async move {
             let ended = task.await;
-            if life.stop.is_cancelled() {
+            if tasks.stop.is_cancelled() {
                 return;
             }
             match ended {
                 Ok(()) => error!("{name} ended by itself; stopping"),
-                Err(panic) => error!("{name} broke: {panic}; stopping"),
+                Err(panic) => error!("{name} failed: {panic}; stopping"),
             }
-            life.broke.store(true, Ordering::SeqCst);
-            life.stop.cancel();
+            tasks.has_failed.store(true, Ordering::SeqCst);
+            tasks.stop.cancel();
         });
     }
 
-    /// Waits for SIGTERM, SIGINT or a broken part, then until the work that is under way has ended, or
-    /// its time has; a second signal cuts it short.
-    pub async fn until_stopped(&self, signals: &mut Signals) -> End {
-        let mut signalled = async || signals.next().await;
-        tokio::select! {
-            name = signalled() => info!("{name}: stopping"),
-            () = self.stop.cancelled() => {}
-        }
-        notify(&[NotifyState::Stopping]);
-        self.stop.cancel();
+    async fn ended(&self) {
         self.work.close();
         self.services.close();
-        let ended = async {
-            self.work.wait().await;
-            self.services.wait().await;
-        };
-        tokio::select! {
-            () = ended => {}
-            () = tokio::time::sleep(GRACE) => warn!("some requests took too long and were cut"),
-            name = signalled() => warn!("{name} again: cut what was under way"),
-        }
-        self.cut.cancel();
-        if self.broke.load(Ordering::SeqCst) { End::Broke } else { End::Stopped }
+        self.work.wait().await;
+        self.services.wait().await;
     }
 }
 
-/// The signals that stop the daemon, kept from its start on.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    heard: u32,
-}
-
-impl Signals {
-    /// From now on the signals wait here instead of ending the process.
+impl Lifecycle {
+    /// Takes over SIGTERM, SIGINT and SIGHUP; those that arrive before [`Lifecycle::run`] are kept.
     ///
     /// # Errors
     /// The handlers cannot be installed.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self {
+        let signals = StopSignals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            heard: 0,
-        })
+            received: 0,
+        };
+        Ok(Self { signals, hangup: signal(SignalKind::hangup())?, tasks: Tasks::default() })
     }
 
-    /// Whether whoever stops the daemon asked again: nothing is waited for any more.
-    pub fn are_urgent(&self) -> bool {
-        self.heard > 1
+    /// The tasks, for the parts of the daemon.
+    pub fn tasks(&self) -> Tasks {
+        self.tasks.clone()
     }
 
-    /// Waits for the next one; its name.
-    pub async fn next(&mut self) -> &'static str {
+    /// The result of `work`, or the name of a stop signal that interrupted it.
+    ///
+    /// # Errors
+    /// The signal's name.
+    pub async fn unless_stopped<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, &'static str> {
+        tokio::select! {
+            result = work => Ok(result),
+            name = self.signals.next() => Err(name),
+        }
+    }
+
+    /// Whether a second stop signal arrived: do not wait for anything.
+    pub fn is_urgent(&self) -> bool {
+        self.signals.received > 1
+    }
+
+    /// Reports READY and serves until a stop signal arrives or a service fails; then drains. SIGHUP calls
+    /// `reload`, which must not block.
+    pub async fn run(&mut self, reload: impl Fn()) -> Ending {
+        notify(&[NotifyState::Ready]);
+        info!(version = env!("CARGO_PKG_VERSION"), "ready");
+        self.serve(reload).await;
+
+        notify(&[NotifyState::Stopping]);
+        self.tasks.stop.cancel();
+        let second_signal = self.signals.next();
+        tokio::select! {
+            () = self.tasks.ended() => {}
+            () = tokio::time::sleep(GRACE) => warn!("some requests took too long and were aborted"),
+            name = second_signal => warn!("second {name}: aborting requests in progress"),
+        }
+        self.tasks.cut.cancel();
+        let has_failed = self.tasks.has_failed.load(Ordering::SeqCst);
+        if has_failed { Ending::Failed } else { Ending::Stopped }
+    }
+
+    async fn serve(&mut self, reload: impl Fn()) {
+        let mut watchdog = sd_notify::watchdog_enabled().map(|period| interval(period / 2));
+        loop {
+            tokio::select! {
+                name = self.signals.next() => return info!("{name}: stopping"),
+                () = self.tasks.stop.cancelled() => return,
+                Some(()) = self.hangup.recv() => reload(),
+                () = tick(watchdog.as_mut()) => notify(&[NotifyState::Watchdog]),
+            }
+        }
+    }
+}
+
+impl StopSignals {
+    /// Waits for the next signal and returns its name.
+    async fn next(&mut self) -> &'static str {
         let name = tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         };
-        self.heard += 1;
+        self.received += 1;
         name
     }
 }
 
-/// SIGHUP, kept from the daemon's start on: one that comes before there is anything to reload waits.
-pub struct Hangups(Signal);
+fn interval(period: Duration) -> Interval {
+    // systemd accepts no period of zero; tokio would panic
+    tokio::time::interval(period.max(Duration::from_millis(1)))
+}
 
-impl Hangups {
-    /// From now on it waits here instead of ending the process.
-    ///
-    /// # Errors
-    /// The handler cannot be installed.
-    pub fn new() -> std::io::Result<Self> {
-        signal(SignalKind::hangup()).map(Self)
-    }
-
-    /// Does what it asks for, each time it comes; one that comes meanwhile is done after it.
-    pub fn each<F: Future<Output = ()> + Send + 'static>(
-        mut self,
-        life: &Lifecycle,
-        act: impl Fn() -> F + Send + Sync + 'static,
-    ) {
-        let stop = life.stop.clone();
-        life.service("the SIGHUP handler", async move {
-            while let Some(Some(())) = stop.run_until_cancelled(self.0.recv()).await {
-                act().await;
-            }
-        });
+/// Never completes without a watchdog.
+async fn tick(watchdog: Option<&mut Interval>) {
+    match watchdog {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
     }
 }
 
-/// Tells systemd that everything is bound and served, and keeps its watchdog quiet from then on.
-pub fn ready(life: &Lifecycle) {
-    notify(&[NotifyState::Ready]);
-    if let Some(every) = sd_notify::watchdog_enabled() {
-        life.service("the watchdog", watchdog(every / 2, life.stop.clone()));
-    }
-}
-
-/// Tells systemd that the configuration is read again.
+/// Reports to systemd that a reload begins.
 pub fn reloading() {
-    // systemd orders it among its own messages by the time
+    // systemd compares the time with that of its own messages
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(_) => notify(&[NotifyState::Reloading]),
     }
 }
 
-/// Tells systemd that this is done, well or not.
+/// Reports to systemd that a reload has ended, successful or not.
 pub fn reloaded() {
     notify(&[NotifyState::Ready]);
 }
 
-async fn watchdog(every: Duration, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        notify(&[NotifyState::Watchdog]);
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = stop.cancelled() => {}
-        }
-    }
-}
-
 fn notify(state: &[NotifyState<'_>]) {
-    // without systemd there is nobody to tell
+    // fails without systemd, and no one waits for it then
     let _ = sd_notify::notify(state);
 }

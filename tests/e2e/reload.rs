@@ -190,7 +190,24 @@ fn debug_on_the_command_line_beats_the_log_level_after_a_reload_too() {
     assert!(scene.daemon.said().matches("DEBUG").count() > before, "{}", scene.daemon.said());
 }
 
-//----- What cannot be -----
+//----- What fails -----
+
+#[test]
+fn a_database_that_refuses_the_move_to_another_name_server_keeps_everything() {
+    let mut scene = Scene::new();
+    let second = Named::start();
+    let sql = |scene: &Scene, sql: &str| scene.daemon.setup().database().sql(sql);
+    sql(&scene, "ALTER TABLE meta RENAME TO meta_elsewhere;");
+    scene.daemon.reconfigure(|setup| {
+        let setup = setup.set("dns_service.dns_port", i64::from(second.port()));
+        setup.set("defaults.dns_ttl", 77)
+    });
+    scene.ctl().run(&["reload"]).exits(1).says(&["meta", "nothing was changed"]);
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(60, "192.0.2.1".to_owned())]);
+    sql(&scene, "ALTER TABLE meta_elsewhere RENAME TO meta;");
+    scene.reload(|setup| setup).says(&["dns_service.dns_port", "defaults.dns_ttl"]);
+}
 
 #[test]
 fn a_bad_file_changes_nothing_and_every_problem_is_said() {

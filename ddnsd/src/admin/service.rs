@@ -4,7 +4,7 @@
 use super::connection::CallHandler;
 use super::convert;
 use crate::model::secret::Secret;
-use crate::reload::Reload;
+use crate::reload::ReloadRequests;
 use crate::stories::error::AdminError;
 use crate::stories::expire::Expire;
 use crate::stories::hosts::Hosts;
@@ -37,7 +37,7 @@ pub struct AdminStories {
     pub status: Status,
     pub expire: Expire,
     pub transfer: Transfer,
-    pub reload: Reload,
+    pub reload: ReloadRequests,
 }
 
 /// Executes calls. Clones share the stories.

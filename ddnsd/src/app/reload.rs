@@ -1,140 +1,168 @@
-//! What a reload can change: the sections that requests take a snapshot of, and every part that gets
-//! ready for another section.
+//! Reloads the configuration while the daemon runs. In: a request. Out: what has changed and what needs a
+//! restart; or every problem, and nothing has changed. All parts are prepared before any is committed.
 
-use super::{Args, Stories, apply_args, warn_of_missing_mail};
+use super::handles::{Handles, LiveSettings, Services};
+use super::{Args, apply_args, warn_of_missing_mail};
 use crate::clock::Clock;
-use crate::config::{Config, Defaults, DnsBackend, EmailConfig};
-use crate::model::notice::Mails;
-use crate::reload::{Commit, Parts, Problem, Reload, Source};
-use crate::{http, logging, serve};
-use anyhow::Context as _;
-use arc_swap::ArcSwap;
+use crate::config::load::{self, Loaded};
+use crate::config::{Config, Difference, Differences, DnsBackend};
+use crate::db::Db;
+use crate::limits::Limits;
+use crate::passwords::Passwords;
+use crate::reload::{ReloadRequest, ReloadResult};
+use crate::stories::republish::Republish;
+use crate::stories::unsigned::warn_of_zones_without_key;
+use crate::{lifecycle, logging, serve};
 use std::error::Error;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch;
-use tracing::warn;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
 
-/// The sections that are looked at anew each time. Clones share them.
-#[derive(Clone)]
-pub(super) struct Sections {
-    pub(super) front: Arc<ArcSwap<http::FrontSettings>>,
-    pub(super) connections: Arc<ArcSwap<serve::ConnectionSettings>>,
-    pub(super) defaults: Arc<ArcSwap<Defaults>>,
-    /// Which mails are sent.
-    pub(super) mails: Arc<ArcSwap<Mails>>,
-    /// How long an update waits for hosts that somebody else is changing.
-    pub(super) patience: Arc<ArcSwap<Duration>>,
-    pub(super) sweep_every: watch::Sender<Duration>,
-    pub(super) forget_every: watch::Sender<Duration>,
-}
-
-impl Sections {
-    /// As configured at the start.
-    pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
-        let connections =
-            serve::ConnectionSettings::new(&config.http).context("cannot set up TLS")?;
-        Ok(Self {
-            front: Arc::new(ArcSwap::from_pointee(front(config))),
-            connections: Arc::new(ArcSwap::from_pointee(connections)),
-            defaults: Arc::new(ArcSwap::from_pointee(config.defaults)),
-            mails: Arc::new(ArcSwap::from_pointee(mails(config.email.as_ref()))),
-            patience: Arc::new(ArcSwap::from_pointee(patience(config))),
-            sweep_every: watch::Sender::new(config.dns.cleanup_interval),
-            forget_every: watch::Sender::new(config.limits.cleanup_interval),
-        })
-    }
-
-    fn prepare(&self, config: &Config) -> Result<Commit, Problem> {
-        let connections = serve::ConnectionSettings::new(&config.http)
-            .map_err(|why| format!("cannot set up TLS: {why}"))?;
-        let (front, patience) = (front(config), patience(config));
-        let (defaults, sweep_every) = (config.defaults, config.dns.cleanup_interval);
-        let email = config.email.clone();
-        let (forget_every, sections) = (config.limits.cleanup_interval, self.clone());
-        Ok(Box::new(move || {
-            sections.front.store(Arc::new(front));
-            sections.connections.store(Arc::new(connections));
-            sections.defaults.store(Arc::new(defaults));
-            sections.mails.store(Arc::new(mails(email.as_ref())));
-            warn_of_missing_mail(email.as_ref());
-            sections.patience.store(Arc::new(patience));
-            sections.sweep_every.send_replace(sweep_every);
-            sections.forget_every.send_replace(forget_every);
-        }))
-    }
-}
-
-fn front(config: &Config) -> http::FrontSettings {
-    http::FrontSettings { endpoints: Arc::clone(&config.endpoints), http: config.http.clone() }
-}
-
-/// A mail without a template is not sent.
-fn mails(email: Option<&EmailConfig>) -> Mails {
-    Mails {
-        change: email.is_some_and(|email| email.change_template.is_some()),
-        expiry: email.is_some_and(|email| email.expiry_template.is_some()),
-    }
-}
-
-/// What a request has left while its change may still take all of its own time.
-fn patience(config: &Config) -> Duration {
-    let DnsBackend::Rfc2136(rfc2136) = &config.dns.backend else {
-        return config.http.request_timeout;
-    };
-    config.http.request_timeout.saturating_sub(rfc2136.timeout)
-}
-
-/// All parts that can change while the daemon runs.
-pub(super) fn reloadable(
-    args: &Args,
+/// Everything that a reload can change.
+pub(super) struct Reloader {
+    args: Args,
     running: Config,
     log: logging::Handle,
-    stories: &Stories,
-    sections: &Sections,
-) -> Reload {
-    let (reopened, debug) = (log.clone(), args.clone());
-    let source = Source {
-        file: args.config.clone(),
-        apply_args: Box::new(move |config| apply_args(config, &debug)),
-        // logrotate has moved the file, whatever became of the configuration
-        always: Box::new(move || {
-            if let Err(problem) = reopened.reopen() {
-                warn!("reload: the log could not be reopened: {}", logging::with_causes(&problem));
-            }
-        }),
-    };
-    let (sections, limits) = (sections.clone(), stories.authenticate.limits.clone());
-    let (passwords, republish) =
-        (stories.authenticate.passwords.clone(), stories.republish.clone());
-    let parts = Parts::none()
-        .and(move |config| sections.prepare(config))
-        .and(move |config| {
-            let (limits, section) = (limits.clone(), config.limits);
-            Ok(Box::new(move || limits.reconfigure(section)))
-        })
-        .and(move |config| {
-            let prepared = passwords.prepare(config.auth).map_err(sentence)?;
-            Ok(Box::new(move || prepared.commit()))
-        })
-        .and(move |config| {
-            let (log, prepared) = (log.clone(), log.prepare(&config.log).map_err(sentence)?);
-            Ok(Box::new(move || log.commit(prepared)))
-        })
-        .and_last(move |config| {
-            let republish = republish.clone();
-            async move {
-                let DnsBackend::Rfc2136(section) = &config.dns.backend else {
-                    return Ok(Box::new(|| ()) as Commit);
-                };
-                let prepared = republish.prepare(section, Clock.now().wall).await;
-                let prepared = prepared.map_err(sentence)?;
-                Ok(Box::new(move || prepared.commit()) as Commit)
-            }
-        });
-    Reload::new(source, parts, running)
+    settings: LiveSettings,
+    limits: Limits,
+    passwords: Passwords,
+    republish: Republish,
+    db: Db,
 }
 
-fn sentence(problem: impl Error) -> Problem {
-    logging::with_causes(&problem)
+impl Reloader {
+    /// `running` is the configuration in force.
+    pub(super) fn new(
+        args: &Args,
+        running: Config,
+        log: logging::Handle,
+        handles: &Handles,
+        services: &Services,
+    ) -> Self {
+        Self {
+            args: args.clone(),
+            running,
+            log,
+            settings: handles.settings.clone(),
+            limits: handles.limits.clone(),
+            passwords: handles.passwords.clone(),
+            republish: services.republish.clone(),
+            db: handles.db.clone(),
+        }
+    }
+
+    /// Serves requests one at a time until `stop`; a reload in progress is finished.
+    pub(super) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<ReloadRequest>,
+        stop: CancellationToken,
+    ) {
+        while let Some(Some(request)) = stop.run_until_cancelled(requests.recv()).await {
+            lifecycle::reloading();
+            let result = self.reload().await;
+            lifecycle::reloaded();
+            log_result(&result);
+            request.answer(result);
+        }
+    }
+
+    async fn reload(&mut self) -> ReloadResult {
+        let Loaded { config, warnings } = self.load().await?;
+        let differences = config.differences(&self.running);
+        let next = config.without_restart(&self.running);
+        if let Some(problem) = next.conflict() {
+            return Err(vec![problem]);
+        }
+
+        // prepare: nothing changes before all parts are ready
+        let mut problems = Vec::new();
+        let mut failed = |problem| problems.push(problem);
+        let connections = serve::ConnectionSettings::new(&next.http)
+            .map_err(|problem| failed(format!("cannot set up TLS: {problem}")));
+        let passwords =
+            self.passwords.prepare(next.auth).map_err(|problem| failed(sentence(&problem)));
+        let log = self.log.prepare(&next.log).map_err(|problem| failed(sentence(&problem)));
+        let (Ok(connections), Ok(passwords), Ok(log)) = (connections, passwords, log) else {
+            return Err(problems);
+        };
+        // last, because another name server makes every record unpublished in the database
+        let name_server = match &next.dns.backend {
+            DnsBackend::Rfc2136(section) => {
+                let prepared = self.republish.prepare(section, Clock.now().wall).await;
+                Some(prepared.map_err(|problem| vec![sentence(&problem)])?)
+            }
+            DnsBackend::Builtin(_) => None,
+        };
+
+        // commit: cannot fail
+        self.settings.store(&next, connections);
+        self.limits.reconfigure(next.limits);
+        passwords.commit();
+        self.log.commit(log);
+        if let Some(name_server) = name_server {
+            name_server.commit();
+        }
+        self.running = next;
+        self.warn(&warnings).await;
+        Ok(differences)
+    }
+
+    /// Reads the file. The log is reopened first, even if the file is bad: logrotate has moved it.
+    async fn load(&self) -> Result<Loaded, Vec<String>> {
+        let args = self.args.clone();
+        let log = self.log.clone();
+        // the files may be on a slow file system
+        let loaded = tokio::task::spawn_blocking(move || {
+            if let Err(problem) = log.reopen() {
+                warn!("reload: the log could not be reopened: {}", sentence(&problem));
+            }
+            let mut loaded = load::load(&args.config).map_err(|problems| problems.sentences())?;
+            apply_args(&mut loaded.config, &args);
+            Ok(loaded)
+        });
+        loaded.await.map_err(|panic| vec![format!("reading the configuration failed: {panic}")])?
+    }
+
+    async fn warn(&self, warnings: &[String]) {
+        for warning in warnings {
+            warn!("{warning}");
+        }
+        warn_of_missing_mail(self.running.email.as_ref());
+        if let DnsBackend::Rfc2136(section) = &self.running.dns.backend {
+            warn_of_zones_without_key(&section.keys, &self.db).await;
+        }
+    }
+}
+
+fn sentence(problem: &dyn Error) -> String {
+    logging::with_causes(problem)
+}
+
+fn log_result(result: &ReloadResult) {
+    match result {
+        Ok(Differences { changed, needs_restart }) => {
+            for difference in changed {
+                info!("reload: {}", describe(difference));
+            }
+            for difference in needs_restart {
+                warn!("reload: {} needs a restart of ddnsd", describe(difference));
+            }
+            let changed = changed.len();
+            info!(changed, needs_restart = needs_restart.len(), "configuration reloaded");
+        }
+        Err(problems) => {
+            for problem in problems {
+                error!("reload: {problem}");
+            }
+            error!("reload: nothing was changed; fix the configuration and reload again");
+        }
+    }
+}
+
+fn describe(difference: &Difference) -> String {
+    let key = &difference.key;
+    match &difference.values {
+        Some((old, new)) => format!("{key}: {old:?} -> {new:?}"),
+        None => format!("{key}: changed"),
+    }
 }

@@ -101,7 +101,6 @@ statements! {
     THERE: Indexed = "SELECT id FROM hosts WHERE id IN (?)";
     // asked again and again: DISTINCT would go through the whole index
     NEXT_ZONE: Indexed = "SELECT zone FROM hosts WHERE zone > ? ORDER BY zone LIMIT 1";
-    HAS_ZONE: Indexed = "SELECT zone FROM hosts WHERE zone = ? LIMIT 1";
     REMOVE: Indexed = "DELETE FROM hosts WHERE id = ?";
 }
 
@@ -170,16 +169,6 @@ impl Db {
     pub async fn zone_after(&self, zone: &str) -> Result<Option<String>, DbError> {
         let row: Option<(String,)> = self.0.readers.optional(&NEXT_ZONE, args![zone]).await?;
         Ok(row.map(|(zone,)| zone))
-    }
-
-    /// Whether any host is in this zone.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn has_zone(&self, zone: &Zone) -> Result<bool, DbError> {
-        let row: Option<(String,)> =
-            self.0.readers.optional(&HAS_ZONE, args![zone.as_str()]).await?;
-        Ok(row.is_some())
     }
 
     /// Adds a host; `false` if its user does not exist.

@@ -215,11 +215,6 @@ impl Dns {
         self.name_server.load().is_down(zone)
     }
 
-    /// Whether there is a key for the zone's updates.
-    pub fn signs(&self, zone: &Zone) -> bool {
-        self.name_server.load().signs(zone)
-    }
-
     /// Where messages go.
     pub fn server(&self) -> SocketAddr {
         self.name_server.load().address()

@@ -110,11 +110,6 @@ impl NameServer {
         Some(Self::knowing(late_messages, config, Arc::clone(&self.counters), self.clock))
     }
 
-    /// See [`super::Dns::signs`].
-    pub(super) fn signs(&self, zone: &Zone) -> bool {
-        self.config.keys.of(zone).is_some()
-    }
-
     pub(super) fn address(&self) -> SocketAddr {
         self.config.server
     }

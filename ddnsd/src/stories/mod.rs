@@ -12,6 +12,6 @@ pub mod publisher;
 pub mod rehash;
 pub mod republish;
 pub mod status;
-mod unsigned;
+pub mod unsigned;
 pub mod update;
 pub mod users;

@@ -4,7 +4,6 @@
 //! Killed anywhere, the row stays unpublished and is sent again. It also stays unpublished while an
 //! unanswered message could still overwrite what was acknowledged: then the republisher sends it once more.
 
-use super::unsigned::Told;
 use crate::clock::Clock;
 use crate::config::Rfc2136;
 use crate::db::{Db, DbError, Settle, Want};
@@ -47,14 +46,12 @@ pub struct Publisher {
     clock: Clock,
     defaults: Arc<ArcSwap<Defaults>>,
     refused: Arc<Mutex<RetrySchedule>>,
-    unsigned: Told,
 }
 
 impl Publisher {
     /// A publisher over these exits.
     pub fn new(db: Db, dns: Dns, clock: Clock, defaults: Arc<ArcSwap<Defaults>>) -> Self {
-        let (refused, unsigned) = (Arc::default(), Told::default());
-        Self { db, dns, clock, defaults, refused, unsigned }
+        Self { db, dns, clock, defaults, refused: Arc::default() }
     }
 
     /// The defaults in force.
@@ -70,16 +67,6 @@ impl Publisher {
     /// The server that is published to.
     pub fn server(&self) -> SocketAddr {
         self.dns.server()
-    }
-
-    /// Whether there is a key for the zone's updates.
-    pub fn signs(&self, zone: &Zone) -> bool {
-        self.dns.signs(zone)
-    }
-
-    /// Of which zones it was told that [`Self::signs`] does not hold for them.
-    pub(super) fn unsigned(&self) -> &Told {
-        &self.unsigned
     }
 
     /// Whether the name server does not answer for a zone at the moment.

@@ -5,7 +5,6 @@ mod run;
 
 use super::host_locks::HostLocks;
 use super::publisher::Publisher;
-use super::unsigned::Unsigned;
 use crate::clock::Clock;
 use crate::config::Rfc2136;
 use crate::db::{Db, DbError};
@@ -36,7 +35,6 @@ pub struct Republish {
 pub struct Prepared {
     dns: dns::PreparedDns,
     publisher: Publisher,
-    unsigned: Unsigned,
     /// If it is another server.
     moving: Option<(OwnedMutexGuard<bool>, Arc<Notify>)>,
 }
@@ -46,7 +44,6 @@ impl Prepared {
     pub fn commit(self) {
         self.dns.commit();
         self.publisher.forget_refusals();
-        self.unsigned.warn(self.publisher.unsigned());
         if let Some((is_named, moved)) = self.moving {
             drop(is_named);
             moved.notify_one();
@@ -68,11 +65,10 @@ impl Republish {
     /// # Errors
     /// The database failed. All is published as before; some of it once more, perhaps.
     pub async fn prepare(&self, config: &Rfc2136, now: Millis) -> Result<Prepared, DbError> {
-        let unsigned = Unsigned::of(&config.keys, &self.db).await;
         let dns = self.publisher.prepare(config.clone()).await;
         if !dns.is_elsewhere() {
             let publisher = self.publisher.clone();
-            return Ok(Prepared { dns, publisher, unsigned, moving: None });
+            return Ok(Prepared { dns, publisher, moving: None });
         }
         let mut is_named = Arc::clone(&self.is_named).lock_owned().await;
         *is_named = false;
@@ -80,16 +76,15 @@ impl Republish {
         self.db.mark_all_unpublished(MOVING.to_owned(), now).await?;
         tracing::info!(now = %config.server, "another name server: every record is sent to it");
         let moving = Some((is_named, Arc::clone(&self.moved)));
-        Ok(Prepared { dns, publisher: self.publisher.clone(), unsigned, moving })
+        Ok(Prepared { dns, publisher: self.publisher.clone(), moving })
     }
 
     /// At the start, when nothing is sent yet: another server than that of the run before knows nothing,
-    /// so every live record becomes unpublished. Zones without a key are told.
+    /// so every live record becomes unpublished.
     ///
     /// # Errors
     /// The database failed.
     pub async fn aim_at(&self, config: &Rfc2136, now: Millis) -> Result<(), DbError> {
-        Unsigned::of(&config.keys, &self.db).await.warn(self.publisher.unsigned());
         // what is unpublished since before this run must be seen to be, whatever the clock did since
         self.db.clamp_unpublished_since(now.plus_millis(-1)).await?;
         let target = target(config.server);

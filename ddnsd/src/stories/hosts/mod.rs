@@ -98,25 +98,17 @@ impl Hosts {
     pub async fn add(&self, new: NewHost) -> Result<Added, AdminError> {
         let user = user_name(&new.user)?;
         let (label, zone, fqdn) = names(&new.label, &new.zone)?;
-        let is_unsigned = !self.publisher.signs(&zone);
-        let is_news =
-            is_unsigned && !self.db.has_zone(&zone).await.map_err(|problem| database(&problem))?;
         let host = db::NewHost {
             user: user.clone(),
             label,
-            zone: zone.clone(),
+            zone,
             fqdn: fqdn.clone(),
             dns_ttl: ttl("--dns-ttl", new.dns_ttl)?,
             expiry_ttl: ttl("--expiry-ttl", new.expiry_ttl)?,
             at: self.clock.now().wall,
         };
         match self.db.add_host(host.clone()).await {
-            Ok(true) => {
-                if is_news {
-                    self.publisher.unsigned().warn_of(&zone);
-                }
-                Ok(host)
-            }
+            Ok(true) => Ok(host),
             Ok(false) => Err(no_such_user(&user)),
             Err(DbError::Exists) => {
                 let message = format!(
