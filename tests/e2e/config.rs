@@ -1,4 +1,4 @@
-//! Configuration files: all problems at once, each with file, line and key; secrets kept from others.
+//! Configuration files: all problems at once, each with file, line and key; secrets must be private.
 
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::named::{Named, write_private};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// A key file as `tsig-keygen` writes it.
 const KEY: &str = "key \"ddns-key\" {\n\talgorithm hmac-sha256;\n\tsecret \"c2VjcmV0IHNlY3JldCBzZWNyZXQ=\";\n};\n";
 
-/// A folder with a configuration as it stands, `FOLDER` in it replaced by the folder's path.
+/// A folder with this configuration; `FOLDER` in it becomes the path of the folder.
 fn written(text: &str) -> Setup {
     let setup = Setup::empty();
     write_private(&setup.file("ddns.key"), KEY);
@@ -20,11 +20,11 @@ fn written(text: &str) -> Setup {
     setup
 }
 
-/// The least that a daemon needs.
+/// The smallest valid configuration.
 const LEAST: &str = "[database]\npath = \"FOLDER/ddnsd.sqlite\"\n\
                      [dns_service]\nddns_default_key_file = \"FOLDER/ddns.key\"\n";
 
-/// One line must name this line of the configuration and this key.
+/// One line of the output must name this line of the configuration and this key.
 #[track_caller]
 fn names(finished: &Finished, line: usize, key: &str) {
     let place = format!("config.toml:{line}:");
@@ -33,7 +33,7 @@ fn names(finished: &Finished, line: usize, key: &str) {
 }
 
 #[test]
-fn the_least_configuration_passes_and_touches_nothing() {
+fn the_smallest_configuration_passes_and_creates_no_files() {
     let setup = written(LEAST);
     setup.run_as_written(&["--check-config"]).ok();
     let mut left: Vec<_> = std::fs::read_dir(setup.config().parent().unwrap())
@@ -89,7 +89,7 @@ fn all_problems_of_a_file_are_reported_together_with_line_and_key() {
 }
 
 #[test]
-fn each_kind_of_problem_alone_is_found_too() {
+fn each_kind_of_problem_is_found_alone() {
     for (text, line, key) in [
         ("[daemon]\nprot = 1\n", 2, "prot"),
         ("[deamon]\nport = 1\n", 1, "deamon"),
@@ -113,7 +113,7 @@ fn each_kind_of_problem_alone_is_found_too() {
 }
 
 #[test]
-fn keys_that_do_not_go_together_are_named_together() {
+fn conflicting_keys_are_named_together() {
     let late = written(&format!("[daemon]\nrequest_timeout = 5\n{LEAST}"));
     let late = late.run_as_written(&["--check-config"]).exits(78);
     late.says(&["config.toml:", "dns_timeout", "request_timeout"]);
@@ -130,7 +130,7 @@ fn a_missing_configuration_is_named() {
 }
 
 #[test]
-fn key_files_that_are_missing_or_malformed_are_named_with_their_line() {
+fn missing_and_malformed_key_files_are_named_with_their_line() {
     for (key, words) in [
         ("", &["ddns.key"][..]),
         ("key \"k\" {\n  algorithm hmac-sha256;\n};\n", &["ddns.key", "secret"]),
@@ -158,7 +158,7 @@ fn key_files_that_are_missing_or_malformed_are_named_with_their_line() {
 }
 
 #[test]
-fn secrets_that_others_can_read_are_refused_with_the_chmod_that_mends_it() {
+fn secrets_that_others_can_read_are_refused_with_the_chmod_that_fixes_it() {
     let world_readable =
         |path: PathBuf| set_permissions(path, Permissions::from_mode(0o644)).unwrap();
 
@@ -223,7 +223,7 @@ fn check_config_needs_no_name_server_and_starts_nothing() {
 }
 
 #[test]
-fn the_exit_code_tells_what_is_wrong_where_nobody_reads_what_is_said() {
+fn the_exit_code_is_right_when_the_output_cannot_be_written() {
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let code = |setup: &Setup, arguments: &[&str]| {
         let mut command = setup.command();

@@ -1,4 +1,4 @@
-//! Where the daemon listens: every address of its name, with one port, and who is seen to call.
+//! Listening: every address of the name, with one port, and the client address that the daemon sees.
 
 use crate::Scene;
 use ddnsd_tests::daemon::Daemon;
@@ -8,7 +8,7 @@ use ddnsd_tests::process::run;
 use std::net::{TcpListener, ToSocketAddrs};
 use std::process::Command;
 
-/// Whether this machine has IPv6 at all; some containers do not.
+/// Some containers have no IPv6.
 pub(crate) fn has_ipv6(test: &str) -> bool {
     let has = TcpListener::bind("[::1]:0").is_ok();
     if !has {
@@ -18,7 +18,7 @@ pub(crate) fn has_ipv6(test: &str) -> bool {
 }
 
 #[test]
-fn port_0_of_a_name_is_one_port_on_every_address_of_it() {
+fn port_0_is_one_port_on_every_address_of_the_name() {
     let mut addresses: Vec<_> = ("localhost", 0).to_socket_addrs().unwrap().collect();
     addresses.retain(|address| TcpListener::bind(address).is_ok());
     let mut hosts: Vec<_> = addresses.iter().map(|address| address.ip()).collect();
@@ -43,7 +43,7 @@ fn a_name_with_addresses_of_both_families_is_served_on_both_with_one_port() {
     }
     let named = Named::start();
     let setup = Daemon::builder(&named).set("daemon.host", "both.example");
-    // a hosts file of its own, which only a mount namespace of its own can give it
+    // a mount namespace of its own gives it its own hosts file
     let hosts = setup.file("hosts");
     std::fs::write(&hosts, "127.0.0.1 both.example\n::1 both.example\n").unwrap();
     let mount = format!("mount --bind {} /etc/hosts && exec \"$0\" \"$@\"", hosts.display());
@@ -81,16 +81,16 @@ fn two_colons_serve_both_families_and_an_ipv4_client_is_seen_as_one() {
     };
     wrong("127.0.0.1", "127.0.0.1").is(401, "badauth\n");
     wrong("127.0.0.1", "127.0.0.1").is(503, "abuse\n");
-    // another IPv4 client is another one, and not of the same IPv6 network ::ffff:0:0/64
+    // two IPv4 clients are limited separately, not as one network ::ffff:0:0/64
     wrong("127.0.0.1", "127.0.0.2").is(401, "badauth\n");
     wrong("[::1]", "::1").is(401, "badauth\n");
-    let said = scene.daemon.said();
+    let log = scene.daemon.said();
     for client in ["client=127.0.0.1", "client=127.0.0.2", "client=::1"] {
-        assert!(said.contains(client), "no {client} in the log: {said}");
+        assert!(log.contains(client), "no {client} in the log: {log}");
     }
-    assert!(!said.contains("::ffff:"), "an IPv4 client is shown as IPv6: {said}");
+    assert!(!log.contains("::ffff:"), "an IPv4 client is shown as IPv6: {log}");
 
-    // and the address that is published for it is an A record
+    // and its published address is an A record
     let url = format!("http://127.0.0.1:{port}/update?hostname=pc.dyn.example");
     let update = get(&url).user("alice", ddnsd_tests::ctl::PASSWORD);
     update.with(&["--interface", "127.0.0.3"]).send().is(200, "good 127.0.0.3\n");
@@ -101,7 +101,7 @@ fn two_colons_serve_both_families_and_an_ipv4_client_is_seen_as_one() {
 fn two_colons_serve_both_families_whatever_the_system_prefers() {
     let test = "two_colons_serve_both_families_whatever_the_system_prefers";
     let named = Named::start();
-    // a network of its own, whose IPv6 sockets are for IPv6 alone unless they say otherwise
+    // a network namespace of its own, where IPv6 sockets are for IPv6 only by default
     let network =
         "echo 1 > /proc/sys/net/ipv6/bindv6only && ip link set lo up && exec \"$0\" \"$@\"";
     let in_it = ["unshare", "--net", "sh", "-c", network];
@@ -115,8 +115,8 @@ fn two_colons_serve_both_families_whatever_the_system_prefers() {
     for host in ["127.0.0.1", "[::1]"] {
         let mut curl = Command::new("nsenter");
         curl.args(["--net", "--target", &daemon.pid().to_string(), "curl", "-q", "-sS", "-g"]);
-        let said = run(curl.arg(format!("http://{host}:{port}/update")), "").ok();
-        assert_eq!(said.stdout, "badauth\n", "{host}: {said}");
+        let output = run(curl.arg(format!("http://{host}:{port}/update")), "").ok();
+        assert_eq!(output.stdout, "badauth\n", "{host}: {output}");
     }
 }
 
@@ -124,11 +124,11 @@ fn two_colons_serve_both_families_whatever_the_system_prefers() {
 fn debug_on_the_command_line_beats_the_log_level() {
     let named = Named::start();
     let quiet = Daemon::builder(&named).set("daemon.log_level", "ERROR");
-    let said = quiet.run(&["--check-config"]).ok().said();
-    assert!(!said.contains("DEBUG"), "{said}");
+    let output = quiet.run(&["--check-config"]).ok().said();
+    assert!(!output.contains("DEBUG"), "{output}");
     let with_debug = ["sh", "-c", r#"exec "$0" --debug "$@""#];
     let daemon = quiet.wrapped_in(&with_debug).start();
     daemon.ctl().run(&["status"]).ok();
-    let said = daemon.said();
-    assert!(said.lines().any(|line| line.contains("DEBUG")), "no line of DEBUG: {said}");
+    let log = daemon.said();
+    assert!(log.lines().any(|line| line.contains("DEBUG")), "no line of DEBUG: {log}");
 }

@@ -1,5 +1,5 @@
-//! The configuration is read again, by `ddnsctl reload` or SIGHUP: what changed is in force, what cannot
-//! be is named, and a bad file changes nothing. No request is lost meanwhile.
+//! Reloads by `ddnsctl reload` or SIGHUP: changes take effect, keys that need a restart are named, a bad file
+//! changes nothing, and no request is lost.
 
 use crate::tls::{install, secure, with_tls};
 use crate::{RECOVERY, Scene};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(20);
 
 impl Scene {
-    /// Writes another configuration and has it read.
+    /// Changes the configuration and reloads it.
     #[track_caller]
     fn reload(&mut self, configure: impl FnOnce(Setup) -> Setup) -> Finished {
         self.daemon.reconfigure(configure);
@@ -47,26 +47,26 @@ fn endpoint(path: &str) -> toml::Value {
 #[test]
 fn endpoints_and_proxies_are_reloaded() {
     let mut scene = Scene::new();
-    let said = scene.reload(|setup| {
+    let output = scene.reload(|setup| {
         setup
             .set_top("endpoints", endpoint("/nic/update"))
             .set("daemon.proxy_header", "X-Forwarded-For")
             .set("daemon.trusted_proxies", vec!["127.0.0.0/8"])
     });
-    said.says(&["endpoints.\"/nic/update\".hostname", "daemon.proxy_header", "127.0.0.0/8"]);
+    output.says(&["endpoints.\"/nic/update\".hostname", "daemon.proxy_header", "127.0.0.0/8"]);
     scene.daemon.get("/update").send().has_status(404);
     let request = scene.daemon.get("/nic/update?hostname=pc.dyn.example").user("alice", PASSWORD);
     request.header("X-Forwarded-For: 192.0.2.77").send().is(200, "good 192.0.2.77\n");
 }
 
 #[test]
-fn limits_are_reloaded_and_what_was_counted_counts() {
+fn limits_are_reloaded_and_earlier_requests_still_count() {
     let mut scene = Scene::with(|setup| {
         setup.set("rate_limit.enabled", true).set("rate_limit.good_max_requests", 2)
     });
     let ask = |scene: &Scene| scene.update("hostname=pc.dyn.example&myip=192.0.2.1").body;
-    let words = [ask(&scene), ask(&scene), ask(&scene)];
-    assert_eq!(words, ["good 192.0.2.1\n", "nochg 192.0.2.1\n", "abuse\n"]);
+    let replies = [ask(&scene), ask(&scene), ask(&scene)];
+    assert_eq!(replies, ["good 192.0.2.1\n", "nochg 192.0.2.1\n", "abuse\n"]);
     scene.reload(|setup| setup.set("rate_limit.good_max_requests", 3));
     assert_eq!([ask(&scene), ask(&scene)], ["nochg 192.0.2.1\n", "abuse\n"]);
     scene.reload(|setup| setup.set("rate_limit.enabled", false));
@@ -74,14 +74,14 @@ fn limits_are_reloaded_and_what_was_counted_counts() {
 }
 
 #[test]
-fn what_is_known_of_passwords_is_reloaded() {
+fn the_password_cache_is_reloaded() {
     let mut scene = Scene::new();
     let ask = |scene: &Scene| {
         scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
         scene.counter("passwords.hashed")
     };
     let (first, second) = (ask(&scene), ask(&scene));
-    assert_eq!(first, second, "a known password is not hashed again");
+    assert_eq!(first, second, "a cached password is not hashed again");
     scene.reload(|setup| setup.set("auth.cache_ttl", 0).set("daemon.thread_pool_size", 1));
     assert_eq!([ask(&scene), ask(&scene)], [second + 1, second + 2]);
     scene.reload(|setup| setup.set("auth.cache_ttl", 3600).set("daemon.thread_pool_size", 4));
@@ -102,30 +102,30 @@ fn defaults_are_reloaded_and_hosts_expire_by_them() {
 }
 
 #[test]
-fn the_request_timeout_is_that_of_the_moment_a_connection_began() {
+fn the_request_timeout_is_read_when_a_connection_begins() {
     let mut scene = Scene::with(|setup| setup.set("daemon.request_timeout", 60));
     let mut before = TcpStream::connect(scene.daemon.address()).unwrap();
-    // the daemon takes connections in their order: it has the first one now
+    // connections are accepted in order, so the first one is accepted now
     scene.daemon.get("/update").send().has_status(401);
     scene.reload(|setup| setup.set("daemon.request_timeout", 2).set("dns_service.dns_timeout", 1));
     let mut after = TcpStream::connect(scene.daemon.address()).unwrap();
     let start = Instant::now();
     after.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    assert_eq!(after.read(&mut [0; 8]).expect("it is closed in time"), 0);
+    assert_eq!(after.read(&mut [0; 8]).expect("closed in time"), 0);
     assert!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
     before.set_nonblocking(true).unwrap();
-    let open = before.read(&mut [0; 8]).expect_err("the one of before is open");
+    let open = before.read(&mut [0; 8]).expect_err("the earlier connection is open");
     assert_eq!(open.kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[test]
 fn mail_is_reloaded_without_an_error() {
     let mut scene = Scene::new();
-    let said = scene.reload(|setup| {
+    let output = scene.reload(|setup| {
         let setup = setup.set("email.enabled", true).set("email.smtp_host", "localhost");
         setup.set("email.from_address", "ddns@example.org")
     });
-    said.says(&["email.enabled", "email.smtp_host"]);
+    output.says(&["email.enabled", "email.smtp_host"]);
 }
 
 //----- The log -----
@@ -143,18 +143,18 @@ fn the_log_is_reloaded_and_reopened() {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         text.lines().filter(|line| line.contains(marker)).count()
     };
-    assert_eq!(lines("configuration reloaded"), 1, "the new log tells of it");
+    assert_eq!(lines("configuration reloaded"), 1, "the new log has the line");
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
     assert_eq!(lines("word=\"good\""), 1, "{:?}", std::fs::read_to_string(&log));
 
     let moved = log.with_extension("moved");
     std::fs::rename(&log, &moved).unwrap();
     scene.daemon.signal(Signal::SIGHUP);
-    eventually_equals(SOON, "the file to be opened anew", &1, || lines("configuration reloaded"));
+    eventually_equals(SOON, "the file to be reopened", &1, || lines("configuration reloaded"));
     scene.update("hostname=pc.dyn.example&myip=192.0.2.2").has_status(200);
     assert_eq!(lines("word=\"good\""), 1);
 
-    // even if nothing else can be done
+    // also when the configuration is bad
     std::fs::rename(&log, &moved).unwrap();
     std::fs::write(scene.daemon.setup().config(), "nonsense").unwrap();
     scene.ctl().run(&["reload"]).exits(1);
@@ -166,25 +166,25 @@ fn the_log_is_reloaded_and_reopened() {
 }
 
 #[test]
-fn a_log_that_cannot_be_opened_keeps_everything_as_it_was() {
+fn a_log_that_cannot_be_opened_changes_nothing() {
     let mut scene = Scene::new();
     scene.daemon.reconfigure(|setup| {
         let setup = setup.set("daemon.log_target", "file");
         setup.set("daemon.log_file", "/nonexistent/ddnsd.log").set("defaults.dns_ttl", 77)
     });
-    let said = scene.ctl().run(&["reload"]).exits(1);
-    said.says(&["/nonexistent/ddnsd.log", "nothing was changed"]);
+    let output = scene.ctl().run(&["reload"]).exits(1);
+    output.says(&["/nonexistent/ddnsd.log", "nothing was changed"]);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
     assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(60, "192.0.2.1".to_owned())]);
-    assert!(scene.daemon.said().contains("address changed"), "the log of before is in use");
+    assert!(scene.daemon.said().contains("address changed"), "the old log is in use");
 }
 
 #[test]
 fn debug_on_the_command_line_beats_the_log_level_after_a_reload_too() {
     let mut scene =
         Scene::with(|setup| setup.wrapped_in(&["sh", "-c", r#"exec "$0" --debug "$@""#]));
-    let said = scene.reload(|setup| setup.set("daemon.log_level", "ERROR"));
-    assert!(!said.stdout.contains("log_level"), "it has no effect: {said}");
+    let output = scene.reload(|setup| setup.set("daemon.log_level", "ERROR"));
+    assert!(!output.stdout.contains("log_level"), "it has no effect: {output}");
     let before = scene.daemon.said().matches("DEBUG").count();
     scene.ctl().run(&["status"]).ok();
     assert!(scene.daemon.said().matches("DEBUG").count() > before, "{}", scene.daemon.said());
@@ -193,7 +193,7 @@ fn debug_on_the_command_line_beats_the_log_level_after_a_reload_too() {
 //----- What fails -----
 
 #[test]
-fn a_database_that_refuses_the_move_to_another_name_server_keeps_everything() {
+fn a_database_that_refuses_the_move_to_another_name_server_changes_nothing() {
     let mut scene = Scene::new();
     let second = Named::start();
     let sql = |scene: &Scene, sql: &str| scene.daemon.setup().database().sql(sql);
@@ -210,7 +210,7 @@ fn a_database_that_refuses_the_move_to_another_name_server_keeps_everything() {
 }
 
 #[test]
-fn a_bad_file_changes_nothing_and_every_problem_is_said() {
+fn a_bad_file_changes_nothing_and_every_problem_is_reported() {
     let mut scene = Scene::new();
     scene.daemon.reconfigure(|setup| {
         setup
@@ -226,12 +226,12 @@ fn a_bad_file_changes_nothing_and_every_problem_is_said() {
         "/nonexistent/key",
         "no slash",
     ];
-    let said = scene.ctl().run(&["reload"]).exits(1);
-    assert_eq!(said.stdout, "", "talk is on stderr: {said}");
-    said.says(&problems).says(&["nothing was changed"]);
-    let told = scene.ctl().run(&["--json", "reload"]).exits(1);
-    let told: Value = serde_json::from_str(&told.stdout).unwrap();
-    assert_eq!((&told["problems_total"], &told["changed"]), (&json!(4), &json!([])), "{told}");
+    let output = scene.ctl().run(&["reload"]).exits(1);
+    assert_eq!(output.stdout, "", "problems are on stderr: {output}");
+    output.says(&problems).says(&["nothing was changed"]);
+    let json = scene.ctl().run(&["--json", "reload"]).exits(1);
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((&json["problems_total"], &json["changed"]), (&json!(4), &json!([])), "{json}");
     let log = scene.daemon.said();
     assert!(problems.iter().all(|problem| log.contains(problem)), "{log}");
 
@@ -243,9 +243,10 @@ fn a_bad_file_changes_nothing_and_every_problem_is_said() {
 }
 
 #[test]
-fn what_needs_a_restart_is_named_each_time_and_the_rest_is_in_force() {
+fn keys_that_need_a_restart_are_named_at_each_reload_and_the_rest_takes_effect() {
     let mut scene = Scene::new();
-    let said = scene.reload(|setup| {
+    let listen = toml::Table::from_iter([("listen".to_owned(), vec!["127.0.0.1:5353"].into())]);
+    let output = scene.reload(|setup| {
         setup
             .set("daemon.port", 1)
             .set("daemon.host", "localhost")
@@ -253,13 +254,13 @@ fn what_needs_a_restart_is_named_each_time_and_the_rest_is_in_force() {
             .set("admin.mode", "0600")
             .set("metrics.listen", "127.0.0.1:9153")
             .set("dns_service.backend", "builtin")
-            .set("dns_service.builtin.listen", vec!["127.0.0.1:5353"])
+            .set("dns_service.builtin", listen)
             .set("defaults.dns_ttl", 77)
     });
-    said.says(&["defaults.dns_ttl", "1 key has changed; 7 need a restart of ddnsd"]);
-    let told = scene.ctl().json(&["reload"]);
+    output.says(&["defaults.dns_ttl", "1 key has changed; 7 need a restart of ddnsd"]);
+    let json = scene.ctl().json(&["reload"]);
     let keys = |of: &str| -> Vec<String> {
-        let rows = told[of].as_array().unwrap().iter();
+        let rows = json[of].as_array().unwrap().iter();
         rows.map(|row| row["key"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(keys("changed"), [""; 0]);
@@ -273,7 +274,7 @@ fn what_needs_a_restart_is_named_each_time_and_the_rest_is_in_force() {
         "metrics.listen",
     ];
     assert_eq!(keys("needs_restart"), restart);
-    let row = &told["needs_restart"][3];
+    let row = &json["needs_restart"][3];
     assert_eq!((&row["old"], &row["new"]), (&json!("5"), &json!("7")));
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(77, "192.0.2.1".to_owned())]);
@@ -293,21 +294,21 @@ fn new_connections_get_the_new_certificate_and_a_bad_one_keeps_the_old() {
 
     let (one, two) = (authority.sign("one.example"), authority.sign("two.example"));
     std::fs::copy(&two.certificate, scene.daemon.setup().file("cert.pem")).unwrap();
-    let said = scene.ctl().run(&["reload"]).exits(1);
-    said.says(&["does not hold the key of the certificate", "nothing was changed"]);
+    let output = scene.ctl().run(&["reload"]).exits(1);
+    output.says(&["does not hold the key of the certificate", "nothing was changed"]);
     ask(&scene, "one.example").is(401, "badauth\n");
 
     write_private(&scene.daemon.setup().file("key.pem"), "rubbish");
-    scene.ctl().run(&["reload"]).exits(1).says(&["key.pem", "holds no private key"]);
+    scene.ctl().run(&["reload"]).exits(1).says(&["key.pem", "holds no readable private key"]);
     ask(&scene, "one.example").is(401, "badauth\n");
 
     install(scene.daemon.setup(), &two);
-    let told = scene.ctl().json(&["reload"]);
+    let json = scene.ctl().json(&["reload"]);
     let changed = json!([
         {"key": "daemon.ssl_cert_file", "old": null, "new": null},
         {"key": "daemon.ssl_key_file", "old": null, "new": null},
     ]);
-    assert_eq!(told["changed"], changed);
+    assert_eq!(json["changed"], changed);
     ask(&scene, "two.example").is(401, "badauth\n");
 
     install(scene.daemon.setup(), &one);
@@ -322,7 +323,7 @@ fn new_connections_get_the_new_certificate_and_a_bad_one_keeps_the_old() {
 }
 
 #[test]
-fn tls_is_switched_on_for_new_connections_and_kept_ones_end_as_they_are() {
+fn tls_is_switched_on_for_new_connections_only() {
     let authority = Authority::new();
     let mut scene = Scene::new();
     install(scene.daemon.setup(), &authority.sign("ddns.example"));
@@ -343,7 +344,7 @@ fn certificates_and_tls_itself_change_under_load_and_no_request_is_lost() {
     std::thread::scope(|threads| {
         let _over = Over(&done);
         for _ in 0..4 {
-            // it began as a plain one, and is
+            // it began without TLS and stays so
             let mut kept = Kept::open(&address);
             kept.asks();
             let (done, asked) = (&done, &asked);
@@ -373,7 +374,7 @@ fn certificates_and_tls_itself_change_under_load_and_no_request_is_lost() {
     });
 }
 
-/// Tells threads to stop when a test is over, or has failed: their scope waits for them.
+/// Stops the threads when a test ends or fails, because their scope waits for them.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -409,19 +410,19 @@ impl Kept {
 //----- The name server -----
 
 #[test]
-fn another_name_server_gets_every_record_and_the_one_of_before_nothing_more() {
+fn another_name_server_gets_every_record_and_the_old_one_nothing_more() {
     let mut scene = Scene::new();
-    scene.add_hosts(&["nas", "silent"]);
+    scene.add_hosts(&["nas", "unused"]);
     let pair = "hostname=pc.dyn.example,nas.dyn.example&myip=192.0.2.1";
     scene.update(pair).has_status(200);
     let second = Named::start();
     let key = second.key_file().display().to_string();
-    let said = scene.reload(|setup| {
+    let output = scene.reload(|setup| {
         let setup = setup.set("dns_service.dns_port", i64::from(second.port()));
         setup.set("dns_service.ddns_default_key_file", key)
     });
-    said.says(&["dns_service.dns_port"]);
-    // a keepalive that comes at once: whatever it is told is true of the new server
+    output.says(&["dns_service.dns_port"]);
+    // a keepalive right after the reload: its reply is true for the new server
     scene.update("hostname=nas.dyn.example&myip=192.0.2.1").has_status(200);
     assert_eq!(second.data("nas.dyn.example", "A"), ["192.0.2.1"]);
     let before = scene.named.serial(ZONE);
@@ -432,10 +433,10 @@ fn another_name_server_gets_every_record_and_the_one_of_before_nothing_more() {
     });
     scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(200, "good 192.0.2.2\n");
     assert_eq!(second.data("pc.dyn.example", "A"), ["192.0.2.2"]);
-    assert_eq!(scene.named.serial(ZONE), before, "the server of before got nothing more");
-    assert_eq!(second.addresses(ZONE).len(), 2, "who was never updated is not there");
+    assert_eq!(scene.named.serial(ZONE), before, "the old server got nothing more");
+    assert_eq!(second.addresses(ZONE).len(), 2, "a host without updates is not there");
 
-    // and the next start knows where they are
+    // the next start knows that the records are there
     scene.daemon.restart();
     let messages = second.update_messages();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(200, "nochg 192.0.2.2\n");
@@ -443,7 +444,7 @@ fn another_name_server_gets_every_record_and_the_one_of_before_nothing_more() {
 }
 
 #[test]
-fn what_is_down_is_taken_down_on_a_name_server_that_still_holds_it_too() {
+fn records_that_a_former_name_server_still_holds_are_removed_when_it_is_used_again() {
     let mut scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     let second = Named::start();
@@ -456,19 +457,19 @@ fn what_is_down_is_taken_down_on_a_name_server_that_still_holds_it_too() {
     };
     move_to(&mut scene, place(&second));
     scene.update("hostname=pc.dyn.example&offline=YES").is(200, "good\n");
-    assert_eq!(scene.a("pc"), ["192.0.2.1"], "the server of before was told nothing");
+    assert_eq!(scene.a("pc"), ["192.0.2.1"], "the old server got no update");
     let first = place(&scene.named);
     move_to(&mut scene, first);
     eventually_equals(RECOVERY, "the old record to go", &Vec::new(), || scene.a("pc"));
 }
 
 #[test]
-fn a_move_that_was_stored_and_never_carried_out_is_done_whole_the_next_time() {
+fn a_move_that_was_stored_but_failed_is_repeated_in_full() {
     let mut scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     let second = Named::start();
     let key = second.key_file().display().to_string();
-    // as if the database had stored it and its answer had been lost: the reload had failed then
+    // as if the database stored it and its answer was lost, so that the reload failed
     let target = format!("rfc2136 127.0.0.1:{}", second.port());
     let sql = format!("UPDATE meta SET value = '{target}' WHERE name = 'target';");
     scene.daemon.setup().database().sql(&sql);
@@ -480,19 +481,19 @@ fn a_move_that_was_stored_and_never_carried_out_is_done_whole_the_next_time() {
         let held = second.data("pc.dyn.example", "A");
         if held == ["192.0.2.1"] { vec!["192.0.2.1"] } else { vec![] }
     });
-    // noted once the records go there, not before
-    eventually_equals(RECOVERY, "the new server to be noted", &target, || {
+    // stored only once the records are sent there
+    eventually_equals(RECOVERY, "the new server to be stored", &target, || {
         let sql = "SELECT value FROM meta WHERE name = 'target';";
         scene.daemon.setup().database().sql(sql).trim().to_owned()
     });
 }
 
 #[test]
-fn killed_amid_a_move_the_next_start_sends_every_record_to_where_it_aims() {
+fn after_a_kill_during_a_move_the_next_start_sends_every_record() {
     let mut scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.daemon.kill9();
-    // what a move has stored by then; the records are where nobody looks any more
+    // the state of an interrupted move; the records are gone from the configured server
     let sql = "UPDATE meta SET value = 'moving' WHERE name = 'target';";
     scene.daemon.setup().database().sql(sql);
     scene.named.nsupdate("update delete pc.dyn.example.");
@@ -509,8 +510,8 @@ fn killed_amid_a_move_the_next_start_sends_every_record_to_where_it_aims() {
 }
 
 #[test]
-fn a_reload_forgets_nothing_of_a_name_server_that_is_down() {
-    // takes whatever comes, and says nothing
+fn a_reload_keeps_the_state_of_a_name_server_that_is_down() {
+    // takes everything and never answers
     let port = free_port();
     let _udp = std::net::UdpSocket::bind(("127.0.0.1", port)).unwrap();
     let _tcp = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
@@ -523,11 +524,11 @@ fn a_reload_forgets_nothing_of_a_name_server_that_is_down() {
     let start = Instant::now();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(503, "dnserr\n");
     let took = start.elapsed();
-    assert!(took < Duration::from_secs(3), "a zone that is down was asked again for {took:?}");
+    assert!(took < Duration::from_secs(3), "a zone that is down was tried again for {took:?}");
 }
 
 #[test]
-fn another_key_and_another_transport_are_used_at_once() {
+fn another_key_and_another_transport_take_effect_at_once() {
     let named = Named::start();
     let other = Named::start();
     let wrong = other.key_file().display().to_string();
@@ -556,7 +557,7 @@ fn another_key_and_another_transport_are_used_at_once() {
     scene.update("hostname=pc.dyn.example&myip=192.0.2.4").is(503, "dnserr\n");
 }
 
-//----- Who asks, and when -----
+//----- SIGHUP, load, systemd -----
 
 #[test]
 fn sighup_does_the_same_as_ddnsctl() {
@@ -564,25 +565,25 @@ fn sighup_does_the_same_as_ddnsctl() {
     scene.daemon.reconfigure(|setup| setup.set("defaults.dns_ttl", 77).set("daemon.port", 1));
     scene.daemon.signal(Signal::SIGHUP);
     let lines = ["defaults.dns_ttl: \"60\" -> \"77\"", "needs a restart", "configuration reloaded"];
-    eventually(SOON, "the log to tell of the reload", || {
-        let said = scene.daemon.said();
-        if lines.iter().all(|line| said.contains(line)) { Ok(()) } else { Err(said) }
+    eventually(SOON, "the reload in the log", || {
+        let log = scene.daemon.said();
+        if lines.iter().all(|line| log.contains(line)) { Ok(()) } else { Err(log) }
     });
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
     assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(77, "192.0.2.1".to_owned())]);
     std::fs::write(scene.daemon.setup().config(), "nonsense").unwrap();
     scene.daemon.signal(Signal::SIGHUP);
-    eventually(SOON, "the log to tell what is wrong", || {
-        let said = scene.daemon.said();
-        if said.contains("nothing was changed") { Ok(()) } else { Err(said) }
+    eventually(SOON, "the problem in the log", || {
+        let log = scene.daemon.said();
+        if log.contains("nothing was changed") { Ok(()) } else { Err(log) }
     });
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
 }
 
-/// Hosts that are updated all the time by [`under_load`].
+/// Hosts that [`under_load`] updates continuously.
 const LABELS: [&str; 4] = ["h0", "h1", "h2", "h3"];
 
-/// Runs `act` so many times while clients update, with some updates before each; none may fail.
+/// Runs `act` this many times while clients update, with some updates before each; none may fail.
 fn under_load(scene: &mut Scene, times: i64, mut act: impl FnMut(&mut Scene, i64)) {
     scene.add_hosts(&LABELS);
     let server = scene.daemon.address().to_owned();
@@ -608,7 +609,7 @@ fn under_load(scene: &mut Scene, times: i64, mut act: impl FnMut(&mut Scene, i64
     });
 }
 
-/// Sends one update after the other. The first that fails ends it all.
+/// Sends one update after the other. The first failure ends all threads.
 fn update_until(done: &AtomicBool, count: &AtomicUsize, server: &str, label: &str) {
     for round in 0.. {
         let address = format!("192.0.2.{}", round % 250 + 1);
@@ -676,26 +677,26 @@ fn a_name_server_that_changes_under_load_costs_no_request_and_no_record() {
 }
 
 #[test]
-fn systemd_is_told_of_a_reload() {
+fn systemd_is_notified_of_a_reload() {
     let folder = Setup::empty();
     let path = folder.file("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
-    let heard = || {
+    let message = || {
         let mut text = [0; 512];
-        let length = socket.recv(&mut text).expect("a notice");
+        let length = socket.recv(&mut text).expect("a message");
         String::from_utf8_lossy(&text[..length]).into_owned()
     };
     let variable = format!("NOTIFY_SOCKET={}", path.display());
     let scene = Scene::without_hosts(|setup| setup.wrapped_in(&["env", &variable]));
-    assert_eq!(heard().trim(), "READY=1");
+    assert_eq!(message().trim(), "READY=1");
     scene.daemon.signal(Signal::SIGHUP);
-    let reloading = heard();
+    let reloading = message();
     assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
-    assert_eq!(heard().trim(), "READY=1");
-    // what cannot be is over, too
+    assert_eq!(message().trim(), "READY=1");
+    // a failed reload ends, too
     std::fs::write(scene.daemon.setup().config(), "nonsense").unwrap();
     scene.ctl().run(&["reload"]).exits(1);
-    assert!(heard().starts_with("RELOADING=1\n"));
-    assert_eq!(heard().trim(), "READY=1");
+    assert!(message().starts_with("RELOADING=1\n"));
+    assert_eq!(message().trim(), "READY=1");
 }
