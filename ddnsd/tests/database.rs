@@ -9,7 +9,7 @@ use ddnsd::model::last_request::LastRequest;
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::secret::Secret;
-use ddnsd::model::time::Millis;
+use ddnsd::model::time::{Millis, Uptime};
 use ddnsd::model::user::PasswordHash;
 use ddnsd_tests::mariadb::{Account, Mariadb};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
@@ -94,6 +94,7 @@ fn both(hosts: &[Arc<Host>; 2]) -> Vec<Want> {
         check_at: None,
         notices: None,
         at: Millis(2),
+        uptime: Uptime(2),
     };
     hosts.iter().map(want).collect()
 }
@@ -293,11 +294,11 @@ async fn a_row_that_changed_meanwhile_is_not_overwritten_and_asserted_once_more(
     let mine = db.want(both(&[Arc::clone(&a), b])).await.unwrap().remove(0).unwrap();
     // another daemon: wants something else, publishes and settles it
     let theirs = opened(&account).await;
-    let seen = theirs.host(&a.fqdn).await.unwrap().unwrap();
+    let host = theirs.host(&a.fqdn).await.unwrap().unwrap();
     let records = WantedRecords { v4: Wanted::Absent, ..WantedRecords::default() };
     let (at, is_final) = (Millis(3), true);
-    let want =
-        Want { host: seen, records, seen: Seen::default(), check_at: None, notices: None, at };
+    let seen = Seen::default();
+    let want = Want { host, records, seen, check_at: None, notices: None, at, uptime: Uptime(3) };
     let other = theirs.want(vec![want]).await.unwrap().remove(0).unwrap();
     theirs.settle(Settle::Acknowledged { host: other, ttl: 60, is_final, at }).await.unwrap();
     assert_eq!(theirs.host(&a.fqdn).await.unwrap().unwrap().unpublished_since, None);
@@ -344,13 +345,13 @@ async fn many_rows_are_written_in_few_statements_and_each_as_it_is() {
     };
     for n in 1..=HOSTS + 1 {
         // the last one's host is gone
-        db.touch(HostId(n), at(n));
+        db.touch(HostId(n), at(n), Uptime(n));
         db.record_request(HostId(n), request(n));
     }
     let look_again = |n: i64| NextCheck {
         host: HostId(n),
-        was: Millis(n),
-        at: (n % 2 == 0).then_some(Millis(n << 40)),
+        was: Uptime(n),
+        at: (n % 2 == 0).then_some(Uptime(n << 40)),
         version: i64::from(n % 5 != 0),
     };
     let version = number(&mut look, "SELECT MAX(version) FROM hosts").await;
@@ -370,7 +371,7 @@ async fn many_rows_are_written_in_few_statements_and_each_as_it_is() {
                  WHERE check_at <=> CASE WHEN id % 5 = 0 THEN id WHEN id % 2 = 0 THEN id << 40 END";
     assert_eq!(number(&mut look, moved).await, HOSTS);
     // a later one of one family leaves the other as it is
-    db.touch(HostId(6), Seen { v4: Some(Millis(7)), v6: None });
+    db.touch(HostId(6), Seen { v4: Some(Millis(7)), v6: None }, Uptime(700));
     db.flush_touches().await.unwrap();
     assert_eq!(db.last_seen(HostId(6)).await.unwrap(), Seen { v4: Some(Millis(7)), v6: at(6).v6 });
 }

@@ -15,7 +15,7 @@ use ddnsd::model::change::RecordChange;
 use ddnsd::model::host::{Defaults, Host, HostId, Seen};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
-use ddnsd::model::time::Millis;
+use ddnsd::model::time::{Millis, Uptime};
 use ddnsd::model::user::PasswordHash;
 use ddnsd::rules::retry::When;
 use ddnsd::stories::host_locks::HostLocks;
@@ -134,7 +134,8 @@ async fn backlog(folder: &Path, hosts: u8) -> Db {
         };
         let at = Millis(at.0 + i64::from(n));
         let seen = Seen { v4: Some(at), v6: None };
-        let want = Want { host, records, seen, check_at: None, notices: None, at };
+        let want =
+            Want { host, records, seen, check_at: None, notices: None, at, uptime: Uptime(0) };
         assert!(db.want(vec![want]).await.unwrap()[0].is_some());
     }
     db

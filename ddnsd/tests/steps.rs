@@ -9,7 +9,7 @@ use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::notice::{FamilyNotice, Notice, PendingNotices};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::secret::Secret;
-use ddnsd::model::time::Millis;
+use ddnsd::model::time::{Millis, Uptime};
 use ddnsd::model::user::PasswordHash;
 use ddnsd_tests::mariadb::{Account, Mariadb};
 use sqlx::mysql::MySqlConnectOptions;
@@ -118,7 +118,8 @@ impl Place {
     ) -> Arc<Host> {
         let seen = Seen { v4: Some(Millis(2)), v6: None };
         let host = Arc::clone(host);
-        let want = Want { host, records, seen, check_at: None, notices: owed, at: Millis(2) };
+        let (at, uptime) = (Millis(2), Uptime(2));
+        let want = Want { host, records, seen, check_at: None, notices: owed, at, uptime };
         self.db.want(vec![want]).await.unwrap().remove(0).unwrap()
     }
 

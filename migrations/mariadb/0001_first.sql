@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS users (
 -- DNS should hold (state4, ipv4) and (state6, ipv6); state: 0 never set, 1 present, 2 absent.
 -- unpublished_since NULL: DNS is known to hold it. acked_*: what DNS last acknowledged.
 -- set4_at, set6_at: the last update that changed something; updates that changed nothing are in touches.
+-- set4_uptime, set6_uptime: the same on the service clock. check_at is on that clock too.
 CREATE TABLE IF NOT EXISTS hosts (
     id                BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
     user_id           BIGINT       NOT NULL,
@@ -34,6 +35,8 @@ CREATE TABLE IF NOT EXISTS hosts (
     last_ipv6         VARCHAR(45),
     set4_at           BIGINT,
     set6_at           BIGINT,
+    set4_uptime       BIGINT,
+    set6_uptime       BIGINT,
     unpublished_since BIGINT,
     attempts          BIGINT       NOT NULL DEFAULT 0,
     last_error        TEXT,
@@ -54,9 +57,11 @@ CREATE TABLE IF NOT EXISTS hosts (
 
 -- Updates that changed nothing. A narrow table, because every keepalive rewrites its row.
 CREATE TABLE IF NOT EXISTS touches (
-    host_id BIGINT NOT NULL PRIMARY KEY,
-    ipv4_at BIGINT,
-    ipv6_at BIGINT,
+    host_id     BIGINT NOT NULL PRIMARY KEY,
+    ipv4_at     BIGINT,
+    ipv6_at     BIGINT,
+    ipv4_uptime BIGINT,
+    ipv6_uptime BIGINT,
     CONSTRAINT touches_host FOREIGN KEY (host_id) REFERENCES hosts (id) ON DELETE CASCADE
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 
@@ -77,11 +82,13 @@ CREATE TABLE IF NOT EXISTS outbox (
     KEY outbox_due (failed_at, next_at)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 
--- target: the name server that acknowledged acked_*. heartbeat: when ddnsd last ran.
+-- target: the name server that acknowledged acked_*.
+-- uptime: the service clock. Milliseconds that ddnsd ran on a database that took writes.
 CREATE TABLE IF NOT EXISTS meta (
     name  VARCHAR(64) NOT NULL PRIMARY KEY,
     value LONGTEXT    NOT NULL
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+INSERT IGNORE INTO meta (name, value) VALUES ('uptime', '0');
 
 -- The last request that named a host. A narrow table, because every keepalive rewrites its row.
 CREATE TABLE IF NOT EXISTS last_requests (

@@ -13,6 +13,7 @@ CREATE TABLE users (
 -- DNS should hold (state4, ipv4) and (state6, ipv6); state: 0 never set, 1 present, 2 absent.
 -- unpublished_since NULL: DNS is known to hold it. acked_*: what DNS last acknowledged.
 -- set4_at, set6_at: the last update that changed something; updates that changed nothing are in touches.
+-- set4_uptime, set6_uptime: the same on the service clock. check_at is on that clock too.
 CREATE TABLE hosts (
     id                INTEGER PRIMARY KEY AUTOINCREMENT,
     user_id           INTEGER NOT NULL REFERENCES users (id),
@@ -32,6 +33,8 @@ CREATE TABLE hosts (
     last_ipv6         TEXT,
     set4_at           INTEGER,
     set6_at           INTEGER,
+    set4_uptime       INTEGER,
+    set6_uptime       INTEGER,
     unpublished_since INTEGER,
     attempts          INTEGER NOT NULL DEFAULT 0,
     last_error        TEXT,
@@ -50,9 +53,11 @@ CREATE INDEX hosts_check_at ON hosts (check_at);
 
 -- Updates that changed nothing. A narrow table, because every keepalive rewrites its row.
 CREATE TABLE touches (
-    host_id INTEGER PRIMARY KEY REFERENCES hosts (id) ON DELETE CASCADE,
-    ipv4_at INTEGER,
-    ipv6_at INTEGER
+    host_id     INTEGER PRIMARY KEY REFERENCES hosts (id) ON DELETE CASCADE,
+    ipv4_at     INTEGER,
+    ipv6_at     INTEGER,
+    ipv4_uptime INTEGER,
+    ipv6_uptime INTEGER
 ) STRICT;
 
 CREATE TABLE outbox (
@@ -71,11 +76,13 @@ CREATE TABLE outbox (
 ) STRICT;
 CREATE INDEX outbox_due ON outbox (failed_at, next_at);
 
--- target: the name server that acknowledged acked_*. heartbeat: when ddnsd last ran.
+-- target: the name server that acknowledged acked_*.
+-- uptime: the service clock. Milliseconds that ddnsd ran on a database that took writes.
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY NOT NULL,
     value TEXT NOT NULL
 ) STRICT;
+INSERT INTO meta (name, value) VALUES ('uptime', '0');
 
 -- The last request that named a host. A narrow table, because every keepalive rewrites its row.
 CREATE TABLE last_requests (

@@ -1,5 +1,5 @@
-//! Clocks that jump while the daemon runs or is off (libfaketime): nobody who is alive expires. The monotonic
-//! clock stays true, as it does when an administrator or NTP sets the wall clock.
+//! Wall clocks that jump while the daemon runs or is off (libfaketime): only hosts without updates expire.
+//! The monotonic clock stays true, as it does when an administrator or NTP sets the wall clock.
 
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
@@ -54,7 +54,7 @@ impl Scene {
     /// Sets the wall clock: this far from the true time.
     #[track_caller]
     fn set_clock(&self, offset: &str) {
-        // in one step, so that nobody reads half of it
+        // in one step, so that the daemon never reads half of it
         let new = self.offset.with_extension("new");
         std::fs::write(&new, offset).unwrap();
         std::fs::rename(&new, &self.offset).unwrap();
@@ -65,15 +65,18 @@ impl Scene {
         self.named.data(&format!("{label}.{OPEN}"), "A")
     }
 
-    /// Nobody alive expires, and who falls silent does.
+    /// A host that is updated stays, and one that is not expires.
     #[track_caller]
-    fn only_the_silent_expire(&self) {
+    fn only_hosts_without_updates_expire(&self) {
         self.daemon.ctl().run(&["cleanup"]).ok().says(&["0 expired"]);
         assert_eq!((self.a("pc"), self.a("brief")), (one(), one()));
         let gone = (one(), Vec::new());
-        eventually_equals(Duration::from_secs(30), "the silent host to expire", &gone, || {
-            (self.a("pc"), self.a("brief"))
-        });
+        eventually_equals(
+            Duration::from_secs(30),
+            "the host without updates to expire",
+            &gone,
+            || (self.a("pc"), self.a("brief")),
+        );
     }
 }
 
@@ -90,18 +93,18 @@ pub(crate) fn library() -> String {
 }
 
 #[test]
-fn a_clock_that_jumps_ahead_and_back_expires_nobody_who_is_alive() {
+fn a_clock_that_jumps_ahead_and_back_expires_no_host_early() {
     let scene = Scene::new();
     for offset in ["+2d", "-3d", "+0", "+40d"] {
         scene.update("brief");
         scene.set_clock(offset);
-        scene.only_the_silent_expire();
+        scene.only_hosts_without_updates_expire();
         assert!(scene.daemon.said().contains("the clock "), "a jump is logged");
     }
 }
 
 #[test]
-fn a_daemon_that_stood_still_expires_nobody_for_it() {
+fn a_stopped_process_expires_no_host_because_of_that_time() {
     let scene = Scene::without_hosts(|setup| setup);
     scene.daemon.ctl().add_host("alice", "pc", OPEN, &["--expiry-ttl", "9"]);
     scene.update("pc");
@@ -109,19 +112,22 @@ fn a_daemon_that_stood_still_expires_nobody_for_it() {
     // longer than it lives
     std::thread::sleep(Duration::from_secs(12));
     scene.daemon.signal(Signal::SIGCONT);
-    eventually(Duration::from_secs(10), "the time to be forgiven", || {
+    eventually(Duration::from_secs(10), "the stop to be logged", || {
         let said = scene.daemon.said();
-        if said.contains("ddnsd stood still for 1") { Ok(()) } else { Err(said) }
+        if said.contains("ddnsd did not run for 1") { Ok(()) } else { Err(said) }
     });
     scene.daemon.ctl().run(&["cleanup"]).ok().says(&["0 expired"]);
     assert_eq!(scene.a("pc"), one());
-    eventually_equals(Duration::from_secs(30), "who is silent to expire", &Vec::new(), || {
-        scene.a("pc")
-    });
+    eventually_equals(
+        Duration::from_secs(30),
+        "the host without updates to expire",
+        &Vec::new(),
+        || scene.a("pc"),
+    );
 }
 
 #[test]
-fn a_standstill_amid_a_sweep_is_held_against_nobody_either() {
+fn a_stop_during_a_sweep_expires_no_host_because_of_that_time() {
     let scene = Scene::without_hosts(|setup| setup);
     for (label, ttl) in [("pc", "9"), ("brief", "1")] {
         scene.daemon.ctl().add_host("alice", label, OPEN, &["--expiry-ttl", ttl]);
@@ -139,12 +145,12 @@ fn a_standstill_amid_a_sweep_is_held_against_nobody_either() {
     scene.named.go_on();
     scene.daemon.signal(Signal::SIGCONT);
     scene.daemon.ctl().run(&["cleanup"]).ok().says(&["0 expired"]);
-    assert!(scene.daemon.said().contains("ddnsd stood still for 1"));
+    assert!(scene.daemon.said().contains("ddnsd did not run for 1"));
     assert_eq!(scene.a("pc"), one());
 }
 
 #[test]
-fn a_daemon_that_was_off_for_a_day_expires_nobody_who_was_alive() {
+fn a_daemon_that_was_off_for_a_day_expires_no_host_early() {
     let mut scene = Scene::new();
     for (offset, killed) in [("+1d", false), ("+2d", true), ("-1d", false), ("-2d", true)] {
         scene.update("brief");
@@ -155,12 +161,12 @@ fn a_daemon_that_was_off_for_a_day_expires_nobody_who_was_alive() {
         }
         scene.set_clock(offset);
         scene.daemon.start_again();
-        scene.only_the_silent_expire();
+        scene.only_hosts_without_updates_expire();
     }
 }
 
 #[test]
-fn a_clock_that_differs_from_the_name_servers_is_told_as_badtime() {
+fn a_clock_that_differs_from_the_name_servers_is_logged_as_badtime() {
     let scene = Scene::without_hosts(|setup| setup);
     scene.daemon.ctl().add_host("alice", "pc", ZONE, &[]);
     let update = || scene.daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1");

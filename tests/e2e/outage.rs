@@ -310,11 +310,11 @@ fn silent_hosts() -> String {
     let rows: Vec<_> = (0..SILENT)
         .map(|n| {
             let fqdn = format!("s{n}.{ZONE}");
-            format!("(1, 's{n}', '{ZONE}', '{fqdn}', 1, '192.0.2.7', 1, 1, 60, 0, 0)")
+            format!("(1, 's{n}', '{ZONE}', '{fqdn}', 1, '192.0.2.7', 1, -4000000, 1, 60, 0, 0)")
         })
         .collect();
     for some in rows.chunks(1000) {
-        let columns = "user_id, label, zone, fqdn, state4, ipv4, set4_at, check_at, acked_ttl, \
+        let columns = "user_id, label, zone, fqdn, state4, ipv4, set4_at, set4_uptime, check_at, acked_ttl, \
                        created_at, changed_at";
         writeln!(sql, "INSERT INTO hosts ({columns}) VALUES {};", some.join(",\n")).unwrap();
     }

@@ -77,8 +77,7 @@ async fn run_async(args: &Args, config: Config, log: logging::Handle) -> anyhow:
         }
     };
     let ending = life.run(|| services.reload.trigger()).await;
-    match life.unless_stopped(tokio::time::timeout(CLOSE_TIMEOUT, close(&handles, &services))).await
-    {
+    match life.unless_stopped(tokio::time::timeout(CLOSE_TIMEOUT, handles.db.close())).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => warn!("the database took too long to close"),
         Err(name) => warn!("second {name}: the database is not closed"),
@@ -86,12 +85,6 @@ async fn run_async(args: &Args, config: Config, log: logging::Handle) -> anyhow:
     info!("stopped");
     log.hurry(life.is_urgent());
     Ok(ending)
-}
-
-async fn close(handles: &Handles, services: &Services) {
-    // if this fails, the downtime only looks longer
-    let _ = services.expire.stop().await;
-    handles.db.close().await;
 }
 
 /// Opens and binds every part, so that a failure ends the start, and only then serves.

@@ -1,19 +1,21 @@
-//! What the sweep asks and writes: hosts due for a look, and when to look again.
+//! What the sweep reads and writes: hosts that may have expired, and when to check them again. All
+//! times are on the service clock.
 
 use super::Db;
 use super::connection::Conn;
 use super::error::DbError;
 use super::publishing::{Page, fqdn, readable};
-use super::rows::SeenRow;
+use super::rows::UptimeRow;
 use super::statement::{args, statements};
 use super::write::Write;
 use crate::model::host::{HostId, Seen};
 use crate::model::name::Fqdn;
-use crate::model::time::Millis;
+use crate::model::time::{Millis, Uptime};
 
 statements! {
     DUE: Indexed =
-        "SELECT h.check_at, h.id, h.fqdn, h.version, h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at
+        "SELECT h.check_at, h.id, h.fqdn, h.version,
+             h.set4_uptime, h.set6_uptime, t.ipv4_uptime, t.ipv6_uptime
          FROM hosts h LEFT JOIN touches t ON t.host_id = h.id
          WHERE h.check_at <= ? AND h.check_at >= ? AND (h.check_at > ? OR h.id > ?)
          ORDER BY h.check_at, h.id LIMIT ?";
@@ -29,27 +31,22 @@ statements! {
          ) v STRAIGHT_JOIN hosts h ON h.id = CAST(v.id AS SIGNED)
          SET h.check_at = v.next WHERE h.check_at = v.was AND h.version = v.version";
     CHECK_ALL_NOW: FullScan = "UPDATE hosts SET check_at = 0 WHERE state4 = 1 OR state6 = 1";
-    CHANGES_NO_LATER: FullScan =
-        "UPDATE hosts SET set4_at = CASE WHEN set4_at > ? THEN ? ELSE set4_at END,
-             set6_at = CASE WHEN set6_at > ? THEN ? ELSE set6_at END
-         WHERE set4_at > ? OR set6_at > ?";
-    TOUCHES_NO_LATER: FullScan =
-        "UPDATE touches SET ipv4_at = CASE WHEN ipv4_at > ? THEN ? ELSE ipv4_at END,
-             ipv6_at = CASE WHEN ipv6_at > ? THEN ? ELSE ipv6_at END
-         WHERE ipv4_at > ? OR ipv6_at > ?";
+    UPTIMES: Indexed =
+        "SELECT h.set4_uptime, h.set6_uptime, t.ipv4_uptime, t.ipv6_uptime
+         FROM hosts h LEFT JOIN touches t ON t.host_id = h.id WHERE h.id = ?";
 }
 
 /// A host the sweep must look at.
 #[derive(Clone, Debug)]
 pub struct DueHost {
-    /// Position for the next page.
-    pub check_at: Millis,
+    /// When it was due.
+    pub check_at: Uptime,
     /// Key.
     pub host: HostId,
     /// Name, for reading it.
     pub fqdn: Fqdn,
     /// When it was last updated.
-    pub seen: Seen,
+    pub updated: Seen<Uptime>,
     /// As the row had it.
     pub version: i64,
 }
@@ -60,9 +57,9 @@ pub struct NextCheck {
     /// Key.
     pub host: HostId,
     /// When it was due, as read.
-    pub was: Millis,
+    pub was: Uptime,
     /// When it is due next; `None` for never.
-    pub at: Option<Millis>,
+    pub at: Option<Uptime>,
     /// Of the row, as read.
     pub version: i64,
 }
@@ -74,7 +71,7 @@ struct DueRow {
     fqdn: String,
     version: i64,
     #[sqlx(flatten)]
-    seen: SeenRow,
+    updated: UptimeRow,
 }
 
 impl Db {
@@ -84,7 +81,7 @@ impl Db {
     /// The database failed. A row that does not convert is logged and left out.
     pub async fn due(
         &self,
-        now: Millis,
+        now: Uptime,
         after: (Millis, HostId),
         limit: u32,
     ) -> Result<Page<DueHost>, DbError> {
@@ -94,10 +91,10 @@ impl Db {
         let due = rows.into_iter().map(|row| {
             let host = HostId(row.id);
             Ok(DueHost {
-                check_at: Millis(row.check_at),
+                check_at: Uptime(row.check_at),
                 host,
                 fqdn: fqdn(row.id, &row.fqdn)?,
-                seen: self.0.touches.noted(host).or(row.seen.seen()),
+                updated: self.0.touches.unwritten(host).uptime.or(row.updated.seen()),
                 version: row.version,
             })
         });
@@ -113,7 +110,7 @@ impl Db {
         self.0.writer.run(ScheduleChecks(hosts)).await
     }
 
-    /// Makes the next sweep look at every host that has a record: the rules or the clock changed.
+    /// Makes the next sweep look at every host that has a record: the default TTL changed.
     ///
     /// # Errors
     /// The database failed.
@@ -121,12 +118,14 @@ impl Db {
         self.0.writer.run(CheckAllNow).await
     }
 
-    /// Brings update times that lie in the future back to now: the clock was set back.
+    /// When each family of a host was last updated.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn clamp_update_times(&self, now: Millis) -> Result<(), DbError> {
-        self.0.writer.run(ClampUpdateTimes(now)).await
+    pub async fn last_uptimes(&self, host: HostId) -> Result<Seen<Uptime>, DbError> {
+        let unwritten = self.0.touches.unwritten(host).uptime;
+        let stored: Option<UptimeRow> = self.0.readers.optional(&UPTIMES, args![host.0]).await?;
+        Ok(unwritten.or(stored.map(|row| row.seen()).unwrap_or_default()))
     }
 }
 
@@ -153,21 +152,6 @@ impl Write for CheckAllNow {
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
         conn.run(&CHECK_ALL_NOW, args![]).await?;
-        Ok(())
-    }
-}
-
-struct ClampUpdateTimes(Millis);
-
-impl Write for ClampUpdateTimes {
-    type Output = ();
-    const DURABLE: bool = true;
-    const OWN_TRANSACTION: bool = true;
-
-    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        let now = self.0.0;
-        conn.run(&CHANGES_NO_LATER, args![now, now, now, now, now, now]).await?;
-        conn.run(&TOUCHES_NO_LATER, args![now, now, now, now, now, now]).await?;
         Ok(())
     }
 }

@@ -136,7 +136,7 @@ impl Db {
         self.try_to_flush_touches().await;
         let row: Option<DetailsRow> =
             self.0.readers.optional(&DETAILS, args![name.as_str()]).await?;
-        row.map(|row| row.details(|host| self.0.touches.noted(host))).transpose()
+        row.map(|row| row.details(|host| self.0.touches.unwritten(host).at)).transpose()
     }
 
     /// A page of hosts.
@@ -159,7 +159,7 @@ impl Db {
                 readers.all(&PAGE_OF_BOTH, args).await
             }
         }?;
-        rows.into_iter().map(|row| row.details(|host| self.0.touches.noted(host))).collect()
+        rows.into_iter().map(|row| row.details(|host| self.0.touches.unwritten(host).at)).collect()
     }
 
     /// The first zone with a host after this one, in byte order; the first of all after the empty text.

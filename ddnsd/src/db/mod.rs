@@ -21,6 +21,7 @@ mod sqlite;
 mod statement;
 mod transfer;
 mod ttls;
+mod uptime;
 mod users;
 mod write;
 mod write_connection;
@@ -36,6 +37,7 @@ pub use transfer::{Conflict, Existing, Import, ImportOutcome};
 pub use ttls::SetTtls;
 pub use users::NewUser;
 
+use crate::clock::Clock;
 use crate::counters::DatabaseCounters;
 use cache::{Caches, Use};
 use connection::{Conn, ReadPool};
@@ -44,6 +46,7 @@ use last_seen::UnwrittenTouches;
 use open::OpenFor;
 use statement::{args, statements};
 use std::sync::Arc;
+use uptime::ServiceClock;
 use write_connection::WriteConnection;
 use writer::Writer;
 
@@ -78,6 +81,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
         last_seen::ALL,
         last_requests::ALL,
         transfer::ALL,
+        uptime::ALL,
     ];
     files.into_iter().flatten().copied()
 }
@@ -91,6 +95,7 @@ struct Inner {
     writer: Writer,
     caches: Arc<Caches>,
     touches: UnwrittenTouches,
+    uptime: ServiceClock,
     // held until the last handle is gone
     _origin: Arc<open::Origin>,
     requests: UnwrittenRequests,
@@ -150,6 +155,7 @@ impl Db {
             writer,
             caches,
             touches: UnwrittenTouches::default(),
+            uptime: ServiceClock::default(),
             _origin: origin,
             requests: UnwrittenRequests::default(),
         }))
@@ -215,6 +221,9 @@ impl Db {
     pub async fn close(&self) {
         if let Err(error) = self.flush_touches().await {
             tracing::warn!("keepalives of the last seconds are not written: {error}");
+        }
+        if let Err(error) = self.tick_and_store(Clock.now(), 1).await {
+            tracing::warn!("up to 10 s do not count toward expiry: {error}");
         }
         if let Err(error) = self.flush_requests().await {
             tracing::warn!("the last requests are not written: {error}");

@@ -35,6 +35,7 @@ statements! {
              state4 = ?, ipv4 = ?, state6 = ?, ipv6 = ?,
              last_ipv4 = COALESCE(?, last_ipv4), last_ipv6 = COALESCE(?, last_ipv6),
              set4_at = COALESCE(?, set4_at), set6_at = COALESCE(?, set6_at),
+             set4_uptime = COALESCE(?, set4_uptime), set6_uptime = COALESCE(?, set6_uptime),
              unpublished_since = COALESCE(unpublished_since, ?), attempts = 0, last_error = NULL,
              notice = ?,
              check_at = CASE WHEN ? IS NULL THEN NULL WHEN check_at < ? THEN check_at ELSE ? END,
@@ -219,7 +220,8 @@ impl Want {
         let (state4, ipv4) = wanted_columns(self.records.v4);
         let (state6, ipv6) = wanted_columns(self.records.v6);
         let (seen4, seen6) = (self.seen.v4.map(|at| at.0), self.seen.v6.map(|at| at.0));
-        let (at, check_at) = (self.at.0, self.check_at.map(|at| at.0));
+        let updated = self.seen.on_service_clock(self.uptime);
+        let (at, check_at) = (self.at.0, self.check_at.map(|check_at| check_at.0));
         let (last4, last6, host) = (ipv4.clone(), ipv6.clone(), &self.host);
         let args = args![
             state4,
@@ -230,6 +232,8 @@ impl Want {
             last6,
             seen4,
             seen6,
+            updated.v4.map(|at| at.0),
+            updated.v6.map(|at| at.0),
             at,
             outbox::column(self.notices.as_ref()),
             check_at,

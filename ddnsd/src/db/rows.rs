@@ -9,7 +9,7 @@ use crate::model::last_request::LastRequest;
 use crate::model::name::{Email, Fqdn, Label, UserName, Zone};
 use crate::model::notice::PendingNotices;
 use crate::model::record::{Wanted, WantedRecords};
-use crate::model::time::Millis;
+use crate::model::time::{Millis, Uptime};
 use crate::model::user::{Account, PasswordHash, User, UserId, UserRecord};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -95,6 +95,24 @@ impl SeenRow {
 }
 
 #[derive(sqlx::FromRow)]
+#[expect(clippy::struct_field_names, reason = "they are the columns' names")]
+pub(super) struct UptimeRow {
+    set4_uptime: Option<i64>,
+    set6_uptime: Option<i64>,
+    ipv4_uptime: Option<i64>,
+    ipv6_uptime: Option<i64>,
+}
+
+impl UptimeRow {
+    pub(super) fn seen(&self) -> Seen<Uptime> {
+        Seen {
+            v4: self.set4_uptime.max(self.ipv4_uptime).map(Uptime),
+            v6: self.set6_uptime.max(self.ipv6_uptime).map(Uptime),
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
 pub(super) struct LastRow {
     last_ipv4: Option<String>,
     last_ipv6: Option<String>,
@@ -125,14 +143,17 @@ pub(super) struct DetailsRow {
 }
 
 impl DetailsRow {
-    /// `noted`: what memory knows of the host's last updates.
-    pub(super) fn details(self, noted: impl Fn(HostId) -> Seen) -> Result<HostDetails, DbError> {
+    /// `unwritten`: the host's last updates that are not written yet.
+    pub(super) fn details(
+        self,
+        unwritten: impl Fn(HostId) -> Seen,
+    ) -> Result<HostDetails, DbError> {
         let row = RowOf { table: "hosts", row: self.host.id };
         let last_addresses = self.last.addresses(HostId(self.host.id))?;
         let owner = row.parsed("user_id", "not a user name", UserName::parse(&self.owner))?;
         let host = Arc::new(self.host.host()?);
         Ok(HostDetails {
-            seen: noted(host.id).or(self.seen.seen()),
+            seen: unwritten(host.id).or(self.seen.seen()),
             host,
             owner,
             created_at: Millis(self.created_at),

@@ -10,7 +10,7 @@ use super::statement::{Arg, args, statements};
 use super::write::Write;
 use crate::model::host::ImportedHost;
 use crate::model::name::{Fqdn, UserName};
-use crate::model::time::Millis;
+use crate::model::time::{Millis, Uptime};
 use crate::model::user::{ImportedUser, UserRecord};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -32,9 +32,9 @@ statements! {
          VALUES (?, ?, ?, ?, ?)";
     ADD_HOST: Indexed =
         "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, state4, ipv4,
-             last_ipv4, set4_at, state6, ipv6, last_ipv6, set6_at, unpublished_since, check_at,
-             created_at, changed_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+             last_ipv4, set4_at, set4_uptime, state6, ipv6, last_ipv6, set6_at, set6_uptime,
+             unpublished_since, check_at, created_at, changed_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 }
 
 /// What to do with users and hosts that are there already.
@@ -61,6 +61,8 @@ pub struct Import {
     pub store: bool,
     /// Now.
     pub at: Millis,
+    /// Now on the service clock.
+    pub uptime: Uptime,
 }
 
 /// What became of an import.
@@ -189,7 +191,7 @@ impl Import {
         if !self.store || !imported.conflicts.is_empty() {
             return Ok(());
         }
-        let inserted = insert_hosts(&new, self.at, conn).await;
+        let inserted = insert_hosts(&new, self, conn).await;
         inserted.map_err(raced)
     }
 }
@@ -237,14 +239,17 @@ async fn insert_users(users: &[&ImportedUser], at: Millis, conn: &mut Conn) -> R
 
 async fn insert_hosts(
     hosts: &[(i64, &ImportedHost)],
-    at: Millis,
+    import: &Import,
     conn: &mut Conn,
 ) -> Result<(), DbError> {
-    let rows = hosts.iter().map(|(owner, host)| host_row(*owner, host, at)).collect();
+    let rows = hosts.iter().map(|(owner, host)| host_row(*owner, host, import)).collect();
     conn.run_rows(&ADD_HOST, rows).await
 }
 
-fn host_row(owner: i64, host: &ImportedHost, at: Millis) -> Vec<Arg> {
+fn host_row(owner: i64, host: &ImportedHost, import: &Import) -> Vec<Arg> {
+    let at = import.at;
+    // as long ago on the service clock as by the wall clock
+    let uptime = |set_at: Option<i64>| set_at.map(|set_at| import.uptime.0 - (at.0 - set_at));
     let (now, last) = (host.addresses, host.last_addresses);
     let v4 = FamilyColumns::of(now.v4, last.v4, host.seen.v4, at);
     let v6 = FamilyColumns::of(now.v6, last.v6, host.seen.v6, at);
@@ -261,10 +266,12 @@ fn host_row(owner: i64, host: &ImportedHost, at: Millis) -> Vec<Arg> {
         v4.address,
         v4.last,
         v4.set_at,
+        uptime(v4.set_at),
         v6.state,
         v6.address,
         v6.last,
         v6.set_at,
+        uptime(v6.set_at),
         unpublished_since,
         check_at,
         host.created_at.unwrap_or(at).0,

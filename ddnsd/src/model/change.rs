@@ -4,7 +4,7 @@ use super::host::{Host, HostId, Seen};
 use super::name::{Fqdn, Zone};
 use super::notice::PendingNotices;
 use super::record::WantedRecords;
-use super::time::Millis;
+use super::time::{Millis, Uptime};
 use std::sync::Arc;
 
 /// One host's records as they are to be asserted in DNS: every family that was ever set, so that
@@ -34,11 +34,13 @@ pub struct Want {
     pub records: WantedRecords,
     /// Which families this updates, and when; neither, for a removal.
     pub seen: Seen,
-    /// When the sweep must look at it; `None` for never. An earlier look that is due stays due: the other
+    /// When the sweep must check it; `None` for never. An earlier check stays due, because the other
     /// family may expire then.
-    pub check_at: Option<Millis>,
+    pub check_at: Option<Uptime>,
     /// Mails to its owner, queued once DNS holds the records. They replace those of the previous change.
     pub notices: Option<PendingNotices>,
     /// Now.
     pub at: Millis,
+    /// Now on the service clock.
+    pub uptime: Uptime,
 }

@@ -5,7 +5,7 @@ use super::family::{Families, PerFamily};
 use super::name::{Fqdn, Label, UserName, Zone};
 use super::notice::{NoticeNames, PendingNotices};
 use super::record::WantedRecords;
-use super::time::Millis;
+use super::time::{Millis, Uptime};
 use super::user::UserId;
 use std::sync::Arc;
 
@@ -111,12 +111,19 @@ impl Host {
     }
 }
 
-/// When each family was last updated, changed or not.
-pub type Seen = PerFamily<Option<Millis>>;
+/// When each family was last updated, by the wall clock or by the service clock.
+pub type Seen<T = Millis> = PerFamily<Option<T>>;
 
 impl Seen {
+    /// The same families, at this time of the service clock.
+    pub fn on_service_clock(self, at: Uptime) -> Seen<Uptime> {
+        self.map(|seen| seen.map(|_| at))
+    }
+}
+
+impl<T: Copy> Seen<T> {
     /// These families, at this time.
-    pub fn at(families: Families, at: Millis) -> Self {
+    pub fn at(families: Families, at: T) -> Self {
         families.map(|is_updated| is_updated.then_some(at))
     }
 

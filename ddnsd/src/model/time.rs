@@ -36,3 +36,16 @@ pub struct Now {
     /// Monotonic clock; never jumps.
     pub mono: Instant,
 }
+
+/// A point on the service clock: milliseconds that ddnsd ran on a database that took writes. Expiry
+/// counts by it. It may be negative, for a host that was imported with an old update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Uptime(pub i64);
+
+impl Uptime {
+    /// This much later; saturates.
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        Self(Millis(self.0).plus(by).0)
+    }
+}

@@ -1,14 +1,11 @@
 //! Whether a host changes. In: what is asked and what is known of the host. Out: keep or change.
 
-use super::expiry::{self, Downtime, Expiry};
 use super::request::Change;
-use crate::model::change::{RecordChange, Want};
+use crate::model::change::RecordChange;
 use crate::model::family::Families;
 use crate::model::host::{Defaults, Host, Seen};
-use crate::model::notice::PendingNotices;
 use crate::model::record::WantedRecords;
 use crate::model::time::Millis;
-use std::sync::Arc;
 
 /// What to do with one host.
 #[must_use]
@@ -70,36 +67,6 @@ pub fn change(host: &Host, defaults: &Defaults) -> RecordChange {
         records: host.wanted,
         unpublished_since: host.unpublished_since,
     }
-}
-
-/// An update wants these records; no notices yet.
-pub fn want_for_update(
-    host: Arc<Host>,
-    change: Change,
-    records: WantedRecords,
-    defaults: &Defaults,
-    at: Millis,
-) -> Want {
-    let is_up = !records.addresses().is_empty();
-    let check_at = if is_up { expiry::first_check(&host, defaults, at) } else { None };
-    Want { host, records, seen: seen(change, at), check_at, notices: None, at }
-}
-
-/// These families have expired; the other one may be alive for longer.
-pub fn want_for_expiry(
-    host: Arc<Host>,
-    ((v4, v6), owed): ((bool, bool), Option<PendingNotices>),
-    (seen, gaps): (Seen, &Downtime),
-    defaults: &Defaults,
-    at: Millis,
-) -> Want {
-    let records = host.wanted.without(Families { v4, v6 });
-    let left = Host { wanted: records, ..Host::clone(&host) };
-    let check_at = match expiry::evaluate(&left, seen, gaps, defaults, at) {
-        Expiry::CheckAt(at) => Some(at),
-        Expiry::Never | Expiry::Due { .. } => None,
-    };
-    Want { host, records, seen: Seen::default(), check_at, notices: owed, at }
 }
 
 #[cfg(test)]

@@ -1,115 +1,20 @@
-//! When a host's records expire. In: when it was last updated, the clock, and the time that must not
-//! be held against it. Out: expire these families, or look again then.
+//! When a host's records expire. In: when it was last updated, and now, both on the service clock, which
+//! stands still while ddnsd does not run. Out: these families are due, or the next check.
 
 use crate::model::host::{Defaults, Host, Seen};
-use crate::model::time::{Millis, Now};
-use std::time::{Duration, Instant};
-
-/// Spans that count for no host: ddnsd was down, or the clock jumped ahead. Each entry is the wall
-/// time at which a span ended and its length in milliseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Downtime(Vec<(i64, i64)>);
-
-/// Gaps remembered; beyond, the two oldest become one, in the hosts' favour.
-const MOST_GAPS: usize = 64;
-/// How much of its own uptime a killed daemon may take for downtime, however rarely it sweeps.
-const HEARTBEAT: Duration = Duration::from_mins(1);
-/// A running daemon looks at the clock again within this time, though the machine be busy.
-const LOOKS: Duration = Duration::from_secs(10);
-/// A difference between the clocks that is no jump yet.
-const DRIFT: i64 = 60_000;
-
-impl Downtime {
-    /// Adds a span that ended at `end`.
-    pub fn add(&mut self, end: Millis, length: i64) {
-        self.0.push((end.0, length));
-        if self.0.len() > MOST_GAPS {
-            let (_, oldest) = self.0.remove(0);
-            if let Some(next) = self.0.first_mut() {
-                next.1 = next.1.saturating_add(oldest);
-            }
-        }
-    }
-
-    /// The clock was set back to `now`, by so many milliseconds. Every age by the clock became smaller by as
-    /// much, so gaps may, too, the latest first: else nobody would expire before the clock is where it was.
-    pub fn set_back(&mut self, now: Millis, by: i64) {
-        let mut left = by;
-        for (end, length) in self.0.iter_mut().rev() {
-            let taken = left.clamp(0, (*length).max(0));
-            (*length, left) = (*length - taken, left - taken);
-            *end = (*end).min(now.0);
-        }
-        self.0.retain(|(_, length)| *length > 0);
-    }
-
-    /// How much of the time since `last` does not count.
-    fn since(&self, last: Millis) -> i64 {
-        let after = self.0.iter().filter(|(end, _)| *end > last.0);
-        after.fold(0, |sum, (_, length)| sum.saturating_add(*length))
-    }
-}
-
-/// What the wall clock did between two readings, measured against the monotonic one.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClockStep {
-    /// Both went on alike.
-    Steady,
-    /// It jumped ahead: this span ended then.
-    Ahead {
-        /// After every time that was read before the jump; for a jump that is longer than what passed
-        /// between the readings, before every time that was read after it, too.
-        end: Millis,
-        /// Its length, milliseconds.
-        length: i64,
-    },
-    /// It was set back.
-    Back {
-        /// How far, milliseconds.
-        length: i64,
-    },
-}
-
-/// Compares two readings of the clocks.
-pub fn clock_step(before: Now, now: Now) -> ClockStep {
-    let elapsed = now.mono.saturating_duration_since(before.mono);
-    let elapsed = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
-    let jump = now.wall.since(before.wall).saturating_sub(elapsed);
-    if jump > DRIFT {
-        // when it was within that time is not known: who was updated before it must be forgiven, even if
-        // who was updated after it is forgiven too
-        let end = before.wall.plus_millis(jump.max(elapsed.saturating_add(1)));
-        ClockStep::Ahead { end, length: jump }
-    } else if jump < -DRIFT {
-        ClockStep::Back { length: -jump }
-    } else {
-        ClockStep::Steady
-    }
-}
-
-/// For how long the process stood still, milliseconds: stopped by a signal, or a container that was paused. It
-/// looks at the clock far more often than that otherwise. Whoever wanted to update had no answer meanwhile.
-pub fn stood_still(before: Now, now: Now) -> Option<i64> {
-    let elapsed = now.mono.saturating_duration_since(before.mono);
-    let length = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
-    (elapsed > LOOKS).then_some(length)
-}
-
-/// Whether the heartbeat is to be written again.
-pub fn is_beat_due(last: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(last) >= HEARTBEAT
-}
+use crate::model::record::WantedRecords;
+use crate::model::time::Uptime;
+use std::time::Duration;
 
 /// What the sweep does with a host.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// It has no record, or never expires.
+    /// It has no record, or its TTL is 0.
     Never,
-    /// It is alive at least until then.
-    CheckAt(Millis),
-    /// These families have been silent for too long.
+    /// Nothing expires before then.
+    CheckAt(Uptime),
+    /// These families were not updated for the TTL.
     Due {
         /// The A record.
         v4: bool,
@@ -118,38 +23,43 @@ pub enum Expiry {
     },
 }
 
-/// Decides whether a host's records have expired.
+/// Decides whether records of a host have expired: those it has, or those that are left of them.
 pub fn evaluate(
     host: &Host,
-    seen: Seen,
-    gaps: &Downtime,
+    records: WantedRecords,
+    updated: Seen<Uptime>,
     defaults: &Defaults,
-    now: Millis,
+    now: Uptime,
 ) -> Expiry {
     let ttl = ttl(host, defaults);
-    let addresses = host.wanted.addresses();
-    if ttl == 0 || addresses.is_empty() {
+    if ttl == 0 {
         return Expiry::Never;
     }
-    let ends = |present: bool, last: Option<Millis>| {
-        // a last update in the future counts as now; one that is not known, too
-        let last = last.unwrap_or(now).min(now);
-        present.then(|| end(last, ttl).plus_millis(gaps.since(last)))
+    let ends = |present: bool, last: Option<Uptime>| {
+        // an update whose time is not known, or lies ahead after a crash, counts as now
+        present.then(|| end(last.unwrap_or(now).min(now), ttl))
     };
-    let v4 = ends(addresses.v4.is_some(), seen.v4);
-    let v6 = ends(addresses.v6.is_some(), seen.v6);
-    let over = |end: Option<Millis>| end.is_some_and(|end| end <= now);
+    let addresses = records.addresses();
+    let v4 = ends(addresses.v4.is_some(), updated.v4);
+    let v6 = ends(addresses.v6.is_some(), updated.v6);
+    let over = |end: Option<Uptime>| end.is_some_and(|end| end <= now);
     if over(v4) || over(v6) {
         return Expiry::Due { v4: over(v4), v6: over(v6) };
     }
     [v4, v6].into_iter().flatten().min().map_or(Expiry::Never, Expiry::CheckAt)
 }
 
-/// When the sweep must first look at a host that was updated at `last`; `None` for never.
-pub fn first_check(host: &Host, defaults: &Defaults, last: Millis) -> Option<Millis> {
+/// When the sweep must first check a host that is updated now; `None` for never.
+pub fn first_check(
+    host: &Host,
+    records: WantedRecords,
+    defaults: &Defaults,
+    now: Uptime,
+) -> Option<Uptime> {
     match ttl(host, defaults) {
         0 => None,
-        ttl => Some(end(last, ttl)),
+        _ if records.addresses().is_empty() => None,
+        ttl => Some(end(now, ttl)),
     }
 }
 
@@ -158,7 +68,7 @@ pub fn ttl(host: &Host, defaults: &Defaults) -> u32 {
     host.expiry_ttl.unwrap_or(defaults.expiry_ttl)
 }
 
-fn end(last: Millis, ttl: u32) -> Millis {
+fn end(last: Uptime, ttl: u32) -> Uptime {
     last.plus(Duration::from_secs(ttl.into()))
 }
 
@@ -166,9 +76,7 @@ fn end(last: Millis, ttl: u32) -> Millis {
 mod tests {
     use super::super::decide::tests::{DEFAULTS, fresh_host};
     use super::*;
-    use crate::clock::Clock;
     use crate::model::record::Wanted;
-    use proptest::prelude::*;
 
     const HOUR: i64 = 3_600_000;
 
@@ -179,152 +87,38 @@ mod tests {
         host
     }
 
-    fn seen(v4: i64, v6: i64) -> Seen {
-        Seen { v4: Some(Millis(v4)), v6: Some(Millis(v6)) }
-    }
-
-    fn evaluate_at(host: &Host, seen: Seen, gaps: &Downtime, now: i64) -> Expiry {
-        evaluate(host, seen, gaps, &DEFAULTS, Millis(now))
+    fn evaluate_at(host: &Host, (v4, v6): (i64, i64), now: i64) -> Expiry {
+        let updated = Seen { v4: Some(Uptime(v4)), v6: Some(Uptime(v6)) };
+        evaluate(host, host.wanted, updated, &DEFAULTS, Uptime(now))
     }
 
     #[test]
     fn a_family_expires_when_its_time_is_over_and_not_a_moment_earlier() {
-        let none = Downtime::default();
-        let early = evaluate_at(&host(), seen(0, 10), &none, HOUR - 1);
-        assert_eq!(early, Expiry::CheckAt(Millis(HOUR)));
-        let late = evaluate_at(&host(), seen(0, 10), &none, HOUR);
-        assert_eq!(late, Expiry::Due { v4: true, v6: false });
-        let both = evaluate_at(&host(), seen(0, 10), &none, HOUR + 10);
-        assert_eq!(both, Expiry::Due { v4: true, v6: true });
+        assert_eq!(evaluate_at(&host(), (0, 10), HOUR - 1), Expiry::CheckAt(Uptime(HOUR)));
+        assert_eq!(evaluate_at(&host(), (0, 10), HOUR), Expiry::Due { v4: true, v6: false });
+        assert_eq!(evaluate_at(&host(), (0, 10), HOUR + 10), Expiry::Due { v4: true, v6: true });
     }
 
     #[test]
     fn zero_never_expires_and_neither_does_what_is_down() {
         let mut host = host();
         host.expiry_ttl = Some(0);
-        assert_eq!(evaluate_at(&host, seen(0, 0), &Downtime::default(), i64::MAX), Expiry::Never);
-        assert_eq!(
-            evaluate_at(&fresh_host(), seen(0, 0), &Downtime::default(), HOUR),
-            Expiry::Never
-        );
+        assert_eq!(evaluate_at(&host, (0, 0), i64::MAX), Expiry::Never);
+        assert_eq!(evaluate_at(&fresh_host(), (0, 0), HOUR), Expiry::Never);
     }
 
     #[test]
-    fn a_gap_counts_for_those_updated_before_it_only() {
-        let mut gaps = Downtime::default();
-        gaps.add(Millis(HOUR), HOUR / 2);
-        let before = evaluate_at(&host(), seen(1, 1), &gaps, HOUR + 1);
-        assert_eq!(before, Expiry::CheckAt(Millis(HOUR + HOUR / 2 + 1)));
-        let after = evaluate_at(&host(), seen(HOUR, HOUR), &gaps, 2 * HOUR);
-        assert_eq!(after, Expiry::Due { v4: true, v6: true });
+    fn an_update_in_the_future_or_at_an_unknown_time_counts_as_now() {
+        assert_eq!(evaluate_at(&host(), (9 * HOUR, 9 * HOUR), 0), Expiry::CheckAt(Uptime(HOUR)));
+        let unknown = evaluate(&host(), host().wanted, Seen::default(), &DEFAULTS, Uptime(0));
+        assert_eq!(unknown, Expiry::CheckAt(Uptime(HOUR)));
     }
 
     #[test]
-    fn many_gaps_merge_and_never_shorten_a_life() {
-        let mut gaps = Downtime::default();
-        for at in 0..1_000 {
-            gaps.add(Millis(at), 10);
-        }
-        assert!(gaps.0.len() <= MOST_GAPS);
-        assert_eq!(gaps.since(Millis(-1)), 10_000);
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_takes_back_the_gap_of_its_jump_ahead() {
-        // it jumped two hours ahead at 1 h, and is set back at 3.5 h: wholly, in part, and further
-        let half = HOUR / 2;
-        for (by, left) in [(2 * HOUR, 0), (HOUR, HOUR), (3 * HOUR, 0)] {
-            let mut gaps = Downtime::default();
-            gaps.add(Millis(3 * HOUR), 2 * HOUR);
-            let now = 3 * HOUR + half - by;
-            gaps.set_back(Millis(now), by);
-            assert_eq!(gaps.since(Millis(now.min(HOUR) - 1)), left, "set back by {by}");
-            assert_eq!(gaps.since(Millis(now)), 0, "who is updated from now on has no gap");
-        }
-        let mut gaps = Downtime::default();
-        for n in 1..=3 {
-            gaps.add(Millis(n * HOUR), half);
-        }
-        gaps.set_back(Millis(2 * HOUR), half + 1);
-        assert_eq!(gaps.since(Millis(0)), 2 * half - 1);
-    }
-
-    const STEP: i64 = 70_000; // what differs by less is no jump
-
-    proptest! {
-        /// Whatever the clock does, and however late that is noticed, a host's age by it, less its gaps, is
-        /// never more than its true age.
-        #[test]
-        fn no_jump_of_the_clock_makes_a_host_older_than_it_is(
-            steps in proptest::collection::vec((0_u8..6, 1_i64..100), 1..60)
-        ) {
-            let (start, mut passed, mut wall) = (Clock.now(), 0, 1_000_000_000);
-            let (mut gaps, mut has_jumped) = (Downtime::default(), false);
-            let mut last = Now { wall: Millis(wall), ..start };
-            let mut hosts: Vec<(i64, i64)> = Vec::new(); // last update by the clock, true age
-            for (kind, by) in steps {
-                match kind {
-                    0 | 1 => hosts.push((wall, 0)),
-                    2 => {
-                        let by = by * STEP / 50;
-                        (wall, passed) = (wall + by, passed + by);
-                        for (_, age) in &mut hosts {
-                            *age += by;
-                        }
-                    }
-                    3 | 4 if !has_jumped => {
-                        wall += if kind == 3 { by * STEP } else { -by * STEP };
-                        has_jumped = true;
-                    }
-                    _ => {
-                        let millis = Duration::from_millis(u64::try_from(passed).unwrap());
-                        let now = Now { wall: Millis(wall), mono: start.mono + millis };
-                        match clock_step(last, now) {
-                            ClockStep::Steady => {}
-                            ClockStep::Ahead { end, length } => gaps.add(end, length),
-                            ClockStep::Back { length } => {
-                                gaps.set_back(now.wall, length);
-                                for (last, _) in &mut hosts {
-                                    *last = (*last).min(wall);
-                                }
-                            }
-                        }
-                        (last, has_jumped) = (now, false);
-                        for (last, age) in &hosts {
-                            prop_assert!(wall - last - gaps.since(Millis(*last)) <= *age);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn an_update_in_the_future_counts_as_now() {
-        let late = evaluate_at(&host(), seen(9 * HOUR, 9 * HOUR), &Downtime::default(), 0);
-        assert_eq!(late, Expiry::CheckAt(Millis(HOUR)));
-    }
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "an Instant can be had from the clock only")]
-    fn jumps_of_the_wall_clock_are_told_from_passing_time() {
-        let mono = Instant::now();
-        let start = Now { wall: Millis(0), mono };
-        let later =
-            |wall, seconds| Now { wall: Millis(wall), mono: mono + Duration::from_secs(seconds) };
-        assert_eq!(clock_step(start, later(HOUR, 3600)), ClockStep::Steady);
-        assert_eq!(clock_step(start, later(5_000 + 60_000, 5)), ClockStep::Steady);
-        let ahead = ClockStep::Ahead { end: Millis(HOUR - 5_000), length: HOUR - 5_000 };
-        assert_eq!(clock_step(start, later(HOUR, 5)), ahead);
-        // noticed after two hours, it may have been at their end
-        let late = ClockStep::Ahead { end: Millis(2 * HOUR + 1), length: HOUR };
-        assert_eq!(clock_step(start, later(3 * HOUR, 7200)), late);
-        let back = ClockStep::Back { length: HOUR + 5_000 };
-        assert_eq!(clock_step(start, later(-HOUR, 5)), back);
-        // both go on while a process is stopped
-        assert_eq!(
-            (stood_still(start, later(10_000, 10)), stood_still(start, later(0, 11))),
-            (None, Some(11_000))
-        );
+    fn a_host_is_first_checked_after_its_ttl_unless_nothing_of_it_can_expire() {
+        let check = |host: &Host| first_check(host, host.wanted, &DEFAULTS, Uptime(5));
+        let forever = Host { expiry_ttl: Some(0), ..host() };
+        let found = (check(&host()), check(&forever), check(&fresh_host()));
+        assert_eq!(found, (Some(Uptime(HOUR + 5)), None, None));
     }
 }

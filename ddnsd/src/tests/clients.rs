@@ -105,13 +105,13 @@ impl Client {
         let names = [name("mixed")];
         loop {
             let n = u32::try_from(chance.below(1000)).unwrap();
-            let change = match chance.below(4) {
+            let wanted = match chance.below(4) {
                 0 => Change::Offline,
                 1 => Change::Set(Addresses { v4: Some(v4(n)), v6: None }),
                 2 => Change::Set(Addresses { v4: None, v6: Some(v6(n)) }),
                 _ => Change::Set(both(n)),
             };
-            self.daemon.update(&names, change).await;
+            self.daemon.update(&names, wanted).await;
             sleep(chance.millis(0, 60)).await;
         }
     }

@@ -130,7 +130,8 @@ impl Transfer {
             let mut stage = staging.stage.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *stage, Staged::new(Existing::Refuse))
         };
-        let (import, mut problems) = stage.into_import(self.clock.now().wall);
+        let now = self.clock.now();
+        let (import, mut problems) = stage.into_import(now.wall, self.db.uptime(now));
         let done = self.db.import(Arc::new(import)).await;
         let done = done.map_err(|problem| database(&problem))?;
         for (line, conflict) in &done.conflicts {

@@ -4,7 +4,7 @@
 use crate::db::{Existing, Import};
 use crate::model::host::ImportedHost;
 use crate::model::name::{Fqdn, UserName};
-use crate::model::time::Millis;
+use crate::model::time::{Millis, Uptime};
 use crate::model::user::ImportedUser;
 use crate::passwords;
 use crate::rules::import::{ImportEntry, entry, meant_user};
@@ -122,7 +122,7 @@ impl Staged {
     }
 
     /// What the database must try, and the problems so far. With problems it only looks for more.
-    pub(super) fn into_import(self, at: Millis) -> (Import, Problems) {
+    pub(super) fn into_import(self, at: Millis, uptime: Uptime) -> (Import, Problems) {
         let import = Import {
             users: self.users,
             hosts: self.hosts,
@@ -130,6 +130,7 @@ impl Staged {
             existing: self.existing,
             store: self.problems.count == 0,
             at,
+            uptime,
         };
         (import, self.problems)
     }
@@ -171,7 +172,7 @@ mod tests {
         let mut stage = Staged::new(Existing::Refuse);
         let lines = (1..).zip(lines).map(|(number, text)| line(number, text)).collect();
         stage.take(lines).unwrap();
-        let (import, problems) = stage.into_import(Millis(0));
+        let (import, problems) = stage.into_import(Millis(0), Uptime(0));
         let (first, count) = problems.into_first();
         assert_eq!((count == 0, first.len() as u64), (import.store, count.min(20)));
         first

@@ -13,9 +13,11 @@ use crate::db::{Db, DbError, Want};
 use crate::dns::{DnsError, Lane};
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
+use crate::model::record::WantedRecords;
 use crate::model::time::Now;
 use crate::passwords::Caller;
 use crate::rules::decide::{self, Verdict};
+use crate::rules::expiry;
 use crate::rules::reply::{self, Reply, ReturnCode};
 use crate::rules::request::{RequestedHost, UpdateChange, UpdateRequest};
 use arc_swap::ArcSwap;
@@ -203,20 +205,32 @@ impl Update {
             };
             match decide::decide(update.change, &host, &self.0.publisher.defaults()) {
                 Verdict::Keep => {
-                    self.0.db.touch(host.id, decide::seen(update.change, now.wall));
+                    let seen = decide::seen(update.change, now.wall);
+                    self.0.db.touch(host.id, seen, self.0.db.uptime(now));
                     decisions.kept.insert(host.id, HostResult::new(ReturnCode::Nochg));
                 }
                 Verdict::Change(records) => {
-                    let defaults = self.0.publisher.defaults();
-                    let (notices, at) = (&self.0.notices, now.wall);
-                    let notices = notices.of_update(&host, update, records, at).await?;
-                    let change = update.change;
-                    let want = decide::want_for_update(host, change, records, &defaults, at);
-                    decisions.changes.push(HostChange { guard, want: Want { notices, ..want } });
+                    let want = self.want(host, update, records, now).await?;
+                    decisions.changes.push(HostChange { guard, want });
                 }
             }
         }
         Ok(decisions)
+    }
+
+    async fn want(
+        &self,
+        host: Arc<Host>,
+        update: UpdateChange,
+        records: WantedRecords,
+        now: Now,
+    ) -> Result<Want, DbError> {
+        let (at, uptime) = (now.wall, self.0.db.uptime(now));
+        let notices = self.0.notices.of_update(&host, update, records, at).await?;
+        let seen = decide::seen(update.change, at);
+        let defaults = self.0.publisher.defaults();
+        let check_at = expiry::first_check(&host, records, &defaults, uptime);
+        Ok(Want { host, records, seen, check_at, notices, at, uptime })
     }
 
     /// The locked host; `None` if it was deleted or given to another user before it was locked.

@@ -1,0 +1,224 @@
+//! Expiry: wants and publishes the removal of records that were not updated for their TTL. An update
+//! meanwhile wins: the sweep locks the host and reads it again before it wants a removal.
+
+use super::error::{AdminError, database};
+use super::host_locks::HostLocks;
+use super::notices::Notices;
+use super::publisher::Publisher;
+use crate::clock::Clock;
+use crate::db::{Db, DbError, DueHost, NextCheck, Want};
+use crate::dns::Lane;
+use crate::model::family::Families;
+use crate::model::host::{Host, HostId, Seen};
+use crate::model::name::Fqdn;
+use crate::model::record::WantedRecords;
+use crate::model::time::{Millis, Uptime};
+use crate::rules::expiry::{self, Expiry};
+use futures::future::join_all;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Hosts of a page. One page is published at a time.
+const PAGE: u32 = 200;
+
+/// The expiry story; clones share the lock of the sweep.
+#[derive(Clone)]
+pub struct Expire {
+    db: Db,
+    publisher: Publisher,
+    notices: Notices,
+    host_locks: HostLocks,
+    clock: Clock,
+    /// Held during a sweep. The default TTL by which hosts without a TTL of their own were scheduled.
+    sweeping: Arc<Mutex<Option<u32>>>,
+}
+
+/// What a sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Names whose records were removed.
+    pub expired: Vec<Fqdn>,
+    /// Names whose records could not be removed yet, each with the reason.
+    pub failed: Vec<(Fqdn, String)>,
+    /// Unpublished hosts, those that failed among them; 0 unless it was asked for.
+    pub pending: u64,
+}
+
+impl Expire {
+    /// Starts the service clock where the previous run stored it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn start(
+        db: Db,
+        publisher: Publisher,
+        notices: Notices,
+        host_locks: HostLocks,
+        clock: Clock,
+    ) -> Result<Self, DbError> {
+        db.tick(clock.now()).await?;
+        Ok(Self { db, publisher, notices, host_locks, clock, sweeping: Arc::default() })
+    }
+
+    /// Writes keepalives, so that a crash loses few, and counts the time since the previous call.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn flush_keepalives(&self) -> Result<(), DbError> {
+        let now = self.clock.now();
+        self.db.flush_touches().await.inspect_err(|_| self.db.stop_uptime())?;
+        self.db.tick(now).await?;
+        Ok(())
+    }
+
+    /// Removes what has expired by now.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn sweep(&self) -> Result<Swept, AdminError> {
+        let mut scheduled_by = self.sweeping.lock().await;
+        let swept = self.sweep_all(&mut scheduled_by).await;
+        swept.inspect_err(|_| self.db.stop_uptime()).map_err(|problem| database(&problem))
+    }
+
+    /// As [`Self::sweep`], and counts what is unpublished.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn clean_up(&self) -> Result<Swept, AdminError> {
+        let swept = self.sweep().await?;
+        let counts = self.db.counts().await.map_err(|problem| database(&problem))?;
+        Ok(Swept { pending: counts.unpublished, ..swept })
+    }
+
+    async fn sweep_all(&self, scheduled_by: &mut Option<u32>) -> Result<Swept, DbError> {
+        // one reading for the whole sweep: a stop or an outage during it ages no host
+        let now = self.db.tick(self.clock.now()).await?;
+        self.reschedule_if_default_changed(scheduled_by).await?;
+        self.db.flush_touches().await?;
+        let mut swept = Swept::default();
+        let mut after = (Millis(i64::MIN), HostId(0));
+        loop {
+            let page = self.db.due(now, after, PAGE).await?;
+            let Some(last) = page.last else { return Ok(swept) };
+            after = last;
+            self.sweep_page(page.rows, now, &mut swept).await?;
+        }
+    }
+
+    async fn sweep_page(
+        &self,
+        page: Vec<DueHost>,
+        now: Uptime,
+        swept: &mut Swept,
+    ) -> Result<(), DbError> {
+        let mut alive = Vec::new();
+        let mut expired = Vec::new();
+        for due in page {
+            let Some(host) = self.db.readable_host(&due.fqdn).await? else {
+                continue;
+            };
+            match self.evaluate(&host, host.wanted, due.updated, now) {
+                Expiry::Never => alive.push(next_check(&due, None)),
+                Expiry::CheckAt(at) => alive.push(next_check(&due, Some(at))),
+                Expiry::Due { .. } => expired.push(self.expire(due, now)),
+            }
+        }
+        if !alive.is_empty() {
+            self.db.schedule_checks(alive).await?;
+        }
+        for removed in join_all(expired).await {
+            match removed? {
+                Some((name, Ok(()))) => swept.expired.push(name),
+                Some((name, Err(why))) => swept.failed.push((name, why)),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Wants and publishes the removal. `None` if the host was updated meanwhile, or is being changed.
+    async fn expire(
+        &self,
+        due: DueHost,
+        now: Uptime,
+    ) -> Result<Option<(Fqdn, Result<(), String>)>, DbError> {
+        let Some(_guard) = self.host_locks.try_lock(due.host) else {
+            return Ok(None);
+        };
+        let Some(host) = self.db.readable_host(&due.fqdn).await? else {
+            return Ok(None);
+        };
+        let Some(removal) = self.removal(host, now).await? else {
+            return Ok(None);
+        };
+        let old = removal.host.wanted.addresses();
+        let wanted = self.publisher.want(vec![removal]).await?.pop().flatten();
+        let Some(wanted) = wanted else {
+            return Ok(None);
+        };
+        if self.publisher.is_down(&wanted.zone) {
+            let why = format!("the name server is down for zone `{}`", wanted.zone);
+            return Ok(Some((due.fqdn, Err(why))));
+        }
+        let published = self.publisher.publish(wanted, Lane::Background).await;
+        match &published {
+            Ok(()) => tracing::info!(host = %due.fqdn, %old, "expired"),
+            Err(why) => tracing::warn!(host = %due.fqdn, %old, "expired, not yet removed: {why}"),
+        }
+        Ok(Some((due.fqdn, published.map_err(|why| why.to_string()))))
+    }
+
+    /// The removal of what has expired of a host, if anything has.
+    async fn removal(&self, host: Arc<Host>, now: Uptime) -> Result<Option<Want>, DbError> {
+        let updated = self.db.last_uptimes(host.id).await?;
+        let Expiry::Due { v4, v6 } = self.evaluate(&host, host.wanted, updated, now) else {
+            return Ok(None);
+        };
+        let families = Families { v4, v6 };
+        let seen = self.db.last_seen(host.id).await?;
+        let notices = self.notices.of_expiry(&host, families, seen).await?;
+        let records = host.wanted.without(families);
+        let check_at = match self.evaluate(&host, records, updated, now) {
+            Expiry::CheckAt(at) => Some(at),
+            Expiry::Never | Expiry::Due { .. } => None,
+        };
+        let (seen, at) = (Seen::default(), self.clock.now().wall);
+        Ok(Some(Want { host, records, seen, check_at, notices, at, uptime: now }))
+    }
+
+    fn evaluate(
+        &self,
+        host: &Host,
+        records: WantedRecords,
+        updated: Seen<Uptime>,
+        now: Uptime,
+    ) -> Expiry {
+        expiry::evaluate(host, records, updated, &self.publisher.defaults(), now)
+    }
+
+    /// Hosts without a TTL of their own were scheduled by the previous default.
+    async fn reschedule_if_default_changed(
+        &self,
+        scheduled_by: &mut Option<u32>,
+    ) -> Result<(), DbError> {
+        let ttl = self.publisher.defaults().expiry_ttl;
+        if *scheduled_by == Some(ttl) {
+            return Ok(());
+        }
+        let now = ttl.to_string();
+        let before = self.db.meta("default_expiry_ttl").await?;
+        if before.as_ref() != Some(&now) {
+            if before.is_some() {
+                self.db.check_all_now().await?;
+            }
+            self.db.set_meta("default_expiry_ttl", now).await?;
+        }
+        *scheduled_by = Some(ttl);
+        Ok(())
+    }
+}
+
+fn next_check(due: &DueHost, at: Option<Uptime>) -> NextCheck {
+    NextCheck { host: due.host, was: due.check_at, at, version: due.version }
+}
