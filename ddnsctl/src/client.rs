@@ -1,5 +1,5 @@
-//! Connects to the daemon. In: the socket's path. Out: a client after the handshake, or an error with
-//! the next step. Every call has a deadline.
+//! Connects to the daemon. In: the socket's path. Out: a client after the handshake, or an error
+//! with the next step. Every call has a deadline.
 
 use ddnsd_proto::error::Refusal;
 use ddnsd_proto::transport::{Preamble, PreambleError, Status, frames};

@@ -38,8 +38,8 @@ impl Failure {
     }
 }
 
-/// Prints the failure, if any, and returns the exit code. A closed pipe is a success: its reader needs
-/// no more.
+/// Prints the failure, if any, and returns the exit code. A closed pipe is a success: its reader
+/// needs no more.
 pub(crate) fn report(outcome: Result<(), Failure>) -> ExitCode {
     let Err(failure) = outcome else {
         return ExitCode::SUCCESS;
@@ -51,8 +51,8 @@ pub(crate) fn report(outcome: Result<(), Failure>) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Prints help, the version, or what is wrong with the command line. Help that cannot be printed is a
-/// failure.
+/// Prints help, the version, or what is wrong with the command line. Help that cannot be printed is
+/// a failure.
 pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
     let printed = error.print().and_then(|()| io::stdout().flush());
     match u8::try_from(error.exit_code()) {

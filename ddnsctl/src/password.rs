@@ -1,5 +1,5 @@
-//! Obtains a new password. In: flags, a terminal or standard input. Out: a password of 1 to 1024 bytes,
-//! wiped when dropped.
+//! Obtains a new password. In: flags, a terminal or standard input. Out: a password of 1 to 1024
+//! bytes, wiped when dropped.
 
 use crate::exit::Failure;
 use clap::{ArgGroup, Args};
@@ -75,8 +75,8 @@ fn prompt_twice() -> Result<Zeroizing<String>, Failure> {
     }
 }
 
-/// Restores the terminal when a signal ends this process at the prompt. A thread waits for the signal,
-/// because this one waits for input.
+/// Restores the terminal when a signal ends this process at the prompt. A thread waits for the
+/// signal, because this one waits for input.
 fn restore_when_killed() {
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
     let Ok(before) = tcgetattr(io::stdin()) else { return };
@@ -92,8 +92,8 @@ fn restore_when_killed() {
     });
 }
 
-/// At Ctrl-C rpassword raises SIGINT before it turns the terminal's echo on again. SIGINT is blocked
-/// meanwhile, so that it ends the process only after that.
+/// At Ctrl-C rpassword raises SIGINT before it enables the terminal's echo again. SIGINT is
+/// blocked meanwhile, so that it ends the process only after that.
 fn prompt(text: &str) -> Result<Zeroizing<String>, Failure> {
     let interrupt = SigSet::from(Signal::SIGINT);
     let blocked = interrupt.thread_block();
@@ -107,7 +107,8 @@ fn prompt(text: &str) -> Result<Zeroizing<String>, Failure> {
     checked_utf8(typed)
 }
 
-/// rpassword replaces what is not UTF-8 by this character, so different passwords would become equal.
+/// rpassword replaces what is not UTF-8 by this character, so different passwords would become
+/// equal.
 fn checked_utf8(typed: Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
     if typed.contains(char::REPLACEMENT_CHARACTER) {
         return Err(usage(

@@ -27,7 +27,7 @@ fn users_are_added_listed_and_deleted() {
 }
 
 #[test]
-fn lists_are_tables_on_stdout_and_talk_is_on_stderr() {
+fn lists_are_tables_on_stdout_and_messages_are_on_stderr() {
     let scene = Scene::new();
     for list in [["user", "list"], ["hostname", "list"]] {
         let table = scene.ctl().run(&list).ok();
@@ -37,11 +37,11 @@ fn lists_are_tables_on_stdout_and_talk_is_on_stderr() {
         assert_eq!(table.stderr, "", "{table}");
     }
     let added = scene.ctl().add_user_with("bob", "a password").ok();
-    assert_eq!(added.stdout, "", "what is no data belongs on stderr: {added}");
+    assert_eq!(added.stdout, "", "messages belong on stderr: {added}");
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_a_sentence() {
+fn invalid_input_is_refused_with_one_sentence() {
     let scene = Scene::new();
     let ctl = scene.ctl();
     let long = "x".repeat(65);
@@ -71,7 +71,7 @@ fn what_cannot_be_is_refused_with_a_sentence() {
 }
 
 #[test]
-fn wrong_usage_exits_2_and_shows_how() {
+fn wrong_usage_exits_2_and_mentions_help() {
     let scene = Scene::new();
     for arguments in [
         &[][..],
@@ -124,7 +124,7 @@ fn a_user_who_owns_hosts_is_not_deleted() {
 }
 
 #[test]
-fn deleting_a_host_takes_its_records_down_first() {
+fn deleting_a_host_removes_its_records_first() {
     let scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1,2001:db8::1").has_status(200);
     scene.ctl().run(&["hostname", "delete", "pc", ZONE]).ok();
@@ -134,7 +134,7 @@ fn deleting_a_host_takes_its_records_down_first() {
 }
 
 #[test]
-fn a_host_whose_records_cannot_be_taken_down_stays_now_and_later() {
+fn a_host_whose_records_cannot_be_removed_is_kept_for_good() {
     let mut scene = Scene::with(|setup| setup.set("dns_service.dns_timeout", 1));
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.named.stop();
@@ -142,14 +142,14 @@ fn a_host_whose_records_cannot_be_taken_down_stays_now_and_later() {
     refused.exits(1).says(&["pc.dyn.example", "--force"]).one_sentence();
     assert_eq!(scene.ctl().hosts().len(), 1);
     scene.named.start_again();
-    eventually_equals(RECOVERY, "the host to be asserted again", &true, || {
+    eventually_equals(RECOVERY, "the host to be published again", &true, || {
         scene.ctl().host("pc.dyn.example").published
     });
     assert_eq!(scene.a("pc"), ["192.0.2.1"]);
 }
 
 #[test]
-fn force_deletes_while_dns_is_down_and_names_what_is_left_there() {
+fn force_deletes_while_dns_is_down_and_prints_the_remaining_records() {
     let mut scene = Scene::with(|setup| setup.set("dns_service.dns_timeout", 1));
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1,2001:db8::1").has_status(200);
     scene.named.stop();
@@ -160,7 +160,7 @@ fn force_deletes_while_dns_is_down_and_names_what_is_left_there() {
 }
 
 #[test]
-fn force_says_that_an_address_sent_in_between_may_be_left_too() {
+fn force_reports_that_an_unacknowledged_address_may_be_left_too() {
     let mut scene = Scene::with(|setup| setup.set("dns_service.dns_timeout", 1));
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.named.stop();
@@ -176,7 +176,7 @@ fn force_says_that_an_address_sent_in_between_may_be_left_too() {
 }
 
 #[test]
-fn status_tells_how_the_daemon_is() {
+fn status_shows_version_and_counters() {
     let scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     let status = scene.ctl().json(&["status"]);
@@ -185,11 +185,11 @@ fn status_tells_how_the_daemon_is() {
 }
 
 #[test]
-fn without_a_daemon_ddnsctl_exits_69_and_says_where_it_looked() {
+fn without_a_daemon_ddnsctl_exits_69_and_names_the_socket() {
     let nothing = Setup::empty();
     let ctl = ddnsd_tests::ctl::Ctl::new(&nothing.socket());
     ctl.run(&["user", "list"]).exits(69).says(&["admin.sock"]).one_sentence();
-    // a socket that nobody listens on any more
+    // a socket without a listener
     drop(std::os::unix::net::UnixListener::bind(nothing.socket()).unwrap());
     ctl.run(&["status"]).exits(69).says(&["admin.sock"]).one_sentence();
 }

@@ -1,4 +1,4 @@
-//! What administrators change later: passwords, mail addresses, TTLs.
+//! Changes of passwords, mail addresses and TTLs, and how `ddnsctl` reports them.
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::ctl::{Ctl, PASSWORD};
@@ -9,7 +9,7 @@ use std::process::Command;
 
 const PC: &str = "pc.dyn.example";
 
-/// An update with a password of the test's own.
+/// An update with this password.
 #[track_caller]
 fn update_with(scene: &Scene, password: &str) -> String {
     let path = "/update?hostname=pc.dyn.example&myip=192.0.2.1";
@@ -22,10 +22,10 @@ fn modify(ctl: &Ctl, options: &[&str]) -> ddnsd_tests::process::Finished {
 }
 
 #[test]
-fn a_new_password_ends_the_old_one_at_once_even_if_it_is_remembered() {
+fn a_new_password_replaces_the_old_one_at_once_even_if_that_is_cached() {
     let scene = Scene::new();
     assert_eq!(update_with(&scene, PASSWORD), "good 192.0.2.1\n");
-    assert_eq!(update_with(&scene, PASSWORD), "nochg 192.0.2.1\n", "remembered by now");
+    assert_eq!(update_with(&scene, PASSWORD), "nochg 192.0.2.1\n", "cached now");
     assert_eq!(update_with(&scene, "the new one"), "badauth\n");
     let passwd = ["user", "passwd", "alice", "--password-stdin"];
     let changed = scene.ctl().run_with_input(&passwd, "the new one\n").ok();
@@ -54,7 +54,7 @@ fn a_generated_password_is_printed_and_logs_in() {
 }
 
 #[test]
-fn a_password_that_cannot_be_changes_nothing() {
+fn an_invalid_password_changes_nothing() {
     let scene = Scene::new();
     let ctl = scene.ctl();
     let passwd = |name, input: &str| {
@@ -110,7 +110,7 @@ fn a_new_dns_ttl_is_published_at_once() {
 }
 
 #[test]
-fn what_dns_need_not_hear_of_sends_nothing() {
+fn changes_that_do_not_affect_dns_send_nothing() {
     let scene = Scene::new();
     let ctl = scene.ctl();
     // no records yet
@@ -125,8 +125,8 @@ fn what_dns_need_not_hear_of_sends_nothing() {
     modify(&ctl, &["--expiry-ttl", "86400"]).ok().says(&["modified"]);
     scene.update("hostname=pc.dyn.example&offline=YES").is(200, "good\n");
     let taken_down = scene.named.update_messages();
-    assert_eq!(taken_down - before, 1, "the take-down only");
-    // no records any more
+    assert_eq!(taken_down - before, 1, "the removal only");
+    // no records left
     modify(&ctl, &["--dns-ttl", "31"]).ok();
     assert_eq!(scene.named.update_messages(), taken_down);
     // 60 is the default, written out
@@ -138,7 +138,7 @@ fn what_dns_need_not_hear_of_sends_nothing() {
 }
 
 #[test]
-fn a_dead_name_server_gets_the_new_ttl_when_it_is_back() {
+fn a_name_server_that_was_down_gets_the_new_ttl_when_it_is_back() {
     let mut scene = Scene::with(|setup| setup.set("dns_service.dns_timeout", 1));
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.named.stop();
@@ -160,20 +160,20 @@ fn a_dead_name_server_gets_the_new_ttl_when_it_is_back() {
 }
 
 #[test]
-fn a_new_time_to_expire_counts_from_the_next_sweep_on() {
+fn a_new_expiry_ttl_applies_from_the_next_sweep_on() {
     let scene = Scene::with(|setup| setup.set("dns_service.cleanup_interval", 3600));
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.ctl().run(&["cleanup"]).ok().says(&["0 expired"]);
     modify(&scene.ctl(), &["--expiry-ttl", "1"]).ok();
-    assert_eq!(scene.a("pc"), ["192.0.2.1"], "a sweep takes it down, not the change");
-    eventually_equals(RECOVERY, "a sweep to take it down", &true, || {
+    assert_eq!(scene.a("pc"), ["192.0.2.1"], "the sweep removes it, not the change");
+    eventually_equals(RECOVERY, "a sweep to remove it", &true, || {
         scene.ctl().run(&["cleanup"]).ok().said().contains("1 expired")
     });
     assert_eq!(scene.a("pc"), [""; 0]);
 }
 
 #[test]
-fn a_modification_that_cannot_be_is_refused() {
+fn an_invalid_modification_is_refused() {
     let scene = Scene::new();
     let ctl = scene.ctl();
     modify(&ctl, &[]).exits(2).says(&["--dns-ttl", "--expiry-ttl", "--help"]);
@@ -187,7 +187,7 @@ fn a_modification_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn a_host_that_is_split_elsewhere_into_name_and_zone_is_told_how_to_be_named() {
+fn the_error_for_a_host_registered_in_another_zone_names_that_zone() {
     let scene = Scene::new();
     let ctl = scene.ctl();
     ctl.add_host("alice", "a.b", ZONE, &[]);
@@ -202,13 +202,13 @@ fn a_host_that_is_split_elsewhere_into_name_and_zone_is_told_how_to_be_named() {
 }
 
 #[test]
-fn a_zone_without_a_hostname_is_an_error_to_compare_and_said_where_it_is_listed() {
+fn a_zone_without_hostnames_is_an_error_for_sync_and_a_message_for_list() {
     let scene = Scene::new();
     let ctl = scene.ctl();
     for options in [&["sync", "nope.example"][..], &["sync", "--check", "nope.example"]] {
         ctl.run(options).exits(1).one_sentence().says(&["no hostname in zone nope.example"]);
     }
-    // one that was never updated
+    // a zone whose host was never updated
     ctl.run(&["sync", "--check", ZONE]).ok();
     let listed = ctl.run(&["hostname", "list", "--zone", "nope.example"]).ok();
     listed.one_sentence().says(&["no hostname in zone nope.example"]);
@@ -219,7 +219,7 @@ fn a_zone_without_a_hostname_is_an_error_to_compare_and_said_where_it_is_listed(
 }
 
 #[test]
-fn a_hostname_that_repeats_its_zone_is_shown_whole_and_how_to_undo_it() {
+fn adding_a_hostname_that_contains_its_zone_prints_the_full_name_and_how_to_undo_it() {
     let scene = Scene::new();
     let ctl = scene.ctl();
     let added = ctl.run(&["hostname", "add", "alice", &format!("nas.{ZONE}"), ZONE]).ok();
@@ -231,7 +231,7 @@ fn a_hostname_that_repeats_its_zone_is_shown_whole_and_how_to_undo_it() {
 }
 
 #[test]
-fn of_a_name_that_is_too_long_the_beginning_is_shown() {
+fn the_error_for_a_name_that_is_too_long_shows_its_beginning() {
     let scene = Scene::new();
     let long = "x".repeat(100_000);
     let refused = scene.ctl().run(&["user", "email", &long, "x@example.org"]).exits(1);
@@ -240,7 +240,7 @@ fn of_a_name_that_is_too_long_the_beginning_is_shown() {
 }
 
 #[test]
-fn what_was_added_is_answered_as_it_is_stored() {
+fn an_added_user_and_host_are_printed_as_stored() {
     let scene = Scene::without_hosts(|setup| setup);
     let ctl = scene.ctl();
     // e and a combining accent
@@ -256,7 +256,7 @@ fn what_was_added_is_answered_as_it_is_stored() {
         "expiry_ttl": 3600, "expiry_ttl_is_default": true,
     });
     assert_eq!(added, expected);
-    // the name in its other form logs in too
+    // the name in its other Unicode form logs in too
     let update = scene.daemon.get("/update?hostname=b%C3%BCro.dyn.example&myip=192.0.2.1");
     update.user("Rene\u{301}", "wrong").send().is(401, "badauth\n");
     ctl.run_with_input(&["user", "passwd", "Ren\u{e9}", "--password-stdin"], "s3cret\n").ok();

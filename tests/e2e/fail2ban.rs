@@ -1,5 +1,5 @@
-//! The shipped fail2ban filter finds the addresses of refused logins in every log we write, and nobody
-//! chooses a name that has another address banned.
+//! The shipped fail2ban filter finds the addresses of refused logins in every log target, and no
+//! user name can have another address banned.
 
 use crate::Scene;
 use ddnsd_tests::ctl::PASSWORD;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// Names, percent-escaped, that try to have 9.9.9.9 banned, or to hide their own address.
+/// Percent-escaped names that try to have 9.9.9.9 banned, or to hide their own address.
 const HOSTILE: [&str; 10] = [
     "plain",
     "x%22+client=9.9.9.9",
@@ -36,7 +36,7 @@ fn found(log: &Path) -> Vec<String> {
     run(&mut regex, "").ok().stdout.lines().map(str::to_owned).collect()
 }
 
-/// A daemon that logs all it can and takes the client's address from a header.
+/// A daemon that logs at DEBUG and takes the client's address from a header.
 fn scene(configure: impl FnOnce(Setup) -> Setup) -> Scene {
     Scene::with(|setup| {
         configure(setup)
@@ -47,8 +47,8 @@ fn scene(configure: impl FnOnce(Setup) -> Setup) -> Scene {
     })
 }
 
-/// Each hostile name from an address of its own, beside all else that a client may choose. Out: the
-/// addresses.
+/// Logs in with each hostile name from an address of its own, with hostile values in all fields
+/// that a client chooses. Returns the addresses.
 fn attack(scene: &Scene) -> Vec<String> {
     let forged = r#"WARN  auth failed user="x" client=9.9.9.9"#;
     let agent = format!("User-Agent: {forged}");
@@ -77,9 +77,9 @@ fn attack(scene: &Scene) -> Vec<String> {
 }
 
 #[test]
-fn the_addresses_of_refused_logins_are_found_in_the_log_file_and_nothing_else() {
+fn only_addresses_of_refused_logins_are_found_in_the_log_file() {
     let scene = scene(|setup| {
-        // where the harness looks for the line that says ready
+        // the harness reads this file and waits for the line `ready`
         let log = setup.file("log").to_str().unwrap().to_owned();
         setup.set("daemon.log_target", "file").set("daemon.log_file", log)
     });
@@ -89,14 +89,14 @@ fn the_addresses_of_refused_logins_are_found_in_the_log_file_and_nothing_else() 
 }
 
 #[test]
-fn so_are_they_on_standard_output() {
+fn refused_logins_are_found_on_standard_output() {
     let scene = scene(|setup| setup);
     let clients = attack(&scene);
     let said = scene.daemon.said();
     assert_eq!(found(&scene.daemon.setup().file("log")), clients, "{said}");
 }
 
-/// Takes the datagrams of a syslog socket and writes one a line to where the harness looks.
+/// Writes the datagrams of a syslog socket to the harness's log, one per line.
 fn syslogd(socket: &UnixDatagram, log: &Path) {
     let mut log = File::options().create(true).append(true).open(log).unwrap();
     let mut buffer = vec![0; 16 * 1024];
@@ -106,7 +106,7 @@ fn syslogd(socket: &UnixDatagram, log: &Path) {
 }
 
 #[test]
-fn so_are_they_as_syslog_and_the_journal_write_them() {
+fn refused_logins_are_found_as_syslog_and_the_journal_write_them() {
     let scene = scene(|setup| {
         let (path, log) = (setup.file("syslog"), setup.file("log"));
         let socket = UnixDatagram::bind(&path).unwrap();
@@ -121,7 +121,7 @@ fn so_are_they_as_syslog_and_the_journal_write_them() {
         let refused = said.lines().filter(is_refusal).count();
         if refused == clients.len() { Ok(said) } else { Err(said) }
     });
-    // "<28>Nov 24 10:00:00 ddnsd[77]: text", which daemons write with their own stamp and host
+    // "<28>Nov 24 10:00:00 ddnsd[77]: text"; daemons write it with a time and host of their own
     let texts: Vec<_> = said.lines().map(|line| line.split_once(" ddnsd[").unwrap().1).collect();
     for stamp in ["Nov 24 10:00:00", "2026-11-24T10:00:00.123456+01:00"] {
         let file = scene.daemon.setup().file("messages");

@@ -1,4 +1,4 @@
-//! The same answers as JSON.
+//! Replies as JSON.
 
 use crate::Scene;
 use ddnsd_tests::ctl::PASSWORD;
@@ -46,7 +46,7 @@ fn a_list_is_an_array_in_the_order_and_spelling_of_the_request() {
 }
 
 #[test]
-fn errors_have_the_status_that_fits_them() {
+fn errors_have_matching_status_codes() {
     let scene = Scene::new();
     let many = vec!["pc.dyn.example"; 21].join(",");
     for (query, status, word) in [
@@ -60,13 +60,13 @@ fn errors_have_the_status_that_fits_them() {
         let seen = (reply.status, reply.json()["status"].clone());
         assert_eq!(seen, (status, json!(word)), "the answer to {query}");
     }
-    let stranger = scene.daemon.get("/update?hostname=pc.dyn.example").accept_json().send();
-    assert_eq!(stranger.header("www-authenticate"), Some("Basic realm=\"ddns\""));
-    assert_eq!(stranger.has_status(401).json(), json!({"status": "badauth"}));
+    let anonymous = scene.daemon.get("/update?hostname=pc.dyn.example").accept_json().send();
+    assert_eq!(anonymous.header("www-authenticate"), Some("Basic realm=\"ddns\""));
+    assert_eq!(anonymous.has_status(401).json(), json!({"status": "badauth"}));
 }
 
 #[test]
-fn accept_is_weighed_as_its_q_values_say() {
+fn the_accept_header_is_weighed_by_its_q_values() {
     let scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
     for (accept, is_json) in [

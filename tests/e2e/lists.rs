@@ -1,18 +1,18 @@
-//! Lists far longer than a frame of the admin socket arrive whole.
+//! Lists far longer than a frame of the admin socket arrive complete.
 
 use crate::Scene;
 use ddnsd_tests::named::ZONE;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Hosts in the database; a hundred of them are of each user.
+/// Hosts in the database, a hundred for each user.
 const HOSTS: usize = 100_000;
 const USERS: usize = HOSTS / 100;
-/// For one list of them all: some 10 s in a debug build, more on a busy machine. What reads from the start for
-/// every page takes far longer.
+/// Time limit of one list: about 10 s in a debug build, more on a busy machine. A query that reads
+/// from the start for every page takes far longer.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Straight into the database: so many processes would take hours.
+/// SQL for the database itself, because so many calls of `ddnsctl` would take hours.
 fn rows() -> String {
     let users = (0..USERS).map(|user| {
         format!("({}, 'u{user:04}', 'u{user:04}@example.org', '!', 0, 0)", 1000 + user)
@@ -36,7 +36,7 @@ fn rows() -> String {
 }
 
 #[test]
-fn a_hundred_thousand_hosts_are_listed_whole_and_in_order() {
+fn a_hundred_thousand_hosts_are_listed_completely_and_in_order() {
     let mut scene = Scene::new();
     assert!(scene.daemon.terminate().success());
     scene.daemon.setup().database().sql(&rows());

@@ -1,4 +1,4 @@
-//! The request log: a line for everything that was asked, of parsed fields only.
+//! The request log: one line per request, with parsed fields only.
 
 use crate::Scene;
 use crate::tls::{install, secure, with_tls};
@@ -45,7 +45,7 @@ fn an_update_is_logged_by_its_fields_and_never_by_its_query() {
 }
 
 #[test]
-fn what_is_refused_before_it_is_read_is_logged_too() {
+fn requests_rejected_before_they_are_read_are_logged_too() {
     let scene = logging();
     let alice = basic("alice", PASSWORD);
     let (form, json) =
@@ -63,14 +63,14 @@ fn what_is_refused_before_it_is_read_is_logged_too() {
         assert_eq!(line(&scene, path), expected);
     }
     assert!(!scene.daemon.said().contains("hunter2"), "{}", scene.daemon.said());
-    // announced, and never sent
+    // the rest of the body is never sent
     let half = "POST /update HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nmyip";
     ask(scene.daemon.address(), half).has_status(408);
     assert_eq!(line(&scene, "/update"), r#"127.0.0.1 method=POST path="/update" status=408"#);
 }
 
 #[test]
-fn of_a_path_that_is_nobodys_only_what_can_be_no_token_is_logged() {
+fn of_an_unknown_path_only_parts_that_cannot_be_a_token_are_logged() {
     let scene = logging();
     for (path, shown) in [
         ("/update/hunter2/hunter2?x=hunter2", "/update/…"),
@@ -93,7 +93,7 @@ fn of_a_path_that_is_nobodys_only_what_can_be_no_token_is_logged() {
 }
 
 #[test]
-fn nothing_that_proves_who_somebody_is_is_in_the_log_however_much_is_logged() {
+fn the_log_contains_no_credentials_at_any_level() {
     let authority = Authority::new();
     let scene = Scene::with(|setup| {
         install(&setup, &authority.sign("ddns.example"));
@@ -121,11 +121,11 @@ fn nothing_that_proves_who_somebody_is_is_in_the_log_however_much_is_logged() {
 }
 
 #[test]
-fn a_client_that_hangs_up_has_its_line() {
-    // a name server that never answers keeps the request under way
-    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
-    silent.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let port = i64::from(silent.local_addr().unwrap().port());
+fn a_client_that_disconnects_has_its_line() {
+    // a name server that never answers keeps the request in progress
+    let unanswering = UdpSocket::bind("127.0.0.1:0").unwrap();
+    unanswering.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let port = i64::from(unanswering.local_addr().unwrap().port());
     let authority = Authority::new();
     let scene = Scene::with(|setup| {
         install(&setup, &authority.sign("ddns.example"));
@@ -136,14 +136,14 @@ fn a_client_that_hangs_up_has_its_line() {
     let path = "//update?hostname=pc.dyn.example&myip=192.0.2.1";
     let request = secure(&scene.daemon, &authority, "ddns.example", path);
     request.user("alice", PASSWORD).with(&["--http2"]).hang_up_after(1);
-    silent.recv(&mut [0; 512]).expect("the update was on its way");
+    unanswering.recv(&mut [0; 512]).expect("the update was sent");
     let said = line(&scene, "//update");
     let fields = r#"127.0.0.1 method=GET path="//update" user="alice" hosts="pc.dyn.example" addresses="192.0.2.1" status=499 ms="#;
     assert!(said.starts_with(fields), "{said}");
 }
 
 #[test]
-fn a_template_whose_address_or_host_is_the_password_tells_nobody_the_password() {
+fn a_password_in_place_of_an_address_or_host_is_not_logged() {
     let scene = logging();
     scene.update("hostname=pc.dyn.example,correct%20horse&myip=192.0.2.1").has_status(200);
     assert!(line(&scene, "/update").contains(

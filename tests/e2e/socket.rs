@@ -1,4 +1,4 @@
-//! The admin socket: who may administer, and what it survives.
+//! The admin socket: who may administer, and clients that misbehave.
 
 use crate::Scene;
 use ddnsd_tests::daemon::Daemon;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// A group that every Debian has: `daemon`.
 const GROUP: (&str, &str) = ("daemon", "1");
-/// Nobody's user and group.
+/// The user and group `nobody`.
 const NOBODY: &str = "65534";
 
 /// Only root can become another user; the CI runs the tests as root.
@@ -33,7 +33,7 @@ fn is_root(test: &str) -> bool {
 
 /// `ddnsctl status` as nobody, with these supplementary groups.
 fn as_nobody(daemon: &Daemon, groups: &[&str]) -> Finished {
-    // the build folder may lie where nobody can reach it
+    // the user `nobody` may have no access to the build folder
     let copy = daemon.setup().file("ddnsctl");
     if !copy.exists() {
         copy_program(&binary("ddnsctl"), &copy);
@@ -55,8 +55,8 @@ fn the_socket_has_its_mode_from_the_configuration() {
 }
 
 #[test]
-fn a_process_outside_the_admin_group_is_refused_whatever_the_mode_says() {
-    if !is_root("a_process_outside_the_admin_group_is_refused_whatever_the_mode_says") {
+fn a_process_outside_the_admin_group_is_denied_whatever_the_mode() {
+    if !is_root("a_process_outside_the_admin_group_is_denied_whatever_the_mode") {
         return;
     }
     let scene = Scene::new();
@@ -70,8 +70,8 @@ fn a_process_outside_the_admin_group_is_refused_whatever_the_mode_says() {
 }
 
 #[test]
-fn supplementary_members_of_the_admin_group_may_administer_and_others_not() {
-    if !is_root("supplementary_members_of_the_admin_group_may_administer_and_others_not") {
+fn only_supplementary_members_of_the_admin_group_may_administer() {
+    if !is_root("only_supplementary_members_of_the_admin_group_may_administer") {
         return;
     }
     let named = Named::start();
@@ -81,7 +81,7 @@ fn supplementary_members_of_the_admin_group_may_administer_and_others_not() {
         .start();
     as_nobody(&daemon, &["--groups", GROUP.1]).ok();
     as_nobody(&daemon, &["--groups", "2"]).exits(77);
-    // the daemon's primary group is not the admin group any more
+    // the daemon's primary group is no longer the admin group
     as_nobody(&daemon, &["--groups", "0"]).exits(77);
     set_permissions(daemon.setup().socket(), Permissions::from_mode(0o666)).unwrap();
     as_nobody(&daemon, &["--groups", "0"]).exits(77).says(&["admin group"]).one_sentence();
@@ -89,8 +89,8 @@ fn supplementary_members_of_the_admin_group_may_administer_and_others_not() {
 }
 
 #[test]
-fn an_admin_group_that_is_not_the_daemons_own_is_refused_by_name() {
-    if !is_root("an_admin_group_that_is_not_the_daemons_own_is_refused_by_name") {
+fn an_admin_group_that_is_not_the_daemons_own_is_an_error_that_names_it() {
+    if !is_root("an_admin_group_that_is_not_the_daemons_own_is_an_error_that_names_it") {
         return;
     }
     let named = Named::start();
@@ -106,10 +106,10 @@ fn an_admin_group_that_is_not_the_daemons_own_is_refused_by_name() {
         .one_sentence();
 }
 
-/// What a client of this protocol's first major version says first.
+/// The preamble of a client of this protocol's first major version.
 const GREETING: &[u8] = b"DDNA\0\0\0\0\0\0\x01\0\0\x05rogue";
 
-/// A connection that fails instead of waiting for ever.
+/// A connection with timeouts.
 fn connect(socket: &Path) -> UnixStream {
     let stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -123,12 +123,12 @@ fn frame(length: u32, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn clients_that_send_rubbish_too_much_or_nothing_hurt_nobody() {
+fn clients_that_send_garbage_too_much_or_nothing_affect_no_other_client() {
     let scene = Scene::new();
     let socket = scene.daemon.setup().socket();
-    let silent = connect(&socket);
+    let idle = connect(&socket);
     let flood = vec![0xff_u8; 8 << 20];
-    for rubbish in [
+    for garbage in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         &[0; 64],
         &flood,
@@ -139,19 +139,19 @@ fn clients_that_send_rubbish_too_much_or_nothing_hurt_nobody() {
         &frame(2, b"\xff\xfe"),
     ] {
         let mut stream = connect(&socket);
-        let _ = stream.write_all(rubbish);
+        let _ = stream.write_all(garbage);
         let mut answer = Vec::new();
         let end = stream.read_to_end(&mut answer);
         let timed_out = end.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
-        assert!(!timed_out, "{} bytes of rubbish were not dropped: {answer:?}", rubbish.len());
+        assert!(!timed_out, "{} bytes of garbage were not dropped: {answer:?}", garbage.len());
     }
     scene.ctl().run(&["status"]).ok();
-    drop(silent);
+    drop(idle);
     scene.ctl().add_host("alice", "nas", ZONE, &[]);
 }
 
 #[test]
-fn a_thousand_connections_of_rubbish_keep_no_administrator_out() {
+fn a_thousand_connections_with_garbage_keep_no_administrator_out() {
     let scene = Scene::new();
     let socket = scene.daemon.setup().socket();
     let kinds: [Vec<u8>; 8] = [
@@ -166,14 +166,14 @@ fn a_thousand_connections_of_rubbish_keep_no_administrator_out() {
     ];
     let hung_up = AtomicUsize::new(0);
     std::thread::scope(|threads| {
-        // four at a time, each of which leaves its last connection open while it opens the next
+        // four at a time; each keeps its last connection open while it opens the next
         for rogue in 0..4_usize {
             let (kinds, socket, hung_up) = (&kinds, &socket, &hung_up);
             threads.spawn(move || {
                 let mut left_open = None;
                 for round in 0..250 {
                     let mut stream = connect(socket);
-                    // bytes of no meaning, another length each time
+                    // meaningless bytes of a different length each time
                     let noise: Vec<u8> = (0..round).map(|i| (i * 131 + rogue * 17) as u8).collect();
                     let kind = kinds.get((round + rogue) % 9).unwrap_or(&noise);
                     let _ = stream.write_all(kind);
@@ -194,11 +194,11 @@ fn a_thousand_connections_of_rubbish_keep_no_administrator_out() {
 }
 
 #[test]
-fn connections_that_say_nothing_keep_no_administrator_out() {
+fn connections_without_a_call_keep_no_administrator_out() {
     let scene = Scene::new();
     let socket = scene.daemon.setup().socket();
     for first in [&b""[..], GREETING, &frame(64, b"half a frame")] {
-        let silent: Vec<_> = (0..100)
+        let idle: Vec<_> = (0..100)
             .map(|_| {
                 let mut stream = connect(&socket);
                 stream.write_all(first).unwrap();
@@ -206,13 +206,13 @@ fn connections_that_say_nothing_keep_no_administrator_out() {
             })
             .collect();
         let status = scene.ctl().run(&["status"]);
-        assert_eq!(status.code, Some(0), "beside 100 silent after {first:?}: {status}");
-        drop(silent);
+        assert_eq!(status.code, Some(0), "beside 100 idle connections after {first:?}: {status}");
+        drop(idle);
     }
 }
 
 #[test]
-fn a_thousand_connections_that_say_rubbish_half_or_nothing_keep_nobody_out() {
+fn a_thousand_connections_with_garbage_or_a_partial_preamble_keep_no_administrator_out() {
     let scene = Scene::new();
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
@@ -220,14 +220,14 @@ fn a_thousand_connections_that_say_rubbish_half_or_nothing_keep_nobody_out() {
     let crowd: Vec<_> = (0..1_000)
         .map(|number| {
             let mut stream = UnixStream::connect(&socket).unwrap();
-            let says: &[u8] = match number % 4 {
+            let bytes: &[u8] = match number % 4 {
                 0 => b"GET / HTTP/1.1\r\n\r\n",
-                // the start of a preamble, and no more
+                // the start of a preamble
                 1 => b"DDNA",
                 2 => b"\xff",
                 _ => b"",
             };
-            let _ = stream.write_all(says);
+            let _ = stream.write_all(bytes);
             stream
         })
         .collect();

@@ -1,5 +1,5 @@
-//! Passwords typed on a real terminal: asked for twice, never shown, and nothing is changed unless
-//! both are the same.
+//! Passwords typed on a real terminal: asked for twice, never echoed, and nothing is changed unless
+//! both are equal.
 
 use crate::Scene;
 use ddnsd_tests::ctl::PASSWORD;
@@ -17,16 +17,16 @@ fn asked() -> (Scene, Terminal) {
     (scene, terminal)
 }
 
-/// Nothing was added, and the terminal is as it was.
+/// Asserts that nothing was added and the terminal echoes again.
 #[track_caller]
-fn nothing_happened(scene: &Scene, terminal: &Terminal) {
+fn assert_nothing_changed(scene: &Scene, terminal: &Terminal) {
     assert!(terminal.echoes(), "the terminal is left without echo: {:?}", terminal.shown());
     assert_eq!(scene.ctl().json(&["user", "list"]), serde_json::json!([]));
     assert!(!terminal.shown().contains(SECRET), "{:?}", terminal.shown());
 }
 
 #[test]
-fn a_password_is_asked_for_twice_without_echo_and_counts() {
+fn a_password_is_asked_for_twice_without_echo_and_logs_in() {
     let (scene, mut terminal) = asked();
     assert!(!terminal.echoes(), "the first password would be shown");
     terminal.types(&format!("{SECRET}\n"));
@@ -50,7 +50,7 @@ fn passwords_that_differ_change_nothing() {
     terminal.types("something else\n");
     assert_eq!(terminal.ends().code(), Some(2), "{:?}", terminal.shown());
     assert!(terminal.shown().contains("differ"), "{:?}", terminal.shown());
-    nothing_happened(&scene, &terminal);
+    assert_nothing_changed(&scene, &terminal);
 }
 
 #[test]
@@ -58,30 +58,30 @@ fn ctrl_c_at_either_prompt_changes_nothing_and_leaves_the_echo_on() {
     let (scene, mut terminal) = asked();
     terminal.types("\x03");
     assert!(!terminal.ends().success());
-    nothing_happened(&scene, &terminal);
+    assert_nothing_changed(&scene, &terminal);
 
     let (scene, mut terminal) = asked();
     terminal.types(&format!("{SECRET}\n"));
     terminal.prompts("again: ");
     terminal.types("hal\x03");
     assert!(!terminal.ends().success());
-    nothing_happened(&scene, &terminal);
+    assert_nothing_changed(&scene, &terminal);
 }
 
 #[test]
-fn whoever_ends_it_at_the_prompt_gets_the_terminal_back() {
+fn a_signal_at_the_prompt_restores_the_terminal() {
     for signal in [Signal::SIGTERM, Signal::SIGHUP] {
         let (scene, mut terminal) = asked();
         terminal.types("hal");
         assert!(!terminal.echoes());
         terminal.signal(signal);
         assert_eq!(terminal.ends().signal(), Some(signal as i32));
-        nothing_happened(&scene, &terminal);
+        assert_nothing_changed(&scene, &terminal);
     }
 }
 
 #[test]
-fn without_a_daemon_nobody_is_asked_for_a_password() {
+fn without_a_daemon_there_is_no_prompt() {
     let nothing = ddnsd_tests::setup::Setup::empty();
     let ctl = ddnsd_tests::ctl::Ctl::new(&nothing.socket());
     for words in
@@ -99,19 +99,19 @@ fn an_empty_password_and_the_end_of_input_at_the_prompt_change_nothing() {
         let (scene, mut terminal) = asked();
         terminal.types(keys);
         assert_eq!(terminal.ends().code(), Some(2), "after {keys:?}: {:?}", terminal.shown());
-        nothing_happened(&scene, &terminal);
+        assert_nothing_changed(&scene, &terminal);
     }
 }
 
 #[test]
-fn another_password_is_asked_for_in_the_same_way() {
+fn passwd_asks_for_the_password_in_the_same_way() {
     let scene = Scene::new();
-    let knocks = |password| scene.daemon.get("/update").user("alice", password).send().status;
+    let status = |password| scene.daemon.get("/update").user("alice", password).send().status;
     let mut interrupted = scene.ctl().on_terminal(&["user", "passwd", "alice"]);
     interrupted.prompts(": ");
     interrupted.types("half\x03");
     assert!(!interrupted.ends().success() && interrupted.echoes());
-    assert_eq!(knocks(PASSWORD), 200, "the old password after Ctrl-C");
+    assert_eq!(status(PASSWORD), 200, "the old password after Ctrl-C");
 
     let mut terminal = scene.ctl().on_terminal(&["user", "passwd", "alice"]);
     for prompt in [": ", "again: "] {
@@ -121,11 +121,11 @@ fn another_password_is_asked_for_in_the_same_way() {
     }
     assert_eq!(terminal.ends().code(), Some(0), "{:?}", terminal.shown());
     assert!(terminal.echoes() && !terminal.shown().contains(SECRET), "{:?}", terminal.shown());
-    assert_eq!((knocks(PASSWORD), knocks(SECRET)), (401, 200), "the old password and the new one");
+    assert_eq!((status(PASSWORD), status(SECRET)), (401, 200), "the old password and the new one");
 }
 
 #[test]
-fn the_prompt_is_no_data_on_standard_output() {
+fn the_prompt_is_not_on_standard_output() {
     let scene = Scene::without_hosts(|setup| setup);
     let data = scene.daemon.setup().file("data");
     let script = r#"exec "$1" --socket "$2" --json user add alice alice@example.org > "$3""#;

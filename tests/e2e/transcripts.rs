@@ -1,5 +1,5 @@
-//! Whole `ddnsctl` sessions as reviewed text, in `transcripts/`; the same on both databases. How they
-//! are read and written anew: `tests/src/transcript.rs`.
+//! Complete `ddnsctl` sessions as reviewed text in `transcripts/`, equal on both databases. How
+//! they are read and rewritten: `tests/src/transcript.rs`.
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::eventually::eventually_equals;
@@ -12,7 +12,6 @@ fn session(name: &str) {
     session_with(name, |setup| setup);
 }
 
-/// The same with a configuration of its own.
 #[track_caller]
 fn session_with(name: &str, configure: impl FnOnce(Setup) -> Setup) {
     let Scene { mut daemon, mut named } = Scene::without_hosts(|setup| {
@@ -49,7 +48,7 @@ fn session_with(name: &str, configure: impl FnOnce(Setup) -> Setup) {
             database.sql("ALTER TABLE users RENAME TO x; ALTER TABLE hosts RENAME TO y;");
         }
         "the daemon stops" => assert!(daemon.terminate().success()),
-        other => panic!("a transcript does not know how: {other}"),
+        other => panic!("unknown step of a transcript: {other}"),
     });
 }
 
@@ -80,14 +79,14 @@ fn a_session_in_which_everything_fails() {
 
 #[test]
 fn a_session_with_a_database_that_fails() {
-    // what the database itself says is in it
+    // the transcript contains error texts of SQLite
     session_with("failing_database", Setup::on_sqlite);
 }
 
 #[test]
-fn a_session_of_somebody_who_may_not() {
+fn a_session_without_permission() {
     if !nix::unistd::geteuid().is_root() {
-        return eprintln!("left out: only root can become another user");
+        return eprintln!("not run: only root can become another user");
     }
     session_with("not_permitted", |setup| setup.set("admin.mode", "0666"));
 }

@@ -1,4 +1,4 @@
-//! Users and hosts leave one daemon as JSON lines and enter another, all or nothing.
+//! Export of users and hosts as JSON lines, and import of all or none of them.
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::ctl::Ctl;
@@ -36,13 +36,13 @@ fn host(label: &str, user: &str) -> String {
 }
 
 fn keys(line: &str) -> Vec<String> {
-    // the order counts, which a map would lose
+    // not parsed into a map, because that would lose the order
     line.split(['{', ','])
         .filter_map(|part| Some(part.split_once("\":")?.0.trim_start_matches('"').to_owned()))
         .collect()
 }
 
-/// A scene with a host in every state there is.
+/// A scene with a host in every state.
 fn furnished(configure: impl FnOnce(Setup) -> Setup) -> Scene {
     let scene = Scene::with(configure);
     let ctl = scene.ctl();
@@ -109,7 +109,7 @@ fn an_export_imported_into_an_empty_daemon_gives_an_equal_export() {
         ("", "imported 3 users and 7 hostnames\n")
     );
     assert_eq!(export(&fresh.ctl()), exported);
-    // what is wanted is published by itself
+    // the wanted records are published without a request
     let sorted = |mut records: Vec<_>| {
         records.sort();
         records
@@ -123,7 +123,7 @@ fn an_export_imported_into_an_empty_daemon_gives_an_equal_export() {
     });
     assert_eq!(export(&fresh.ctl()), exported, "publishing changes nothing of it");
     fresh.update("alice", "hostname=both.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
-    // an absent family is known to be so; one that was never set is not touched
+    // an absent family stays absent; a family that was never set is not changed in DNS
     let half = fresh.ctl().json(&["hostname", "show", "half", ZONE]);
     assert_eq!((&half["ipv4"], &half["state"]), (&Value::Null, &json!("published")));
     assert_eq!(fresh.ctl().json(&["hostname", "show", "gone", ZONE])["state"], "absent");
@@ -143,7 +143,7 @@ fn an_export_of_sqlite_imported_into_mariadb_gives_an_equal_export() {
 }
 
 #[test]
-fn a_daemon_that_is_killed_amid_an_import_has_stored_nothing_or_all() {
+fn a_daemon_killed_during_an_import_has_stored_nothing_or_all() {
     const HOSTS: usize = 10_000;
     let mut scene = Scene::new();
     let file = scene.daemon.setup().file("many.jsonl");
@@ -162,13 +162,13 @@ fn a_daemon_that_is_killed_amid_an_import_has_stored_nothing_or_all() {
         assert!(stored == HOSTS || stored == 0, "{stored} hosts after {wait} ms");
         assert!(stored == HOSTS || !said, "it said that all was stored, after {wait} ms");
         if stored == HOSTS {
-            return; // later is no different
+            return; // later kills would find the same
         }
     }
 }
 
 #[test]
-fn lines_made_by_hand_need_little() {
+fn lines_written_by_hand_need_few_keys() {
     let scene = Scene::without_hosts(|setup| setup);
     let live =
         json!({"hostname": "PC", "zone": "Dyn.Example.", "user": "carol", "ipv4": "192.0.2.9"});
@@ -231,7 +231,7 @@ fn the_selects_of_the_readme_bring_users_and_hosts_over() {
 }
 
 #[test]
-fn every_problem_is_named_with_its_line_and_nothing_is_stored() {
+fn every_problem_is_printed_with_its_line_and_nothing_is_stored() {
     let scene = Scene::with(|setup| setup.set("daemon.log_level", "DEBUG"));
     let ctl = scene.ctl();
     let before = export(&ctl);
@@ -294,7 +294,7 @@ fn twenty_problems_are_shown_and_the_rest_is_counted() {
 }
 
 #[test]
-fn existing_ones_are_left_alone_if_asked() {
+fn existing_users_and_hosts_are_skipped_on_request() {
     let scene = Scene::new();
     let ctl = scene.ctl();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
@@ -320,7 +320,7 @@ fn existing_ones_are_left_alone_if_asked() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_wrong_usage() {
+fn an_unreadable_file_is_wrong_usage() {
     let scene = Scene::new();
     let ctl = scene.ctl();
     ctl.run(&["import", "/nonexistent/file"]).exits(2).says(&["/nonexistent/file"]).one_sentence();
@@ -330,13 +330,13 @@ fn a_file_that_cannot_be_read_is_wrong_usage() {
 }
 
 #[test]
-fn four_imports_keep_a_fifth_out_and_broken_off_they_store_nothing_and_keep_nobody_out() {
+fn four_imports_exclude_a_fifth_and_once_aborted_they_store_nothing() {
     let scene = Scene::new();
     let start = || {
         let mut ctl = Command::new(ddnsd_tests::setup::binary("ddnsctl"));
         ctl.arg("--socket").arg(scene.daemon.setup().socket()).args(["import", "-"]);
         let mut ctl = Running(ctl.stdin(Stdio::piped()).spawn().unwrap());
-        // more than one chunk, so that the daemon has heard of it
+        // more than one chunk, so that the first one is sent
         let lines = format!("{}\n", user("dave")).repeat(2_000);
         ctl.0.stdin.as_mut().unwrap().write_all(lines.as_bytes()).unwrap();
         ctl
@@ -353,7 +353,7 @@ fn four_imports_keep_a_fifth_out_and_broken_off_they_store_nothing_and_keep_nobo
 }
 
 #[test]
-fn long_files_are_imported_listed_and_exported_whole() {
+fn long_files_are_imported_listed_and_exported_completely() {
     let scene = Scene::new();
     // forty pages of a list; a hundred thousand take a debug build half a minute on a busy machine
     let count = 20_000;
@@ -371,7 +371,7 @@ fn long_files_are_imported_listed_and_exported_whole() {
 }
 
 #[test]
-fn an_import_that_fails_takes_no_update_with_it() {
+fn a_failing_import_reverts_no_update() {
     let mut scene = Scene::new();
     let mut lines: String = (0..5_000).map(|n| host(&format!("h{n}"), "alice") + "\n").collect();
     lines += &host("pc", "alice");
@@ -396,7 +396,7 @@ fn an_import_that_fails_takes_no_update_with_it() {
 }
 
 #[test]
-fn an_import_of_nothing_is_refused_because_the_export_before_it_may_have_failed() {
+fn an_import_without_lines_is_refused_because_the_export_may_have_failed() {
     let scene = Scene::new();
     let before = scene.ctl().hosts();
     for nothing in ["", "\n \n"] {

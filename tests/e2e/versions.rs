@@ -1,5 +1,5 @@
-//! `ddnsctl` and `ddnsd` of different versions say so, both of them, instead of failing strangely. The
-//! other version is scripted here, byte by byte: its preamble never changes.
+//! `ddnsctl` and `ddnsd` of different versions report the difference. The other version is scripted
+//! here byte by byte, because the format of the preamble never changes.
 
 use crate::Scene;
 use ddnsd_tests::ctl::Ctl;
@@ -21,7 +21,7 @@ fn preamble(major: u16, minor: u16, version: &str) -> Vec<u8> {
     bytes
 }
 
-/// The other end's preamble: major, minor and version.
+/// The peer's preamble: major, minor and version.
 fn read_preamble(stream: &mut UnixStream) -> (u16, u16, String) {
     let mut head = [0; 14];
     stream.read_exact(&mut head).unwrap();
@@ -32,8 +32,9 @@ fn read_preamble(stream: &mut UnixStream) -> (u16, u16, String) {
     (number(9), number(11), String::from_utf8(version).unwrap())
 }
 
-/// `ddnsctl status` against a daemon that says this and hangs up, but still reads a request.
-fn status_of_a_daemon_that_says(first: Vec<u8>) -> Finished {
+/// `ddnsctl status` against a daemon that sends `first` and closes the connection after it has read
+/// the start of a request.
+fn status_after(first: Vec<u8>) -> Finished {
     let folder = Setup::empty();
     let listener = UnixListener::bind(folder.socket()).unwrap();
     let daemon = std::thread::spawn(move || {
@@ -41,7 +42,7 @@ fn status_of_a_daemon_that_says(first: Vec<u8>) -> Finished {
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let _ = stream.write_all(&first);
         let _ = stream.shutdown(Shutdown::Write);
-        // its preamble and the start of its request, unless it has hung up by then
+        // the client's preamble and the start of its request, unless it closed the connection
         let mut head = [0; 14];
         if stream.read_exact(&mut head).is_ok() {
             let mut rest = vec![0; usize::from(head[13]) + 1];
@@ -53,7 +54,7 @@ fn status_of_a_daemon_that_says(first: Vec<u8>) -> Finished {
     finished
 }
 
-/// The protocol that this build speaks, as its daemon says.
+/// This build's protocol, as its daemon reports it.
 fn ours() -> (u16, u16) {
     let scene = Scene::without_hosts(|setup| setup);
     let mut stream = UnixStream::connect(scene.daemon.setup().socket()).unwrap();
@@ -63,19 +64,19 @@ fn ours() -> (u16, u16) {
 }
 
 #[test]
-fn a_daemon_of_another_major_version_is_named_beside_ddnsctls_own() {
+fn the_error_names_a_daemons_other_major_version_and_ddnsctls_own() {
     let (major, minor) = ours();
-    let finished = status_of_a_daemon_that_says(preamble(major + 1, 7, "99.1.2"));
+    let finished = status_after(preamble(major + 1, 7, "99.1.2"));
     let own = format!("protocol {major}.{minor}");
     let both = ["99.1.2", &format!("{}.7", major + 1), env!("CARGO_PKG_VERSION"), &own];
     finished.exits(1).says(&both).says(&["install the same version"]).one_sentence();
 }
 
 #[test]
-fn a_daemon_of_another_minor_version_that_hangs_up_is_named_beside_ddnsctls_own() {
+fn the_error_names_a_daemons_other_minor_version_when_it_closes_the_connection() {
     let (major, minor) = ours();
     for other in [minor + 1, minor.saturating_sub(1)] {
-        let finished = status_of_a_daemon_that_says(preamble(major, other, "0.0.9"));
+        let finished = status_after(preamble(major, other, "0.0.9"));
         let theirs = format!("{major}.{other}");
         let both = ["0.0.9", &theirs, env!("CARGO_PKG_VERSION")];
         if other == minor {
@@ -87,26 +88,26 @@ fn a_daemon_of_another_minor_version_that_hangs_up_is_named_beside_ddnsctls_own(
 }
 
 #[test]
-fn what_is_no_daemon_at_all_is_told_from_one_of_another_version() {
+fn another_program_is_distinguished_from_a_daemon_of_another_version() {
     for foreign in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"220 mail ESMTP\r\n"] {
-        let finished = status_of_a_daemon_that_says(foreign.to_vec());
+        let finished = status_after(foreign.to_vec());
         finished.exits(69).says(&["admin.sock", "not ddnsd"]).one_sentence();
     }
-    status_of_a_daemon_that_says(b"DDNA".to_vec()).exits(69).says(&["admin.sock"]).one_sentence();
-    status_of_a_daemon_that_says(Vec::new()).exits(69).says(&["admin.sock"]).one_sentence();
+    status_after(b"DDNA".to_vec()).exits(69).says(&["admin.sock"]).one_sentence();
+    status_after(Vec::new()).exits(69).says(&["admin.sock"]).one_sentence();
 }
 
 #[test]
-fn a_client_of_another_major_version_is_told_and_logged_with_both_versions() {
+fn a_client_of_another_major_version_is_dropped_and_logged_with_both_versions() {
     let scene = Scene::without_hosts(|setup| setup);
     let mut stream = UnixStream::connect(scene.daemon.setup().socket()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let (major, minor, version) = read_preamble(&mut stream);
-    assert_eq!(version, env!("CARGO_PKG_VERSION"), "the daemon speaks first");
+    assert_eq!(version, env!("CARGO_PKG_VERSION"), "the daemon sends first");
     stream.write_all(&preamble(major + 8, 3, "9.9\n\x1b[31m")).unwrap();
     let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).expect("the daemon hangs up");
-    assert_eq!(rest, b"", "nothing of the RPC is said to a client that would not understand it");
+    stream.read_to_end(&mut rest).expect("the daemon closes the connection");
+    assert_eq!(rest, b"", "no RPC message is sent to a client of another version");
     let line = eventually(Duration::from_secs(5), "a line in the log", || {
         let said = scene.daemon.said();
         let line = said.lines().find(|line| line.contains("ddnsctl 9.9"));
@@ -115,6 +116,6 @@ fn a_client_of_another_major_version_is_told_and_logged_with_both_versions() {
     for part in [format!("{}.3", major + 8), format!("{major}.{minor}")] {
         assert!(line.contains(&part), "{part} is not in {line}");
     }
-    assert!(!line.contains('\x1b'), "what a client says is escaped: {line:?}");
+    assert!(!line.contains('\x1b'), "text of a client is escaped: {line:?}");
     scene.ctl().run(&["status"]).ok();
 }

@@ -29,7 +29,7 @@ const LOG_LEVEL: [&str; 2] = ["tracing", "Level"];
 const CLOCKS: [&str; 4] = ["SystemTime", "Instant", "Timestamp", "Zoned"];
 
 /// Folders of ddnsd that still have circles of files, and how many.
-const KNOWN_CIRCLES: [(&str, usize); 3] = [("config/check", 1), ("db", 2), ("logging", 1)];
+const KNOWN_CIRCLES: [(&str, usize); 2] = [("config/check", 1), ("db", 2)];
 /// Type names of ddnsd that still stand for several things.
 const KNOWN_SHARED_NAMES: &[&str] = &[
     "Backend", "Counted", "Dns", "Doubt", "Due", "Email", "End", "Entry", "Family", "Flush",

@@ -55,8 +55,8 @@ Examples:
         /// TTL of the records in seconds, instead of the daemon's default
         #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
         dns_ttl: Option<u32>,
-        /// Seconds without an update until the records are removed, instead of the daemon's default;
-        /// 0 for never
+        /// Seconds without an update until the records are removed, instead of the daemon's
+        /// default; 0 for never
         #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
         expiry_ttl: Option<u32>,
     },
@@ -75,8 +75,8 @@ Examples:
         /// TTL of the records in seconds, or `default` for the daemon's default
         #[arg(long, value_name = "SECONDS", value_parser = ttl, allow_negative_numbers = true, group = "ttls")]
         dns_ttl: Option<Ttl>,
-        /// Seconds without an update until the records are removed, 0 for never, or `default` for the
-        /// daemon's default
+        /// Seconds without an update until the records are removed, 0 for never, or `default` for
+        /// the daemon's default
         #[arg(long, value_name = "SECONDS", value_parser = ttl, allow_negative_numbers = true, group = "ttls")]
         expiry_ttl: Option<Ttl>,
     },

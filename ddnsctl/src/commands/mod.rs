@@ -60,9 +60,9 @@ impl Args {
     }
 }
 
-/// The parser for the current environment. An empty `DDNSD_SOCKET` counts as unset, as in a shell; clap
-/// would take it for an empty path. A set one becomes the default value, because clap would print a
-/// value from the environment in the usage as if it were required.
+/// The parser for the current environment. An empty `DDNSD_SOCKET` counts as unset, as in a shell;
+/// clap would take it for an empty path. A set one becomes the default value, because clap would
+/// print a value from the environment in the usage as if it were required.
 fn command() -> clap::Command {
     let command = Args::command();
     match std::env::var_os("DDNSD_SOCKET") {

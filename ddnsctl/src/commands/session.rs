@@ -34,8 +34,8 @@ pub(super) async fn all_rows<T>(
     }
 }
 
-/// Prints data. A caller that has a failure to report returns that one, because a closed pipe counts
-/// as success.
+/// Prints data. A caller that has a failure to report returns that one, because a closed pipe
+/// counts as success.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;

@@ -82,7 +82,8 @@ async fn pages(
     }
 }
 
-/// Fails for unrepaired records, with `check` for any difference, and for hosts that were not compared.
+/// Fails for unrepaired records, with `check` for any difference, and for hosts that were not
+/// compared.
 fn verdict(all: &SyncedPage, check: bool) -> Result<(), Failure> {
     let unfinished = |what: String| Err(Failure::Unfinished(what));
     let left = all.drift.iter().filter(|drift| !drift.repaired).count();

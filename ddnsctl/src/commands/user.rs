@@ -116,8 +116,8 @@ async fn passwd(session: &Session, name: String, flags: &PasswordFlags) -> Resul
     }
 }
 
-/// Before a prompt, checks that the daemon answers. Connects again afterwards, because the daemon may
-/// have closed the idle connection meanwhile.
+/// Before a prompt, checks that the daemon answers. Connects again afterwards, because the daemon
+/// may have closed the idle connection meanwhile.
 async fn password_for(
     session: &Session,
     flags: &PasswordFlags,

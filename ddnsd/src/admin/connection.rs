@@ -141,8 +141,8 @@ impl AdminConnections {
     }
 }
 
-/// Checks the peer, then exchanges preambles. The daemon sends first, so that nothing is read from a
-/// peer without permission.
+/// Checks the peer, then exchanges preambles. The daemon sends first, so that nothing is read from
+/// a peer without permission.
 async fn handshake(
     stream: &mut UnixStream,
     policy: Policy,
@@ -163,8 +163,8 @@ async fn handshake(
     }
 }
 
-/// The next request; `None` when the peer has hung up, or when `stop` was requested and no call is in
-/// flight. Replies are written only while this is polled.
+/// The next request; `None` when the peer has hung up, or when `stop` was requested and no call is
+/// in flight. Replies are written only while this is polled.
 async fn next<C: Channel>(
     mut requests: Pin<&mut Requests<C>>,
     stop: &CancellationToken,

@@ -1,5 +1,5 @@
-//! The admin socket. In: connections of `ddnsctl`. Out: calls of stories. A client that sends garbage,
-//! too much or nothing loses its own connection and harms nothing else.
+//! The admin socket. In: connections of `ddnsctl`. Out: calls of stories. A client that sends
+//! garbage, too much or nothing loses its own connection and harms nothing else.
 
 mod connection;
 mod convert;
@@ -26,8 +26,8 @@ const MAX_HANDSHAKES: usize = 512;
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves the socket until `stop`, then removes it. Connections and calls run in `tasks`. After `stop`
-/// a connection ends once its calls are answered, and a call ends once it is done.
+/// Serves the socket until `stop`, then removes it. Connections and calls run in `tasks`. After
+/// `stop` a connection ends once its calls are answered, and a call ends once it is done.
 pub async fn serve(
     bound: BoundSocket,
     stories: AdminStories,

@@ -1,5 +1,5 @@
-//! Who may administer. In: a peer's credentials from the kernel. Out: yes or no. Root, the daemon's own
-//! user and members of the admin group may, whatever the mode of the socket's file.
+//! Who may administer. In: a peer's credentials from the kernel. Out: yes or no. Root, the daemon's
+//! own user and members of the admin group may, whatever the mode of the socket's file.
 
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use std::ffi::CString;
@@ -46,8 +46,8 @@ pub(super) async fn may_administer(policy: Policy, peer: PeerCredentials) -> boo
     }
 }
 
-/// The groups of the process, else those of the user in the user database. `SO_PEERGROUPS` would name
-/// them exactly, but no crate offers a safe call yet.
+/// The groups of the process, else those of the user in the user database. `SO_PEERGROUPS` would
+/// name them exactly, but no crate offers a safe call yet.
 fn supplementary_groups(peer: PeerCredentials) -> Vec<u32> {
     groups_of_process(peer).or_else(|| groups_of_user(peer)).unwrap_or_default()
 }
@@ -61,9 +61,9 @@ fn groups_of_process(peer: PeerCredentials) -> Option<Vec<u32>> {
     groups_in_status(&text, peer.uid)
 }
 
-/// The `Groups:` of a `/proc/PID/status`, if all four uids of the process are `uid`. The pid may belong
-/// to another process by now, or the process may run a set-uid program. But a process with only the
-/// peer's uid could have connected itself.
+/// The `Groups:` of a `/proc/PID/status`, if all four uids of the process are `uid`. The pid may
+/// belong to another process by now, or the process may run a set-uid program. But a process with
+/// only the peer's uid could have connected itself.
 fn groups_in_status(status: &str, uid: u32) -> Option<Vec<u32>> {
     let numbers = |key: &str| -> Option<Vec<u32>> {
         let line = status.lines().find_map(|line| line.strip_prefix(key))?;

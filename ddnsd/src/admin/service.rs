@@ -1,5 +1,5 @@
-//! The calls of `ddnsctl`. Each runs its story in a tracked task of its own: if the client hangs up or
-//! its deadline passes, the story still runs to its end, and a panic becomes an error reply.
+//! The calls of `ddnsctl`. Each runs its story in a tracked task of its own: if the client hangs up
+//! or its deadline passes, the story still runs to its end, and a panic becomes an error reply.
 
 use super::connection::CallHandler;
 use super::convert;

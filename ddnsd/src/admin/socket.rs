@@ -1,6 +1,6 @@
 //! Creates the admin socket. In: `[admin]`. Out: a listener that had its mode and group before any
-//! client could connect: it is bound in a private folder, then renamed into place. A lock on the folder
-//! keeps two daemons that start at the same time from replacing each other's socket.
+//! client could connect: it is bound in a private folder, then renamed into place. A lock on the
+//! folder keeps two daemons that start at the same time from replacing each other's socket.
 
 use super::peer::Policy;
 use crate::config::AdminConfig;
@@ -72,8 +72,8 @@ impl BoundSocket {
     }
 }
 
-/// Binds the socket; needs a tokio runtime. Replaces a stale socket, but neither a socket in use nor
-/// another file.
+/// Binds the socket; needs a tokio runtime. Replaces a stale socket, but neither a socket in use
+/// nor another file.
 ///
 /// # Errors
 /// A [`SocketError`]; the path is unchanged then.
@@ -153,10 +153,10 @@ struct SocketFolder {
 }
 
 impl SocketFolder {
-    /// Waits up to a second for the lock; a daemon holds it only while it binds. A process that may read
-    /// the folder could hold it for ever, which must not keep ddnsd from starting, so it starts without
-    /// the lock then. A socket in use is still detected; only two daemons that start at the same moment
-    /// could replace each other's socket.
+    /// Waits up to a second for the lock; a daemon holds it only while it binds. A process that may
+    /// read the folder could hold it for ever, which must not keep ddnsd from starting, so it
+    /// starts without the lock then. A socket in use is still detected; only two daemons that start
+    /// at the same moment could replace each other's socket.
     fn lock(socket: &Path) -> Result<Self, SocketError> {
         let parent = socket.parent().filter(|parent| !parent.as_os_str().is_empty());
         let path = parent.unwrap_or(Path::new(".")).to_owned();

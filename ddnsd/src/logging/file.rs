@@ -1,162 +1,162 @@
-//! A log file. In: level and text. Out: a line at its end; past the size it becomes NAME.1, the former
-//! NAME.1 becomes NAME.2, and so on up to the number kept. If a rotation fails the file grows on, and it is
-//! tried again later; a file that somebody took away is made anew.
+//! A log file. Past its size it becomes NAME.1, the old NAME.1 becomes NAME.2, and so on up to the
+//! number of versions. If a rotation fails, the file grows on and the rotation is retried later. A
+//! file that was removed is created again.
 
-use super::LogError;
-use super::queue::{LineOutput, LineQueue, LineStart};
-use super::stdout::stamped_now;
+use super::error::LogError;
+use super::format::stamped;
+use super::queue::{LineQueue, LogLine, LogOutput};
+use super::stream::LineStream;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::{File, OpenOptions};
-use std::io::{Error, ErrorKind, Write as _};
+use std::io::{Error, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// For the lines of before, which belong to the file of before.
-const REOPENING: Duration = Duration::from_millis(500);
+/// Time limit for the lines that still belong to the old file, or to the old limits.
+const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
 pub(super) struct LogFile {
-    place: Arc<FileSettings>,
+    path: PathBuf,
+    control: Arc<Mutex<FileControl>>,
     lines: LineQueue,
 }
 
-/// What both ends of the queue know.
-struct FileSettings {
-    path: PathBuf,
-    /// Before a rotation.
-    max_bytes: AtomicU64,
-    /// Rotated files kept.
-    versions: AtomicU32,
-    /// Opened to be used from the next line on.
-    reopened: Mutex<Option<Current>>,
+/// What the daemon changes and the log's thread reads.
+struct FileControl {
+    limits: RotationLimits,
+    /// Replaces the file in use before the next line.
+    reopened: Option<OpenFile>,
 }
 
-struct Current {
-    file: File,
-    /// A device or a pipe is not.
-    is_regular: bool,
-    bytes: u64,
-}
-
-impl Current {
-    fn open(path: &Path) -> Result<Self, Error> {
-        let mut options = OpenOptions::new();
-        options.append(true).create(true).mode(0o640);
-        // a pipe that nobody reads is an error, and nothing to wait for
-        options.custom_flags(OFlag::O_NONBLOCK.bits());
-        let file = options.open(path)?;
-        let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
-        fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
-        let found = file.metadata()?;
-        Ok(Self { file, is_regular: found.is_file(), bytes: found.len() })
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct RotationLimits {
+    max_bytes: u64,
+    /// Number of rotated files to keep.
+    versions: u32,
 }
 
 impl LogFile {
     pub(super) fn open(path: &Path, max_bytes: u64, versions: u32) -> Result<Self, LogError> {
-        let failed = |source| LogError::File { path: path.to_owned(), source };
-        let current = Current::open(path).map_err(failed)?;
-        let (max_bytes, versions) = (AtomicU64::new(max_bytes), AtomicU32::new(versions));
-        let reopened = Mutex::new(None);
-        let place = Arc::new(FileSettings { path: path.to_owned(), max_bytes, versions, reopened });
-        let output = Rotating { place: Arc::clone(&place), current };
-        Ok(Self { place, lines: LineQueue::start(stamped_now, output)? })
+        let file = open(path)?;
+        let limits = RotationLimits { max_bytes, versions };
+        let control = Arc::new(Mutex::new(FileControl { limits, reopened: None }));
+        let path = path.to_owned();
+        let output = RotatingFile { path: path.clone(), control: Arc::clone(&control), file };
+        Ok(Self { path, control, lines: LineQueue::start(output)? })
     }
 
-    /// Rotates by these numbers from the next line on.
+    /// Rotates by new limits from the next line on.
     pub(super) fn resize(&self, max_bytes: u64, versions: u32) {
-        let place = &self.place;
-        let now = (&place.max_bytes, &place.versions);
-        // as at nearly every reload, which must not wait for the disk then
-        if (now.0.load(Ordering::Relaxed), now.1.load(Ordering::Relaxed)) == (max_bytes, versions) {
+        let limits = RotationLimits { max_bytes, versions };
+        // nearly every reload keeps the limits, and must not wait for the disk then
+        if lock(&self.control).limits == limits {
             return;
         }
-        // lines of before count by the numbers of before
-        self.lines.flush(REOPENING);
-        now.0.store(max_bytes, Ordering::Relaxed);
-        now.1.store(versions, Ordering::Relaxed);
+        self.lines.flush(FLUSH_LIMIT);
+        lock(&self.control).limits = limits;
     }
 
-    /// Follows the path to the file that is there now, or makes it.
+    /// Opens the file at the path again, or creates it.
     pub(super) fn reopen(&self) -> Result<(), LogError> {
-        let path = &self.place.path;
-        let failed = |source| LogError::File { path: path.clone(), source };
-        let anew = Current::open(path).map_err(failed)?;
-        self.lines.flush(REOPENING);
-        *self.place.reopened() = Some(anew);
+        let file = open(&self.path)?;
+        self.lines.flush(FLUSH_LIMIT);
+        lock(&self.control).reopened = Some(file);
         Ok(())
     }
 
-    /// On a full disk the line is lost.
     pub(super) fn lines(&self) -> &LineQueue {
         &self.lines
     }
 }
 
-/// The file as its writing thread has it.
-struct Rotating {
-    place: Arc<FileSettings>,
-    current: Current,
+fn lock(control: &Mutex<FileControl>) -> MutexGuard<'_, FileControl> {
+    control.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl LineOutput for Rotating {
-    fn begin(&mut self, bytes: u64) -> LineStart {
-        let mut place = LineStart::Same;
-        if let Some(anew) = self.place.reopened().take() {
-            self.current = anew;
-            place = LineStart::Anew;
-        }
-        let max_bytes = self.place.max_bytes.load(Ordering::Relaxed);
-        let Current { is_regular, bytes: before, .. } = self.current;
-        if is_regular && before > 0 && before + bytes > max_bytes {
-            // a rotation that failed is tried again after as many bytes, not with every line
-            self.current.bytes = 0;
-            if let Ok(anew) = self.place.rotate() {
-                self.current = anew;
-                place = LineStart::Anew;
-            }
-        }
-        place
-    }
+struct OpenFile {
+    stream: LineStream<File>,
+    /// Devices and pipes are never rotated.
+    is_regular: bool,
+    bytes: u64,
+}
 
-    fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        let written = self.current.file.write(bytes)?;
-        self.current.bytes += written as u64;
-        Ok(written)
+fn open(path: &Path) -> Result<OpenFile, LogError> {
+    OpenFile::open(path).map_err(|source| LogError::File { path: path.to_owned(), source })
+}
+
+impl OpenFile {
+    fn open(path: &Path) -> Result<Self, Error> {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o640);
+        // opening a pipe without a reader fails then, instead of waiting for one
+        options.custom_flags(OFlag::O_NONBLOCK.bits());
+        let file = options.open(path)?;
+        let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+        fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+        let found = file.metadata()?;
+        let stream = LineStream::new(file);
+        Ok(Self { stream, is_regular: found.is_file(), bytes: found.len() })
     }
 }
 
-impl FileSettings {
-    fn reopened(&self) -> MutexGuard<'_, Option<Current>> {
-        self.reopened.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The file as the log's thread uses it.
+struct RotatingFile {
+    path: PathBuf,
+    control: Arc<Mutex<FileControl>>,
+    file: OpenFile,
+}
 
-    fn rotate(&self) -> Result<Current, Error> {
-        let versions = self.versions.load(Ordering::Relaxed);
-        if versions == 0 {
-            unless_gone(std::fs::remove_file(&self.path))?;
-        } else {
-            // up to the first gap, so that a large number of versions costs nothing
-            let free = (1..versions).find(|version| !self.version(*version).exists());
-            for version in (1..free.unwrap_or(versions)).rev() {
-                unless_gone(std::fs::rename(self.version(version), self.version(version + 1)))?;
+impl LogOutput for RotatingFile {
+    fn write(&mut self, line: &LogLine) -> Result<(), Error> {
+        let line = stamped(line);
+        let bytes = line.len() as u64;
+        let limits = self.apply_control();
+        let OpenFile { is_regular, bytes: before, .. } = self.file;
+        if is_regular && before > 0 && before + bytes > limits.max_bytes {
+            // a failed rotation is retried after as many bytes, not with every line
+            self.file.bytes = 0;
+            if let Ok(file) = rotate(&self.path, limits.versions) {
+                self.file = file;
             }
-            unless_gone(std::fs::rename(&self.path, self.version(1)))?;
         }
-        Current::open(&self.path)
+        self.file.bytes += bytes;
+        self.file.stream.write_line(&line)
     }
+}
 
-    fn version(&self, number: u32) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
+impl RotatingFile {
+    fn apply_control(&mut self) -> RotationLimits {
+        let mut control = lock(&self.control);
+        if let Some(file) = control.reopened.take() {
+            self.file = file;
+        }
+        control.limits
+    }
+}
+
+fn rotate(path: &Path, versions: u32) -> Result<OpenFile, Error> {
+    let version = |number: u32| {
+        let mut name = path.to_owned().into_os_string();
         name.push(format!(".{number}"));
-        name.into()
+        PathBuf::from(name)
+    };
+    if versions == 0 {
+        ignore_missing(std::fs::remove_file(path))?;
+    } else {
+        // only up to the first gap, so that a large number of versions costs nothing
+        let free = (1..versions).find(|number| !version(*number).exists());
+        for number in (1..free.unwrap_or(versions)).rev() {
+            ignore_missing(std::fs::rename(version(number), version(number + 1)))?;
+        }
+        ignore_missing(std::fs::rename(path, version(1)))?;
     }
+    OpenFile::open(path)
 }
 
-/// Somebody else, or a rotation that broke off, was faster.
-fn unless_gone(done: Result<(), Error>) -> Result<(), Error> {
+/// Another process, or a rotation that failed halfway, may have moved the file already.
+fn ignore_missing(done: Result<(), Error>) -> Result<(), Error> {
     done.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
@@ -177,7 +177,6 @@ mod tests {
             self.0.path().join("ddnsd.log")
         }
 
-        /// The last word of each line of a file.
         fn words(&self, name: &str) -> Vec<String> {
             let text = std::fs::read_to_string(self.0.path().join(name)).unwrap();
             text.lines().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect()
@@ -192,12 +191,12 @@ mod tests {
         }
     }
 
-    /// Two lines of a word fit, three do not.
+    /// Two lines of one word fit, three do not.
     const TWO_LINES: u64 = 100;
 
     fn write(file: &LogFile, words: &[&str]) {
         for word in words {
-            file.lines().push(Level::INFO, word);
+            file.lines().push(Level::INFO, (*word).to_owned());
         }
         file.lines().flush(Duration::from_secs(20));
     }
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_filled_and_what_lies_beyond_is_left_alone() {
+    fn a_gap_is_filled_and_versions_beyond_it_are_kept() {
         let folder = Folder::new();
         std::fs::write(folder.0.path().join("ddnsd.log.3"), "x old\n").unwrap();
         let file = LogFile::open(&folder.path(), TWO_LINES, u32::MAX).unwrap();
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_there_is_continued_and_counted() {
+    fn an_existing_file_is_continued_and_its_size_counts() {
         let folder = Folder::new();
         write(&LogFile::open(&folder.path(), TWO_LINES, 1).unwrap(), &["a", "b"]);
         write(&LogFile::open(&folder.path(), TWO_LINES, 1).unwrap(), &["c"]);
@@ -242,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_somebody_took_away_is_made_anew_at_the_next_rotation() {
+    fn a_file_that_was_removed_is_created_again_at_the_next_rotation() {
         for versions in [0, 1, 3] {
             let folder = Folder::new();
             let file = LogFile::open(&folder.path(), TWO_LINES, versions).unwrap();
@@ -257,11 +256,11 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_that_broke_off_is_done_the_next_time() {
+    fn a_rotation_that_failed_is_retried() {
         let folder = Folder::new();
         let file = LogFile::open(&folder.path(), TWO_LINES, 2).unwrap();
         write(&file, &["a", "b"]);
-        // moved, but no new file could be opened
+        // moved, but the new file could not be opened
         std::fs::rename(folder.path(), folder.0.path().join("ddnsd.log.1")).unwrap();
         std::fs::create_dir(folder.path()).unwrap();
         write(&file, &["c"]);
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn other_numbers_count_from_the_next_line_on() {
+    fn new_limits_apply_from_the_next_line_on() {
         let folder = Folder::new();
         let file = LogFile::open(&folder.path(), u64::MAX, 5).unwrap();
         write(&file, &["a", "b"]);
@@ -284,14 +283,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_numbers_again_wait_for_nobody_who_reads_the_log() {
+    fn unchanged_limits_do_not_wait_for_a_blocked_reader() {
         let folder = Folder::new();
         let path = folder.path();
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let file = LogFile::open(&path, TWO_LINES, 1).unwrap();
         for _ in 0..1_000 {
-            file.lines().push(Level::INFO, &"x".repeat(1000));
+            file.lines().push(Level::INFO, "x".repeat(1000));
         }
         let (resized, is_resized) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -300,13 +299,13 @@ mod tests {
             }
             resized.send(()).unwrap();
         });
-        // each wait would be half a second
-        assert!(is_resized.recv_timeout(REOPENING * 30).is_ok());
+        // each flush would take half a second
+        assert!(is_resized.recv_timeout(FLUSH_LIMIT * 30).is_ok());
         drop(reader);
     }
 
     #[test]
-    fn others_cannot_read_it() {
+    fn other_users_cannot_read_the_file() {
         let folder = Folder::new();
         let _file = LogFile::open(&folder.path(), TWO_LINES, 1).unwrap();
         let mode = std::fs::metadata(folder.path()).unwrap().permissions().mode();
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn reopening_follows_what_logrotate_moved() {
+    fn reopening_creates_the_file_that_logrotate_moved() {
         let folder = Folder::new();
         let file = LogFile::open(&folder.path(), TWO_LINES, 1).unwrap();
         write(&file, &["a"]);
@@ -328,14 +327,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_folder_is_an_error_that_names_the_file() {
+    fn the_error_of_a_missing_folder_names_the_file() {
         let path = Path::new("/nonexistent/ddnsd.log");
         let error = LogFile::open(path, TWO_LINES, 1).err().unwrap();
         assert!(error.to_string().contains("/nonexistent/ddnsd.log"), "{error}");
     }
 
     #[test]
-    fn when_the_folder_is_gone_lines_are_still_taken() {
+    fn after_the_folder_was_removed_lines_are_still_accepted() {
         let folder = Folder::new();
         let file = LogFile::open(&folder.path(), TWO_LINES, 1).unwrap();
         drop(folder);
@@ -344,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_loses_lines_and_nothing_else() {
+    fn a_full_disk_only_loses_lines() {
         let file = LogFile::open(Path::new("/dev/full"), u64::MAX, 1).unwrap();
         write(&file, &["a", "b", "c", "d", "e"]);
         assert!(file.reopen().is_ok());
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_reads_is_an_error_at_the_start_and_holds_nobody_up_later() {
+    fn a_pipe_without_a_reader_fails_at_the_start_and_blocks_nothing_later() {
         let folder = Folder::new();
         let path = folder.path();
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -360,7 +359,7 @@ mod tests {
         let reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let file = LogFile::open(&path, TWO_LINES, 1).unwrap();
         for _ in 0..10_000 {
-            file.lines().push(Level::INFO, &"x".repeat(1000));
+            file.lines().push(Level::INFO, "x".repeat(1000));
         }
         assert!(file.reopen().is_ok());
         drop(reader);

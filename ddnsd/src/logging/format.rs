@@ -1,12 +1,15 @@
-//! The text of a line. In: an event. Out: `message field=value …`, without a control character and
-//! with every value that could be mistaken for more than one in quotes, so that nobody who chooses a
-//! value can forge a line or a field.
+//! The text of a log line. In: an event. Out: `message field=value …`. Control characters are
+//! escaped and ambiguous values are quoted, so that a value from outside cannot forge a line or a
+//! field.
 
+use super::error::with_causes;
+use super::queue::LogLine;
+use jiff::Zoned;
 use std::fmt::{self, Write};
-use tracing::Event;
 use tracing::field::{Field, Visit};
+use tracing::{Event, Level};
 
-/// The longest text, bytes: what local syslog daemons take in one datagram.
+/// Maximum length of a text, bytes: local syslog daemons accept this in one datagram.
 const MAX_BYTES: usize = 7 * 1024;
 
 /// The event's message and fields.
@@ -60,12 +63,12 @@ impl Visit for EventText {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.record_str(field, &super::with_causes(value));
+        self.record_str(field, &with_causes(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let mut text = String::new();
-        // a value that fails to print leaves what it printed
+        // if formatting fails, the part that was written remains
         let _ = write!(text, "{value:?}");
         if field.name() == "message" {
             self.message = text;
@@ -75,7 +78,7 @@ impl Visit for EventText {
     }
 }
 
-/// Reads as one value without further quotes: a bare word, or one text in quotes.
+/// Whether the value is unambiguous without further quotes: a bare word, or one quoted text.
 fn is_one_token(value: &str) -> bool {
     let bare = |c: char| !is_unprintable(c) && !c.is_whitespace() && c != '"';
     let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
@@ -85,7 +88,8 @@ fn is_one_token(value: &str) -> bool {
     }
 }
 
-/// Has a quote that no backslash escapes, or a backslash at its end that would escape the closing one.
+/// Whether it contains a quote without a backslash, or ends with a backslash, which would escape
+/// the closing quote.
 fn has_open_quote(inner: &str) -> bool {
     let mut escaped = false;
     for c in inner.chars() {
@@ -108,7 +112,7 @@ fn push_printable(to: &mut String, text: &str) {
     }
 }
 
-/// Ends a line somewhere, moves the cursor, or turns the reading direction.
+/// Some program would end a line here, move the cursor, or change the writing direction.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}')
@@ -122,6 +126,27 @@ fn cut(text: &mut String) {
     }
 }
 
+//----- Severity and time -----
+
+/// RFC 3164, 4.1.1: the severity's number.
+pub(super) fn severity(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+/// `2026-11-23T10:00:00.123+01:00 INFO  text` and a line feed.
+pub(super) fn stamped(line: &LogLine) -> String {
+    stamped_at(&line.at, line.level, &line.text)
+}
+
+fn stamped_at(at: &Zoned, level: Level, text: &str) -> String {
+    format!("{} {level:<5} {text}\n", at.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,9 +154,9 @@ mod tests {
     use tracing::Subscriber;
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-    struct Keep(Arc<Mutex<String>>);
+    struct Capture(Arc<Mutex<String>>);
 
-    impl<S: Subscriber> Layer<S> for Keep {
+    impl<S: Subscriber> Layer<S> for Capture {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
             *self.0.lock().unwrap() = text(event);
         }
@@ -139,7 +164,7 @@ mod tests {
 
     fn logged(log: impl FnOnce()) -> String {
         let kept: Arc<Mutex<String>> = Arc::default();
-        let subscriber = tracing_subscriber::registry().with(Keep(Arc::clone(&kept)));
+        let subscriber = tracing_subscriber::registry().with(Capture(Arc::clone(&kept)));
         tracing::subscriber::with_default(subscriber, log);
         kept.lock().unwrap().clone()
     }
@@ -189,7 +214,7 @@ mod tests {
     #[test]
     fn an_error_field_shows_its_causes() {
         let cause = std::io::Error::other("disk full");
-        let error = super::super::LogError::File { path: "/x".into(), source: cause };
+        let error = super::super::error::LogError::File { path: "/x".into(), source: cause };
         let error: &(dyn std::error::Error + 'static) = &error;
         let line = logged(|| tracing::error!(error, "m"));
         assert!(line.starts_with(r#"m error="cannot write the log file /x ("#), "{line}");
@@ -197,8 +222,18 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_end_is_cut_between_characters() {
+    fn a_long_text_is_cut_between_characters() {
         let line = logged(|| tracing::info!("{}", "ü".repeat(MAX_BYTES)));
         assert_eq!(line, format!("{}…", "ü".repeat(MAX_BYTES / 2)));
+    }
+
+    #[test]
+    fn a_line_starts_with_local_time_to_the_millisecond_and_level() {
+        let at: Zoned = "2026-11-23T10:00:00.1239+01:00[Europe/Berlin]".parse().unwrap();
+        let line = stamped_at(&at, Level::INFO, "listening port=8443");
+        assert_eq!(line, "2026-11-23T10:00:00.123+01:00 INFO  listening port=8443\n");
+        let whole: Zoned = "2026-06-01T00:00:00-02:30[-02:30]".parse().unwrap();
+        let line = stamped_at(&whole, Level::ERROR, "x");
+        assert_eq!(line, "2026-06-01T00:00:00.000-02:30 ERROR x\n");
     }
 }

@@ -1,44 +1,68 @@
-//! journald's own socket. In: level and text. Out: one datagram of `FIELD=value` lines (systemd's
-//! native journal protocol). The fields stay in the message, where fail2ban and people look for them,
-//! and a journal that stalls does not stop the daemon.
+//! journald's native protocol, by `tracing-journald`. The whole line is the field MESSAGE, which
+//! fail2ban and people read. Lines are emitted from the log's thread, so that a journald that hangs
+//! blocks only that thread.
 
-use super::LogError;
-use super::datagram::Datagrams;
-use super::queue::LineQueue;
-use super::syslog::severity;
-use std::path::Path;
-use tracing::Level;
+use super::error::LogError;
+use super::queue::{LineQueue, LogLine, LogOutput};
+use std::io::Error;
+use std::os::unix::net::UnixDatagram;
+use tracing::dispatcher::{Dispatch, with_default};
+use tracing::{Level, event};
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry;
 
-/// Where journald listens.
-pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
+/// The only path that `tracing-journald` writes to.
+const SOCKET: &str = "/run/systemd/journal/socket";
 
-pub(super) fn to_journald(socket: &Path) -> Result<LineQueue, LogError> {
-    LineQueue::start(message, Datagrams::connect(socket)?)
+/// The target of the events below. No other event reaches this dispatcher.
+const TARGET: &str = "ddnsd::journald";
+
+pub(super) fn to_journald() -> Result<LineQueue, LogError> {
+    // connecting never blocks, while the layer's constructor sends a message
+    let reachable = UnixDatagram::unbound().and_then(|socket| socket.connect(SOCKET));
+    reachable.map_err(|source| LogError::Socket { path: SOCKET.into(), source })?;
+    LineQueue::start(JournaldOutput { dispatch: None })
 }
 
-/// The text holds no line feed, so the short form of a field is enough.
-fn message(level: Level, text: &str) -> String {
-    let (priority, pid) = (severity(level), std::process::id());
-    format!("PRIORITY={priority}\nSYSLOG_IDENTIFIER=ddnsd\nSYSLOG_PID={pid}\nMESSAGE={text}\n")
+struct JournaldOutput {
+    /// Made by the log's thread, because that may block.
+    dispatch: Option<Dispatch>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::net::UnixDatagram;
-
-    #[test]
-    fn one_line_is_one_datagram_of_fields() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("socket");
-        let daemon = UnixDatagram::bind(&path).unwrap();
-        to_journald(&path).unwrap().push(Level::WARN, "auth failed");
-        let mut buffer = [0; 256];
-        let length = daemon.recv(&mut buffer).unwrap();
-        let received = String::from_utf8(buffer[..length].to_vec()).unwrap();
-        let lines: Vec<&str> = received.lines().collect();
-        let pid = format!("SYSLOG_PID={}", std::process::id());
-        let expected = ["PRIORITY=4", "SYSLOG_IDENTIFIER=ddnsd", &pid, "MESSAGE=auth failed"];
-        assert_eq!(lines, expected);
+impl LogOutput for JournaldOutput {
+    fn write(&mut self, line: &LogLine) -> Result<(), Error> {
+        let dispatch = match &self.dispatch {
+            Some(dispatch) => dispatch,
+            None => self.dispatch.insert(dispatcher()?),
+        };
+        let text = line.text.as_str();
+        // the level of an event is part of its static metadata
+        with_default(dispatch, || match line.level {
+            Level::ERROR => event!(target: TARGET, Level::ERROR, message = text),
+            Level::WARN => event!(target: TARGET, Level::WARN, message = text),
+            Level::INFO => event!(target: TARGET, Level::INFO, message = text),
+            Level::DEBUG | Level::TRACE => event!(target: TARGET, Level::DEBUG, message = text),
+        });
+        Ok(())
     }
+}
+
+/// The target's filter keeps every other event of the process disabled, also those below the level
+/// of the configuration, which would otherwise be built for this dispatcher's sake.
+fn dispatcher() -> Result<Dispatch, Error> {
+    let priorities = PriorityMappings {
+        error: Priority::Error,
+        warn: Priority::Warning,
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        trace: Priority::Debug,
+    };
+    let layer = tracing_journald::layer()?
+        .with_syslog_identifier("ddnsd".to_owned())
+        .with_custom_fields([("SYSLOG_PID", std::process::id().to_string())])
+        .with_priority_mappings(priorities);
+    let filter = Targets::new().with_target(TARGET, Level::DEBUG);
+    Ok(Dispatch::new(registry().with(filter).with(layer)))
 }

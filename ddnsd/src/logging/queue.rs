@@ -1,297 +1,219 @@
-//! The one way of lines to an output that may stall: a terminal that is held, a pipe that nobody reads, a
-//! server's folder that is gone, a log daemon that is busy. In: lines, from threads that must never wait. Out: a thread of its own
-//! writes them in order. What does not fit the queue, or could not be written, is missing, and a line says
-//! how many are as soon as lines get through again.
+//! The queue between the daemon and its log. In: lines, from threads that must never wait. Out: a
+//! thread writes them in order to an output that may block: a stopped terminal, a pipe that is not
+//! read, a busy log daemon. Lines that do not fit the queue, or cannot be written, are counted, and
+//! the count is logged as soon as lines can be written again.
 
-use super::LogError;
-use std::collections::VecDeque;
-use std::io::{Error, ErrorKind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use super::error::LogError;
+use jiff::Zoned;
+use std::io::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 use tracing::Level;
 
-/// Of waiting lines: seconds of a busy daemon.
-const MOST_BYTES: usize = 4 << 20;
-/// Before an output that takes nothing at the moment, but does not make us wait, is tried again.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Lines that can wait: several seconds of a busy daemon.
+const MAX_LINES: usize = 8_192;
 
-/// The end that lines come to. When it is dropped, what waits is still written as long as the process lives.
-pub(super) struct LineQueue(Arc<QueueShared>);
+/// Between two looks of [`LineQueue::flush`].
+const FLUSH_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Where lines go.
-pub(super) trait LineOutput: Send + 'static {
-    /// Gets ready for a line of this length; whether it begins where the last one ended.
-    fn begin(&mut self, bytes: u64) -> LineStart;
-    /// Writes as much as it can.
-    fn write(&mut self, bytes: &[u8]) -> Result<usize, Error>;
+/// Where the thread writes lines. It may block.
+pub(super) trait LogOutput: Send + 'static {
+    fn write(&mut self, line: &LogLine) -> Result<(), Error>;
 }
 
-/// Where a line begins.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum LineStart {
-    /// After the last one.
-    Same,
-    /// In another file, or message.
-    Anew,
+pub(super) struct LogLine {
+    pub(super) at: Zoned,
+    pub(super) level: Level,
+    /// Without a line feed.
+    pub(super) text: String,
 }
 
-struct QueueShared {
-    state: Mutex<QueueState>,
-    /// The queue, or how much of it is written, is another.
-    changed: Condvar,
-    /// How a line looks.
-    look: Look,
+/// The queue's end for the daemon. When it is dropped, the thread still writes what is queued, as
+/// long as the process lives.
+pub(super) struct LineQueue {
+    lines: SyncSender<LogLine>,
+    counts: Arc<Counts>,
 }
-
-pub(super) type Look = Box<dyn Fn(Level, &str) -> String + Send + Sync>;
 
 #[derive(Default)]
-struct QueueState {
-    lines: VecDeque<QueuedLine>,
-    bytes: usize,
-    /// Since the last line that fitted.
-    missing: u64,
-    /// All that ever came, also what did not fit.
-    come: u64,
-    /// Of those, the first so many are written or lost.
-    done: u64,
-    /// And the next so many are just being written.
-    under_way: u64,
-    is_closed: bool,
-}
-
-struct QueuedLine {
-    line: String,
-    /// How many did not fit right before it.
-    missing: u64,
+struct Counts {
+    /// All lines that entered the queue.
+    queued: AtomicU64,
+    /// Lines that left the queue, written or lost.
+    done: AtomicU64,
+    /// Lost lines that were not reported yet.
+    lost: AtomicU64,
 }
 
 impl LineQueue {
     /// Starts the thread.
-    pub(super) fn start(
-        look: impl Fn(Level, &str) -> String + Send + Sync + 'static,
-        output: impl LineOutput,
-    ) -> Result<Self, LogError> {
-        let look: Look = Box::new(look);
-        let shared = QueueShared { state: Mutex::default(), changed: Condvar::new(), look };
-        let shared = Arc::new(shared);
-        let theirs = Arc::clone(&shared);
+    pub(super) fn start(output: impl LogOutput) -> Result<Self, LogError> {
+        let (lines, receiver) = sync_channel(MAX_LINES);
+        let counts = Arc::new(Counts::default());
+        let counts_of_thread = Arc::clone(&counts);
         let thread = std::thread::Builder::new().name("ddnsd-log".to_owned());
-        thread.spawn(move || write_all(&theirs, output)).map_err(LogError::Thread)?;
-        Ok(Self(shared))
+        thread
+            .spawn(move || write_all(&receiver, output, &counts_of_thread))
+            .map_err(LogError::Thread)?;
+        Ok(Self { lines, counts })
     }
 
-    /// Never waits for the output.
-    pub(super) fn push(&self, level: Level, text: &str) {
-        let mut state = self.0.lock();
-        // made under the lock, so that times stand in order
-        let line = (self.0.look)(level, text);
-        state.come += 1;
-        if state.bytes + line.len() > MOST_BYTES {
-            state.missing += 1;
-            return;
+    /// Never blocks.
+    pub(super) fn push(&self, level: Level, text: String) {
+        // counted first, because `flush` must not miss a line that is in the queue
+        self.counts.queued.fetch_add(1, Ordering::Relaxed);
+        if self.lines.try_send(LogLine { at: now(), level, text }).is_err() {
+            self.counts.queued.fetch_sub(1, Ordering::Relaxed);
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
         }
-        state.bytes += line.len();
-        let missing = std::mem::take(&mut state.missing);
-        state.lines.push_back(QueuedLine { line, missing });
-        drop(state);
-        self.0.changed.notify_all();
     }
 
-    /// Waits until all is written that has come so far, but no longer than this.
-    pub(super) fn flush(&self, within: Duration) {
-        let state = self.0.lock();
-        // not until the queue is empty: under a steady stream it never is
-        let last = state.come;
-        let busy = |state: &mut QueueState| state.done < last;
-        drop(self.0.changed.wait_timeout_while(state, within, busy));
+    /// Waits until all lines that are queued now are written or lost, at most `time_limit`.
+    pub(super) fn flush(&self, time_limit: Duration) {
+        let last = self.counts.queued.load(Ordering::Relaxed);
+        let mut waited = Duration::ZERO;
+        while self.counts.done.load(Ordering::Acquire) < last && waited < time_limit {
+            std::thread::sleep(FLUSH_INTERVAL);
+            waited += FLUSH_INTERVAL;
+        }
     }
 }
 
-impl Drop for LineQueue {
-    fn drop(&mut self) {
-        self.0.lock().is_closed = true;
-        self.0.changed.notify_all();
-    }
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time of a line decides nothing, and no story passes one"
+)]
+fn now() -> Zoned {
+    Zoned::now()
 }
 
-impl QueueShared {
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next line, or only how many are missing at the end; `None` when no more will come.
-    fn next(&self) -> Option<(Option<String>, u64)> {
-        let mut state = self.lock();
-        state.done += std::mem::take(&mut state.under_way);
-        self.changed.notify_all();
-        let idle = |state: &mut QueueState| {
-            state.lines.is_empty() && state.missing == 0 && !state.is_closed
+/// Runs until the queue is empty and its sender is dropped.
+fn write_all(lines: &Receiver<LogLine>, mut output: impl LogOutput, counts: &Counts) {
+    for line in lines {
+        let lost = counts.lost.swap(0, Ordering::Relaxed);
+        let reported = lost == 0 || output.write(&loss_report(lost, &line.at)).is_ok();
+        let still_lost = if reported {
+            u64::from(output.write(&line).is_err())
+        } else {
+            // the output fails, so this line would only follow a gap that is not reported
+            lost + 1
         };
-        let mut state =
-            self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
-        let next = match state.lines.pop_front() {
-            Some(QueuedLine { line, missing }) => {
-                state.bytes -= line.len();
-                Some((Some(line), missing))
-            }
-            None => Some((None, std::mem::take(&mut state.missing))).filter(|(_, n)| *n > 0),
-        };
-        state.under_way =
-            next.as_ref().map_or(0, |(line, missing)| u64::from(line.is_some()) + missing);
-        next
+        counts.lost.fetch_add(still_lost, Ordering::Relaxed);
+        counts.done.fetch_add(1, Ordering::Release);
     }
 }
 
-/// The thread's life.
-fn write_all(shared: &QueueShared, output: impl LineOutput) {
-    let mut lines = LineWriter { output, is_torn: false };
-    let mut missing = 0;
-    while let Some((line, more)) = shared.next() {
-        missing += more;
-        if missing > 0 && lines.put(&notice(&shared.look, missing)).is_ok() {
-            missing = 0;
-        }
-        if let Some(line) = line
-            && (missing > 0 || lines.put(&line).is_err())
-        {
-            missing += 1;
-        }
-    }
-}
-
-fn notice(look: &Look, missing: u64) -> String {
-    look(Level::WARN, &format!("{missing} lines are missing here: the log did not take them"))
-}
-
-struct LineWriter<O> {
-    output: O,
-    /// Whether what was written last ends within a line.
-    is_torn: bool,
-}
-
-impl<O: LineOutput> LineWriter<O> {
-    /// Writes a whole line, or as much as can be.
-    fn put(&mut self, line: &str) -> Result<(), Error> {
-        if self.output.begin(line.len() as u64) == LineStart::Anew {
-            self.is_torn = false;
-        }
-        // half a line must not swallow the next: who looks for an attack reads lines
-        let whole = if self.is_torn { format!("\n{line}") } else { line.to_owned() };
-        let mut rest = whole.as_bytes();
-        while !rest.is_empty() {
-            match self.output.write(rest) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    let (done, left) = rest.split_at(written.min(rest.len()));
-                    self.is_torn = !done.ends_with(b"\n");
-                    rest = left;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // the output was set so by somebody who shares it
-                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
+fn loss_report(lost: u64, at: &Zoned) -> LogLine {
+    let text = format!("{lost} log lines were lost, because the log did not accept them in time");
+    LogLine { at: at.clone(), level: Level::WARN, text }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::stream::LineStream;
     use super::*;
-    use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+    use std::io::{ErrorKind, Write};
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Sender, TryRecvError, channel};
 
     const SOON: Duration = Duration::from_secs(20);
 
-    /// Takes as many bytes as it is allowed to, one permit a call, and waits for its permits.
-    struct Slow {
+    /// Accepts as many bytes as each permit allows, and blocks until it has a permit. Accepts
+    /// everything once the sender of permits is dropped.
+    struct SlowStream {
         permits: Receiver<Result<usize, Error>>,
         written: Arc<Mutex<String>>,
     }
 
-    impl LineOutput for Slow {
-        fn begin(&mut self, _: u64) -> LineStart {
-            LineStart::Same
+    impl Write for SlowStream {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+            let allowed = self.permits.recv().unwrap_or(Ok(usize::MAX))?.min(bytes.len());
+            self.written.lock().unwrap().push_str(std::str::from_utf8(&bytes[..allowed]).unwrap());
+            Ok(allowed)
         }
 
-        fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-            // whoever has dropped his end lets everything through
-            let most = self.permits.recv().unwrap_or(Ok(usize::MAX))?.min(bytes.len());
-            self.written.lock().unwrap().push_str(std::str::from_utf8(&bytes[..most]).unwrap());
-            Ok(most)
+        fn flush(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    struct SlowOutput(LineStream<SlowStream>);
+
+    impl LogOutput for SlowOutput {
+        fn write(&mut self, line: &LogLine) -> Result<(), Error> {
+            self.0.write_line(&format!("{} {}\n", line.level, line.text))
         }
     }
 
     fn slow() -> (LineQueue, Sender<Result<usize, Error>>, Arc<Mutex<String>>) {
         let (permit, permits) = channel();
         let written = Arc::default();
-        let output = Slow { permits, written: Arc::clone(&written) };
-        let look = |level: Level, text: &str| format!("{level} {text}\n");
-        (LineQueue::start(look, output).unwrap(), permit, written)
+        let stream = SlowStream { permits, written: Arc::clone(&written) };
+        (LineQueue::start(SlowOutput(LineStream::new(stream))).unwrap(), permit, written)
     }
 
     fn text_of(written: &Arc<Mutex<String>>) -> String {
         written.lock().unwrap().clone()
     }
 
+    fn info(queue: &LineQueue, text: &str) {
+        queue.push(Level::INFO, text.to_owned());
+    }
+
     #[test]
-    fn nobody_waits_for_a_reader_that_is_stuck_and_the_lines_that_are_missing_are_counted() {
-        let (writer, permit, written) = slow();
-        let long = "x".repeat(MOST_BYTES / 100);
-        for _ in 0..250 {
-            writer.push(Level::INFO, &long);
+    fn a_blocked_output_blocks_no_thread_and_lost_lines_are_counted() {
+        let (queue, permit, written) = slow();
+        let pushed = MAX_LINES + 1_000;
+        for _ in 0..pushed {
+            info(&queue, "line");
         }
         assert_eq!(text_of(&written), "");
-        writer.flush(Duration::from_millis(10));
+        queue.flush(Duration::from_millis(10));
         drop(permit);
-        writer.flush(SOON);
-        writer.push(Level::INFO, "again");
-        writer.flush(SOON);
+        queue.flush(SOON);
+        info(&queue, "later");
+        queue.flush(SOON);
         let text = text_of(&written);
-        let whole = text.lines().filter(|line| line.len() > 1000).count();
-        // the thread may have taken its first line only after some were missing
-        let notices = text.lines().filter_map(|line| line.strip_prefix("WARN "));
-        let missing: usize =
-            notices.map(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap()).sum();
-        assert_eq!(whole + missing, 250);
-        assert!((98..=101).contains(&whole), "{whole}");
-        let end = "lines are missing here: the log did not take them\nINFO again\n";
-        assert!(text.ends_with(end), "{}", &text[text.len() - 200..]);
+        let complete = text.lines().filter(|line| *line == "INFO line").count();
+        let reports = text.lines().filter_map(|line| line.strip_prefix("WARN "));
+        let lost: usize =
+            reports.map(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap()).sum();
+        assert_eq!(complete + lost, pushed);
+        // the thread may have taken a line from the queue before it blocked
+        assert!((MAX_LINES..=MAX_LINES + 1).contains(&complete), "{complete}");
+        assert!(text.ends_with("INFO later\n"));
     }
 
-    /// Takes a while for each line.
-    struct Steady;
+    /// Needs a while for each line.
+    struct SteadyOutput;
 
-    impl LineOutput for Steady {
-        fn begin(&mut self, _: u64) -> LineStart {
-            LineStart::Same
-        }
-
-        fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+    impl LogOutput for SteadyOutput {
+        fn write(&mut self, _: &LogLine) -> Result<(), Error> {
             std::thread::sleep(Duration::from_millis(2));
-            Ok(bytes.len())
+            Ok(())
         }
     }
 
     #[test]
-    fn lines_that_come_later_are_not_waited_for() {
-        let writer = LineQueue::start(|_, text| format!("{text}\n"), Steady).unwrap();
+    fn flush_does_not_wait_for_later_lines() {
+        let queue = LineQueue::start(SteadyOutput).unwrap();
         let (over, is_over) = channel::<()>();
         let (flushed, is_flushed) = channel();
         std::thread::scope(|scope| {
-            let writer = &writer;
+            let queue = &queue;
             for _ in 0..20 {
-                writer.push(Level::INFO, "before");
+                info(queue, "before");
             }
             scope.spawn(move || {
                 while is_over.try_recv() == Err(TryRecvError::Empty) {
-                    writer.push(Level::INFO, "later");
+                    info(queue, "later");
                     std::thread::sleep(Duration::from_millis(1));
                 }
             });
             scope.spawn(move || {
-                writer.flush(SOON);
+                queue.flush(SOON);
                 flushed.send(()).unwrap();
             });
             let is_flushed = is_flushed.recv_timeout(SOON / 2);
@@ -301,31 +223,32 @@ mod tests {
     }
 
     #[test]
-    fn half_a_line_swallows_no_other_and_what_was_lost_is_counted() {
-        let (writer, permit, written) = slow();
+    fn a_partly_written_line_damages_no_other_and_lost_lines_are_counted() {
+        let (queue, permit, written) = slow();
         let full = || Err(ErrorKind::StorageFull.into());
         for answer in [Ok(7), full(), full(), Ok(99), Ok(99), Ok(99)] {
             permit.send(answer).unwrap();
         }
         for text in ["first", "second", "third", "fourth"] {
-            writer.push(Level::INFO, text);
+            info(&queue, text);
         }
-        writer.flush(SOON);
-        let expected = "INFO fi\nWARN 2 lines are missing here: the log did not take them\n\
+        queue.flush(SOON);
+        let expected = "INFO fi\n\
+                        WARN 2 log lines were lost, because the log did not accept them in time\n\
                         INFO third\nINFO fourth\n";
         assert_eq!(text_of(&written), expected);
     }
 
     #[test]
-    fn lines_that_wait_are_written_when_the_log_goes_elsewhere() {
-        let (writer, permit, written) = slow();
-        writer.push(Level::INFO, "one");
-        writer.push(Level::INFO, "two");
-        let shared = Arc::downgrade(&writer.0);
-        drop(writer);
+    fn queued_lines_are_written_after_the_queue_is_dropped() {
+        let (queue, permit, written) = slow();
+        info(&queue, "one");
+        info(&queue, "two");
+        let counts = Arc::downgrade(&queue.counts);
+        drop(queue);
         drop(permit);
         for _ in 0..1000 {
-            if shared.upgrade().is_none() {
+            if counts.upgrade().is_none() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -334,13 +257,13 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_does_not_block_is_asked_again() {
-        let (writer, permit, written) = slow();
+    fn an_output_that_would_block_is_retried() {
+        let (queue, permit, written) = slow();
         for answer in [Err(ErrorKind::WouldBlock.into()), Ok(3), Ok(99)] {
             permit.send(answer).unwrap();
         }
-        writer.push(Level::INFO, "late");
-        writer.flush(SOON);
+        info(&queue, "late");
+        queue.flush(SOON);
         assert_eq!(text_of(&written), "INFO late\n");
     }
 }

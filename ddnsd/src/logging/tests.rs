@@ -94,19 +94,20 @@ fn reopening_writes_to_the_file_at_the_path() {
 }
 
 #[test]
-fn each_cause_of_an_error_is_told_once() {
+fn each_cause_of_an_error_is_printed_once() {
     #[derive(Debug, thiserror::Error)]
     #[error("cannot listen on [::]:53: {0} (stop the program that has the port)")]
-    struct Told(#[source] std::io::Error);
-    let told = Told(std::io::Error::other("address in use"));
+    struct WithCause(#[source] std::io::Error);
+    let with_cause = WithCause(std::io::Error::other("address in use"));
     let once = "cannot listen on [::]:53: address in use (stop the program that has the port)";
-    assert_eq!(with_causes(&told), once);
-    let untold = LogError::Socket { path: "/dev/log".into(), source: std::io::Error::other("why") };
-    assert!(with_causes(&untold).ends_with("else set daemon.log_target): why"));
+    assert_eq!(with_causes(&with_cause), once);
+    let without =
+        LogError::Socket { path: "/dev/log".into(), source: std::io::Error::other("why") };
+    assert!(with_causes(&without).ends_with("else set daemon.log_target): why"));
 }
 
 #[test]
-fn who_is_in_a_hurry_hardly_waits_for_a_reader_that_is_stuck() {
+fn a_hurried_flush_waits_only_briefly_for_a_blocked_reader() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pipe");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -125,6 +126,6 @@ fn who_is_in_a_hurry_hardly_waits_for_a_reader_that_is_stuck() {
         }
         flushed.send(()).unwrap();
     });
-    assert!(is_flushed.recv_timeout(ENDING * 4).is_ok());
+    assert!(is_flushed.recv_timeout(FINAL_FLUSH * 4).is_ok());
     drop(reader);
 }
