@@ -118,7 +118,7 @@ async fn waiting_for_a_row(
             if found.is_some() && found != before {
                 return found;
             }
-            // the table is a copy that is made anew only when nobody read it for 100 ms
+            // the table is a copy that is renewed only when no client has read it for 100 ms
             sleep(Duration::from_millis(150)).await;
         }
     };
@@ -127,12 +127,12 @@ async fn waiting_for_a_row(
 
 #[tokio::test]
 async fn a_batch_that_loses_a_deadlock_is_written_all_the_same() {
-    let server = Mariadb::start(); // its transactions are looked at
+    let server = Mariadb::start(); // the test reads its transactions
     let account = server.account();
     let db = opened(&account).await;
     let hosts = with_hosts(&db).await;
     let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
-    // who has changed more rows is not the victim
+    // the transaction with more changed rows is not the victim
     say(&mut other, "CREATE TABLE heavy (n BIGINT) ENGINE = InnoDB").await;
     say(&mut other, "BEGIN; INSERT INTO heavy SELECT seq FROM seq_1_to_1000").await;
     say(&mut other, "UPDATE hosts SET attempts = attempts + 5 WHERE fqdn = 'b.dyn.example'").await;
@@ -151,7 +151,7 @@ async fn a_batch_that_loses_a_deadlock_is_written_all_the_same() {
 
 #[tokio::test]
 async fn a_batch_that_waits_too_long_for_a_row_is_tried_again() {
-    let server = Mariadb::start(); // its transactions are looked at
+    let server = Mariadb::start(); // the test reads its transactions
     let account = server.account();
     let db = opened(&account).await;
     let hosts = with_hosts(&db).await;
@@ -170,7 +170,7 @@ async fn a_batch_that_waits_too_long_for_a_row_is_tried_again() {
 
 #[tokio::test]
 async fn a_row_that_another_session_holds_fails_no_other_change() {
-    let server = Mariadb::start(); // its transactions are looked at
+    let server = Mariadb::start(); // the test reads its transactions
     let account = server.account();
     let counters = Arc::new(DatabaseCounters::default());
     let db = Db::open(&configured(&account), Arc::clone(&counters)).await.unwrap();
@@ -182,7 +182,7 @@ async fn a_row_that_another_session_holds_fails_no_other_change() {
         wants.truncate(1);
         tokio::spawn(async move { db.want(wants).await })
     };
-    // while the first waits, the others come together
+    // while the first waits, the others gather
     let first = want(&b);
     waiting_for_a_row(&mut look, &account, None).await;
     let (neighbour, second) = (want(&a), want(&b));
@@ -195,7 +195,7 @@ async fn a_row_that_another_session_holds_fails_no_other_change() {
 }
 
 #[tokio::test]
-async fn a_table_that_another_session_locks_is_told_as_a_database_that_cannot_be_written() {
+async fn a_table_that_another_session_locks_is_reported_as_a_database_that_cannot_be_written() {
     let account = Mariadb::shared().account();
     let counters = Arc::new(DatabaseCounters::default());
     let db = Db::open(&configured(&account), Arc::clone(&counters)).await.unwrap();
@@ -204,7 +204,7 @@ async fn a_table_that_another_session_locks_is_told_as_a_database_that_cannot_be
     let refused = db.set_meta("target", "x".to_owned()).await;
     assert_eq!(refused, Err(DbError::NoAnswer));
     assert!(counters.writing.failing().is_some());
-    // what was given up does not wait there for ever
+    // a statement that was given up does not wait for ever in the server
     let waits = format!(
         "SELECT COUNT(*) FROM information_schema.processlist
          WHERE user = '{}' AND state LIKE 'Waiting for table%'",
@@ -221,11 +221,11 @@ async fn a_table_that_another_session_locks_is_told_as_a_database_that_cannot_be
     assert_eq!(counters.writing.failing(), None);
 }
 
-/// A relay in front of the server. Whoever is connected when a hole opens hears nothing ever again, and no
-/// end of the connection either; who comes later is served.
+/// A relay in front of the server. A connection that exists when a hole opens gets no data any
+/// more, and no end of the connection either; who comes later is served.
 struct Relay {
     port: u16,
-    /// Whether who comes from now on hears nothing.
+    /// Whether new connections get no data.
     deaf: Arc<AtomicBool>,
     hole: tokio::sync::watch::Sender<u32>,
 }
@@ -257,7 +257,7 @@ impl Relay {
 }
 
 #[tokio::test]
-async fn connections_that_fell_silent_hold_no_place_for_ever() {
+async fn connections_without_answers_are_given_up() {
     let mut account = Mariadb::shared().account();
     let relay = Relay::before(account.port).await;
     account.port = relay.port;
@@ -270,12 +270,12 @@ async fn connections_that_fell_silent_hold_no_place_for_ever() {
         assert!(fallen.contains(&Err(DbError::NoAnswer)), "{fallen:?}");
     }
     assert!(db.counts().await.is_ok());
-    // the writing connection fell into the hole too, before anything was sent on it
+    // the writing connection is in the hole too, before anything was sent on it
     db.set_meta("target", "x".to_owned()).await.unwrap();
 }
 
 #[tokio::test]
-async fn connections_that_the_server_closed_are_made_again() {
+async fn connections_that_the_server_closed_are_replaced() {
     let account = Mariadb::shared().account();
     let db = opened(&account).await;
     let hosts = with_hosts(&db).await;
@@ -287,7 +287,7 @@ async fn connections_that_the_server_closed_are_made_again() {
 }
 
 #[tokio::test]
-async fn a_row_that_changed_meanwhile_is_not_overwritten_and_asserted_once_more() {
+async fn a_row_that_changed_meanwhile_is_not_overwritten_but_published_again() {
     let account = Mariadb::shared().account();
     let db = opened(&account).await;
     let [a, b] = with_hosts(&db).await;
@@ -310,11 +310,11 @@ async fn a_row_that_changed_meanwhile_is_not_overwritten_and_asserted_once_more(
     assert_eq!((now.wanted, now.unpublished_since), (records, Some(Millis(4))));
 }
 
-/// How many statements the server was asked to carry out so far.
+/// How many statements the server has received so far.
 async fn statements(look: &mut MySqlConnection) -> i64 {
-    let asked = "SELECT CAST(variable_value AS SIGNED) FROM information_schema.global_status
+    let received = "SELECT CAST(variable_value AS SIGNED) FROM information_schema.global_status
                  WHERE variable_name = 'COM_STMT_EXECUTE'";
-    number(look, asked).await
+    number(look, received).await
 }
 
 fn request(at: i64) -> LastRequest {
@@ -329,7 +329,7 @@ fn request(at: i64) -> LastRequest {
 #[tokio::test]
 async fn many_rows_are_written_in_few_statements_and_each_as_it_is() {
     const HOSTS: i64 = 3_000;
-    let server = Mariadb::start(); // its statements are counted
+    let server = Mariadb::start(); // the test counts its statements
     let account = server.account();
     let db = opened(&account).await;
     let mut look = administrator(&account).await;
@@ -360,8 +360,8 @@ async fn many_rows_are_written_in_few_statements_and_each_as_it_is() {
     db.flush_touches().await.unwrap();
     db.flush_requests().await.unwrap();
     db.schedule_checks((1..=HOSTS).map(look_again).collect()).await.unwrap();
-    let asked = statements(&mut look).await - before;
-    assert!(asked < 100, "{asked} statements");
+    let received = statements(&mut look).await - before;
+    assert!(received < 100, "{received} statements");
     for n in 1..=HOSTS {
         assert_eq!(db.last_seen(HostId(n)).await.unwrap(), at(n), "touch {n}");
         assert_eq!(db.last_request(HostId(n)).await.unwrap(), Some(request(n)), "request {n}");
@@ -377,7 +377,7 @@ async fn many_rows_are_written_in_few_statements_and_each_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_noted_late_leaves_a_newer_one_unless_the_clock_was_set_back() {
+async fn a_request_that_is_recorded_late_leaves_a_newer_one_unless_the_clock_was_set_back() {
     let folder = tempfile::tempdir().unwrap();
     let sqlite = Database::Sqlite { path: folder.path().join("db"), pool_size: 1 };
     for config in [sqlite, configured(&Mariadb::shared().account())] {
@@ -394,8 +394,8 @@ async fn a_request_that_is_noted_late_leaves_a_newer_one_unless_the_clock_was_se
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_to_be_reached_is_waited_for_once() {
-    // of its own: who looks for waiting transactions keeps others from seeing new ones
+async fn an_unreachable_database_is_waited_for_once() {
+    // a server of its own: reading the waiting transactions delays what other readers see
     let server = Mariadb::start();
     let mut account = server.account();
     let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
@@ -409,7 +409,7 @@ async fn a_database_that_is_not_to_be_reached_is_waited_for_once() {
         wants.truncate(1);
         tokio::spawn(async move { db.want(wants).await })
     };
-    // while the first waits, and again, the others come together
+    // while the first waits, and waits again, the others gather
     let first = want();
     let waits = waiting_for_a_row(&mut look, &account, None).await;
     let others: Vec<_> = (0..10).map(|_| want()).collect();
@@ -436,7 +436,7 @@ async fn a_transaction_on_a_connection_of_its_own_is_counted_too() {
 }
 
 #[tokio::test]
-async fn a_schema_is_not_touched_under_a_daemon_though_its_connection_was_lost() {
+async fn a_schema_in_use_is_not_changed_though_its_daemon_lost_the_connection() {
     let account = Mariadb::shared().account();
     let config = configured(&account);
     Db::init(&config).await.unwrap();
@@ -453,7 +453,7 @@ async fn a_schema_is_not_touched_under_a_daemon_though_its_connection_was_lost()
 }
 
 #[tokio::test]
-async fn a_daemon_that_lost_its_connection_is_known_again_when_the_server_finds_that_one_dead() {
+async fn a_daemon_takes_its_lock_again_once_the_server_drops_its_lost_connection() {
     let mut account = Mariadb::shared().account();
     let mut look = administrator(&account).await;
     let config = configured(&account);
@@ -461,7 +461,7 @@ async fn a_daemon_that_lost_its_connection_is_known_again_when_the_server_finds_
     account.port = relay.port;
     let db = opened(&account).await;
     db.set_meta("target", "x".to_owned()).await.unwrap();
-    // for the server the connection of before lives on
+    // for the server the previous connection still exists
     relay.hole.send_replace(1);
     db.set_meta("target", "y".to_owned()).await.unwrap();
     let holder = format!("SELECT IS_USED_LOCK('ddnsd daemon {}')", account.database);
@@ -477,7 +477,7 @@ async fn a_daemon_that_lost_its_connection_is_known_again_when_the_server_finds_
 }
 
 #[tokio::test]
-async fn a_migration_that_broke_off_is_run_again() {
+async fn an_interrupted_migration_is_run_again() {
     let account = Mariadb::shared().account();
     opened(&account).await.close().await;
     let mut look = administrator(&account).await;

@@ -1,4 +1,5 @@
-//! The expiry story during an outage of the database: no client can update then, so no host expires because of it.
+//! The expiry story during an outage of the database: no client can update then, so no host expires
+//! because of it.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,5 +1,5 @@
-//! Every statement there is, explained by both databases over many rows: none on the update path, in a
-//! sweep or in a page of a list goes through a table.
+//! Every statement there is, explained by both databases over many rows: none on the update path,
+//! in a sweep or in a page of a list goes through a table.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 const USERS: u32 = 2_000;
 const ZONES: u32 = 5;
 
-/// Rows that look like a daemon's after a while, in the words of both databases.
+/// Rows that look like a daemon's after a while, in the SQL of both databases.
 fn rows() -> [String; 4] {
     let count = |n: u32| {
         format!("WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {n})")
@@ -110,7 +110,8 @@ async fn no_keyed_statement_goes_through_a_table_on_mariadb() {
     judge(&objections);
 }
 
-/// Which an index finds as well: by the plan alone it seems to take no longer than one of a single row.
+/// Which an index finds as well: by the plan alone it seems to take no longer than one of a single
+/// row.
 #[test]
 fn an_update_of_as_many_rows_as_there_are_has_time_for_a_whole_table() {
     let updates = all_statements().filter(|sql| sql.sqlite.starts_with("UPDATE"));

@@ -1,4 +1,5 @@
-//! What each step of a change leaves in the rows, on both databases: what the model says, and each mail once.
+//! What each step of a change leaves in the rows, on both databases: what the model says, and each
+//! mail once.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// Somebody who looks into the database behind the daemon's back.
+/// A second connection to the database.
 enum Look {
     Sqlite(SqliteConnection),
     Mariadb(MySqlConnection),
@@ -99,14 +100,15 @@ impl Place {
         self.db.host(&fqdn).await.unwrap().unwrap()
     }
 
-    /// The row itself, past the cache; it and the cache must be as the step said, and as the model says.
-    async fn is(&self, said: &Host, modelled: &Host) {
-        assert_eq!(said, modelled, "what the step returns");
+    /// The row itself, past the cache; it and the cache must be as the step said, and as the model
+    /// says.
+    async fn is(&self, returned: &Host, modelled: &Host) {
+        assert_eq!(returned, modelled, "what the step returns");
         let page = HostPage { user: None, zone: None, after: String::new(), limit: 9 };
         let rows = self.db.host_page(&page).await.unwrap();
-        let row = rows.into_iter().find(|row| row.host.id == said.id).unwrap();
+        let row = rows.into_iter().find(|row| row.host.id == returned.id).unwrap();
         assert_eq!(&*row.host, modelled, "the row");
-        let read = self.db.host(&said.fqdn).await.unwrap().unwrap();
+        let read = self.db.host(&returned.fqdn).await.unwrap().unwrap();
         assert_eq!(&*read, modelled, "what is read");
     }
 
@@ -193,13 +195,13 @@ async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other(mut place: Pl
     let (a, b) = (place.host("a").await, place.host("b").await);
     let a = place.want(&a, at("192.0.2.1"), Some(two_mails())).await;
     let b = place.want(&b, at("192.0.2.1"), Some(two_mails())).await;
-    // what DNS did not take is still owed, and what another change superseded is not
+    // a notice that DNS did not accept stays pending; one that another change superseded does not
     let (host, error) = (Arc::clone(&a), "no answer".to_owned());
     place.db.settle(Settle::Failed { host, error, at: Millis(3) }).await.unwrap();
     place.look.say("UPDATE hosts SET version = version + 1 WHERE label = 'b'").await;
     assert!(place.acknowledge(&b, true).await.is_none());
     assert_eq!(place.mails().await, 0);
-    // read by a republisher, and settled twice: as if the first answer was lost
+    // read by a republisher and settled twice, as if the first answer was lost
     let read = place.db.host(&a.fqdn).await.unwrap().unwrap();
     assert_eq!(read.notices, Some(two_mails()));
     for _ in 0..2 {
@@ -216,8 +218,8 @@ async fn an_acknowledgement_that_is_not_final_queues_the_mail_once(mut place: Pl
     let new = place.host("a").await;
     let wanted = place.want(&new, at("192.0.2.1"), Some(two_mails())).await;
     let once = place.acknowledge(&wanted, false).await.unwrap();
-    assert_eq!(place.mails().await, 2, "the client was told `good`");
-    // the last word, by whoever read the row before and after
+    assert_eq!(place.mails().await, 2, "the client was answered `good`");
+    // the final one, for a row that was read before and after
     for host in [&wanted, &once] {
         assert!(place.acknowledge(host, true).await.is_some());
         assert_eq!(place.mails().await, 2);

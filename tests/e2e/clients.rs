@@ -1,5 +1,5 @@
-//! The clients that people own, against the daemon: over plain HTTP and over TLS with an authority of the
-//! test's own. What each does with an answer is in CLIENTS.md's tables.
+//! The clients that people own, against the daemon: over plain HTTP and over TLS with an authority
+//! of the test's own. What each does with an answer is in CLIENTS.md's tables.
 
 use crate::Scene;
 use crate::contract::endpoint;
@@ -74,9 +74,9 @@ impl Net {
         (self.scene.a(label), self.scene.aaaa(label))
     }
 
-    /// How many requests were answered with this word.
-    fn told(&self, word: &str) -> usize {
-        self.scene.daemon.said().matches(&format!("word=\"{word}\"")).count()
+    /// How many requests were answered with this return code.
+    fn answered(&self, code: &str) -> usize {
+        self.scene.daemon.said().matches(&format!("word=\"{code}\"")).count()
     }
 }
 
@@ -99,12 +99,13 @@ fn ddclient_updates_one_host_or_two_of_either_family_and_then_keeps_still() {
         for label in ["pc", "two"] {
             assert_eq!(net.dns(label), holds("192.0.2.2", "2001:db8::2"), "{by:?}");
         }
-        // one request for both hosts; with its cache it does not ask again, without it is told nochg
-        assert_eq!((net.told("good"), net.told("nochg")), (3, 0));
+        // one request for both hosts; with its cache it sends no request again, without it does
+        // nochg
+        assert_eq!((net.answered("good"), net.answered("nochg")), (3, 0));
         clients.ddclient(&TWO, "192.0.2.2", "two").ok();
-        assert_eq!((net.told("good"), net.told("nochg")), (3, 0), "{by:?}");
+        assert_eq!((net.answered("good"), net.answered("nochg")), (3, 0), "{by:?}");
         clients.ddclient(&TWO, "192.0.2.2", "fresh").ok().says(&["nochg"]);
-        assert_eq!((net.told("good"), net.told("nochg")), (3, 1), "{by:?}");
+        assert_eq!((net.answered("good"), net.answered("nochg")), (3, 1), "{by:?}");
     }
 }
 
@@ -128,21 +129,21 @@ fn inadyn_updates_one_host_or_two_of_either_family_or_both() {
         let net = Net::new(by);
         let clients = net.clients();
         clients.inadyn(&ONE, &["192.0.2.1"]).ok();
-        assert_eq!((net.dns("pc"), net.told("good")), (holds("192.0.2.1", ""), 1), "{by:?}");
+        assert_eq!((net.dns("pc"), net.answered("good")), (holds("192.0.2.1", ""), 1), "{by:?}");
         clients.inadyn(&TWO, &["2001:db8::2"]).ok();
         assert_eq!(net.dns("two"), holds("", "2001:db8::2"), "{by:?}");
         clients.inadyn(&TWO, &["192.0.2.3", "2001:db8::3"]).ok();
         for label in ["pc", "two"] {
             assert_eq!(net.dns(label), holds("192.0.2.3", "2001:db8::3"), "{by:?}");
         }
-        assert_eq!((net.told("good"), net.told("nochg")), (7, 0), "{by:?}");
+        assert_eq!((net.answered("good"), net.answered("nochg")), (7, 0), "{by:?}");
         clients.inadyn(&TWO, &["192.0.2.3", "2001:db8::3"]).ok();
-        assert_eq!((net.told("good"), net.told("nochg")), (7, 4), "{by:?}");
+        assert_eq!((net.answered("good"), net.answered("nochg")), (7, 4), "{by:?}");
     }
 }
 
 #[test]
-fn inadyn_ends_for_good_with_what_only_its_owner_can_mend() {
+fn inadyn_exits_after_an_error_that_only_its_owner_can_fix() {
     let net = Net::new(By::Http);
     net.clients().with_password("wrong").inadyn(&ONE, &["192.0.2.1"]).exits(50);
     net.clients().inadyn(&["ghost.dyn.example"], &["192.0.2.1"]).exits(48);
@@ -150,65 +151,65 @@ fn inadyn_ends_for_good_with_what_only_its_owner_can_mend() {
 }
 
 #[test]
-fn who_does_not_know_the_authority_is_refused_before_a_password_is_sent() {
+fn a_client_that_does_not_trust_the_authority_sends_no_password() {
     let net = Net::new(By::Tls);
-    let stranger = Authority::new();
-    let ca = stranger.certificate();
-    let fooled = Clients::of(&net.scene.daemon, Some(&ca), "carol", SIMPLE);
-    assert_ne!(fooled.curl("hostname=pc.dyn.example", &[]).code, Some(0));
-    // it takes this for a passing trouble, and says so
-    fooled.inadyn(&ONE, &["192.0.2.1"]).says(&["certificate"]);
-    fooled.ddclient(&ONE, "192.0.2.1", "x").says(&["FAILED"]);
-    assert_eq!(net.told("good") + net.told("badauth"), 0, "{}", net.scene.daemon.said());
+    let other = Authority::new();
+    let ca = other.certificate();
+    let client = Clients::of(&net.scene.daemon, Some(&ca), "carol", SIMPLE);
+    assert_ne!(client.curl("hostname=pc.dyn.example", &[]).code, Some(0));
+    // it reports this as a temporary error
+    client.inadyn(&ONE, &["192.0.2.1"]).says(&["certificate"]);
+    client.ddclient(&ONE, "192.0.2.1", "x").says(&["FAILED"]);
+    assert_eq!(net.answered("good") + net.answered("badauth"), 0, "{}", net.scene.daemon.said());
 }
 
-/// Whether an inadyn daemon that heard this word asks again when it is told to.
+/// Checks that an inadyn daemon sends another request after this return code, on SIGUSR1.
 #[track_caller]
-fn lives_on(net: &Net, word: &str, inadyn: &mut Running, said: &Path) {
+fn retries(net: &Net, code: &str, inadyn: &mut Running, output: &Path) {
     for time in 1..=2 {
-        eventually(LONG, &format!("request {time} that is told {word}"), || {
-            let heard = std::fs::read_to_string(said).unwrap_or_default();
+        eventually(LONG, &format!("request {time} that is answered {code}"), || {
+            let text = std::fs::read_to_string(output).unwrap_or_default();
             if let Some(status) = inadyn.ended() {
-                panic!("inadyn ended: {status}\n{heard}");
+                panic!("inadyn ended: {status}\n{text}");
             }
-            let asked = net.told(word);
-            if asked >= time { Ok(()) } else { Err(format!("{asked}: {heard}")) }
+            let answered = net.answered(code);
+            if answered >= time { Ok(()) } else { Err(format!("{answered}: {text}")) }
         });
         eventually(LONG, "inadyn to wait for the next time", || {
-            let heard = std::fs::read_to_string(said).unwrap_or_default();
-            let waits = heard.to_lowercase().matches("temporary").count();
-            if waits >= time { Ok(()) } else { Err(heard) }
+            let text = std::fs::read_to_string(output).unwrap_or_default();
+            let waits = text.to_lowercase().matches("temporary").count();
+            if waits >= time { Ok(()) } else { Err(text) }
         });
         inadyn.signal(Signal::SIGUSR1);
     }
-    assert!(inadyn.ended().is_none(), "inadyn lives on after {word}");
+    assert!(inadyn.ended().is_none(), "inadyn still runs after {code}");
 }
 
 #[test]
-fn inadyn_lives_on_with_dnserr() {
+fn inadyn_retries_after_dnserr() {
     let mut net = Net::new(By::Http);
     net.scene.named.stop();
     let clients = net.clients();
-    let (mut inadyn, said) = clients.inadyn_daemon(&ONE, "192.0.2.1");
-    lives_on(&net, "dnserr", &mut inadyn, &said);
+    let (mut inadyn, output) = clients.inadyn_daemon(&ONE, "192.0.2.1");
+    retries(&net, "dnserr", &mut inadyn, &output);
 }
 
 #[test]
-fn inadyn_lives_on_with_abuse() {
+fn inadyn_retries_after_abuse() {
     let net = Net::with(By::Http, |setup| {
         setup.set("rate_limit.enabled", true).set("rate_limit.good_max_requests", 1)
     });
     let clients = net.clients();
     clients.curl("hostname=two.dyn.example&myip=192.0.2.1", &[]).ok();
-    let (mut inadyn, said) = clients.inadyn_daemon(&ONE, "192.0.2.1");
-    lives_on(&net, "abuse", &mut inadyn, &said);
+    let (mut inadyn, output) = clients.inadyn_daemon(&ONE, "192.0.2.1");
+    retries(&net, "abuse", &mut inadyn, &output);
 }
 
 #[test]
-fn inadyn_lives_on_with_911() {
+fn inadyn_retries_after_911() {
     let named = Named::start();
     let port = free_port();
-    let silent = UdpSocket::bind(("127.0.0.1", port)).unwrap();
+    let unanswered = UdpSocket::bind(("127.0.0.1", port)).unwrap();
     let setup = configured(Daemon::builder(&named), None)
         .set("dns_service.dns_port", i64::from(port))
         .set("daemon.request_timeout", 20)
@@ -218,11 +219,11 @@ fn inadyn_lives_on_with_911() {
     let net = Net { scene, authority: None };
     let clients = net.clients();
     std::thread::scope(|threads| {
-        // its change is held up, and others of that host wait beyond their time
+        // its change gets no answer, and other updates of that host wait too long
         threads.spawn(|| clients.curl("hostname=pc.dyn.example&myip=192.0.2.9", &[]));
-        silent.recv(&mut [0; 512]).unwrap();
-        let (mut inadyn, said) = clients.inadyn_daemon(&ONE, "192.0.2.1");
-        lives_on(&net, "911", &mut inadyn, &said);
+        unanswered.recv(&mut [0; 512]).unwrap();
+        let (mut inadyn, output) = clients.inadyn_daemon(&ONE, "192.0.2.1");
+        retries(&net, "911", &mut inadyn, &output);
     });
 }
 
@@ -257,25 +258,25 @@ fn curl_wget_and_urllib_update_either_family_and_both() {
                 let (version, value) = version.split_once('=').unwrap_or((version, ""));
                 let arguments = [version, value, "-i"];
                 let arguments: Vec<_> = arguments.into_iter().filter(|a| !a.is_empty()).collect();
-                let said = printed(clients.curl(&query(one, "192.0.2.3"), &arguments));
+                let output = printed(clients.curl(&query(one, "192.0.2.3"), &arguments));
                 let is_2 = version != "--http1.0" && version != "--http1.1";
-                assert_eq!(said.starts_with("HTTP/2 200"), is_2, "{said}");
-                assert!(said.to_lowercase().contains("content-length: 16"), "{said}");
-                assert!(said.ends_with("\r\n\r\nnochg 192.0.2.3\n"), "{said}");
+                assert_eq!(output.starts_with("HTTP/2 200"), is_2, "{output}");
+                assert!(output.to_lowercase().contains("content-length: 16"), "{output}");
+                assert!(output.ends_with("\r\n\r\nnochg 192.0.2.3\n"), "{output}");
             }
         }
     }
 }
 
 #[test]
-fn curl_wget_and_urllib_say_what_went_wrong() {
+fn curl_wget_and_urllib_report_errors() {
     let net = Net::new(By::Http);
     let (right, wrong) = (net.clients(), net.clients().with_password("wrong"));
     let query = "hostname=pc.dyn.example&myip=192.0.2.1";
     assert_eq!(printed(wrong.curl(query, &[])), "badauth\n");
     wrong.curl(query, &["-f"]).exits(22);
     wrong.wget(query).exits(6);
-    // it gives up when the credentials that it sends are refused
+    // urllib stops when its credentials are refused
     let gave_up = wrong.urllib(query);
     assert!(gave_up.said().contains("401"), "{gave_up}");
     let ghost = "hostname=ghost.dyn.example";
@@ -286,17 +287,18 @@ fn curl_wget_and_urllib_say_what_went_wrong() {
 }
 
 #[test]
-fn asking_without_credentials_first_costs_nothing_of_the_limits() {
+fn a_first_request_without_credentials_counts_toward_no_limit() {
     let net = Net::with(By::Http, |setup| setup.without("rate_limit.enabled"));
     let clients = net.clients();
-    // five good requests a minute, and each asks twice
+    // five good requests a minute are allowed, and each client sends two requests for one
     for n in 1..=5 {
         let query = format!("hostname=pc.dyn.example&myip=192.0.2.{n}");
-        let said = printed(if n % 2 == 0 { clients.wget(&query) } else { clients.urllib(&query) });
-        assert!(said.ends_with(&format!("good 192.0.2.{n}\n")), "{said}");
+        let output =
+            printed(if n % 2 == 0 { clients.wget(&query) } else { clients.urllib(&query) });
+        assert!(output.ends_with(&format!("good 192.0.2.{n}\n")), "{output}");
     }
-    assert_eq!((net.told("badauth"), net.told("good")), (5, 5));
+    assert_eq!((net.answered("badauth"), net.answered("good")), (5, 5));
     assert!(!net.scene.daemon.said().contains("auth failed"), "{}", net.scene.daemon.said());
     clients.wget("hostname=pc.dyn.example&myip=192.0.2.9").exits(8);
-    assert_eq!(net.told("abuse"), 1);
+    assert_eq!(net.answered("abuse"), 1);
 }

@@ -1,6 +1,7 @@
-//! What routers send that no test can run: `tests/fixtures/requests`, written from what CLIENTS.md knows of
-//! each, byte by byte but not recorded from the devices. Each is answered as that client needs. In a file a
-//! request stands below its `# answer: STATUS BODY`, `|` for a line end; all of a file take one connection.
+//! What routers send that no test can run: `tests/fixtures/requests`, written from what CLIENTS.md
+//! knows of each, byte by byte but not recorded from the devices. Each is answered as that client
+//! needs. In a file a request stands below its `# answer: STATUS BODY`, `|` for a line end; all of
+//! a file take one connection.
 
 use crate::Scene;
 use crate::contract::endpoint;
@@ -36,23 +37,23 @@ fn read(text: &str) -> Vec<Sent> {
 /// Reads one reply from a connection that stays open.
 #[track_caller]
 fn reply(stream: &mut TcpStream) -> Reply {
-    let mut said = Vec::new();
+    let mut received = Vec::new();
     loop {
         let mut buffer = [0; 1024];
         let length = stream.read(&mut buffer).expect("an answer in time");
-        said.extend_from_slice(&buffer[..length]);
-        let reply = Reply::parse(&String::from_utf8_lossy(&said));
+        received.extend_from_slice(&buffer[..length]);
+        let reply = Reply::parse(&String::from_utf8_lossy(&received));
         let announced = |reply: &Reply| reply.header("content-length")?.parse::<usize>().ok();
         match reply {
             Some(reply) if announced(&reply).is_none_or(|all| reply.body.len() >= all) => {
                 return reply;
             }
-            _ => assert!(length > 0, "closed after {:?}", String::from_utf8_lossy(&said)),
+            _ => assert!(length > 0, "closed after {:?}", String::from_utf8_lossy(&received)),
         }
     }
 }
 
-/// Sends a file's requests; `again` says that DNS holds already what they ask for.
+/// Sends a file's requests; `again`: DNS holds it already.
 #[track_caller]
 fn replay(scene: &Scene, name: &str, sent: &[Sent], again: bool) {
     let mut stream = TcpStream::connect(scene.daemon.address()).unwrap();
@@ -68,7 +69,7 @@ fn replay(scene: &Scene, name: &str, sent: &[Sent], again: bool) {
         assert_eq!(challenge.is_some(), *status == 401, "{name}: {reply}");
         let is_old = bytes.contains(" HTTP/1.0\r\n");
         if is_old || bytes.contains("Connection: close") {
-            // such a client reads to the end
+            // such a client reads until the connection is closed
             assert_eq!(stream.read(&mut [0; 1]).expect("closed at once"), 0, "{name}: {reply}");
             is_closed = true;
         }
@@ -76,7 +77,7 @@ fn replay(scene: &Scene, name: &str, sent: &[Sent], again: bool) {
 }
 
 #[test]
-fn what_routers_send_is_answered_as_they_need() {
+fn each_request_of_a_router_gets_the_reply_that_the_router_needs() {
     let scene = Scene::without_hosts(|setup| setup.set_top("endpoints", vec![endpoint(PATH, &[])]));
     scene.ctl().add_user_with("carol", "s3cret").ok();
     for label in ["pc", "two"] {

@@ -40,7 +40,7 @@ const KNOWN_SHARED_NAMES: &[&str] = &[
 /// Longest comment line, in characters.
 const WIDEST_COMMENT: usize = 100;
 /// Comment lines that are still wider.
-const KNOWN_WIDE_COMMENTS: usize = 454;
+const KNOWN_WIDE_COMMENTS: usize = 420;
 
 fn sources(crate_name: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(crate_name).join("src");
@@ -98,8 +98,11 @@ fn a_type_name_stands_for_one_thing() {
 fn comment_lines_fit_the_width() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let crates = ["ddnsd", "ddnsctl", "proto", "tests"];
-    let texts = crates.into_iter().flat_map(|name| source::read_texts(&root.join(name)));
-    let wide: Vec<_> = texts.flat_map(|(path, text)| wide_comments(&path, &text)).collect();
+    let wide = crates.into_iter().flat_map(|name| {
+        let texts = source::read_texts(&root.join(name)).into_iter();
+        texts.flat_map(move |(path, text)| wide_comments(&format!("{name}/{path}"), &text))
+    });
+    let wide: Vec<_> = wide.collect();
     assert!(wide.len() <= KNOWN_WIDE_COMMENTS, "{} lines:\n{}", wide.len(), wide.join("\n"));
 }
 

@@ -1,5 +1,5 @@
-//! A certificate authority of the test's own, made with the `openssl` command. In: names of servers.
-//! Out: PEM files of its certificate, and of certificates and keys that it signed.
+//! A certificate authority of the test's own, made with the `openssl` command. In: names of
+//! servers. Out: PEM files of its certificate, and of certificates and keys that it signed.
 
 use crate::named::write_private;
 use crate::process::{program, run};

@@ -1,4 +1,5 @@
-//! Chance that can be repeated: numbers from a seed, which a failing test shows. `DDNSD_TEST_SEED` sets it.
+//! Chance that can be repeated: numbers from a seed, which a failing test shows. `DDNSD_TEST_SEED`
+//! sets it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Chance(u64);
 
 impl Chance {
-    /// From `DDNSD_TEST_SEED`, else from the clock. The seed is printed, which is seen if the test fails.
+    /// From `DDNSD_TEST_SEED`, else from the clock. The seed is printed, which is seen if the test
+    /// fails.
     ///
     /// # Panics
     /// When the variable is no number.

@@ -1,5 +1,4 @@
-//! Update clients that people own, run for real. In: the daemon they shall tell, hosts and an address. Out:
-//! how they ended and what they said.
+//! Real update clients. In: the daemon, hosts and an address. Out: exit code and output.
 
 use crate::daemon::Daemon;
 use crate::named::write_private;
@@ -9,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// The path that every client knows.
+/// The path that every client uses.
 pub const PATH: &str = "/nic/update";
 
-/// Where clients send their updates, who they are, and a folder for what they keep.
+/// Where clients send their updates, with which login, and a folder for their files.
 pub struct Clients {
     server: String,
     ca: Option<PathBuf>,
@@ -22,7 +21,8 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients of this daemon. With the certificate of an authority they use TLS and trust only that.
+    /// Clients of this daemon. With the certificate of an authority they use TLS and trust only
+    /// that.
     pub fn of(daemon: &Daemon, ca: Option<&Path>, user: &str, password: &str) -> Self {
         Self {
             server: daemon.address().to_owned(),
@@ -40,7 +40,7 @@ impl Clients {
         self
     }
 
-    /// `ddclient`, once. What it knows of earlier runs is in the cache of this name.
+    /// Runs `ddclient` once, with the cache file of this name.
     #[track_caller]
     pub fn ddclient(&self, hosts: &[&str], address: &str, cache: &str) -> Finished {
         let mut lines = format!(
@@ -59,7 +59,7 @@ impl Clients {
         run(ddclient.args(["-noquiet", "-verbose"]), "")
     }
 
-    /// `inadyn`, once, without what it knows of earlier runs. It asks once for each host.
+    /// Runs `inadyn` once, without a cache. It sends one request for each host.
     #[track_caller]
     pub fn inadyn(&self, hosts: &[&str], addresses: &[&str]) -> Finished {
         let mut inadyn = self.inadyn_command(hosts, addresses);
@@ -68,14 +68,14 @@ impl Clients {
         finished
     }
 
-    /// `inadyn` as it runs on a router, and the file with what it says.
+    /// Starts `inadyn` as a router runs it; returns the file with its output too.
     #[track_caller]
     pub fn inadyn_daemon(&self, hosts: &[&str], address: &str) -> (Running, PathBuf) {
-        let said = self.file("inadyn-said");
-        let file = File::create(&said).unwrap();
+        let output = self.file("inadyn-output");
+        let file = File::create(&output).unwrap();
         let mut inadyn = self.inadyn_command(hosts, &[address]);
         inadyn.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        (Running(inadyn.spawn().expect("inadyn starts")), said)
+        (Running(inadyn.spawn().expect("inadyn starts")), output)
     }
 
     fn inadyn_command(&self, hosts: &[&str], addresses: &[&str]) -> Command {
@@ -113,7 +113,7 @@ impl Clients {
         inadyn
     }
 
-    /// `curl` with credentials at once; `query` as `hostname=…&myip=…`.
+    /// `curl`, which sends credentials at once; `query` as `hostname=…&myip=…`.
     #[track_caller]
     pub fn curl(&self, query: &str, arguments: &[&str]) -> Finished {
         let mut curl = Command::new(program("curl"));
@@ -125,7 +125,7 @@ impl Clients {
         run(curl.arg(self.url(query)), "")
     }
 
-    /// `wget`, which asks without credentials first.
+    /// `wget`, which sends a request without credentials first.
     #[track_caller]
     pub fn wget(&self, query: &str) -> Finished {
         let mut wget = Command::new(program("wget"));
@@ -137,7 +137,8 @@ impl Clients {
         run(wget.arg(self.url(query)), "")
     }
 
-    /// Python's urllib, which asks without credentials first. It prints the status, a space and the body.
+    /// Python's urllib, which sends a request without credentials first. It prints the status, a
+    /// space and the body.
     #[track_caller]
     pub fn urllib(&self, query: &str) -> Finished {
         let ca = self.ca.as_ref().map(|ca| ca.display().to_string()).unwrap_or_default();

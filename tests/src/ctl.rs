@@ -42,7 +42,7 @@ impl Ctl {
         run_within(longest, &mut self.command(arguments), "")
     }
 
-    /// The same with its standard output in a pipe that nobody reads any more.
+    /// The same with its standard output in a pipe whose reader is gone.
     #[track_caller]
     pub fn run_unread(&self, arguments: &[&str], input: &str) -> Finished {
         run_unread(&mut self.command(arguments), input)

@@ -108,7 +108,7 @@ impl Daemon {
         Ctl::new(&self.setup.socket())
     }
 
-    /// All it has said since its first start, up to now.
+    /// Its log since its first start.
     pub fn said(&self) -> String {
         if let Some(process) = &self.process {
             written(process.0.id());
@@ -133,7 +133,7 @@ impl Daemon {
         self.stop_by(Signal::SIGTERM)
     }
 
-    /// Waits for the end that it was asked for.
+    /// Waits until it has stopped as requested.
     ///
     /// # Panics
     /// When it does not end in time.
@@ -206,8 +206,9 @@ impl Drop for Daemon {
     }
 }
 
-/// Waits until the daemon's thread that writes the log sleeps: lines come from it a moment after what
-/// they tell of. A daemon that was wrapped in another program has it elsewhere and is not waited for.
+/// Waits until the daemon's thread that writes the log sleeps: lines come from it a moment after
+/// what they tell of. A daemon that was wrapped in another program has it elsewhere and is not
+/// waited for.
 fn written(process: u32) {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return };
     let writer = threads.flatten().map(|thread| thread.path()).find(|thread| {

@@ -1,5 +1,5 @@
-//! Where a daemon keeps everything, and a way to look into it behind the daemon's back. Which of the
-//! two backends the tests are run on is said by the environment: `DDNSD_TEST_DATABASE=mariadb`.
+//! Where a daemon keeps everything, and a way to look into it behind the daemon's back. Which of
+//! the two backends the tests use is set in the environment: `DDNSD_TEST_DATABASE=mariadb`.
 
 use crate::mariadb::Account;
 use crate::process::{program, run};

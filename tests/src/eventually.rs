@@ -1,5 +1,6 @@
-//! Waiting for something to become true: looked at again and again until a deadline, never slept for
-//! and hoped. In: a look that answers what is missing. Out: what it found, or a panic that says it.
+//! Waiting for something to become true: looked at again and again until a deadline, never slept
+//! for and hoped. In: a look that answers what is missing. Out: what it found, or a panic that says
+//! it.
 
 use std::time::{Duration, Instant};
 

@@ -170,11 +170,11 @@ impl fmt::Display for Reply {
 /// # Errors
 /// Connecting, writing or reading failed, or 30 s went by.
 pub fn raw(server: impl ToSocketAddrs, bytes: &[u8]) -> io::Result<String> {
-    said(TcpStream::connect(server)?, bytes)
+    exchange(TcpStream::connect(server)?, bytes)
 }
 
-/// The same, but what was said before the connection broke is said too: a server that refuses a request
-/// before it has read all of it makes the kernel reset the connection.
+/// The same, but returns what arrived before the connection broke: a server that refuses a
+/// request before it has read all of it makes the kernel reset the connection.
 ///
 /// # Panics
 /// When there is no connection.
@@ -204,7 +204,7 @@ pub fn raw_half_closed(server: impl ToSocketAddrs, bytes: &[u8]) -> io::Result<S
 /// # Errors
 /// Connecting, writing or reading failed, or 30 s went by.
 pub fn raw_from(source: Ipv4Addr, server: &str, bytes: &[u8]) -> io::Result<String> {
-    said(connect_from(source, server)?, bytes)
+    exchange(connect_from(source, server)?, bytes)
 }
 
 /// A connection from another address of this machine's loopback network.
@@ -223,13 +223,13 @@ pub fn connect_from(source: Ipv4Addr, server: &str) -> io::Result<TcpStream> {
     Ok(TcpStream::from(socket))
 }
 
-fn said(mut stream: TcpStream, bytes: &[u8]) -> io::Result<String> {
+fn exchange(mut stream: TcpStream, bytes: &[u8]) -> io::Result<String> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(bytes)?;
     read_all(stream)
 }
 
-/// All that the server says until it closes.
+/// Everything that the server sends until it closes.
 ///
 /// # Errors
 /// Reading failed, or took longer than the stream may.
@@ -239,9 +239,9 @@ pub fn read_all(mut stream: TcpStream) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// A request written line by line, and closed with its answer: a request line without the version, as
-/// `GET /update?hostname=pc.dyn.example`, further header lines, and a body, which is announced if there
-/// is one.
+/// A request written line by line, and closed with its answer: a request line without the version,
+/// as `GET /update?hostname=pc.dyn.example`, further header lines, and a body, which is announced
+/// if there is one.
 pub fn lines(request: &str, headers: &[&str], body: &str) -> String {
     let mut text = format!("{request} HTTP/1.1\r\nHost: ddns.example\r\nConnection: close\r\n");
     for header in headers {
@@ -268,8 +268,8 @@ pub fn basic(user: &str, password: &str) -> String {
 pub fn ask(server: &str, bytes: impl AsRef<[u8]>) -> Reply {
     let bytes = bytes.as_ref();
     let sent = || String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
-    let said = raw(server, bytes).unwrap_or_else(|error| panic!("{error} after {:?}", sent()));
-    Reply::parse(&said).unwrap_or_else(|| panic!("no reply to {:?}: {said:?}", sent()))
+    let text = raw(server, bytes).unwrap_or_else(|error| panic!("{error} after {:?}", sent()));
+    Reply::parse(&text).unwrap_or_else(|| panic!("no reply to {:?}: {text:?}", sent()))
 }
 
 /// A GET with Basic credentials without starting a program: for many at once. `None` if the

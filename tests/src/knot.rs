@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A running knotd, whose policy names what may be changed: `pc`, `nas`, `brief`, `alias`, `h0` to `h199`; killed when dropped.
+/// A running knotd, whose policy names what may be changed: `pc`, `nas`, `brief`, `alias`, `h0` to
+/// `h199`; killed when dropped.
 pub struct Knot {
     folder: TempDir,
     port: u16,
@@ -39,7 +40,8 @@ impl Knot {
 
     fn configure(&self, port: u16, secret: &str) {
         let folder = self.folder.path().display();
-        // a list: a rule that denies must match every record of a message, and so never does among many
+        // a list: a rule that denies must match every record of a message, and so never does among
+        // many
         let labels = ["pc", "nas", "brief", "alias"].map(str::to_owned).into_iter();
         let labels = labels.chain((0..200).map(|host| format!("h{host}")));
         let names: Vec<_> = labels.map(|label| format!("{label}.{ZONE}.")).collect();

@@ -1,6 +1,6 @@
-//! The harness of the end-to-end tests: the real daemon, its control program and a real name server,
-//! each on free ports in a temporary folder, started and stopped by the test that needs them.
-//! A failure says what was waited for, what was seen instead, and shows the end of the logs.
+//! The harness of the end-to-end tests: the real daemon, its control program and a real name
+//! server, each on free ports in a temporary folder, started and stopped by the test that needs
+//! them. A failure says what was waited for, what was seen instead, and shows the end of the logs.
 
 pub mod authority;
 pub mod chance;

@@ -1,5 +1,6 @@
-//! Clients that update as fast as they are answered. Each owns a host and counts upwards, both families in
-//! step, so that what stands in DNS says which update it is of, and whether a host is half replaced.
+//! Clients that send the next update as soon as one is answered. Each has a host and counts
+//! upwards, both families in step, so that what stands in DNS says which update it is of, and
+//! whether a host is half replaced.
 
 use crate::ctl::{Ctl, PASSWORD};
 use crate::http::quick_get;
@@ -40,23 +41,24 @@ impl Counting {
         self.updates
     }
 
-    /// Sends the next update; its word, or `None` if no reply came.
+    /// Sends the next update; returns its return code, or `None` without a reply.
     pub fn update(&mut self, server: &str) -> Option<String> {
         self.sent += 1;
         let (v4, v6) = (v4(self.sent), v6(self.sent));
         let path = format!("/update?hostname={}&myip={v4},{v6}", self.fqdn());
         let reply = quick_get(server, &path, "alice", PASSWORD)?;
         self.updates += 1;
-        let word = reply.body.split([' ', '\n']).next().unwrap_or_default().to_owned();
-        match word.as_str() {
+        let code = reply.body.split([' ', '\n']).next().unwrap_or_default().to_owned();
+        match code.as_str() {
             "good" => (self.acknowledged, self.accepted) = (self.sent, self.sent),
             "dnserr" => self.accepted = self.sent,
             _ => {}
         }
-        Some(word)
+        Some(code)
     }
 
-    /// What is wrong with what stands in DNS: half a host, or older than what was acknowledged.
+    /// Checks what DNS holds: both families of one update, and none older than the last
+    /// acknowledged one.
     pub fn judge(&self, stands: Stands) -> Result<(), String> {
         self.judge_from(stands, self.acknowledged)
     }
@@ -95,7 +97,7 @@ fn of_v6(text: &str) -> Option<u32> {
     u32::try_from(number).ok()
 }
 
-/// What stands in DNS for these hosts.
+/// What DNS holds for these hosts.
 #[track_caller]
 pub fn in_dns(server: &dyn Primary, clients: &[Counting]) -> BTreeMap<String, Stands> {
     let names: Vec<_> = clients.iter().map(Counting::fqdn).collect();
@@ -109,7 +111,7 @@ pub fn in_dns(server: &dyn Primary, clients: &[Counting]) -> BTreeMap<String, St
     stands
 }
 
-/// What should stand there, as the daemon says.
+/// What DNS should hold, from the database.
 #[track_caller]
 pub fn in_database(ctl: &Ctl, clients: &[Counting]) -> BTreeMap<String, Stands> {
     let hosts = ctl.hosts().into_iter();

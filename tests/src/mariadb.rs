@@ -32,7 +32,7 @@ const SMALL: [&str; 8] = [
 
 /// A running server; killed when dropped.
 pub struct Mariadb {
-    // dropped first, so that it never kills a process id that is somebody else's by then
+    // dropped first, so that it never kills a process id that another process has by then
     guard: Option<Running>,
     process: Option<Running>,
     folder: TempDir,
@@ -93,15 +93,15 @@ impl Mariadb {
             next_database: AtomicU32::new(1),
         };
         server.lay_out();
-        let mut said = String::new();
+        let mut problem = String::new();
         for _ in 0..5 {
             server.port = free_port();
             match server.launch() {
                 Ok(()) => return server,
-                Err(why) => said = why,
+                Err(why) => problem = why,
             }
         }
-        panic!("mariadbd did not start on any of five ports: {said}");
+        panic!("mariadbd did not start on any of five ports: {problem}");
     }
 
     /// Its port on 127.0.0.1.
@@ -134,7 +134,7 @@ impl Mariadb {
         run(&mut self.administrator(), statements).ok();
     }
 
-    /// Sends it a signal: SIGSTOP makes it silent with its connections open.
+    /// Sends it a signal: after SIGSTOP it answers no more and keeps its connections open.
     ///
     /// # Panics
     /// When it does not run.
@@ -272,7 +272,7 @@ fn client(name: &str, user: &str, password: &str, socket: &Path) -> Command {
     client
 }
 
-/// A server that runs as root must be told so.
+/// A server that runs as root needs this option.
 fn user_option() -> Option<&'static str> {
     nix::unistd::geteuid().is_root().then_some("--user=root")
 }

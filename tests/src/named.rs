@@ -1,5 +1,6 @@
-//! A private BIND in a temporary folder: its zones, TSIG keys made by `tsig-keygen`, ports that stay
-//! the same over a restart. Asked with `dig`, changed behind the daemon's back with `nsupdate`.
+//! A private BIND in a temporary folder: its zones, TSIG keys made by `tsig-keygen`, ports that
+//! stay the same over a restart. Asked with `dig`, changed behind the daemon's back with
+//! `nsupdate`.
 
 use crate::eventually::eventually;
 use crate::primary::{OPEN, Primary, Record, dig, make_key, zone_file};
@@ -48,16 +49,16 @@ impl Named {
             process: None,
         };
         server.lay_out();
-        let mut said = String::new();
+        let mut problem = String::new();
         for _ in 0..5 {
             (server.port, server.statistics_port) = (free_port(), free_port());
             server.configure();
             match server.launch() {
                 Ok(()) => return server,
-                Err(why) => said = why,
+                Err(why) => problem = why,
             }
         }
-        panic!("named did not start on any of five ports: {said}");
+        panic!("named did not start on any of five ports: {problem}");
     }
 
     /// Its port on 127.0.0.1, UDP and TCP.

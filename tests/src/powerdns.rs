@@ -1,5 +1,5 @@
-//! A private PowerDNS with its SQLite backend in a temporary folder. Its caches are off: it would answer for
-//! seconds what was there before an update. It has no policies per name.
+//! A private PowerDNS with its SQLite backend in a temporary folder. Its caches are off: it would
+//! answer for seconds what was there before an update. It has no policies per name.
 
 use crate::primary::{OPEN, Primary, ZONE, launch, make_key, on_a_free_port, zone_file};
 use crate::process::{Running, program, run};

@@ -1,6 +1,7 @@
 //! What every primary name server of the tests has in common, whichever program it is: the zone
 //! [`ZONE`], in which the key `ddns-key` may change everything but the name `denied`, and the zone
-//! [`OPEN`], which takes unsigned updates. Asked with `dig`, changed behind the daemon's back with `nsupdate`.
+//! [`OPEN`], which takes unsigned updates. Asked with `dig`, changed behind the daemon's back with
+//! `nsupdate`.
 
 use crate::eventually::eventually;
 use crate::named::{free_port, tail};
@@ -120,8 +121,8 @@ pub(crate) fn zone_file(zone: &str) -> String {
     )
 }
 
-/// Starts a server's program and waits until it answers for [`ZONE`]; if it ends instead, says what it said
-/// (to `log`).
+/// Starts a server's program and waits until it answers for [`ZONE`]; if it ends instead, says what
+/// its output (to `log`).
 pub(crate) fn launch(command: &mut Command, port: u16, log: &Path) -> Result<Running, String> {
     let output = std::fs::File::create(log).unwrap();
     let child = command
@@ -141,19 +142,19 @@ pub(crate) fn launch(command: &mut Command, port: u16, log: &Path) -> Result<Run
     if up { Ok(process) } else { Err(tail(log, 15)) }
 }
 
-/// Tries ports until one is not taken by somebody else in between.
+/// Tries ports until the server starts, because another process may take one meanwhile.
 pub(crate) fn on_a_free_port(
     mut start: impl FnMut(u16) -> Result<Running, String>,
 ) -> (u16, Running) {
-    let mut said = String::new();
+    let mut problem = String::new();
     for _ in 0..5 {
         let port = free_port();
         match start(port) {
             Ok(process) => return (port, process),
-            Err(why) => said = why,
+            Err(why) => problem = why,
         }
     }
-    panic!("a name server did not start on any of five ports: {said}");
+    panic!("a name server did not start on any of five ports: {problem}");
 }
 
 /// Makes a key file for `ddns-key`, and says its secret.

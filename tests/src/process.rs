@@ -1,5 +1,5 @@
-//! Programs that run to their end. In: a command and perhaps its standard input. Out: exit status and
-//! what it printed. Each has a deadline, so that a hanging program fails its test and no other.
+//! Programs that run to their end. In: a command and perhaps its standard input. Out: exit status
+//! and what it printed. Each has a deadline, so that a hanging program fails its test and no other.
 
 use crate::eventually::eventually;
 use std::fmt;
@@ -28,7 +28,7 @@ impl Finished {
     /// The program must have succeeded.
     ///
     /// # Panics
-    /// When it did not, with all it said.
+    /// When it did not, with its output.
     #[track_caller]
     pub fn ok(self) -> Self {
         self.exits(0)
@@ -37,7 +37,7 @@ impl Finished {
     /// The program must have ended with this code.
     ///
     /// # Panics
-    /// When it ended otherwise, with all it said.
+    /// When it ended otherwise, with its output.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "exit code (expected on the right) of {self}");
@@ -60,15 +60,15 @@ impl Finished {
         format!("{}{}", self.stdout, self.stderr)
     }
 
-    /// It must have said each of these somewhere, whatever the case.
+    /// Its output must contain each of these, in upper or lower case.
     ///
     /// # Panics
-    /// When one is missing, with all it said.
+    /// When one is missing, with its output.
     #[track_caller]
     pub fn says(self, parts: &[&str]) -> Self {
-        let said = self.said().to_lowercase();
+        let output = self.said().to_lowercase();
         for part in parts {
-            assert!(said.contains(&part.to_lowercase()), "{part:?} is not in what it said: {self}");
+            assert!(output.contains(&part.to_lowercase()), "{part:?} is not in its output: {self}");
         }
         self
     }
@@ -113,7 +113,7 @@ pub fn run_within(longest: Duration, command: &mut Command, input: &str) -> Fini
     Finished { stdout: contents(&mut stdout), ..finished }
 }
 
-/// The same with its standard output in a pipe that nobody reads any more.
+/// The same with its standard output in a pipe whose reader is gone.
 ///
 /// # Panics
 /// When it cannot be started or does not end in time.
@@ -196,7 +196,7 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// Copies a program to where it can be run. Not by our own hand: a process that another test starts
-/// meanwhile would hold the file open for writing, and nobody could run it ("text file busy").
+/// meanwhile would hold the file open for writing, and no process could run it ("text file busy").
 #[track_caller]
 pub fn copy_program(from: &Path, to: &Path) {
     run(Command::new("cp").arg(from).arg(to), "").ok();

@@ -1,5 +1,6 @@
-//! Reverse proxies as people put them in front: nginx, haproxy, Caddy. In: the daemon's address and the
-//! header that shall name the client. Out: a running proxy on a free port, with a configuration of its own.
+//! Reverse proxies as people put them in front: nginx, haproxy, Caddy. In: the daemon's address and
+//! the header that shall name the client. Out: a running proxy on a free port, with a configuration
+//! of its own.
 
 use crate::eventually::eventually;
 use crate::named::{free_port, tail};
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 /// A program that forwards requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Asks by HTTP/1.0 unless told otherwise; appends to the header's line.
+    /// Sends HTTP/1.0 unless configured otherwise; appends to the header's line.
     Nginx,
     /// Adds a line of its own below the client's.
     Haproxy,
@@ -44,8 +45,8 @@ impl Proxy {
             Kind::Haproxy => haproxy(&config, &address, upstream, header),
             Kind::Caddy => caddy(&config, &address, upstream, header),
         };
-        let said = File::create(folder.path().join("said")).unwrap();
-        command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
+        let output = File::create(folder.path().join("output")).unwrap();
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let process = Running(command.spawn().expect("the proxy starts"));
         let mut proxy = Self { process, address, folder };
         eventually(Duration::from_secs(20), &format!("{kind:?} to take connections"), || {
@@ -62,9 +63,9 @@ impl Proxy {
         &self.address
     }
 
-    /// The end of what it said, for failures.
+    /// The end of its output, for failures.
     pub fn said(&self) -> String {
-        tail(&self.folder.path().join("said"), 15)
+        tail(&self.folder.path().join("output"), 15)
     }
 }
 

@@ -60,7 +60,8 @@ impl Setup {
         Self { folder, settings: Table::new(), database, wrapper: Vec::new() }
     }
 
-    /// Keeps everything in a SQLite file, whatever the tests are run on: for what is about that file.
+    /// Keeps everything in a SQLite file, whatever the tests are run on: for what is about that
+    /// file.
     #[must_use]
     pub fn on_sqlite(self) -> Self {
         let path = self.sqlite_file();

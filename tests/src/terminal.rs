@@ -1,5 +1,5 @@
-//! A real terminal (a pty) with a program in it that it belongs to. In: what a person types. Out: what
-//! appeared, whether typing is echoed, and how the program ended.
+//! A real terminal (a pty) with a program in it that it belongs to. In: what a person types. Out:
+//! what appeared, whether typing is echoed, and how the program ended.
 
 use crate::eventually::eventually;
 use crate::process::{Running, program};
@@ -21,7 +21,7 @@ const SOON: Duration = Duration::from_secs(20);
 pub struct Terminal {
     process: Running,
     keyboard: File,
-    /// Kept open, so that the terminal's state can be asked for when the program has ended.
+    /// Kept open, so that the terminal's state can be read after the program has ended.
     line: OwnedFd,
     shown: Arc<Mutex<Vec<u8>>>,
     name: String,

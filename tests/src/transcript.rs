@@ -1,11 +1,12 @@
 //! Whole sessions of an administrator as reviewed text. In: a file of comments (`# …`), commands
-//! (`$ …`, run by a shell) and what happens beside them (`@ …`), with what each command said below it.
-//! Out: the same text as the commands said it now, without what differs from run to run; a
-//! difference fails the test, and `DDNSD_BLESS=1` writes the file anew for review.
+//! (`$ …`, run by a shell) and what happens beside them (`@ …`), with what each command said below
+//! it. Out: the same text as the commands said it now, without what differs from run to run; a
+//! difference fails the test, and `DDNSD_BLESS=1` writes the file again for review.
 //!
-//! Below a command: standard output indented, then standard error after `! `, then the exit code if it
-//! is not 0. The shell knows `ddnsctl` (of this daemon), `update USER QUERY` (a router's request),
-//! `records NAME TYPE` (what DNS answers) and `nameserver 'CHANGE; …'` (by `nsupdate`, behind our back).
+//! Below a command: standard output indented, then standard error after `! `, then the exit code if
+//! it is not 0. The shell knows `ddnsctl` (of this daemon), `update USER QUERY` (a router's
+//! request), `records NAME TYPE` (what DNS answers) and `nameserver 'CHANGE; …'` (by `nsupdate`,
+//! behind our back).
 
 use crate::ctl::PASSWORD;
 use crate::process::{Finished, run};
@@ -46,7 +47,7 @@ pub struct Session<'a> {
 /// where the session goes on.
 ///
 /// # Panics
-/// When something else is said than what the file holds.
+/// When the output differs from the file.
 #[track_caller]
 pub fn check(name: &str, session: &Session<'_>, mut beside: impl FnMut(&str)) {
     let file = source(&format!("tests/e2e/transcripts/{name}.txt"));
@@ -64,7 +65,7 @@ pub fn check(name: &str, session: &Session<'_>, mut beside: impl FnMut(&str)) {
                 let said = session.run(&line[2..]);
                 writeln!(now, "{line}\n{}", session.redacted(&below(&said))).unwrap();
             }
-            _ => {} // what was said
+            _ => {} // output
         }
     }
     if now == expected {
@@ -113,7 +114,7 @@ impl Session<'_> {
     }
 }
 
-/// What a command said, as a transcript shows it.
+/// The output of a command, as a transcript shows it.
 fn below(said: &Finished) -> String {
     let mut text = String::new();
     for (mark, stream) in [("  ", &said.stdout), ("! ", &said.stderr)] {
@@ -161,7 +162,8 @@ fn redacted(text: &str) -> String {
     out
 }
 
-/// What stands at the start of `rest` if it differs from run to run: as it is shown, and its length.
+/// What stands at the start of `rest` if it differs from run to run: as it is shown, and its
+/// length.
 fn known(rest: &str) -> Option<(String, usize)> {
     time(rest).or_else(|| hash(rest)).or_else(|| password(rest)).or_else(|| number(rest))
 }
@@ -190,7 +192,7 @@ fn password(rest: &str) -> Option<(String, usize)> {
     (word.len() == 20 && mixed).then(|| ("GENERATED20PASSWORDx".to_owned(), 20))
 }
 
-/// What only its label tells, in a table or in JSON.
+/// A value that is known by its label only, in a table or in JSON.
 fn number(rest: &str) -> Option<(String, usize)> {
     let from = |label: &str, until: fn(char) -> bool, shown: &str| {
         let after = rest.strip_prefix(label)?;

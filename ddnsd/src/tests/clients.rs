@@ -1,5 +1,5 @@
-//! Clients and administrators of one run of the daemon. In: chance. Out: requests, and problems with
-//! their replies.
+//! Clients and administrators of one run of the daemon. In: chance. Out: requests, and problems
+//! with their replies.
 
 use super::daemon::{Daemon, ZONE};
 use super::server::Held;

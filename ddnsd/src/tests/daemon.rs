@@ -1,5 +1,5 @@
-//! The daemon's stories over a real database and the model's name server, without HTTP and the admin
-//! socket. Dropping its runtime kills it.
+//! The daemon's stories over a real database and the model's name server, without HTTP and the
+//! admin socket. Dropping its runtime kills it.
 
 use crate::clock::Clock;
 use crate::config::{self, Database, DnsTransport, Rfc2136, ZoneKeys};

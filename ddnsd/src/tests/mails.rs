@@ -10,8 +10,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Instant;
 
-/// Every mail is about something that DNS held, only host `brief` expires, and no mail is pending. Each
-/// change of a counting host that was answered `good` has one mail.
+/// Every mail is about something that DNS held, only host `brief` expires, and no mail is pending.
+/// Each change of a counting host that was answered `good` has one mail.
 pub(super) async fn check_mails(
     file: &Path,
     server: &Server,

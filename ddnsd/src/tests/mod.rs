@@ -1,12 +1,13 @@
 //! A simulation of the stories that publish. Random worlds interleave updates, expiry, deletion and
 //! republishing, while the name server loses, delays and refuses messages and the daemon is killed.
 //!
-//! The stories, the database, the queues and the transport are the real ones, because mistakes occur
-//! where these meet. Their threads and sockets need real time, so a seed does not fix the interleaving.
+//! The stories, the database, the queues and the transport are the real ones, because mistakes
+//! occur where these meet. Their threads and sockets need real time, so a seed does not fix the
+//! interleaving.
 //!
-//! A world fails if `good` was not applied; if something older undoes `nochg` or a deletion; if only one
-//! family of a host is replaced; if an accepted change is lost; if a mail is lost, sent twice or wrong;
-//! or if DNS and database differ when all has settled.
+//! A world fails if `good` was not applied; if something older undoes `nochg` or a deletion; if
+//! only one family of a host is replaced; if an accepted change is lost; if a mail is lost, sent
+//! twice or wrong; or if DNS and database differ when all has settled.
 
 #![expect(clippy::disallowed_methods, reason = "a test, with a clock of its own")]
 

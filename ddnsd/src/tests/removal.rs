@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 /// `dns_timeout`.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A server that answers neither UDP nor every first message by TCP, and acknowledges every second one.
+/// A server that answers neither UDP nor every first message by TCP, and acknowledges every second
+/// one.
 fn every_second_answered() -> SocketAddr {
     let (tcp, udp) = loop {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();

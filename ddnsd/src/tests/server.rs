@@ -1,6 +1,7 @@
-//! A model of a name server: RFC 2136 over UDP and TCP for one zone, a whole message or nothing of it.
-//! Until it is made reliable it loses requests and replies, refuses some, and applies others late. It
-//! records what each name held at each time, and notices a host of which only one family is replaced.
+//! A model of a name server: RFC 2136 over UDP and TCP for one zone, a whole message or nothing of
+//! it. Until it is made reliable it loses requests and replies, refuses some, and applies others
+//! late. It records what each name held at each time, and notices a host of which only one family
+//! is replaced.
 
 use ddnsd_tests::chance::Chance;
 use ddnsd_tests::update::answer_to;
@@ -228,8 +229,8 @@ impl Server {
         }
     }
 
-    /// Applies the whole message or nothing of it, and nothing of one that is later than the network
-    /// makes it.
+    /// Applies the whole message or nothing of it, and nothing of one that is later than the
+    /// network makes it.
     fn apply(&self, bytes: &[u8], arrived: Instant) -> Option<u8> {
         let message = Message::from_vec(bytes).unwrap();
         let mut state = self.state.lock().unwrap();

@@ -1,5 +1,5 @@
-//! One world: several runs of the daemon on one database and one name server, each but the last ended
-//! by a kill, then the final comparison. In: a seed. Out: the problems found.
+//! One world: several runs of the daemon on one database and one name server, each but the last
+//! ended by a kill, then the final comparison. In: a seed. Out: the problems found.
 
 use super::clients::Client;
 use super::daemon::Daemon;
@@ -36,7 +36,8 @@ const SETTLED: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub(super) enum Problem {
     Certain(String),
-    /// A defect, unless the machine delayed a message after this time for longer than the network can.
+    /// A defect, unless the machine delayed a message after this time for longer than the network
+    /// can.
     UnlessDelayed(Instant, String),
 }
 use Problem::{Certain, UnlessDelayed};
@@ -78,8 +79,8 @@ pub(super) struct World {
     pub(super) brief_updated: Arc<Mutex<Option<Instant>>>,
 }
 
-/// Runs a world again if its name server was delayed, because a message that waits in a socket is later
-/// than the network makes it. `None` if it was delayed each time.
+/// Runs a world again if its name server was delayed, because a message that waits in a socket is
+/// later than the network makes it. `None` if it was delayed each time.
 pub(super) fn live_in_time(seed: u64, hash: &PasswordHash) -> Option<Vec<Problem>> {
     for _ in 0..4 {
         let (problems, excused) = live(seed, hash);
