@@ -1,5 +1,5 @@
-//! A backlog of unpublished hosts at a name server that is silent about some of them: the republisher, the
-//! queue and the transport together.
+//! A backlog of unpublished hosts at a name server that does not answer some of them: the
+//! republisher and the exit to DNS together.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -35,16 +35,16 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 const TIMEOUT: Duration = Duration::from_millis(300);
 const ZONE: &str = "example.org";
 
-/// Refuses every update of the host `refused`, and answers every other one, by UDP and TCP, but those with one
-/// of these names. Keeps the names of what it applied.
+/// Refuses every update of the host `refused`, and answers every other one, by UDP and TCP, but
+/// those with one of these names. Keeps the names of what it applied.
 #[derive(Clone)]
 struct Server {
-    silent: &'static [&'static str],
+    unanswered: &'static [&'static str],
     applied: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Server {
-    async fn start(silent: &'static [&'static str]) -> (Self, SocketAddr) {
+    async fn start(unanswered: &'static [&'static str]) -> (Self, SocketAddr) {
         let (tcp, udp) = loop {
             let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
             // the port may be taken for UDP
@@ -53,7 +53,7 @@ impl Server {
             }
         };
         let (server, address) =
-            (Self { silent, applied: Arc::default() }, tcp.local_addr().unwrap());
+            (Self { unanswered, applied: Arc::default() }, tcp.local_addr().unwrap());
         let by_udp = server.clone();
         tokio::spawn(async move {
             let mut buffer = vec![0; 65_535];
@@ -92,7 +92,7 @@ impl Server {
         if labels.iter().any(|label| label == "refused") {
             return Some(answer_to(request, 5));
         }
-        if labels.iter().any(|label| self.silent.contains(&label.as_str())) {
+        if labels.iter().any(|label| self.unanswered.contains(&label.as_str())) {
             return None;
         }
         self.applied.lock().unwrap().extend(labels);
@@ -224,7 +224,7 @@ async fn hosts_that_the_server_ignores_are_sent_again_seldom_and_one_at_a_time()
 }
 
 #[tokio::test]
-async fn a_host_that_the_server_ignores_takes_nothing_from_its_neighbours_in_a_refused_message() {
+async fn a_host_that_the_server_ignores_costs_the_others_of_its_refused_message_nothing() {
     let (server, address) = Server::start(&["ignored"]).await;
     let dns = dns(address);
     let first = dns.publish(change("ignored"), Lane::Background).await;

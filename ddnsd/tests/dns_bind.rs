@@ -187,7 +187,7 @@ async fn publish(dns: &Dns, change: RecordChange) -> Published {
 }
 
 #[tokio::test]
-async fn a_host_is_added_changed_given_both_families_and_taken_down() {
+async fn a_host_is_added_changed_given_both_families_and_removed() {
     let named = Named::start().await;
     let (dns, counters) = named.dns();
     let name = "pc.dyn.test";
@@ -207,7 +207,7 @@ async fn a_host_is_added_changed_given_both_families_and_taken_down() {
 }
 
 #[tokio::test]
-async fn a_family_that_was_never_set_is_left_alone() {
+async fn a_family_that_was_never_set_is_untouched() {
     let named = Named::start().await;
     let (dns, _) = named.dns();
     let published = publish(&dns, change(1, "static.dyn.test", only(v4(1)))).await;
@@ -244,11 +244,11 @@ async fn a_cname_in_the_way_and_a_forbidden_name_fail_alone_in_their_batch() {
     let again = join_all(all()).await;
     assert_eq!(again.iter().filter(|outcome| is_plain_success(outcome)).count(), 58);
     let messages = counters.messages.get() - first_time;
-    assert!(messages <= 6, "{messages}: the culprits are known, and travel alone");
+    assert!(messages <= 6, "{messages}: the refused hosts are isolated");
 }
 
 #[tokio::test]
-async fn a_wrong_secret_is_told_and_nothing_is_believed() {
+async fn a_wrong_secret_is_reported_and_no_response_counts() {
     let named = Named::start().await;
     let (dns, _) = named.dns_with(Some(b"another secret"), DnsTransport::Auto);
     let published = publish(&dns, change(1, "pc.dyn.test", dual(1))).await;
@@ -290,7 +290,7 @@ async fn a_server_that_is_down_fails_changes_at_once_and_gets_them_when_it_is_ba
 
     let named = named.restarted().await;
     let back = dns.publish(pc(), Lane::Background).await;
-    assert!(is_plain_success(&back), "nobody took what was sent before: {back:?}");
+    assert!(is_plain_success(&back), "no program took what was sent before: {back:?}");
     assert!(is_plain_success(&publish(&dns, pc()).await));
     assert_eq!(named.look_up("pc.dyn.test", RecordType::A).await, ["192.0.2.1 77"]);
     assert!(!dns.zones()[0].down);
@@ -325,7 +325,7 @@ async fn tcp_connections_are_kept_and_replaced_when_the_server_has_closed_them()
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_takes_nothing_with_it() {
+async fn a_change_is_sent_though_its_caller_is_gone() {
     let named = Named::start().await;
     let (dns, _) = named.dns();
     let left = publish(&dns, change(1, "left.dyn.test", dual(1)));

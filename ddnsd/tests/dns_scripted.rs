@@ -1,4 +1,4 @@
-//! The DNS exit against a name server that plays tricks: loses, lies, hangs up, stalls.
+//! The DNS exit against a scripted name server: it drops, forges, closes and stalls.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -100,7 +100,8 @@ async fn reply_framed(stream: &mut TcpStream, answer: &[u8]) {
     stream.write_all(answer).await.unwrap();
 }
 
-/// An answer signed as RFC 8945, 5.3 says, for the request with this MAC, with so many octets of its own.
+/// An answer signed as RFC 8945, 5.3 says, for the request with this MAC, with so many octets of
+/// its own.
 fn signed(answer: &[u8], secret: &[u8], request_mac: &[u8], octets: usize) -> Vec<u8> {
     let name = Name::from_ascii("k.").unwrap();
     let id = u16::from_be_bytes([answer[0], answer[1]]);
@@ -199,7 +200,7 @@ async fn after_a_lost_datagram_tcp_is_tried_and_its_host_is_not_final_until_that
 }
 
 #[tokio::test]
-async fn where_tcp_is_asked_first_udp_is_asked_when_tcp_is_silent_too() {
+async fn where_tcp_comes_first_udp_is_tried_when_tcp_gets_no_answer_either() {
     let server = Server::start().await;
     let (dns, counters) = server.dns(false, DnsTransport::Auto);
     let script = async {
@@ -207,7 +208,7 @@ async fn where_tcp_is_asked_first_udp_is_asked_when_tcp_is_silent_too() {
         let mut stream = server.connection().await;
         let request = framed(&mut stream).await;
         reply_framed(&mut stream, &answer_to(&request, NOERROR)).await;
-        framed(&mut stream).await; // and says nothing more, here or on another
+        framed(&mut stream).await; // no answer any more, here or on another connection
         for _ in 0..2 {
             let (request, from) = server.datagram().await;
             server.udp.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
@@ -223,7 +224,7 @@ async fn where_tcp_is_asked_first_udp_is_asked_when_tcp_is_silent_too() {
 }
 
 #[tokio::test]
-async fn a_server_without_udp_is_sent_nothing_by_it_and_leaves_no_host_in_doubt() {
+async fn where_no_program_takes_udp_the_datagram_cannot_be_late() {
     let Server { udp, tcp, address } = Server::start().await;
     let server = Server { udp: UdpSocket::bind("127.0.0.1:0").await.unwrap(), tcp, address };
     drop(udp);
@@ -283,7 +284,7 @@ async fn without_a_key_an_answer_without_the_zone_or_with_another_is_not_accepte
 }
 
 #[tokio::test]
-async fn an_unsigned_success_is_asked_again_by_tcp_and_then_not_believed() {
+async fn an_unsigned_success_is_sent_again_by_tcp_and_does_not_count() {
     let server = Server::start().await;
     let (dns, counters) = server.dns(true, DnsTransport::Auto);
     let script = async {
@@ -302,9 +303,9 @@ async fn an_unsigned_success_is_asked_again_by_tcp_and_then_not_believed() {
 }
 
 #[tokio::test]
-async fn what_came_unsigned_by_udp_is_told_and_is_silence_when_tcp_does_not_answer() {
+async fn an_unsigned_response_by_udp_is_reported_and_no_answer_when_tcp_gets_none() {
     let mut server = Server::start().await;
-    for tcp in ["is silent", "is not served"] {
+    for tcp in ["gets no answer", "is not served"] {
         if tcp == "is not served" {
             server.tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         }
@@ -329,8 +330,8 @@ async fn what_came_unsigned_by_udp_is_told_and_is_silence_when_tcp_does_not_answ
         }
         let health = &dns.zones()[0];
         assert!(health.down);
-        let told = health.last_error.as_ref().unwrap().to_string();
-        assert!(told.contains("by TCP (is it reachable"), "{told}");
+        let error = health.last_error.as_ref().unwrap().to_string();
+        assert!(error.contains("by TCP (is it reachable"), "{error}");
         assert!(counters.messages.get() <= 2);
     }
 }
@@ -351,7 +352,7 @@ async fn a_server_that_stalls_costs_one_timeout_and_takes_the_zone_down() {
 }
 
 #[tokio::test]
-async fn what_the_server_of_before_acknowledges_does_not_count_for_the_new_one() {
+async fn what_the_previous_server_acknowledges_does_not_count_for_the_new_one() {
     let (old, new) = (Server::start().await, Server::start().await);
     let (dns, _) = old.dns(false, DnsTransport::Auto);
     let script = async {
@@ -424,7 +425,7 @@ async fn another_key_for_the_same_server_is_used_at_once_and_what_failed_by_the_
 }
 
 #[tokio::test]
-async fn a_connection_closed_in_the_middle_of_an_answer_is_replaced_silently() {
+async fn a_connection_closed_in_the_middle_of_a_response_is_replaced() {
     let server = Server::start().await;
     let (dns, counters) = server.dns(false, DnsTransport::Tcp);
     let script = async {
@@ -449,14 +450,14 @@ async fn a_connection_closed_in_the_middle_of_an_answer_is_replaced_silently() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_fell_silent_costs_a_part_of_the_time_and_not_the_zone() {
+async fn a_kept_connection_without_answers_costs_a_part_of_the_time_and_not_the_zone() {
     let server = Server::start().await;
     let (dns, counters) = server.dns(false, DnsTransport::Tcp);
     let script = async {
         let mut stream = server.connection().await;
         let request = framed(&mut stream).await;
         reply_framed(&mut stream, &answer_to(&request, NOERROR)).await;
-        // a firewall on the way has forgotten the connection: what is sent on it is not heard
+        // a firewall on the way has forgotten the connection: what is sent on it is lost
         let mut another = server.connection().await;
         let request = framed(&mut another).await;
         reply_framed(&mut another, &answer_to(&request, NOERROR)).await;
@@ -526,7 +527,7 @@ async fn answers_with_a_wrong_mac_or_a_replayed_one_are_dropped_and_the_true_one
         server.udp.send_to(&well_signed(&first, NOERROR), from).await.unwrap();
         let (request, from) = server.datagram().await;
         let (answer, mac) = (answer_to(&request, NOERROR), mac_of(&request));
-        // what the server said of the first, under the second's id
+        // the server's response to the first request, with the second's id
         let mut replayed = signed(&answer, SECRET, &mac_of(&first), usize::MAX);
         server.udp.send_to(&replayed, from).await.unwrap();
         replayed = well_signed(&first, NOERROR);
@@ -588,7 +589,7 @@ async fn servfail_once_is_a_failure_once_and_takes_no_zone_down() {
     let client = async {
         let published = publish(&dns, 1).await;
         let Published::Refused(error) = published else { panic!("{published:?}") };
-        assert!(error.to_string().contains("SERVFAIL (its log says why"), "{error}");
+        assert!(error.to_string().contains("SERVFAIL (see its log"), "{error}");
         assert!(!dns.zones()[0].down);
         assert_eq!(is_final(&publish(&dns, 1).await), Some(true));
     };
@@ -629,10 +630,10 @@ async fn a_host_that_is_added_again_waits_for_the_deleted_one_and_for_its_late_m
     let (dns, _) = server.dns(false, DnsTransport::Auto);
     let script = async {
         let (request, from) = server.datagram().await;
-        // both are there now, and only one of them is out
+        // both are queued, and only one of them is in flight
         assert!(timeout(TIMEOUT / 10, server.datagram()).await.is_err());
         server.udp.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
-        server.datagram().await; // and says nothing
+        server.datagram().await; // no answer
         framed(&mut server.connection().await).await;
         let (request, from) = server.datagram().await;
         server.udp.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
@@ -649,7 +650,7 @@ async fn a_host_that_is_added_again_waits_for_the_deleted_one_and_for_its_late_m
 }
 
 #[tokio::test]
-async fn hosts_that_are_refused_in_the_background_hold_no_fresh_change_up() {
+async fn hosts_that_are_refused_in_the_background_delay_no_interactive_change() {
     const ROUND_TRIP: Duration = Duration::from_millis(25);
     const CULPRITS: i64 = 1000;
     let server = Server::start().await;
@@ -685,7 +686,8 @@ async fn hosts_that_are_refused_in_the_background_hold_no_fresh_change_up() {
 }
 
 #[tokio::test]
-async fn a_change_that_waited_for_one_of_its_host_follows_while_the_rest_of_that_batch_is_out() {
+async fn a_change_that_waited_for_one_of_its_host_follows_while_the_rest_of_that_batch_is_in_flight()
+ {
     let server = Server::start().await;
     let (dns, _) = server.dns(false, DnsTransport::Auto);
     let script = async {
@@ -712,18 +714,18 @@ async fn a_change_that_waited_for_one_of_its_host_follows_while_the_rest_of_that
 /// How each of some changes that travel together ends, by host.
 async fn outcomes(dns: &Dns, hosts: std::ops::RangeInclusive<i64>, lane: Lane) -> Vec<String> {
     let published = join_all(dns.publish_all(hosts.map(change).collect(), lane)).await;
-    let word = |published| match published {
+    let outcome = |published| match published {
         Published::Acknowledged { final_from: None } => "done".to_owned(),
         Published::Acknowledged { final_from: Some(_) } => "not final".to_owned(),
         Published::Refused(DnsError::Refused { .. }) => "refused".to_owned(),
-        Published::Unconfirmed(DnsError::NoAnswer { .. }) => "silence".to_owned(),
+        Published::Unconfirmed(DnsError::NoAnswer { .. }) => "no answer".to_owned(),
         other => format!("{other:?}"),
     };
-    published.into_iter().map(word).collect()
+    published.into_iter().map(outcome).collect()
 }
 
 #[tokio::test]
-async fn culprits_of_different_kinds_fail_alone_and_then_travel_alone() {
+async fn hosts_refused_for_different_reasons_fail_alone_and_are_isolated() {
     let server = Server::start().await;
     let (dns, counters) = server.dns(false, DnsTransport::Auto);
     let rcode = |hosts: &BTreeSet<i64>| {
@@ -758,8 +760,8 @@ async fn a_part_that_is_not_answered_takes_nothing_from_those_that_were() {
         _ => Some(NOERROR),
     };
     let client = async {
-        let (ok, no, silence, not_final) = ("done", "refused", "silence", "not final");
-        let expected = [no, ok, ok, ok, silence, silence, silence, silence];
+        let (ok, no, none, not_final) = ("done", "refused", "no answer", "not final");
+        let expected = [no, ok, ok, ok, none, none, none, none];
         assert_eq!(outcomes(&dns, 1..=8, Lane::Interactive).await, expected);
         assert!(dns.zones()[0].down);
         is_over.store(true, Ordering::Relaxed);
@@ -775,7 +777,7 @@ async fn a_part_that_is_not_answered_takes_nothing_from_those_that_were() {
 }
 
 #[tokio::test]
-async fn after_an_unanswered_part_the_rest_of_its_batch_is_not_sent_and_can_not_be_late() {
+async fn after_an_unanswered_part_the_rest_of_its_batch_is_not_sent_and_cannot_be_late() {
     let server = Server::start().await;
     let (dns, _) = server.dns(false, DnsTransport::Auto);
     let is_over = AtomicBool::new(false);
@@ -785,7 +787,7 @@ async fn after_an_unanswered_part_the_rest_of_its_batch_is_not_sent_and_can_not_
         _ => None,
     };
     let client = async {
-        assert_eq!(outcomes(&dns, 1..=8, Lane::Interactive).await, ["silence"; 8]);
+        assert_eq!(outcomes(&dns, 1..=8, Lane::Interactive).await, ["no answer"; 8]);
         is_over.store(true, Ordering::Relaxed);
         let sent = outcomes(&dns, 1..=4, Lane::Background).await;
         assert_eq!(sent, ["not final"; 4]);
@@ -806,7 +808,7 @@ async fn after_a_message_that_is_applied_late_the_next_acknowledgement_is_not_fi
         let mut stream = server.connection().await;
         framed(&mut stream).await; // stalls, too
         let (request, newer) = server.datagram().await;
-        // it says so at last, and nobody listens there any more; nor is it believed elsewhere
+        // the late response: its socket is closed, and it does not count on another
         let late = well_signed(&held_back, NOERROR);
         server.udp.send_to(&late, from).await.unwrap();
         server.udp.send_to(&late, newer).await.unwrap();
@@ -817,7 +819,7 @@ async fn after_a_message_that_is_applied_late_the_next_acknowledgement_is_not_fi
         assert!(matches!(first, Published::Unconfirmed(DnsError::NoAnswer { .. })), "{first:?}");
         // down now: the republisher's lane is the one that tries
         let again = dns.publish(change(1), Lane::Background).await;
-        assert_eq!(is_final(&again), Some(false), "asserted once more by the caller");
+        assert_eq!(is_final(&again), Some(false), "the caller sends it once more");
     };
     tokio::join!(client, script);
 }

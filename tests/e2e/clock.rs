@@ -173,7 +173,7 @@ fn a_clock_that_differs_from_the_name_servers_is_logged_as_badtime() {
     scene.set_clock("+1h");
     update().is(503, "dnserr\n");
     let said = scene.daemon.said();
-    let cause = "NOTAUTH/BADTIME (the clocks differ by more than 300 s; the server's said 20";
+    let cause = "NOTAUTH/BADTIME (the clocks differ by more than 300 s; the server's shows 20";
     assert!(said.contains(cause), "{said}");
     scene.set_clock("+0");
     update().has_status(200);

@@ -24,9 +24,9 @@ fn sixty_four_clients_that_flap_sixteen_hosts_cost_few_messages_and_end_in_step(
         let mut changes = 0;
         while Instant::now() < end {
             let reply = quick_get(server, &path, "alice", PASSWORD).expect("a reply");
-            let word = reply.body.split(' ').next().unwrap_or_default();
-            assert!(["good", "nochg"].contains(&word), "client {client}: {reply}");
-            changes += usize::from(word == "good");
+            let code = reply.body.split(' ').next().unwrap_or_default();
+            assert!(["good", "nochg"].contains(&code), "client {client}: {reply}");
+            changes += usize::from(code == "good");
         }
         changes
     };

@@ -10,13 +10,13 @@ use std::fmt::Write as _;
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-fn impatient() -> Scene {
+fn with_short_timeout() -> Scene {
     Scene::with(|setup| setup.set("dns_service.dns_timeout", 1))
 }
 
 #[test]
 fn a_record_that_a_dead_name_server_missed_appears_when_it_is_back() {
-    let mut scene = impatient();
+    let mut scene = with_short_timeout();
     scene.named.stop();
     let reply = scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
     assert_eq!(reply.retry_after(), 30);
@@ -30,18 +30,18 @@ fn a_record_that_a_dead_name_server_missed_appears_when_it_is_back() {
         &vec!["192.0.2.1".to_owned()],
         || scene.a("pc"),
     );
-    // a host whose message found no server is asserted twice before it counts as published
+    // a host with an unanswered message is sent twice before it counts as published
     eventually_equals(RECOVERY, "the host to be published", &true, || {
         scene.ctl().host("pc.dyn.example").published
     });
-    let said = scene.daemon.said();
-    let told = said.lines().filter(|line| line.contains("address changed"));
-    assert_eq!(told.count(), 1, "a change that comes late is told once: {said}");
+    let log = scene.daemon.said();
+    let lines = log.lines().filter(|line| line.contains("address changed"));
+    assert_eq!(lines.count(), 1, "a change that is published late is logged once: {log}");
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
 }
 
 #[test]
-fn while_the_name_server_says_nothing_the_answer_comes_at_once_and_the_latest_address_wins() {
+fn while_the_name_server_does_not_answer_the_reply_comes_at_once_and_the_latest_address_wins() {
     let scene = Scene::with(|setup| setup.set("dns_service.dns_timeout", 5));
     scene.add_hosts(&["nas"]);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
@@ -61,8 +61,8 @@ fn while_the_name_server_says_nothing_the_answer_comes_at_once_and_the_latest_ad
 }
 
 #[test]
-fn what_a_paused_name_server_gets_late_never_ends_as_the_last_word() {
-    let scene = impatient();
+fn what_a_paused_name_server_applies_late_is_overwritten_by_the_latest_address() {
+    let scene = with_short_timeout();
     let mut clients: Vec<_> = (0..8).map(|i| Counting::new(&format!("h{i}"))).collect();
     scene.add_hosts(&clients.iter().map(Counting::label).collect::<Vec<_>>());
     for _ in 0..3 {
@@ -70,8 +70,8 @@ fn what_a_paused_name_server_gets_late_never_ends_as_the_last_word() {
         scene.named.pause();
         // what is sent meanwhile waits in the server's sockets, older addresses before newer ones
         for _ in 0..4 {
-            let words = updates(&scene, &mut clients, 2);
-            assert_eq!(words, [("dnserr".to_owned(), 16)].into());
+            let replies = updates(&scene, &mut clients, 2);
+            assert_eq!(replies, [("dnserr".to_owned(), 16)].into());
             std::thread::sleep(Duration::from_millis(700)); // for the next try of the zone
         }
         scene.named.go_on();
@@ -93,7 +93,7 @@ fn what_a_paused_name_server_gets_late_never_ends_as_the_last_word() {
 
 #[test]
 fn going_back_to_the_acknowledged_address_while_dns_is_down_is_not_nochg() {
-    let mut scene = impatient();
+    let mut scene = with_short_timeout();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.named.stop();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(503, "dnserr\n");
@@ -112,16 +112,16 @@ fn a_zone_that_the_server_does_not_have_is_dnserr_and_hurts_no_other() {
     scene
         .update("hostname=pc.elsewhere.example,pc.dyn.example&myip=192.0.2.1")
         .is(200, "dnserr\ngood 192.0.2.1\n");
-    let said = scene.daemon.said();
-    assert!(said.contains("NOTAUTH"), "the log does not name the RCODE: {said}");
+    let log = scene.daemon.said();
+    assert!(log.contains("NOTAUTH"), "the log does not name the RCODE: {log}");
 }
 
 #[test]
-fn status_tells_what_is_pending_and_why_after_a_restart_too() {
-    let mut scene = impatient();
+fn status_shows_what_is_pending_and_why_after_a_restart_too() {
+    let mut scene = with_short_timeout();
     scene.ctl().add_host("alice", "pc", "elsewhere.example", &[]);
     scene.update("hostname=pc.elsewhere.example&myip=192.0.2.1").is(503, "dnserr\n");
-    // a refusal or its silence: what the row tells, or what the start has met
+    // a refusal or no answer: the error in the row, or the one since the start
     scene.named.stop();
     scene.daemon.restart();
     let status = scene.ctl().json(&["status"]);
@@ -133,7 +133,7 @@ fn status_tells_what_is_pending_and_why_after_a_restart_too() {
 }
 
 #[test]
-fn a_wrong_key_is_dnserr_and_nothing_it_says_is_believed() {
+fn a_wrong_key_is_dnserr_and_no_response_to_it_counts() {
     let named = Named::start();
     let setup = Daemon::builder(&named);
     let key = setup.file("wrong.key");
@@ -145,9 +145,9 @@ fn a_wrong_key_is_dnserr_and_nothing_it_says_is_believed() {
     daemon.ctl().add_host("alice", "pc", ZONE, &[]);
     daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
     assert_eq!(named.data("pc.dyn.example", "A"), Vec::<String>::new());
-    let said = daemon.said();
-    assert!(said.contains("NOTAUTH") || said.contains("BADSIG"), "the log names no cause: {said}");
-    assert!(!said.contains("d3Jvbmcga2V5"), "the key is in the log: {said}");
+    let log = daemon.said();
+    assert!(log.contains("NOTAUTH") || log.contains("BADSIG"), "the log names no cause: {log}");
+    assert!(!log.contains("d3Jvbmcga2V5"), "the key is in the log: {log}");
 }
 
 #[test]
@@ -157,8 +157,8 @@ fn without_a_key_updates_go_unsigned_and_a_server_that_wants_one_refuses() {
     daemon.ctl().add_user("alice");
     daemon.ctl().add_host("alice", "pc", ZONE, &[]);
     daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
-    let said = daemon.said();
-    assert!(said.contains("REFUSED"), "the log does not name the RCODE: {said}");
+    let log = daemon.said();
+    assert!(log.contains("REFUSED"), "the log does not name the RCODE: {log}");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn tcp_alone_serves_as_well() {
     assert_eq!(named.data("pc.dyn.example", "A"), ["192.0.2.2"]);
 }
 
-/// A way to a name server that loses every datagram and nothing that comes by TCP. Ends with the test's process.
+/// A proxy to a name server that drops every datagram and passes TCP. Ends with the test's process.
 fn without_udp(server: u16) -> u16 {
     let port = free_port();
     let udp = UdpSocket::bind(("127.0.0.1", port)).unwrap();
@@ -251,7 +251,7 @@ fn where_udp_is_lost_and_tcp_works_an_update_is_nochg_in_the_end_and_a_deletion_
     assert_eq!(scene.a("pc"), Vec::<String>::new());
 }
 
-/// Every client sends that many updates, each answered; how often each word came.
+/// Every client sends that many updates, each answered; how often each reply came.
 #[track_caller]
 fn updates(scene: &Scene, clients: &mut [Counting], each: usize) -> BTreeMap<String, usize> {
     let server = scene.daemon.address();
@@ -264,25 +264,25 @@ fn updates(scene: &Scene, clients: &mut [Counting], each: usize) -> BTreeMap<Str
                 })
             })
             .collect();
-        let mut words = BTreeMap::new();
-        for word in all.into_iter().flat_map(|one| one.join().unwrap()) {
-            *words.entry(word).or_default() += 1;
+        let mut replies = BTreeMap::new();
+        for reply in all.into_iter().flat_map(|one| one.join().unwrap()) {
+            *replies.entry(reply).or_default() += 1;
         }
-        words
+        replies
     })
 }
 
 #[test]
 fn after_an_outage_with_updates_and_restarts_every_last_wanted_address_is_published() {
-    let mut scene = impatient();
+    let mut scene = with_short_timeout();
     let mut clients: Vec<_> = (0..8).map(|i| Counting::new(&format!("h{i}"))).collect();
     scene.add_hosts(&clients.iter().map(Counting::label).collect::<Vec<_>>());
     assert_eq!(updates(&scene, &mut clients, 20), [("good".to_owned(), 160)].into());
 
     scene.named.stop();
     for restart in 0..3 {
-        let words = updates(&scene, &mut clients, 10);
-        assert_eq!(words, [("dnserr".to_owned(), 80)].into(), "outage, {restart} restarts");
+        let replies = updates(&scene, &mut clients, 10);
+        assert_eq!(replies, [("dnserr".to_owned(), 80)].into(), "outage, {restart} restarts");
         if restart == 1 {
             scene.daemon.kill9();
             scene.daemon.start_again();
@@ -297,17 +297,17 @@ fn after_an_outage_with_updates_and_restarts_every_last_wanted_address_is_publis
         clients.iter().try_for_each(judge)
     });
     assert_eq!(in_dns(&scene.named, &clients), in_database(&scene.ctl(), &clients));
-    let words = updates(&scene, &mut clients, 5);
-    assert_eq!(words, [("good".to_owned(), 40)].into(), "after the outage");
+    let replies = updates(&scene, &mut clients, 5);
+    assert_eq!(replies, [("good".to_owned(), 40)].into(), "after the outage");
 }
 
-/// Hosts that fell silent long ago.
-const SILENT: usize = 100_000;
+/// Hosts whose last update was long ago.
+const EXPIRED: usize = 100_000;
 
 /// Rows of alice's hosts whose records are due to be taken down.
-fn silent_hosts() -> String {
+fn expired_hosts() -> String {
     let mut sql = String::from("BEGIN;\n");
-    let rows: Vec<_> = (0..SILENT)
+    let rows: Vec<_> = (0..EXPIRED)
         .map(|n| {
             let fqdn = format!("s{n}.{ZONE}");
             format!("(1, 's{n}', '{ZONE}', '{fqdn}', 1, '192.0.2.7', 1, -4000000, 1, 60, 0, 0)")
@@ -322,14 +322,14 @@ fn silent_hosts() -> String {
 }
 
 #[test]
-fn a_hundred_thousand_expiries_that_wait_do_not_delay_a_fresh_update() {
+fn a_hundred_thousand_due_expiries_do_not_delay_an_update() {
     let mut scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     assert!(scene.daemon.terminate().success());
     let database = scene.daemon.setup().database().clone();
-    database.sql(&silent_hosts());
+    database.sql(&expired_hosts());
     scene.daemon.start_again();
-    // the sweep begins with the start; the password is known after the first
+    // the sweep begins with the start; the password's verdict is cached after the first update
     let mut slowest = Duration::ZERO;
     scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(200, "good 192.0.2.2\n");
     for n in 3..40 {
@@ -342,7 +342,7 @@ fn a_hundred_thousand_expiries_that_wait_do_not_delay_a_fresh_update() {
     }
     let left = database.sql("SELECT COUNT(*) FROM hosts WHERE state4 = 1;");
     let left: usize = left.trim().parse().unwrap();
-    assert!((2..SILENT).contains(&left), "the sweep is under way: {left} are left");
-    println!("slowest fresh update while {left} expiries wait: {slowest:?}");
+    assert!((2..EXPIRED).contains(&left), "the sweep is under way: {left} are left");
+    println!("slowest update while {left} expiries wait: {slowest:?}");
     assert!(slowest < Duration::from_secs(2), "a fresh update took {slowest:?}");
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Hosts that come at once; as many as a message holds.
 const MANY: usize = 200;
 
-/// Which program a test runs on, and how it says no.
+/// Which program a test runs on, and how it refuses.
 struct Kind {
     start: fn() -> Box<dyn Primary>,
     /// To a key of the right name with another secret.
@@ -35,7 +35,7 @@ struct Kind {
 const BIND: Kind = Kind {
     start: || Box::new(Named::start()),
     wrong_secret: "NOTAUTH/BADSIG",
-    wrong_clock: "NOTAUTH/BADTIME (the clocks differ by more than 300 s; the server's said 20",
+    wrong_clock: "NOTAUTH/BADTIME (the clocks differ by more than 300 s; the server's shows 20",
     wrong_zone: "NOTAUTH (",
     unsigned: "REFUSED (",
     denied: Some("REFUSED ("),
@@ -43,7 +43,7 @@ const BIND: Kind = Kind {
 const KNOT: Kind = Kind {
     start: || Box::new(Knot::start()),
     wrong_secret: "NOTAUTH/BADSIG",
-    wrong_clock: "NOTAUTH/BADTIME (the clocks differ by more than 300 s; the server's said 20",
+    wrong_clock: "NOTAUTH/BADTIME (the clocks differ by more than 300 s; the server's shows 20",
     wrong_zone: "NOTAUTH (",
     unsigned: "NOTAUTH (",
     denied: Some("NOTAUTH/BADKEY ("),
@@ -74,10 +74,10 @@ macro_rules! on_every_server {
 
 on_every_server!(
     records_are_added_changed_expired_restored_and_deleted,
-    two_hundred_hosts_at_once_travel_in_few_messages,
+    two_hundred_hosts_at_once_go_in_few_messages,
     a_cname_and_a_forbidden_name_among_many_fail_alone,
-    a_wrong_key_and_a_wrong_zone_are_told_and_change_nothing,
-    clocks_that_differ_are_told_and_change_nothing,
+    a_wrong_key_and_a_wrong_zone_are_reported_and_change_nothing,
+    clocks_that_differ_are_reported_and_change_nothing,
     without_a_key_updates_go_unsigned_where_that_is_allowed,
     what_a_dead_server_missed_is_there_when_it_is_back,
     every_answer_to_an_unsigned_update_names_the_zone,
@@ -161,8 +161,8 @@ fn records_are_added_changed_expired_restored_and_deleted(kind: &Kind) {
 
     place.good("hostname=brief.dyn.example&myip=192.0.2.4,2001:db8::4", "192.0.2.4 2001:db8::4");
     eventually(Duration::from_secs(15), "the sweep to take the host down", || {
-        let said = ctl.run(&["cleanup"]).said();
-        if said.contains("brief.dyn.example") { Ok(()) } else { Err(said) }
+        let output = ctl.run(&["cleanup"]).said();
+        if output.contains("brief.dyn.example") { Ok(()) } else { Err(output) }
     });
     assert_eq!(place.records("brief.dyn.example"), [vec![], vec![]]);
     place.good("hostname=brief.dyn.example&myip=192.0.2.4", "192.0.2.4");
@@ -176,7 +176,7 @@ fn records_are_added_changed_expired_restored_and_deleted(kind: &Kind) {
     assert_eq!(place.counter("dns.unanswered"), 0);
 }
 
-/// Updates of all hosts at once; the words they got.
+/// Updates of all hosts at once; the replies.
 #[track_caller]
 fn all_at_once(place: &Place, labels: &[String], address: &str) -> Vec<String> {
     let server = place.daemon.address();
@@ -193,15 +193,15 @@ fn all_at_once(place: &Place, labels: &[String], address: &str) -> Vec<String> {
     })
 }
 
-fn two_hundred_hosts_at_once_travel_in_few_messages(kind: &Kind) {
+fn two_hundred_hosts_at_once_go_in_few_messages(kind: &Kind) {
     let place = Place::new(kind, |setup| setup);
     let labels: Vec<_> = (0..MANY).map(|host| format!("h{host}")).collect();
     place.add_hosts(&labels);
-    // the password is known from then on
+    // the password's verdict is cached from then on
     place.good("hostname=h0.dyn.example&myip=192.0.2.1", "192.0.2.1");
     let before = place.counter("dns.messages");
-    let words = all_at_once(&place, &labels, "192.0.2.2");
-    assert!(words.iter().all(|word| word == "good 192.0.2.2\n"), "{words:?}");
+    let replies = all_at_once(&place, &labels, "192.0.2.2");
+    assert!(replies.iter().all(|reply| reply == "good 192.0.2.2\n"), "{replies:?}");
     let messages = place.counter("dns.messages") - before;
     assert!(messages <= MANY as u64 / 2, "{messages} messages for {MANY} hosts");
     let names: Vec<_> = labels.iter().map(|label| format!("{label}.{ZONE}")).collect();
@@ -225,17 +225,17 @@ fn a_cname_and_a_forbidden_name_among_many_fail_alone(kind: &Kind) {
         .update("alice", &format!("hostname={}&myip=192.0.2.1", names.join(",")))
         .has_status(200);
     let fails = |label: &str| label == "alias" || label == "denied" && kind.denied.is_some();
-    for (label, word) in labels.iter().zip(reply.body.lines()) {
+    for (label, line) in labels.iter().zip(reply.body.lines()) {
         let expected = if fails(label) { "dnserr" } else { "good 192.0.2.1" };
-        assert_eq!(word, expected, "{label}: {reply}");
+        assert_eq!(line, expected, "{label}: {reply}");
         let a = place.server.lookup(&format!("{label}.{ZONE}"), "A");
         let a: Vec<_> = a.into_iter().filter(|(_, address)| address == "192.0.2.1").collect();
         assert_eq!(a.is_empty(), fails(label), "{label}");
     }
     assert_eq!(place.server.data("alias.dyn.example", "CNAME"), ["ns.dyn.example."]);
-    let said = place.daemon.said();
-    assert!(said.contains("YXRRSET (a CNAME stands at the name"), "{said}");
-    assert!(kind.denied.is_none_or(|code| said.contains(code)), "{said}");
+    let log = place.daemon.said();
+    assert!(log.contains("YXRRSET (a CNAME stands at the name"), "{log}");
+    assert!(kind.denied.is_none_or(|code| log.contains(code)), "{log}");
 
     // and it is published by itself once the alias is gone
     place.server.nsupdate("update delete alias.dyn.example. CNAME");
@@ -244,7 +244,7 @@ fn a_cname_and_a_forbidden_name_among_many_fail_alone(kind: &Kind) {
     });
 }
 
-fn a_wrong_key_and_a_wrong_zone_are_told_and_change_nothing(kind: &Kind) {
+fn a_wrong_key_and_a_wrong_zone_are_reported_and_change_nothing(kind: &Kind) {
     let place = Place::new(kind, |setup| {
         let key = setup.file("wrong.key");
         let secret = "d3Jvbmcga2V5IHdyb25nIGtleQ==";
@@ -263,9 +263,9 @@ fn a_wrong_key_and_a_wrong_zone_are_told_and_change_nothing(kind: &Kind) {
         place.daemon.update("alice", &query).is(503, "dnserr\n");
         let shown = ctl.host(name);
         assert!(!shown.published, "{shown:?}");
-        let said = place.daemon.said();
-        let line = said.lines().find(|line| line.contains(name) && line.contains(code));
-        assert!(line.is_some(), "no line names {name} and {code}: {said}");
+        let log = place.daemon.said();
+        let line = log.lines().find(|line| line.contains(name) && line.contains(code));
+        assert!(line.is_some(), "no line names {name} and {code}: {log}");
     }
     assert_eq!(place.records("pc.dyn.example"), [vec![], vec![]]);
     let zones = ctl.json(&["status"])["zones"].clone();
@@ -273,14 +273,14 @@ fn a_wrong_key_and_a_wrong_zone_are_told_and_change_nothing(kind: &Kind) {
     assert!(zones.iter().all(|zone| zone["down"] == false), "they answer: {zones:?}");
 }
 
-fn clocks_that_differ_are_told_and_change_nothing(kind: &Kind) {
+fn clocks_that_differ_are_reported_and_change_nothing(kind: &Kind) {
     let library = format!("LD_PRELOAD={}", crate::clock::library());
     let wrapper = ["env", &library, "FAKETIME=+10m", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
     let place = Place::new(kind, |setup| setup.wrapped_in(&wrapper));
     place.daemon.ctl().add_host("alice", "pc", ZONE, &[]);
     place.daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
-    let said = place.daemon.said();
-    assert!(said.contains(kind.wrong_clock), "{said}");
+    let log = place.daemon.said();
+    assert!(log.contains(kind.wrong_clock), "{log}");
     assert_eq!(place.records("pc.dyn.example"), [vec![], vec![]]);
 }
 
@@ -293,8 +293,8 @@ fn without_a_key_updates_go_unsigned_where_that_is_allowed(kind: &Kind) {
     assert_eq!(place.records("pc.open.example"), [one("192.0.2.1"), vec![]]);
     place.daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
     assert_eq!(place.records("pc.dyn.example"), [vec![], vec![]]);
-    let said = place.daemon.said();
-    assert!(said.contains(kind.unsigned), "{said}");
+    let log = place.daemon.said();
+    assert!(log.contains(kind.unsigned), "{log}");
 }
 
 fn what_a_dead_server_missed_is_there_when_it_is_back(kind: &Kind) {
@@ -326,7 +326,8 @@ fn wire(name: &str) -> Vec<u8> {
     labels.chain([0]).collect()
 }
 
-/// Without a key the id and the zone are all that tells an answer from another's, so `ddnsd` demands both.
+/// Without a key only the id and the zone distinguish a response from a forged one: `ddnsd`
+/// requires both.
 fn every_answer_to_an_unsigned_update_names_the_zone(kind: &Kind) {
     let server = (kind.start)();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();

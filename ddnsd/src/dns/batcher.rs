@@ -1,5 +1,5 @@
-//! What is queued for one zone, and which of it goes next. In: changes as they come, and how messages
-//! ended. Out: batches. Pure: no I/O, the time is an argument.
+//! What is queued for one zone, and which of it goes next. In: changes as they come, and how
+//! messages ended. Out: batches. Pure: no I/O, the time is an argument.
 
 use super::error::DnsError;
 use super::message::{MAX_BYTES, MAX_NAMES, size_limit};
@@ -12,8 +12,9 @@ use tokio::sync::oneshot;
 
 /// Changes that a lane holds.
 const MAX_QUEUED: usize = 10_000;
-/// Interactive messages in flight. Only a full one joins another: BIND pays per message, so waiting for
-/// more names is cheaper; Knot answers 10 ms late whatever the size, so full ones need not wait.
+/// Interactive messages in flight. Only a full one joins another: BIND pays per message, so
+/// waiting for more names is cheaper; Knot answers 10 ms late whatever the size, so full ones need
+/// not wait.
 const MAX_IN_FLIGHT: usize = 4;
 /// Hosts remembered as isolated. Beyond, a split of the next batch finds the next one again.
 const MAX_ISOLATED: usize = 100_000;
@@ -71,8 +72,8 @@ struct LaneQueue {
     in_flight: usize,
 }
 
-/// The most names in the next message. Halved by each message without an answer, in case one host is the
-/// reason; doubled by each full one with an answer.
+/// The most names in the next message. Halved by each message without an answer, in case one host
+/// is the reason; doubled by each full one with an answer.
 struct BatchLimit(usize);
 
 impl Default for BatchLimit {
@@ -100,8 +101,8 @@ impl Batcher {
         Pushed::Queued
     }
 
-    /// While the zone is down, one interactive change may try it when the back-off is over. Background
-    /// changes always wait: for the message in flight, or to be the next try.
+    /// While the zone is down, one interactive change may try it when the back-off is over.
+    /// Background changes always wait: for the message in flight, or to be the next try.
     fn takes_interactive(&self, now: Instant) -> bool {
         let Some(down) = &self.down else { return true };
         down.retry_at <= now && self.is_idle()
@@ -137,7 +138,8 @@ impl Batcher {
         if self.down.is_some() && self.in_flight() > 0 {
             return None;
         }
-        let (interactive, background) = (&self.interactive, &self.background);
+        let interactive = &self.interactive;
+        let background = &self.background;
         let joins = interactive.jobs.len() >= MAX_NAMES && interactive.in_flight < MAX_IN_FLIGHT;
         if !interactive.jobs.is_empty() && (interactive.in_flight == 0 || joins) {
             Some(Lane::Interactive)
@@ -148,9 +150,9 @@ impl Batcher {
         }
     }
 
-    /// The next message's changes, each of another host; none if no message may start now. An isolated
-    /// host goes alone, and so does the try of a zone that is down. Each batch is ended by
-    /// [`Self::message_ended`] with its lane.
+    /// The next message's changes, each of another host; none if no message may start now. An
+    /// isolated host goes alone, and so does the try of a zone that is down. Each batch is ended
+    /// by [`Self::message_ended`] with its lane.
     pub(super) fn take(&mut self) -> Vec<Job> {
         let mut batch = Vec::new();
         let Some(lane) = self.next_lane() else { return batch };
@@ -214,9 +216,9 @@ impl Batcher {
         self.down.take().is_some()
     }
 
-    /// A message with these changes, sent then, got no answer. The zone is down, for longer after each
-    /// try. Exception: a host that repeatedly got no answer alone, while the server answered others, is
-    /// at fault itself. Returns all that was queued, if the zone is down.
+    /// A message with these changes, sent then, got no answer. The zone is down, for longer after
+    /// each try. Exception: a host that repeatedly got no answer alone, while the server answered
+    /// others, is at fault itself. Returns all that was queued, if the zone is down.
     pub(super) fn unanswered(&mut self, part: &[Job], sent: Instant, now: Instant) -> Vec<Job> {
         if part.len() > 1 {
             self.batch_limit.0 = self.batch_limit.0.min(part.len() / 2);
@@ -232,15 +234,15 @@ impl Batcher {
                 down.retry_at = now + down.backoff;
             }
             None => {
-                let (backoff, retry_at) = (FIRST_BACKOFF, now + FIRST_BACKOFF);
-                self.down = Some(ZoneDown { since: now, backoff, retry_at });
+                let retry_at = now + FIRST_BACKOFF;
+                self.down = Some(ZoneDown { since: now, backoff: FIRST_BACKOFF, retry_at });
             }
         }
         self.drain()
     }
 
-    /// Records that a host got no answer alone. Returns whether that happened before, and the server
-    /// answered others since: then the host is isolated.
+    /// Records that a host got no answer alone. Returns whether that happened before, and the
+    /// server answered others since: then the host is isolated.
     fn is_at_fault(&mut self, part: &[Job]) -> bool {
         let [job] = part else { return false };
         if self.unanswered_alone.len() >= MAX_ISOLATED {
@@ -470,7 +472,8 @@ mod tests {
     #[test]
     fn messages_that_fail_together_are_one_outage() {
         let mut batcher = Batcher::default();
-        let (sent, ended) = (now(), now() + Duration::from_secs(5));
+        let sent = now();
+        let ended = sent + Duration::from_secs(5);
         for millis in 0..4 {
             let ended = ended + Duration::from_millis(millis);
             assert!(batcher.unanswered(&[], sent, ended).is_empty());

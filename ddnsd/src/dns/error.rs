@@ -1,4 +1,4 @@
-//! Why a change is not, or not known to be, in DNS. In: what the name server said. Out: one
+//! Why a change is not, or not known to be, in DNS. In: the name server's response. Out: one
 //! sentence with the likely cause.
 
 use crate::model::name::Zone;
@@ -15,105 +15,59 @@ use std::time::Duration;
 pub enum DnsError {
     /// The server answered, authentically, that it did not apply the update.
     #[error("name server {server} refused the update of zone `{zone}`: {refusal}")]
-    Refused {
-        /// Which server.
-        server: SocketAddr,
-        /// Which zone.
-        zone: Zone,
-        /// What it said.
-        refusal: Refusal,
-    },
-    /// Something answered in the server's name, and could not show that it knows the key.
+    Refused { server: SocketAddr, zone: Zone, refusal: Refusal },
+    /// A response whose sender did not prove that it knows the key.
     #[error(
         "name server {server} gave an unsigned answer to the update of zone `{zone}`: {refusal}"
     )]
     Unverified {
-        /// Which server.
         server: SocketAddr,
-        /// Which zone.
         zone: Zone,
-        /// What it said, to be taken as a hint only.
+        /// A hint only.
         refusal: Refusal,
     },
-    /// Something answered by UDP and could not show that it knows the key; by TCP nothing did.
+    /// By UDP only a response whose sender did not prove that it knows the key; by TCP none.
     #[error(
         "name server {server} did not answer the update of zone `{zone}` by TCP (is it reachable \
          by that?), and by UDP without a signature: {refusal}"
     )]
     NoAnswerByTcp {
-        /// Which server.
         server: SocketAddr,
-        /// Which zone.
         zone: Zone,
-        /// What came by UDP, to be taken as a hint only.
+        /// The response by UDP, a hint only.
         refusal: Refusal,
     },
-    /// Nothing believable came back in time.
+    /// No response in time that counts.
     #[error(
         "name server {server} did not answer the update of zone `{zone}` within {} s (is it \
          running, and reachable by UDP and TCP?)", .timeout.as_secs_f32()
     )]
-    NoAnswer {
-        /// Which server.
-        server: SocketAddr,
-        /// Which zone.
-        zone: Zone,
-        /// How long was waited.
-        timeout: Duration,
-    },
-    /// The server answers others, and each time a message was of this host alone it said nothing.
+    NoAnswer { server: SocketAddr, zone: Zone, timeout: Duration },
+    /// The server answers other hosts, and repeatedly did not answer a message of this host alone.
     #[error(
         "name server {server} answers other updates of zone `{zone}`, but repeatedly none of this \
-         host (does its log tell why?)"
+         host (does its log show why?)"
     )]
-    HostUnanswered {
-        /// Which server.
-        server: SocketAddr,
-        /// Which zone.
-        zone: Zone,
-    },
-    /// The network refused or broke off.
+    HostUnanswered { server: SocketAddr, zone: Zone },
+    /// The connection was refused or broke.
     #[error("cannot reach name server {server} to update zone `{zone}` (is it running?)")]
-    Unreachable {
-        /// Which server.
-        server: SocketAddr,
-        /// Which zone.
-        zone: Zone,
-        /// What the system says.
-        source: Arc<io::Error>,
-    },
-    /// An earlier message had no answer, and the server is given time; nothing was sent.
+    Unreachable { server: SocketAddr, zone: Zone, source: Arc<io::Error> },
+    /// An earlier message had no answer, and the back-off is not over; nothing was sent.
     #[error("name server {server} is down for zone `{zone}`, so nothing was sent")]
-    Down {
-        /// Which server.
-        server: SocketAddr,
-        /// Which zone.
-        zone: Zone,
-    },
-    /// Too much waits for the zone already; nothing was sent.
+    Down { server: SocketAddr, zone: Zone },
+    /// Too many changes are queued for the zone; nothing was sent.
     #[error("too many changes wait for zone `{zone}`, so nothing was sent (try again later)")]
-    Overloaded {
-        /// Which zone.
-        zone: Zone,
-    },
+    Overloaded { zone: Zone },
     /// The key cannot be used; nothing was sent.
     #[error("cannot sign updates of zone `{zone}`: the key's name `{key}` is not a DNS name")]
-    BadKeyName {
-        /// Which zone.
-        zone: Zone,
-        /// The key's name.
-        key: String,
-    },
-    /// The task that publishes the zone ended early: the daemon stops, or has a bug.
+    BadKeyName { zone: Zone, key: String },
+    /// The zone's worker ended early: the daemon stops, or has a bug.
     #[error("publishing to zone `{zone}` was broken off (the change is sent again later)")]
-    BrokenOff {
-        /// Which zone.
-        zone: Zone,
-    },
+    BrokenOff { zone: Zone },
 }
 
 impl DnsError {
-    /// Whether the server said nothing, so that asking it for another host is of no use yet.
+    /// Whether the server did not answer at all, so that it is of no use to send another host now.
     pub fn is_unanswered(&self) -> bool {
         matches!(
             self,
@@ -124,7 +78,7 @@ impl DnsError {
         )
     }
 
-    /// What the server said, if that is what it has to say: with or without a signature.
+    /// The server's refusal, with or without a signature.
     pub(super) fn refusal(&self) -> Option<&Refusal> {
         match self {
             DnsError::Refused { refusal, .. } | DnsError::Unverified { refusal, .. } => {
@@ -135,14 +89,13 @@ impl DnsError {
     }
 }
 
-/// What a name server said instead of "done".
+/// A response other than success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The answer's RCODE.
     pub(super) rcode: ResponseCode,
     /// The error in its TSIG record.
     pub(super) tsig: Option<TsigError>,
-    /// The server's clock, seconds since 1970, which it tells with BADTIME.
+    /// The server's clock, seconds since 1970, which comes with BADTIME.
     pub(super) server_time: Option<i64>,
     /// The key that the request was signed with.
     pub(super) key: Option<Arc<str>>,
@@ -150,8 +103,8 @@ pub struct Refusal {
 
 impl Refusal {
     /// Whether it would be the same for any other update of the zone: RFC 8945, 5.2 checks the
-    /// signature before anything of the message is looked at. BADKEY is not among these: Knot says
-    /// so when a policy forbids one name.
+    /// signature before the rest of the message. Not so BADKEY: Knot answers it when a policy
+    /// forbids one name.
     pub(super) fn concerns_every_host(&self) -> bool {
         matches!(self.tsig, Some(TsigError::BadSig | TsigError::BadTime | TsigError::BadTrunc))
     }
@@ -172,7 +125,7 @@ impl Refusal {
             (_, Some(TsigError::BadTime)) => self.clock_hint(f),
             (_, Some(TsigError::BadTrunc)) => f.write_str("it demands a longer MAC than it got"),
             (ResponseCode::NoError, _) => {
-                write!(f, "a success that is not signed with TSIG key `{key}` is not believed")
+                write!(f, "a success that is not signed with TSIG key `{key}` does not count")
             }
             (ResponseCode::NotAuth, _) => {
                 write!(f, "is it primary for this zone, and does it know the TSIG key `{key}`?")
@@ -188,7 +141,7 @@ impl Refusal {
 
     fn clock_hint(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.server_time.and_then(|at| jiff::Timestamp::from_second(at).ok()) {
-            Some(at) => write!(f, "the clocks differ by more than 300 s; the server's said {at}"),
+            Some(at) => write!(f, "the clocks differ by more than 300 s; the server's shows {at}"),
             None => f.write_str("the clocks differ by more than 300 s"),
         }
     }
@@ -215,15 +168,13 @@ impl fmt::Display for Refusal {
 fn unsigned_hint(rcode: ResponseCode) -> &'static str {
     match rcode {
         ResponseCode::FormErr => "it did not understand the update",
-        ResponseCode::ServFail => {
-            "its log says why; often the zone's file or journal cannot be written"
-        }
+        ResponseCode::ServFail => "see its log; often the zone's file or journal cannot be written",
         ResponseCode::NotImp => "it takes no dynamic updates",
         ResponseCode::Refused => "does its policy let this address send unsigned updates?",
         ResponseCode::YXRRSet => "a CNAME stands at the name; remove it from the zone",
         ResponseCode::NotAuth => "is it primary for this zone, and does it demand a TSIG key?",
         ResponseCode::NotZone => "the name does not lie in the zone",
-        _ => "its log may say why",
+        _ => "see its log",
     }
 }
 
@@ -256,7 +207,8 @@ mod tests {
     fn sentence(rcode: ResponseCode, tsig: Option<TsigError>, key: Option<&str>) -> String {
         let server_time = matches!(tsig, Some(TsigError::BadTime)).then_some(1_795_000_000);
         let refusal = Refusal { rcode, tsig, server_time, key: key.map(Into::into) };
-        let (server, zone) = ("127.0.0.1:53".parse().unwrap(), Zone::parse("example.org").unwrap());
+        let server = "127.0.0.1:53".parse().unwrap();
+        let zone = Zone::parse("example.org").unwrap();
         DnsError::Refused { server, zone, refusal }.to_string()
     }
 
@@ -275,11 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn a_tsig_error_is_told_by_name_badtime_with_the_servers_clock() {
+    fn a_tsig_error_is_named_and_badtime_comes_with_the_servers_clock() {
         let text = sentence(ResponseCode::NotAuth, Some(TsigError::BadTime), Some("k"));
         assert!(
             text.ends_with(
-                "NOTAUTH/BADTIME (the clocks differ by more than 300 s; the server's said \
+                "NOTAUTH/BADTIME (the clocks differ by more than 300 s; the server's shows \
              2026-11-18T11:06:40Z)"
             ),
             "{text}"

@@ -37,7 +37,8 @@ pub(super) trait Request {
 pub(super) enum Accepted<T> {
     /// The response.
     Response(T),
-    /// Possibly the response, but not proven to be the server's: it counts if TCP brings nothing else.
+    /// Possibly the response, but not proven to be the server's: it counts if TCP brings nothing
+    /// else.
     Unverified(T),
     /// The response did not fit: TCP has space for it.
     Truncated,
@@ -97,7 +98,8 @@ impl Exchange {
 
     /// Sends a request, again if need be, and waits for its response.
     pub(super) async fn send<R: Request>(&self, request: &mut R) -> Exchanged<R::Response> {
-        let (mut copies, mut unverified) = (Copies::default(), None);
+        let mut copies = Copies::default();
+        let mut unverified = None;
         let mut tries =
             Tries { exchange: self, request, copies: &mut copies, unverified: &mut unverified };
         let response = timeout(self.timeout, tries.run()).await.unwrap_or(Ok(None));
@@ -190,8 +192,8 @@ impl<R: Request> Tries<'_, R> {
         }
     }
 
-    /// By a kept connection or a new one. Once more by a new one if the kept one is closed, or brings
-    /// nothing for a third of the time.
+    /// By a kept connection or a new one. Once more by a new one if the kept one is closed, or
+    /// brings nothing for a third of the time.
     async fn by_tcp(&mut self, message: &[u8]) -> io::Result<R::Response> {
         let connections = &self.exchange.connections;
         let first = if let Some(kept) = connections.kept(self.exchange.clock.now().mono) {
@@ -220,7 +222,7 @@ impl<R: Request> Tries<'_, R> {
             let received = connection.read().await?;
             match self.accept(&received) {
                 Accepted::Foreign => {}
-                Accepted::Truncated => return Err(io::Error::other("truncated answer by TCP")),
+                Accepted::Truncated => return Err(io::Error::other("truncated response by TCP")),
                 Accepted::Response(response) | Accepted::Unverified(response) => {
                     self.exchange.connections.keep(connection, self.exchange.clock.now().mono);
                     return Ok(response);

@@ -1,5 +1,5 @@
-//! What must hold for everything that may come back for an update, driven by fuzzers (`tests/fuzz`) and, with
-//! made-up answers, by the property tests below.
+//! What must hold for every message received for an update. Fuzzers (`tests/fuzz`) drive it, and
+//! the property tests below with generated messages.
 
 use super::response::{Expected, Signature, UpdateResponse, judge};
 use super::tsig::Signer;
@@ -8,8 +8,8 @@ use crate::model::secret::SecretBytes;
 use hickory_proto::rr::Name;
 use std::sync::Arc;
 
-/// Judges bytes as the answer to a signed update: without the key nothing is a success, nor a refusal to be
-/// believed.
+/// Judges bytes as the response to a signed update: without the key nothing is a success, nor a
+/// refusal that counts.
 ///
 /// # Panics
 /// When it does not hold.
@@ -17,7 +17,7 @@ pub fn answer(bytes: &[u8]) {
     let key = TsigKey {
         name: "k".into(),
         algorithm: TsigAlgorithm::Sha256,
-        secret: SecretBytes::new(b"nobody who fuzzes knows this one".to_vec()),
+        secret: SecretBytes::new(b"a secret that no fuzzer knows".to_vec()),
     };
     let (Ok(signer), Ok(zone)) = (Signer::new(&key), Name::from_ascii("dyn.example.")) else {
         return;

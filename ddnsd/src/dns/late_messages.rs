@@ -17,11 +17,11 @@ const MAX_NAMES: usize = 100_000;
 /// The hosts of all zones that a late message may still change.
 pub(super) struct LateMessages {
     started: Now,
-    known: Mutex<Known>,
+    known: Mutex<LateNames>,
 }
 
 #[derive(Default)]
-struct Known {
+struct LateNames {
     names: HashMap<Fqdn, LateMessage>,
     /// Until when a message of a name beyond [`MAX_NAMES`] can be late.
     others_until: Option<Instant>,
@@ -44,7 +44,7 @@ impl LateMessages {
         Self { started, known: Mutex::default() }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, LateNames> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -100,15 +100,15 @@ impl LateMessages {
         final_from.collect()
     }
 
-    /// Whether the name is acknowledged, and its acknowledgement not final yet: to send it once more
-    /// confirms nothing before then.
+    /// Whether the name is acknowledged, and its acknowledgement not final yet: to send it once
+    /// more confirms nothing before then.
     pub(super) fn is_waiting(&self, name: &Fqdn, now: Instant) -> bool {
         let known = self.known();
         known.names.get(name).is_some_and(|late| late.is_acknowledged && now < late.until)
     }
 }
 
-impl Known {
+impl LateNames {
     /// Returns false if there is no space.
     fn insert(&mut self, name: &Fqdn, late: LateMessage) -> bool {
         if let Some(known) = self.names.get_mut(name) {

@@ -1,6 +1,6 @@
 //! Plain questions to the name server that takes the updates. In: a name and a family. Out: what
-//! stands there, as this server itself answers (RFC 1035), within `dns_timeout`. Nothing is resolved
-//! further.
+//! stands there, as this server itself answers (RFC 1035), within `dns_timeout`. Nothing is
+//! resolved further.
 
 use super::error::Rcode;
 use super::exchange::{Accepted, Exchange, Request};
@@ -151,7 +151,7 @@ fn read(answer: &Message, question: &Question) -> Result<Found, String> {
         ResponseCode::Refused => {
             return Err("REFUSED (does it have the zone, and may this address ask it?)".to_owned());
         }
-        other => return Err(format!("{} (its log may say why)", Rcode(other))),
+        other => return Err(format!("{} (see its log)", Rcode(other))),
     }
     // an answer that follows an alias holds records of other names too
     let here = answer.answers.iter().filter(|record| record.name.eq_ignore_root(&question.name));

@@ -45,7 +45,7 @@ pub(super) fn size_limit(change: &RecordChange) -> usize {
 }
 
 /// Writes the changes into one message, in their order. The caller keeps to [`MAX_NAMES`] and
-/// [`MAX_BYTES`]. Without any change it only asks whether the zone takes updates from us.
+/// [`MAX_BYTES`]. Without any change it shows whether the zone takes updates from us.
 pub(super) fn build<'a>(
     zone: &Zone,
     changes: impl ExactSizeIterator<Item = &'a RecordChange>,
@@ -54,8 +54,8 @@ pub(super) fn build<'a>(
     let mut owners = Vec::with_capacity(changes.len());
     for change in changes {
         let mut owner = OwnerName { change, zone, first_at: None };
-        // servers ignore addresses beside a CNAME, and say NOERROR; to what takes records down only, a
-        // CNAME that an administrator put there instead is no obstacle
+        // servers ignore addresses beside a CNAME, and answer NOERROR; a change that only removes
+        // records passes a CNAME that an administrator put there instead
         if !change.records.addresses().is_empty() {
             message.name(&mut owner);
             message.record_head(RecordKind::Cname, RecordClass::None, 0, 0);
@@ -114,7 +114,7 @@ impl MessageWriter {
             self.labels(labels);
             self.u16(ZONE_POINTER);
         } else {
-            // outside the zone: the server says NOTZONE, which is for it to say
+            // outside the zone: the server answers NOTZONE
             self.labels(fqdn);
             self.bytes.push(0);
         }
@@ -213,7 +213,8 @@ mod tests {
             RData::Update0(_) => String::new(),
             data => format!(" {data}"),
         };
-        let (name, class) = (&record.name, record.dns_class);
+        let name = &record.name;
+        let class = record.dns_class;
         format!("{name} {} {class} {}{data}", record.ttl, record.record_type())
     }
 
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn each_family_is_replaced_taken_down_or_left_alone() {
+    fn each_family_is_replaced_removed_or_untouched() {
         let message = decoded(&[
             change("pc.example.org", both()),
             change("gone.example.org", WantedRecords { v4: Wanted::Absent, v6: Wanted::Untouched }),
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_takes_records_down_does_not_mind_a_cname() {
+    fn a_removal_does_not_require_that_no_cname_is_there() {
         let down = WantedRecords { v4: Wanted::Absent, v6: Wanted::Absent };
         let message =
             decoded(&[change("gone.example.org", down), change("pc.example.org", both())]);

@@ -1,5 +1,5 @@
-//! The exit to DNS. In: a host's records as they should be. Out: whether the primary acknowledged them.
-//! Many changes of a zone travel in one message; callers do not see that.
+//! The exit to DNS. In: a host's records as they should be. Out: whether the primary acknowledged
+//! them. Many changes of a zone travel in one message; callers do not see that.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz_checks;
@@ -53,8 +53,8 @@ pub struct PreparedDns {
 }
 
 impl PreparedDns {
-    /// Publishes this way from now on. What is in flight to the previous server does not count any more,
-    /// and is sent to the new one.
+    /// Publishes this way from now on. What is in flight to the previous server does not count any
+    /// more, and is sent to the new one.
     pub fn commit(self) {
         let Self { dns, name_server, closed } = self;
         if let Some(name_server) = name_server {
@@ -84,8 +84,8 @@ pub enum Lane {
 pub enum Published {
     /// The primary has applied it.
     Acknowledged {
-        /// Until then an earlier, unanswered message may still overwrite it, so that the caller sends
-        /// the host once more then; `None`: it is final.
+        /// Until then an earlier, unanswered message may still overwrite it, so that the caller
+        /// sends the host once more then; `None`: it is final.
         final_from: Option<Instant>,
     },
     /// The primary has, provably, not applied it.
@@ -120,9 +120,9 @@ impl Dns {
         Self { name_server: Arc::new(ArcSwap::from_pointee(name_server)), gate: Arc::default() }
     }
 
-    /// Prepares another configuration, perhaps with another server. If it is another one, changes that
-    /// come meanwhile wait, and are sent to the one in force then. The same configuration changes
-    /// nothing: zones that are down stay down.
+    /// Prepares another configuration, perhaps with another server. If it is another one, changes
+    /// that come meanwhile wait, and are sent to the one in force then. The same configuration
+    /// changes nothing: zones that are down stay down.
     pub async fn prepare(&self, config: Rfc2136) -> PreparedDns {
         let current = self.name_server.load_full();
         let is_elsewhere = current.address() != config.server;
@@ -132,16 +132,16 @@ impl Dns {
         PreparedDns { dns: self.clone(), name_server, closed }
     }
 
-    /// Makes DNS hold what the change says, together with whatever else is queued for the zone. Each
-    /// message has [`Self::timeout`]; a change may wait for one before its own. Once polled, the change
-    /// is sent even if the future is dropped.
-    /// Changes of one host are sent in the order of these calls, never in one message.
+    /// Makes DNS hold what the change says, together with whatever else is queued for the zone.
+    /// Each message has [`Self::timeout`]; a change may wait for one before its own. Once polled,
+    /// the change is sent even if the future is dropped. Changes of one host are sent in the order
+    /// of these calls, never in one message.
     pub async fn publish(&self, change: RecordChange, lane: Lane) -> Published {
         self.clone().result(change, lane, None).await
     }
 
-    /// As [`Self::publish`] for several changes: those of a zone travel in one message. They are queued
-    /// when this returns; the futures are their results, in order.
+    /// As [`Self::publish`] for several changes: those of a zone travel in one message. They are
+    /// queued when this returns; the futures are their results, in order.
     pub fn publish_all(
         &self,
         changes: Vec<RecordChange>,
@@ -162,8 +162,8 @@ impl Dns {
         results.map(|result| Queued { name_server: Arc::clone(&name_server), result }).collect()
     }
 
-    /// Waits for the result of a change. Queues it if it is not, and again if another configuration came
-    /// into force meanwhile.
+    /// Waits for the result of a change. Queues it if it is not, and again if another
+    /// configuration came into force meanwhile.
     async fn result(
         self,
         change: RecordChange,
@@ -185,8 +185,8 @@ impl Dns {
         }
     }
 
-    /// Whether the result of a name server holds for the one in force: it does not if another server
-    /// acknowledged it, or if it failed under another configuration.
+    /// Whether the result of a name server holds for the one in force: it does not if another
+    /// server acknowledged it, or if it failed under another configuration.
     fn counts(&self, result: &Published, name_server: &Arc<NameServer>) -> bool {
         let current = self.name_server.load();
         if Arc::ptr_eq(&current, name_server) {
@@ -196,8 +196,8 @@ impl Dns {
         is_acknowledged && current.address() == name_server.address()
     }
 
-    /// What the server answers for a name, asked by a plain question. Takes [`Self::timeout`] at most from
-    /// when it is asked; a bounded number of questions is in flight.
+    /// What the server answers for a name, asked by a plain question. Takes [`Self::timeout`] at
+    /// most from when it is asked; a bounded number of questions is in flight.
     ///
     /// # Errors
     /// It does not answer, or not for this name.

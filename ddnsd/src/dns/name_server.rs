@@ -1,6 +1,6 @@
-//! One name server as it is configured, with a worker for each zone that is published to. In: changes.
-//! Out: the result of each. Another configuration is another `NameServer`; the previous one ends once
-//! every change that it took has its result.
+//! One name server as it is configured, with a worker for each zone that is published to. In:
+//! changes. Out: the result of each. Another configuration is another `NameServer`; the previous
+//! one ends once every change that it took has its result.
 
 use super::batcher::Job;
 use super::error::DnsError;
@@ -44,8 +44,8 @@ impl Zones {
     }
 }
 
-/// A worker's entry in the map, owned by its task. If that panics, the entry goes too, and with it every
-/// queued change: their channels close.
+/// A worker's entry in the map, owned by its task. If that panics, the entry goes too, and with it
+/// every queued change: their channels close.
 struct ZoneEntry {
     zones: Arc<Zones>,
     worker: Arc<ZoneWorker>,
@@ -100,8 +100,8 @@ impl NameServer {
         Self { config, counters, clock, late_messages, zones, exchange, lookup }
     }
 
-    /// One with another configuration, unless it is the same. Late messages stay known: it may be the
-    /// same server.
+    /// One with another configuration, unless it is the same. Late messages stay known: it may be
+    /// the same server.
     pub(super) fn with(&self, config: Rfc2136) -> Option<Self> {
         if config == self.config {
             return None;
@@ -129,8 +129,9 @@ impl NameServer {
         self.lookup.ask(name, family).await
     }
 
-    /// Queues changes, those of a zone together, so that they travel in one message. Each has a channel
-    /// for its result, in the order of the changes; it closes without one if the zone's worker ends.
+    /// Queues changes, those of a zone together, so that they travel in one message. Each has a
+    /// channel for its result, in the order of the changes; it closes without one if the zone's
+    /// worker ends.
     pub(super) fn queue(
         &self,
         changes: &[RecordChange],

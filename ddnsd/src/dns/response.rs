@@ -1,4 +1,4 @@
-//! In: bytes that came back for an UPDATE message. Out: what they mean for it. Pure.
+//! In: a message received for an UPDATE message. Out: what it means. Pure.
 
 use super::error::Refusal;
 use super::tsig::Signer;
@@ -7,29 +7,26 @@ use hickory_proto::rr::rdata::tsig::{TSIG, TsigError};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 use std::sync::Arc;
 
-/// What was asked, so far as an answer must fit it.
+/// The request, as far as a response must fit it.
 pub(super) struct Expected<'a> {
-    /// The request's id.
     pub(super) id: u16,
-    /// The zone that was to be updated.
     pub(super) zone: &'a Name,
-    /// How the request was signed; `None` if it was not.
+    /// `None` if the request was not signed.
     pub(super) signature: Option<Signature<'a>>,
 }
 
-/// What an answer's TSIG is checked with.
+/// What a response's TSIG is checked with.
 pub(super) struct Signature<'a> {
-    /// The key.
     pub(super) signer: &'a Signer,
-    /// Its name, for messages to people.
+    /// The key's name, for error messages.
     pub(super) key: &'a Arc<str>,
-    /// The request's MAC, which the answer's covers.
+    /// The response's MAC covers it.
     pub(super) request_mac: &'a [u8],
     /// Seconds since 1970.
     pub(super) now: u64,
 }
 
-/// What an answer means.
+/// What a received message means.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) enum UpdateResponse {
@@ -37,15 +34,14 @@ pub(super) enum UpdateResponse {
     Applied,
     /// None of them is.
     Refused(Refusal),
-    /// An answer that the key should have signed and did not: no success, and no proof of failure.
+    /// A response that is not signed though the request was: no success, and no proof of failure.
     Unverified(Refusal),
-    /// It did not fit; the way to ask is TCP.
+    /// The response did not fit: TCP has space for it.
     Truncated,
-    /// Not an answer to this message from who was asked; the true one may still come.
+    /// Not a response to this message from this server, which may still come.
     Foreign(String),
 }
 
-/// Judges an answer.
 pub(super) fn judge(bytes: &[u8], expected: &Expected<'_>) -> UpdateResponse {
     let message = match Message::from_vec(bytes) {
         Ok(message) => message,
@@ -55,14 +51,15 @@ pub(super) fn judge(bytes: &[u8], expected: &Expected<'_>) -> UpdateResponse {
         return UpdateResponse::Foreign("its id, kind or zone is not that of the update".into());
     }
     match &expected.signature {
-        None => believed(&message, None),
+        None => accepted(&message, None),
         Some(signature) => signed(bytes, &message, signature),
     }
 }
 
 fn fits(message: &Message, expected: &Expected<'_>) -> bool {
-    // RFC 2136, 3.8: the answer copies the zone section or leaves all sections out. BIND, Knot and PowerDNS
-    // copy it, so without a MAC it is demanded: an id alone is guessed in 65,536 datagrams
+    // RFC 2136, 3.8: the response copies the zone section or leaves all sections out. BIND, Knot
+    // and PowerDNS copy it, so without a MAC it is required: an id alone is guessed in 65,536
+    // datagrams
     let is_there = message.queries.len() == 1;
     let may_be_left_out = expected.signature.is_some() && message.queries.is_empty();
     let zone_fits = message.queries.iter().all(|zone| {
@@ -87,13 +84,13 @@ fn signed(bytes: &[u8], message: &Message, signature: &Signature<'_>) -> UpdateR
         return UpdateResponse::Unverified(refusal(message, key));
     }
     match signature.signer.verify(bytes, signature.request_mac, signature.now) {
-        Ok(()) => believed(message, key),
-        // RFC 8945, 5.4: what does not verify is discarded, and the true answer waited for
+        Ok(()) => accepted(message, key),
+        // RFC 8945, 5.4: what does not verify is discarded; the true response may still come
         Err(invalid) => UpdateResponse::Foreign(invalid.to_string()),
     }
 }
 
-fn believed(message: &Message, key: Option<&Arc<str>>) -> UpdateResponse {
+fn accepted(message: &Message, key: Option<&Arc<str>>) -> UpdateResponse {
     let refusal = refusal(message, key);
     match (refusal.rcode, refusal.tsig) {
         _ if message.truncation => UpdateResponse::Truncated,
@@ -121,7 +118,7 @@ fn server_time(tsig: &TSIG) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tsig::server::Says;
+    use super::super::tsig::server::ServerTsig;
     use super::*;
     use crate::config::{TsigAlgorithm, TsigKey};
     use crate::model::secret::SecretBytes;
@@ -129,13 +126,13 @@ mod tests {
 
     const NOW: u64 = 1_795_000_000;
 
-    struct Asked {
+    struct Client {
         zone: Name,
         signer: Signer,
         key: Arc<str>,
     }
 
-    impl Asked {
+    impl Client {
         fn new() -> Self {
             let key = TsigKey {
                 name: "k".into(),
@@ -158,11 +155,11 @@ mod tests {
         }
 
         fn signed(&self, message: &Message) -> UpdateResponse {
-            self.judge(&self.signer.answer(message, Says::well(b"mac", NOW)))
+            self.judge(&self.signer.answer(message, ServerTsig::well(b"mac", NOW)))
         }
     }
 
-    fn says(rcode: ResponseCode) -> Message {
+    fn response(rcode: ResponseCode) -> Message {
         let mut message = Message::error_msg(7, OpCode::Update, rcode);
         let mut zone = Query::query(Name::from_ascii("Example.ORG.").unwrap(), RecordType::SOA);
         zone.set_query_class(DNSClass::IN);
@@ -171,25 +168,27 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_answer_is_believed() {
-        let asked = Asked::new();
-        assert_eq!(asked.signed(&says(ResponseCode::NoError)), UpdateResponse::Applied);
-        let UpdateResponse::Refused(refusal) = asked.signed(&says(ResponseCode::YXRRSet)) else {
+    fn a_signed_response_is_accepted() {
+        let client = Client::new();
+        assert_eq!(client.signed(&response(ResponseCode::NoError)), UpdateResponse::Applied);
+        let UpdateResponse::Refused(refusal) = client.signed(&response(ResponseCode::YXRRSet))
+        else {
             panic!("not refused")
         };
         assert_eq!(refusal.rcode, ResponseCode::YXRRSet);
         // RFC 2136, 3.8: the sections may be left out
         let bare = Message::response(7, OpCode::Update);
-        assert_eq!(asked.signed(&bare), UpdateResponse::Applied);
+        assert_eq!(client.signed(&bare), UpdateResponse::Applied);
     }
 
     #[test]
-    fn an_unsigned_answer_to_a_signed_request_is_neither_success_nor_refusal() {
-        let asked = Asked::new();
+    fn an_unsigned_response_to_a_signed_request_is_neither_success_nor_refusal() {
+        let client = Client::new();
         for rcode in [ResponseCode::NoError, ResponseCode::Refused, ResponseCode::NotAuth] {
-            let UpdateResponse::Unverified(refusal) = asked.judge(&says(rcode).to_vec().unwrap())
+            let UpdateResponse::Unverified(refusal) =
+                client.judge(&response(rcode).to_vec().unwrap())
             else {
-                panic!("{rcode} was believed")
+                panic!("{rcode} was accepted")
             };
             assert_eq!(refusal.rcode, rcode);
         }
@@ -197,82 +196,86 @@ mod tests {
 
     #[test]
     fn badsig_and_badkey_come_without_a_mac_and_prove_nothing() {
-        let asked = Asked::new();
+        let client = Client::new();
         for error in [TsigError::BadSig, TsigError::BadKey] {
-            let tsig = Says { error: Some(error), mac_bytes: 0, ..Says::well(b"mac", NOW) };
-            let bytes = asked.signer.answer(&says(ResponseCode::NotAuth), tsig);
-            let UpdateResponse::Unverified(refusal) = asked.judge(&bytes) else {
-                panic!("believed")
+            let tsig =
+                ServerTsig { error: Some(error), mac_bytes: 0, ..ServerTsig::well(b"mac", NOW) };
+            let bytes = client.signer.answer(&response(ResponseCode::NotAuth), tsig);
+            let UpdateResponse::Unverified(refusal) = client.judge(&bytes) else {
+                panic!("accepted")
             };
             assert_eq!(refusal.tsig, Some(error));
         }
     }
 
     #[test]
-    fn badtime_is_signed_and_tells_the_servers_clock() {
-        let asked = Asked::new();
-        let tsig = Says {
+    fn badtime_is_signed_and_carries_the_servers_clock() {
+        let client = Client::new();
+        let tsig = ServerTsig {
             error: Some(TsigError::BadTime),
             other: (NOW + 4000).to_be_bytes()[2..].to_vec(),
-            ..Says::well(b"mac", NOW)
+            ..ServerTsig::well(b"mac", NOW)
         };
-        let bytes = asked.signer.answer(&says(ResponseCode::NotAuth), tsig);
-        let UpdateResponse::Refused(refusal) = asked.judge(&bytes) else { panic!("not refused") };
+        let bytes = client.signer.answer(&response(ResponseCode::NotAuth), tsig);
+        let UpdateResponse::Refused(refusal) = client.judge(&bytes) else { panic!("not refused") };
         assert_eq!(refusal.tsig, Some(TsigError::BadTime));
         assert_eq!(refusal.server_time, Some(i64::try_from(NOW + 4000).unwrap()));
     }
 
     #[test]
-    fn what_does_not_answer_this_message_is_foreign() {
-        let asked = Asked::new();
-        let mut other_id = says(ResponseCode::NoError);
+    fn what_does_not_respond_to_this_message_is_foreign() {
+        let client = Client::new();
+        let mut other_id = response(ResponseCode::NoError);
         other_id.metadata.id = 8;
-        let mut request = says(ResponseCode::NoError);
+        let mut request = response(ResponseCode::NoError);
         request.metadata.message_type = MessageType::Query;
-        let mut query = says(ResponseCode::NoError);
+        let mut query = response(ResponseCode::NoError);
         query.metadata.op_code = OpCode::Query;
         let mut other_zone = Message::response(7, OpCode::Update);
         let name = Name::from_ascii("example.com.").unwrap();
         other_zone.add_query(Query::query(name, RecordType::SOA));
         for message in [other_id, request, query, other_zone] {
-            assert!(matches!(asked.signed(&message), UpdateResponse::Foreign(_)), "{message}");
+            assert!(matches!(client.signed(&message), UpdateResponse::Foreign(_)), "{message}");
             assert!(
-                matches!(asked.judge_unsigned(&message), UpdateResponse::Foreign(_)),
+                matches!(client.judge_unsigned(&message), UpdateResponse::Foreign(_)),
                 "{message}"
             );
         }
-        assert!(matches!(asked.judge(b"no message"), UpdateResponse::Foreign(_)));
-        let replayed = Says::well(b"another mac", NOW);
-        let bytes = asked.signer.answer(&says(ResponseCode::NoError), replayed);
-        assert!(matches!(asked.judge(&bytes), UpdateResponse::Foreign(_)));
+        assert!(matches!(client.judge(b"no message"), UpdateResponse::Foreign(_)));
+        let replayed = ServerTsig::well(b"another mac", NOW);
+        let bytes = client.signer.answer(&response(ResponseCode::NoError), replayed);
+        assert!(matches!(client.judge(&bytes), UpdateResponse::Foreign(_)));
     }
 
     #[test]
-    fn without_a_key_a_fitting_answer_is_believed() {
-        let asked = Asked::new();
-        assert_eq!(asked.judge_unsigned(&says(ResponseCode::NoError)), UpdateResponse::Applied);
-        let refused = asked.judge_unsigned(&says(ResponseCode::Refused));
+    fn without_a_key_a_fitting_response_is_accepted() {
+        let client = Client::new();
+        assert_eq!(
+            client.judge_unsigned(&response(ResponseCode::NoError)),
+            UpdateResponse::Applied
+        );
+        let refused = client.judge_unsigned(&response(ResponseCode::Refused));
         assert!(matches!(refused, UpdateResponse::Refused(_)));
     }
 
     #[test]
-    fn without_a_key_an_answer_that_does_not_name_the_zone_is_foreign() {
-        let asked = Asked::new();
+    fn without_a_key_a_response_that_does_not_name_the_zone_is_foreign() {
+        let client = Client::new();
         let bare = Message::response(7, OpCode::Update);
-        let mut of_another_kind = says(ResponseCode::NoError);
+        let mut of_another_kind = response(ResponseCode::NoError);
         of_another_kind.queries[0].set_query_type(RecordType::A);
-        let mut twice = says(ResponseCode::NoError);
+        let mut twice = response(ResponseCode::NoError);
         twice.queries = [&twice.queries[..], &twice.queries[..]].concat();
         for message in [bare, of_another_kind, twice] {
-            let judged = asked.judge_unsigned(&message);
+            let judged = client.judge_unsigned(&message);
             assert!(matches!(judged, UpdateResponse::Foreign(_)), "{message}");
         }
     }
 
     #[test]
-    fn a_truncated_answer_asks_for_tcp() {
-        let mut message = says(ResponseCode::NoError);
+    fn a_truncated_response_calls_for_tcp() {
+        let mut message = response(ResponseCode::NoError);
         message.metadata.truncation = true;
-        assert_eq!(Asked::new().signed(&message), UpdateResponse::Truncated);
+        assert_eq!(Client::new().signed(&message), UpdateResponse::Truncated);
     }
 }

@@ -1,6 +1,6 @@
-//! In: a message and a key. Out: the message signed, or the verdict on an answer's signature
+//! In: a message and a key. Out: the message signed, or the verdict on a response's signature
 //! (RFC 8945). Our own over hickory's pieces: hickory signs with three of the five algorithms and
-//! does not tell one failure from another. Pure: the time is an argument.
+//! does not distinguish the failures. Pure: the time is an argument.
 
 use crate::config::{TsigAlgorithm as Algorithm, TsigKey};
 use crate::model::secret::SecretBytes;
@@ -29,29 +29,24 @@ pub(super) struct Signer {
     secret: SecretBytes,
 }
 
-/// Why an answer's signature counts for nothing.
+/// Why a response's signature does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Invalid {
-    /// Not what RFC 8945 calls a signed message.
     #[error("its TSIG is malformed")]
     Malformed,
-    /// Signed with another key or algorithm than asked with.
     #[error("it is signed with another key or algorithm")]
     OtherKey,
-    /// Too short a MAC proves nothing.
+    /// It proves nothing.
     #[error("its MAC is too short")]
     TooShort,
-    /// The MAC is not that of this message.
     #[error("its MAC is wrong")]
     Mac,
-    /// An old answer, or clocks that differ.
+    /// An old response, or clocks that differ.
     #[error("it was signed more than 300 s before or after now")]
     Time,
 }
 
 impl Signer {
-    /// Takes the key over.
-    ///
     /// # Errors
     /// The key's name is no DNS name.
     pub(super) fn new(key: &TsigKey) -> Result<Self, ProtoError> {
@@ -67,8 +62,8 @@ impl Signer {
         Ok(Self { name, algorithm, mac, secret: key.secret.clone() })
     }
 
-    /// Signs a whole message that has its id; `seconds` since 1970. The MAC is handed back,
-    /// because the answer's covers it.
+    /// Signs a whole message that has its id; `seconds` since 1970. Returns the MAC, because the
+    /// response's MAC covers it.
     ///
     /// # Errors
     /// The TSIG record cannot be written, which a checked key never causes.
@@ -88,11 +83,12 @@ impl Signer {
         Ok(mac)
     }
 
-    /// Whether an answer was made with our key for the request with this MAC. `answer` was parsed
-    /// as a DNS message before: hickory's reader of signed messages adds up its counts unchecked.
+    /// Whether a response was signed with our key for the request with this MAC. `answer` was
+    /// parsed as a DNS message before: hickory's reader of signed messages adds up its counts
+    /// unchecked.
     ///
     /// # Errors
-    /// Says what about the signature is wrong.
+    /// What is wrong about the signature.
     pub(super) fn verify(
         &self,
         answer: &[u8],
@@ -159,36 +155,36 @@ pub(super) mod server {
     use hickory_proto::rr::rdata::tsig::{TSIG, TsigError, make_tsig_record};
     use hickory_proto::serialize::binary::BinEncoder;
 
-    /// What a server puts into an answer's TSIG.
-    pub(in crate::dns) struct Says<'a> {
+    /// What a server puts into a response's TSIG.
+    pub(in crate::dns) struct ServerTsig<'a> {
         pub(in crate::dns) request_mac: &'a [u8],
         pub(in crate::dns) time: u64,
         pub(in crate::dns) error: Option<TsigError>,
         pub(in crate::dns) other: Vec<u8>,
-        /// How much of the MAC it sends.
+        /// How much of the MAC is sent.
         pub(in crate::dns) mac_bytes: usize,
     }
 
-    impl<'a> Says<'a> {
+    impl<'a> ServerTsig<'a> {
         pub(in crate::dns) fn well(request_mac: &'a [u8], time: u64) -> Self {
             Self { request_mac, time, error: None, other: Vec::new(), mac_bytes: usize::MAX }
         }
     }
 
     impl Signer {
-        /// Signs an answer as RFC 8945, 5.3 asks.
-        pub(in crate::dns) fn answer(&self, message: &Message, says: Says<'_>) -> Vec<u8> {
+        /// Signs a response as RFC 8945, 5.3 requires.
+        pub(in crate::dns) fn answer(&self, message: &Message, from: ServerTsig<'_>) -> Vec<u8> {
             let bytes = message.to_vec().unwrap();
             let id = be16(&bytes, 0);
             let algorithm = self.algorithm.clone();
             let tsig =
-                TSIG::new(algorithm, says.time, FUDGE, Vec::new(), id, says.error, says.other);
+                TSIG::new(algorithm, from.time, FUDGE, Vec::new(), id, from.error, from.other);
             let mut variables = Vec::new();
             tsig.emit_tsig_for_mac(&mut BinEncoder::new(&mut variables), &self.name).unwrap();
-            let length = u16::try_from(says.request_mac.len()).unwrap().to_be_bytes();
-            let parts = [&length[..], says.request_mac, &bytes, &variables];
+            let length = u16::try_from(from.request_mac.len()).unwrap().to_be_bytes();
+            let parts = [&length[..], from.request_mac, &bytes, &variables];
             let mut mac = (self.mac)(self.secret.expose(), &parts);
-            mac.truncate(says.mac_bytes);
+            mac.truncate(from.mac_bytes);
             let mut signed = Message::from_vec(&bytes).unwrap();
             signed.set_signature(Box::new(make_tsig_record(self.name.clone(), tsig.set_mac(mac))));
             signed.to_vec().unwrap()
@@ -198,7 +194,7 @@ pub(super) mod server {
 
 #[cfg(test)]
 mod tests {
-    use super::server::Says;
+    use super::server::ServerTsig;
     use super::*;
     use hickory_proto::op::{Message, OpCode};
 
@@ -248,7 +244,7 @@ mod tests {
     fn an_answer_verifies_with_every_algorithm() {
         for (algorithm, _) in ALGORITHMS {
             let signer = signer_of(algorithm, "k", b"secret");
-            let bytes = signer.answer(&answer(), Says::well(b"request mac", NOW + 299));
+            let bytes = signer.answer(&answer(), ServerTsig::well(b"request mac", NOW + 299));
             assert_eq!(signer.verify(&bytes, b"request mac", NOW), Ok(()), "{algorithm:?}");
         }
     }
@@ -256,7 +252,7 @@ mod tests {
     #[test]
     fn no_byte_of_an_answer_can_be_changed() {
         let signer = signer();
-        let bytes = signer.answer(&answer(), Says::well(b"mac", NOW));
+        let bytes = signer.answer(&answer(), ServerTsig::well(b"mac", NOW));
         for at in 0..bytes.len() {
             let mut tampered = bytes.clone();
             tampered[at] ^= 0x41;
@@ -269,7 +265,7 @@ mod tests {
 
     #[test]
     fn another_secret_key_name_algorithm_or_request_does_not_verify() {
-        let bytes = signer().answer(&answer(), Says::well(b"mac", NOW));
+        let bytes = signer().answer(&answer(), ServerTsig::well(b"mac", NOW));
         let verify = |signer: Signer, mac: &[u8]| signer.verify(&bytes, mac, NOW);
         assert_eq!(verify(signer(), b"replayed"), Err(Invalid::Mac));
         let other = |algorithm, name, secret| verify(signer_of(algorithm, name, secret), b"mac");
@@ -283,7 +279,7 @@ mod tests {
     fn an_answer_signed_too_long_ago_or_ahead_does_not_verify() {
         let signer = signer();
         for time in [NOW - 301, NOW + 301] {
-            let bytes = signer.answer(&answer(), Says::well(b"mac", time));
+            let bytes = signer.answer(&answer(), ServerTsig::well(b"mac", time));
             assert_eq!(signer.verify(&bytes, b"mac", NOW), Err(Invalid::Time));
         }
     }
@@ -294,8 +290,8 @@ mod tests {
             let signer = signer_of(algorithm, "k", b"secret");
             let shortest = MIN_MAC_BYTES.max(length / 2);
             let cut = |mac_bytes| {
-                let says = Says { mac_bytes, ..Says::well(b"mac", NOW) };
-                signer.verify(&signer.answer(&answer(), says), b"mac", NOW)
+                let tsig = ServerTsig { mac_bytes, ..ServerTsig::well(b"mac", NOW) };
+                signer.verify(&signer.answer(&answer(), tsig), b"mac", NOW)
             };
             assert_eq!(cut(shortest), Ok(()), "{algorithm:?}");
             assert_eq!(cut(shortest - 1), Err(Invalid::TooShort), "{algorithm:?}");
@@ -307,7 +303,7 @@ mod tests {
         let signer = signer();
         let bytes = answer().to_vec().unwrap();
         assert_eq!(signer.verify(&bytes, b"mac", NOW), Err(Invalid::Malformed));
-        let mut crafted = signer.answer(&answer(), Says::well(b"mac", NOW));
+        let mut crafted = signer.answer(&answer(), ServerTsig::well(b"mac", NOW));
         crafted[6..10].fill(0xff);
         assert!(Message::from_vec(&crafted).is_err(), "stopped before it gets here");
     }

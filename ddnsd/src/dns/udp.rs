@@ -1,6 +1,6 @@
-//! UDP to the name server. In: whether messages got an answer by UDP and by TCP. Out: a socket, and
-//! whether UDP comes first. A firewall that drops UDP must not cost every message a part of its time,
-//! nor leave an unanswered message of every host.
+//! UDP to the name server. In: whether messages got an answer by UDP and by TCP. Out: a socket,
+//! and whether UDP comes first. A firewall that drops UDP must not cost every message a part of
+//! its time, nor leave an unanswered message of every host.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 
-/// Added to the time after which an unconfirmed host is sent again: the republisher's pause and more.
+/// Added to the time after which an unconfirmed host is sent again: the republisher's pause and
+/// more.
 const SLACK: Duration = Duration::from_secs(50);
 
 /// The way to one server by UDP.
@@ -19,8 +20,8 @@ pub(super) struct Udp {
 }
 
 impl Udp {
-    /// A host whose datagram was lost is sent again twice the timeout later. That must still go by TCP
-    /// first, or its acknowledgement is never final.
+    /// A host whose datagram was lost is sent again twice the timeout later. That must still go by
+    /// TCP first, or its acknowledgement is never final.
     pub(super) fn new(server: SocketAddr, timeout: Duration) -> Self {
         Self { server, pause: timeout * 2 + SLACK, skipped_until: Mutex::default() }
     }
@@ -34,7 +35,8 @@ impl Udp {
         self.skipped_until().is_none_or(|until| until <= now)
     }
 
-    /// For a while TCP is tried first: a datagram got no answer that counts, and the same by TCP did.
+    /// For a while TCP is tried first: a datagram got no answer that counts, and the same by TCP
+    /// did.
     pub(super) fn skip(&self, now: Instant) {
         *self.skipped_until() = Some(now + self.pause);
     }

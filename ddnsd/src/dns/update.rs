@@ -1,5 +1,5 @@
-//! In: an unsigned UPDATE message of a zone. Out: what the name server made of it, within `dns_timeout`.
-//! Signs with the zone's key, judges what comes back, and counts.
+//! In: an unsigned UPDATE message of a zone. Out: what the name server made of it, within
+//! `dns_timeout`. Signs with the zone's key, judges what comes back, and counts.
 
 use super::error::DnsError;
 use super::exchange::{Accepted, Copies, Exchange, Exchanged, Request};
@@ -87,7 +87,8 @@ impl UpdateSender {
         let mut update = SentUpdate { sender: self, unsigned, id: 0, mac: Vec::new() };
         let Exchanged { response, unverified, copies } = self.exchange.send(&mut update).await;
         self.count(copies, hosts);
-        let (server, zone) = (self.server, self.zone.clone());
+        let server = self.server;
+        let zone = self.zone.clone();
         let outcome = match (response, unverified) {
             (Ok(Some(response)), _) => self.outcome(response),
             (_, Some(UpdateResponse::Unverified(refusal))) => {
@@ -111,7 +112,8 @@ impl UpdateSender {
     }
 
     fn outcome(&self, response: UpdateResponse) -> Result<(), DnsError> {
-        let (server, zone) = (self.server, self.zone.clone());
+        let server = self.server;
+        let zone = self.zone.clone();
         match response {
             UpdateResponse::Applied => Ok(()),
             UpdateResponse::Refused(refusal) => Err(DnsError::Refused { server, zone, refusal }),
@@ -123,7 +125,8 @@ impl UpdateSender {
     }
 
     fn no_answer(&self) -> DnsError {
-        let (server, zone) = (self.server, self.zone.clone());
+        let server = self.server;
+        let zone = self.zone.clone();
         DnsError::NoAnswer { server, zone, timeout: self.timeout }
     }
 

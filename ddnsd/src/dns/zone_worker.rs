@@ -1,7 +1,7 @@
-//! The worker of one zone. In: changes of many callers. Out: messages that carry all that was queued,
-//! and the result of each change.
-//! While a message is in flight, what arrives is queued and goes with the next one: no timer, and no
-//! delay when idle. A refused message is halved until the host that is refused is alone.
+//! The worker of one zone. In: changes of many callers. Out: messages that carry all that was
+//! queued, and the result of each change. While a message is in flight, what arrives is queued and
+//! goes with the next one: no timer, and no delay when idle. A refused message is halved until the
+//! host that is refused is alone.
 
 use super::batcher::{Batcher, Job, Pushed};
 use super::error::{DnsError, Refusal};
@@ -40,7 +40,8 @@ impl ZoneWorker {
         clock: Clock,
         late_messages: Arc<LateMessages>,
     ) -> Self {
-        let (batcher, arrived) = (Mutex::default(), Notify::new());
+        let batcher = Mutex::default();
+        let arrived = Notify::new();
         Self { zone, sender, clock, late_messages, batcher, arrived }
     }
 
@@ -52,7 +53,8 @@ impl ZoneWorker {
         &self.zone
     }
 
-    /// Queues changes before the worker sees the first of them. What is not taken has its result at once.
+    /// Queues changes before the worker sees the first of them. What is not taken has its result
+    /// at once.
     pub(super) fn push(&self, jobs: Vec<Job>) {
         let now = self.clock.now().mono;
         let mut batcher = self.batcher();
@@ -109,7 +111,8 @@ impl ZoneWorker {
         }
     }
 
-    /// Sends a batch, in halves if it is refused, until each of its hosts has a result. Returns its lane.
+    /// Sends a batch, in halves if it is refused, until each of its hosts has a result. Returns
+    /// its lane.
     async fn deliver(&self, batch: Vec<Job>) -> Lane {
         let lane = batch.first().map_or(Lane::Background, |first| first.lane);
         let refused_alone = self.deliver_parts(batch).await;
@@ -120,8 +123,8 @@ impl ZoneWorker {
         lane
     }
 
-    /// Returns the hosts that were refused alone while others were not: they make others' messages fail.
-    /// If every host was refused, the reason may be the server's.
+    /// Returns the hosts that were refused alone while others were not: they make others' messages
+    /// fail. If every host was refused, the reason may be the server's.
     async fn deliver_parts(&self, batch: Vec<Job>) -> Vec<Fqdn> {
         let mut parts = vec![batch];
         let mut is_undivided = true;
@@ -180,8 +183,8 @@ impl ZoneWorker {
         outcome
     }
 
-    /// Whether the server refuses every update of the zone: then halving would only repeat the refusal.
-    /// An update without changes shows it.
+    /// Whether the server refuses every update of the zone: then halving would only repeat the
+    /// refusal. An update without changes shows it.
     async fn concerns_zone(&self, refusal: &Refusal, hosts: usize) -> bool {
         if refusal.concerns_every_host() {
             return true;

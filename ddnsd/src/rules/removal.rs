@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 /// The longest that a removal may take: `ddnsctl` waits for two minutes.
 const MAX_TIME: Duration = Duration::from_secs(90);
 
-/// Whether a removal that began at `start` can be sent again at `again_at` and still end in time. It may
-/// have to wait for a message before it: each takes `timeout` at most.
+/// Whether a removal that began at `start` can be sent again at `again_at` and still end in time.
+/// It may have to wait for a message before it: each takes `timeout` at most.
 pub fn is_time_for_another(start: Instant, again_at: Instant, timeout: Duration) -> bool {
     again_at + timeout * 2 <= start + MAX_TIME
 }
