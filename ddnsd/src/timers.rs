@@ -3,7 +3,7 @@
 
 use crate::stories::authenticate::Authenticate;
 use crate::stories::expire::Expire;
-use crate::stories::import::Transfer;
+use crate::stories::import::Imports;
 use crate::stories::last_requests::LastRequests;
 use crate::stories::notices::Notices;
 use crate::stories::republish::Republish;
@@ -97,7 +97,7 @@ pub async fn forget_idle(
 }
 
 /// Forgets imports that nobody goes on with.
-pub async fn forget_imports(story: Transfer, stop: CancellationToken) {
+pub async fn forget_imports(story: Imports, stop: CancellationToken) {
     let mut every = interval(IMPORTS);
     while tick(&mut every, &stop).await {
         story.forget_abandoned();

@@ -342,7 +342,7 @@ fn four_imports_exclude_a_fifth_and_once_aborted_they_store_nothing() {
         ctl
     };
     let live = [start(), start(), start(), start()];
-    import(&scene.ctl(), &user("carol")).exits(1).says(&["other imports are under way"]);
+    import(&scene.ctl(), &user("carol")).exits(1).says(&["other imports are in progress"]);
     drop(live);
     eventually(RECOVERY, "room for another import", || {
         let imported = import(&scene.ctl(), &user("carol"));

@@ -7,9 +7,10 @@ use crate::model::secret::Secret;
 use crate::reload::ReloadRequests;
 use crate::stories::error::AdminError;
 use crate::stories::expire::Expire;
+use crate::stories::export::Export;
 use crate::stories::hosts::Hosts;
 use crate::stories::hosts::sync::SyncRequest;
-use crate::stories::import::Transfer;
+use crate::stories::import::Imports;
 use crate::stories::status::Status;
 use crate::stories::users::Users;
 use ddnsd_proto::error::{Refusal, RefusalKind};
@@ -36,7 +37,8 @@ pub struct AdminStories {
     pub hosts: Hosts,
     pub status: Status,
     pub expire: Expire,
-    pub transfer: Transfer,
+    pub export: Export,
+    pub imports: Imports,
     pub reload: ReloadRequests,
 }
 
@@ -174,9 +176,9 @@ impl Administration for AdminService {
 
     async fn user_export(self, _: Context, query: ListUsers) -> Result<Page<UserRecord>, Refusal> {
         let limit = convert::bounds::page_size(query.limit);
-        self.run(move |stories| async move {
-            stories.transfer.users(query.after.as_deref(), limit).await
-        })
+        self.run(
+            move |stories| async move { stories.export.users(query.after.as_deref(), limit).await },
+        )
         .await
         .map(|users| {
             convert::bounds::page(users.iter().map(convert::transfer::record), limit, |user| {
@@ -187,7 +189,7 @@ impl Administration for AdminService {
 
     async fn import_begin(self, _: Context, import: BeginImport) -> Result<ImportToken, Refusal> {
         let existing = convert::transfer::existing(&import);
-        self.run(move |stories| async move { stories.transfer.begin(existing) })
+        self.run(move |stories| async move { stories.imports.begin(existing) })
             .await
             .map(|token| ImportToken { token })
     }
@@ -195,20 +197,20 @@ impl Administration for AdminService {
     async fn import_stage(self, _: Context, lines: StageLines) -> Result<Done, Refusal> {
         let StageLines { token, lines } = lines;
         let lines = lines.into_iter().map(convert::transfer::line).collect();
-        self.run(move |stories| async move { stories.transfer.stage(&token, lines) })
+        self.run(move |stories| async move { stories.imports.stage(&token, lines) })
             .await
             .map(|()| Done {})
     }
 
     async fn import_commit(self, _: Context, import: ImportToken) -> Result<Imported, Refusal> {
-        self.run(|stories| async move { stories.transfer.commit(&import.token).await })
+        self.run(|stories| async move { stories.imports.commit(&import.token).await })
             .await
             .map(convert::transfer::imported)
     }
 
     async fn import_abandon(self, _: Context, import: ImportToken) -> Result<Done, Refusal> {
         self.run(|stories| async move {
-            stories.transfer.abandon(&import.token);
+            stories.imports.abandon(&import.token);
             Ok(())
         })
         .await

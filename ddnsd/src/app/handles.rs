@@ -13,9 +13,10 @@ use crate::passwords::Passwords;
 use crate::reload::ReloadRequests;
 use crate::stories::authenticate::Authenticate;
 use crate::stories::expire::Expire;
+use crate::stories::export::Export;
 use crate::stories::host_locks::HostLocks;
 use crate::stories::hosts::Hosts;
-use crate::stories::import::Transfer;
+use crate::stories::import::Imports;
 use crate::stories::last_requests::LastRequests;
 use crate::stories::notices::Notices;
 use crate::stories::publisher::Publisher;
@@ -51,7 +52,8 @@ pub(super) struct Services {
     pub(super) update: Update,
     pub(super) users: Users,
     pub(super) hosts: Hosts,
-    pub(super) transfer: Transfer,
+    pub(super) export: Export,
+    pub(super) imports: Imports,
     pub(super) expire: Expire,
     pub(super) republish: Republish,
     pub(super) last_requests: LastRequests,
@@ -123,7 +125,8 @@ impl Services {
             expire: expire.await?,
             status: status(handles),
             users: Users { db: db.clone(), passwords: passwords.clone(), clock: *clock },
-            transfer: Transfer::new(db.clone(), *clock),
+            export: Export { db: db.clone() },
+            imports: Imports::new(db.clone(), *clock),
             hosts: hosts(handles, &last_requests),
             republish,
             last_requests,

@@ -140,7 +140,7 @@ fn start_timers(handles: &Handles, services: &Services) {
     let stop = || tasks.stop.clone();
     let sweep_every = handles.settings.sweep_every.subscribe();
     let forget_every = handles.settings.forget_every.subscribe();
-    let Services { expire, republish, last_requests, notices, transfer, authenticate, .. } =
+    let Services { expire, republish, last_requests, notices, imports, authenticate, .. } =
         services;
 
     let running = stop();
@@ -154,7 +154,7 @@ fn start_timers(handles: &Handles, services: &Services) {
     tasks.service("the sweep", timers::sweep(expire.clone(), sweep_every, stop()));
     tasks.service("the limits", timers::forget_idle(authenticate.clone(), forget_every, stop()));
     tasks.service("old mails", timers::give_up_mails(notices.clone(), stop()));
-    tasks.service("imports", timers::forget_imports(transfer.clone(), stop()));
+    tasks.service("imports", timers::forget_imports(imports.clone(), stop()));
 }
 
 fn serve_http(
@@ -186,7 +186,8 @@ fn serve_admin(handles: &Handles, services: &Services, socket: BoundSocket) {
         hosts: services.hosts.clone(),
         status: services.status.clone(),
         expire: services.expire.clone(),
-        transfer: services.transfer.clone(),
+        export: services.export.clone(),
+        imports: services.imports.clone(),
         reload: services.reload.clone(),
     };
     let tasks = &handles.tasks;

@@ -1,11 +1,10 @@
-//! Who a client is for counting: its IPv4 address, or its IPv6 /64, which is what one subscriber has.
+//! What a client is counted by: its IPv4 address, or its IPv6 /64, because a subscriber has one.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// A client as limits and remembered passwords tell them apart.
+/// A client, for the limits and the cached verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClientKey {
-    /// One IPv4 address.
     V4(Ipv4Addr),
     /// The upper 64 bits of an IPv6 address.
     V6(u64),

@@ -1,5 +1,4 @@
-//! The nouns: checked types without I/O, clock or chance. Everything else imports these; they import
-//! nothing.
+//! Checked types without I/O, clock or randomness. All other modules may import them; they import none.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz_checks;
@@ -14,5 +13,7 @@ pub mod name;
 pub mod notice;
 pub mod record;
 pub mod secret;
+pub mod text;
 pub mod time;
+pub mod ttl;
 pub mod user;

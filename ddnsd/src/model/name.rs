@@ -5,13 +5,9 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use std::fmt;
 use std::sync::Arc;
 
-/// Characters of what somebody wrote that a sentence shows: as many as the longest name has.
-const MOST_SHOWN: usize = 253;
-
 /// Why a text is not the name it should be. Prints as the end of a sentence about that text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing there.
     #[error("it is empty")]
     Empty,
     /// Over 253 octets, or a label over 63.
@@ -19,7 +15,7 @@ pub enum NameError {
     TooLong,
     /// A character, hyphen or empty label that host names may not have.
     #[error(
-        "it is not a legal host name (letters, digits and inner hyphens, labels parted by dots)"
+        "it is not a legal host name (letters, digits and inner hyphens, labels separated by dots)"
     )]
     Illegal,
     /// `pc` instead of `pc.example.org`.
@@ -39,7 +35,7 @@ pub enum NameError {
     NotMail,
 }
 
-/// The longest text that is looked at at all; U-labels may be longer than their A-labels.
+/// Bytes. A longer text is rejected at once; U-labels may be longer than their A-labels.
 const MAX_INPUT: usize = 1024;
 
 /// RFC 1123, 2.1 allows `my--host`, and DNS has such names; what begins with `xn--` must still be a
@@ -93,7 +89,6 @@ impl Fqdn {
         Ok(Self(name.into()))
     }
 
-    /// The A-labels.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -212,7 +207,6 @@ impl UserName {
         if illegal { Err(NameError::UserIllegal) } else { Ok(Self(name.as_ref().into())) }
     }
 
-    /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -224,7 +218,7 @@ impl fmt::Display for UserName {
     }
 }
 
-/// A mail address whose form was checked; whether it takes mail, only mail can tell.
+/// A mail address whose form was checked; it may still take no mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(Box<str>);
 
@@ -259,24 +253,9 @@ impl Email {
     }
 }
 
-/// What somebody wrote, in quotes and for a sentence: not whole if it is longer than any name.
-pub fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(MOST_SHOWN) {
-        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
-        None => format!("{text:?}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_a_text_that_can_be_no_name_only_the_beginning_is_shown() {
-        assert_eq!(excerpt("a\nb"), r#""a\nb""#);
-        let long = excerpt(&"ü".repeat(100_000));
-        assert_eq!(long, format!("\"{}\"…", "ü".repeat(253)));
-    }
 
     #[test]
     fn a_host_name_is_read_in_any_case_and_form() {
@@ -302,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_name_is_refused_with_the_reason() {
+    fn an_illegal_host_name_is_rejected_with_the_reason() {
         let long = format!("{}.example", "a".repeat(64));
         let too_long = format!("{}example", "abcdefg.".repeat(32));
         for (text, why) in [
@@ -334,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_holds_itself_and_what_is_below_but_no_lookalike() {
+    fn a_zone_holds_itself_and_its_subdomains_but_no_lookalike() {
         let zone = Zone::parse("example.com").unwrap();
         assert!(zone.holds(&zone));
         assert!(zone.holds(&Zone::parse("dyn.example.com").unwrap()));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub struct Millis(pub i64);
 
 impl Millis {
-    /// This much later; saturates at the ends of the range.
+    /// Saturates.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
@@ -27,8 +27,8 @@ impl Millis {
     }
 }
 
-/// One reading of both clocks, taken once per story: wall time for what is stored and shown,
-/// monotonic time for limits, caches and time-outs.
+/// Both clocks, read once per story: wall time for what is stored and shown, monotonic time for limits,
+/// caches and time-outs.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// Wall clock; may jump.

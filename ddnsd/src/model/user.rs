@@ -1,4 +1,4 @@
-//! A user: who may change which hosts, and who gets the mail.
+//! A user, who may change their hosts and gets mail about them.
 
 use super::name::{Email, UserName};
 use super::time::Millis;
@@ -10,26 +10,20 @@ pub struct UserId(pub i64);
 /// A user as administrators see one.
 #[derive(Clone, Debug)]
 pub struct User {
-    /// The name they log in with.
     pub name: UserName,
-    /// Where their mail goes.
     pub email: Email,
-    /// How many hosts they own.
     pub hosts: u32,
-    /// When they were added.
     pub created_at: Millis,
 }
 
-/// What checking a password needs to know of a user.
+/// What checking a password needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Key of the user.
     pub id: UserId,
-    /// The password's hash.
     pub hash: PasswordHash,
 }
 
-/// An Argon2 PHC string. Not printed by Debug: who has it can guess offline.
+/// An Argon2 PHC string. Debug does not print it: it allows offline guessing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub Box<str>);
 
@@ -39,27 +33,20 @@ impl std::fmt::Debug for PasswordHash {
     }
 }
 
-/// A user with all that is needed to make them again.
+/// A user as it is exported.
 #[derive(Clone, Debug)]
 pub struct UserRecord {
-    /// The name they log in with.
     pub name: UserName,
-    /// Where their mail goes.
     pub email: Email,
-    /// Their password's hash.
     pub hash: PasswordHash,
-    /// When they were added.
     pub created_at: Millis,
 }
 
 /// A user of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportedUser {
-    /// The name they log in with.
     pub name: UserName,
-    /// Where their mail goes.
     pub email: Email,
-    /// Their password's hash.
     pub hash: PasswordHash,
     /// When they were added; `None` is now.
     pub created_at: Option<Millis>,

@@ -1,23 +1,21 @@
-//! Whether a name server holds what it should. In: a host and what is found at its name. Out: a difference,
-//! or none.
+//! Whether a name server holds what it should. In: a host and what DNS holds. Out: whether it differs.
 
 use super::decide;
 use crate::model::host::{Defaults, Host};
 use crate::model::record::Wanted;
 use std::net::IpAddr;
 
-/// What stands in DNS for a name and a family.
+/// What DNS holds for a name and a family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InDns {
-    /// Addresses, or the CNAME that is in their way, as text.
+    /// Addresses, or the CNAME in their place, as text.
     pub records: Vec<String>,
-    /// Whether it is a CNAME.
     pub is_alias: bool,
     /// Seconds; `None` without a record.
     pub ttl: Option<u32>,
 }
 
-/// What should stand there of a family; `None` if it was never set, so that whatever is there is right.
+/// What DNS should hold of a family; `None` if it was never set, so that everything is right.
 pub fn should_be<A: Into<IpAddr> + Copy>(wanted: Wanted<A>) -> Option<Option<IpAddr>> {
     match wanted {
         Wanted::Untouched => None,
@@ -26,8 +24,8 @@ pub fn should_be<A: Into<IpAddr> + Copy>(wanted: Wanted<A>) -> Option<Option<IpA
     }
 }
 
-/// Whether that differs. An alias has no addresses of its own, so it does not where none should be. The TTL may be the one in force or the one last acknowledged: another default
-/// reaches DNS with the host's next update only.
+/// Whether that differs. A CNAME is right where no address should be: it has none of its own. The TTL may be
+/// the one in force or the one last acknowledged: another default reaches DNS with the host's next update only.
 pub fn differs(wanted: Option<IpAddr>, found: &InDns, host: &Host, defaults: &Defaults) -> bool {
     if found.is_alias {
         return wanted.is_some();

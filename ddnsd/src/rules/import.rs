@@ -1,10 +1,12 @@
-//! Reads the lines of an import. In: a line of JSON. Out: a user or a host of checked names, addresses and
-//! times, or what is wrong with it. Whether a hash can be used, and who exists, is for others to say.
+//! Reads the lines of an import. In: a line of JSON. Out: a user or a host with checked names, addresses and
+//! times, or what is wrong with it. Hashes, and which users exist, are checked elsewhere.
 
 use crate::model::address::Addresses;
 use crate::model::host::{ImportedHost, Seen};
-use crate::model::name::{Email, Fqdn, Label, NameError, UserName, Zone, excerpt};
+use crate::model::name::{Email, Fqdn, Label, NameError, UserName, Zone};
+use crate::model::text::excerpt;
 use crate::model::time::Millis;
+use crate::model::ttl as ttl_range;
 use crate::model::user::{ImportedUser, PasswordHash};
 use crate::rules::request::unreachable;
 use serde::Deserialize;
@@ -12,19 +14,13 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// RFC 2181, 8: the largest TTL.
-const MAX_TTL: i64 = 0x7fff_ffff;
-
-/// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImportEntry {
-    /// A user.
     User(ImportedUser),
-    /// A host.
     Host(Box<ImportedHost>),
 }
 
-/// A line as it is written. What is not there is `null` or left out. It has no Debug: it holds hashes.
+/// A line as it is in the file; absent values are `null` or left out. It has no Debug: it holds hashes.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ImportLine {
@@ -47,23 +43,23 @@ struct ImportLine {
 /// Reads a line.
 ///
 /// # Errors
-/// Says what is wrong with it: no JSON object, an unknown or missing key, or a value that cannot be.
+/// Says what is wrong with it: no JSON object, an unknown or missing key, or an illegal value.
 pub fn entry(line: &str) -> Result<ImportEntry, String> {
     // editors of some systems begin a file with a byte order mark
     let line = line.trim_start_matches('\u{feff}');
     if !line.trim_start().starts_with('{') {
         return Err("it is not a JSON object, which begins with {".to_owned());
     }
-    let written: ImportLine = serde_json::from_str(line).map_err(|error| not_read(&error))?;
-    if written.hostname.is_some() || written.zone.is_some() {
-        written.host().map(|host| ImportEntry::Host(Box::new(host)))
+    let line: ImportLine = serde_json::from_str(line).map_err(|error| parse_problem(&error))?;
+    if line.hostname.is_some() || line.zone.is_some() {
+        line.host().map(|host| ImportEntry::Host(Box::new(host)))
     } else {
-        written.user().map(ImportEntry::User)
+        line.user().map(ImportEntry::User)
     }
 }
 
-/// The user that a faulty line is about, as far as that can be told.
-pub fn meant_user(line: &str) -> Option<UserName> {
+/// The user that a faulty line is about, if that can be read.
+pub fn user_of_faulty_line(line: &str) -> Option<UserName> {
     let value: serde_json::Value = serde_json::from_str(line).ok()?;
     let has = |key: &str| value.get(key).is_some_and(|value| !value.is_null());
     let is_host = has("hostname") || has("zone");
@@ -133,8 +129,8 @@ impl ImportLine {
     }
 }
 
-/// The parser's words, without its line number: it sees one line only.
-fn not_read(error: &serde_json::Error) -> String {
+/// The parser's message without its line number: it sees one line only.
+fn parse_problem(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let end = format!(" at line {} column {}", error.line(), error.column());
     let what =
@@ -167,12 +163,7 @@ fn names(hostname: &str, zone: &str) -> Result<(Label, Zone, Fqdn), String> {
 }
 
 fn ttl(key: &str, seconds: Option<i64>) -> Result<Option<u32>, String> {
-    let refused = |seconds| format!("{key} is 0 to {MAX_TTL} seconds, not {seconds}");
-    let in_range = |seconds: i64| {
-        let fits = (0..=MAX_TTL).contains(&seconds);
-        u32::try_from(seconds).ok().filter(|_| fits).ok_or_else(|| refused(seconds))
-    };
-    seconds.map(in_range).transpose()
+    seconds.map(ttl_range::check).transpose().map_err(|why| format!("{key} {why}"))
 }
 
 fn address<A>(key: &str, what: &str, text: Option<&str>) -> Result<Option<A>, String>
@@ -183,14 +174,14 @@ where
         let address: A =
             text.parse().map_err(|_| cannot(key, text, &format_args!("it is not {what}")))?;
         match unpublishable(address.into()) {
-            Some(why) => Err(cannot(key, text, &format_args!("nobody can reach it ({why})"))),
+            Some(why) => Err(cannot(key, text, &format_args!("no one can reach it ({why})"))),
             None => Ok(address),
         }
     };
     text.map(parse).transpose()
 }
 
-/// Why no host ever had an address. Loopback and link-local ones it may have had as a client's own.
+/// Why no host ever had this address. A client's own one may be loopback or link-local.
 fn unpublishable(address: IpAddr) -> Option<&'static str> {
     if address.to_canonical() != address {
         return Some("an IPv4 address written as IPv6");
@@ -258,7 +249,7 @@ mod tests {
             let line = format!(
                 r#"{{"hostname":"pc","zone":"example.org","user":"a","{key}":"{address}"}}"#
             );
-            assert!(problem(&line).contains("nobody can reach it"), "{line}");
+            assert!(problem(&line).contains("no one can reach it"), "{line}");
         }
     }
 
@@ -280,15 +271,15 @@ mod tests {
     }
 
     #[test]
-    fn a_faulty_line_may_still_tell_its_user() {
-        let name = |line| meant_user(line).map(|name| name.as_str().to_owned());
+    fn the_user_of_a_faulty_line_is_read_if_possible() {
+        let name = |line| user_of_faulty_line(line).map(|name| name.as_str().to_owned());
         assert_eq!(name(r#"{"user":"a","email":7}"#).as_deref(), Some("a"));
         assert_eq!(name(r#"{"user":"a","zone":"x"}"#), None);
         assert_eq!(name("nonsense"), None);
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn a_problem_names_what_is_wrong() {
         for (line, words) in [
             ("nonsense", "it is not a JSON object"),
             ("{", "it is not a JSON object"),
@@ -312,8 +303,8 @@ mod tests {
             (r#"{"hostname":"pc","zone":"a b","user":"a"}"#, "zone \"a b\""),
             (r#"{"hostname":"@","zone":"org","user":"a"}"#, "single label"),
         ] {
-            let said = problem(line);
-            assert!(said.contains(words), "{line}: {said}");
+            let found = problem(line);
+            assert!(found.contains(words), "{line}: {found}");
         }
         for (key, value, words) in [
             ("dns_ttl", "-1", "dns_ttl is 0 to 2147483647 seconds, not -1"),
@@ -327,8 +318,8 @@ mod tests {
         ] {
             let line =
                 format!(r#"{{"hostname":"pc","zone":"example.org","user":"a","{key}":{value}}}"#);
-            let said = problem(&line);
-            assert!(said.contains(words), "{line}: {said}");
+            let found = problem(&line);
+            assert!(found.contains(words), "{line}: {found}");
         }
     }
 }

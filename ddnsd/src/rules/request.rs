@@ -1,5 +1,5 @@
-//! From the texts of a request to a checked one. In: what the parameters and the connection say. Out:
-//! names, addresses, or the reason why there are none. The words for the reasons are in `reply.rs`.
+//! Checks a request. In: its parameters and the connection. Out: names, addresses, or the reason why there are
+//! none. The return codes for the reasons are in `reply.rs`.
 
 use crate::model::address::Addresses;
 use crate::model::client::ClientKey;
@@ -7,49 +7,44 @@ use crate::model::family::Families;
 use crate::model::name::{Fqdn, UserName};
 use crate::model::notice::Notify;
 use crate::model::secret::Secret;
+use crate::model::text::first_chars;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-/// Hosts in one request, at most (the Dyn Remote Access API's number).
+/// Hosts in one request (the number of the Dyn Remote Access API).
 pub const MAX_HOSTS: usize = 20;
 
-/// Characters that are kept of what a client calls itself.
+/// Characters of the User-Agent header that are kept.
 pub const MAX_USER_AGENT: usize = 200;
 
 /// One checked update request.
 #[derive(Clone, Debug)]
 pub struct UpdateRequest {
-    /// The client's address, for the log.
+    /// For the log.
     pub client: IpAddr,
-    /// What the client calls itself, cut to [`MAX_USER_AGENT`] characters.
+    /// Cut to [`MAX_USER_AGENT`] characters.
     pub user_agent: Option<Arc<str>>,
-    /// What its limits are counted by.
+    /// For the limits.
     pub key: ClientKey,
-    /// Who it says it is.
     pub login: Login,
-    /// Which hosts it means.
     pub hosts: Result<Vec<RequestedHost>, NoHosts>,
-    /// What they should point at.
     pub change: Result<Change, BadAddress>,
-    /// Whether its user wants a mail about a change.
     pub notify: Notify,
 }
 
-/// Who a request says it is.
+/// The credentials of a request.
 #[derive(Clone, Debug)]
 pub enum Login {
-    /// It says nothing: a first request of clients that wait for a challenge.
+    /// None: the first request of clients that wait for a challenge.
     Missing,
-    /// Something that is no name and password, or a name that no user can have.
+    /// No name and password, or a name that no user can have.
     Unreadable {
         /// What was readable of the name, for the log.
         name: String,
     },
-    /// A name and a password.
     Given {
-        /// The name.
         user: UserName,
-        /// The password; empty if only a name was given.
+        /// Empty if only a name was given.
         password: Secret,
     },
 }
@@ -59,14 +54,13 @@ pub enum Login {
 pub struct RequestedHost {
     /// As it was sent, for the JSON reply.
     pub sent: String,
-    /// The name, if it is one.
+    /// `None` if it is not legal.
     pub name: Option<Fqdn>,
 }
 
 /// Why a request names no hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoHosts {
-    /// None given.
     None,
     /// More than [`MAX_HOSTS`].
     TooMany,
@@ -112,22 +106,20 @@ pub enum BadAddress {
     /// Neither an IPv4 nor an IPv6 address, but written like one.
     #[error("{0:?} is not an address")]
     NotAnAddress(String),
-    /// Something else altogether. It is shown to nobody: where a router's template has its parameters
-    /// swapped it is the password.
+    /// Something else. It is not shown: if a router's template has its parameters swapped, it is the
+    /// password.
     #[error("the {parameter} parameter holds {length} characters that are no address")]
-    Foreign {
+    NotLikeAnAddress {
         /// Which of the address parameters.
         parameter: &'static str,
         /// How long it is.
         length: usize,
     },
-    /// Two different ones of one family.
     #[error("two different addresses of one family: {0} and {1}")]
     Two(IpAddr, IpAddr),
-    /// Nobody can be reached there.
     #[error("{0} can never be reached ({1})")]
     Unreachable(IpAddr, &'static str),
-    /// None given, and the connection comes from a trusted proxy that does not say for whom.
+    /// None given, and the connection comes from a trusted proxy that does not name its client.
     #[error("no address given, and the proxy {0} sent no usable client address")]
     ProxyWithoutClient(IpAddr),
 }
@@ -137,7 +129,7 @@ pub enum BadAddress {
 pub enum RequestOrigin {
     /// The client's own address, by the connection or a trusted proxy's header.
     Client(IpAddr),
-    /// A trusted proxy that did not say for whom.
+    /// A trusted proxy that did not name its client.
     ProxyWithoutClient(IpAddr),
 }
 
@@ -150,11 +142,11 @@ impl RequestOrigin {
     }
 }
 
-/// What a client calls itself; what is not UTF-8 becomes U+FFFD.
+/// The User-Agent header; what is not UTF-8 becomes U+FFFD.
 pub fn user_agent(header: &[u8]) -> Option<Arc<str>> {
     let text = String::from_utf8_lossy(header.trim_ascii());
-    let end = text.char_indices().nth(MAX_USER_AGENT).map_or(text.len(), |(end, _)| end);
-    text.get(..end).filter(|text| !text.is_empty()).map(Arc::from)
+    let text = first_chars(&text, MAX_USER_AGENT);
+    Some(text).filter(|text| !text.is_empty()).map(Arc::from)
 }
 
 /// Reads `notify_change`: `1`, `yes`, `true` or `on` in any case asks for a mail.
@@ -213,19 +205,19 @@ fn no_address(parameter: &'static str, item: &str) -> BadAddress {
     let is_written_like_one = item.contains(['.', ':'])
         && item.chars().all(|c| c.is_ascii_hexdigit() || ".:/%[]".contains(c));
     if is_written_like_one {
-        BadAddress::NotAnAddress(item.chars().take(64).collect())
+        BadAddress::NotAnAddress(first_chars(item, 64).to_owned())
     } else {
-        BadAddress::Foreign { parameter, length: item.chars().count() }
+        BadAddress::NotLikeAnAddress { parameter, length: item.chars().count() }
     }
 }
 
 fn add(found: &mut Addresses, address: IpAddr) -> Result<(), BadAddress> {
-    let before = match address {
+    let previous = match address {
         IpAddr::V4(v4) => found.v4.replace(v4).map(IpAddr::V4),
         IpAddr::V6(v6) => found.v6.replace(v6).map(IpAddr::V6),
     };
-    match before {
-        Some(before) if before != address => Err(BadAddress::Two(before, address)),
+    match previous {
+        Some(previous) if previous != address => Err(BadAddress::Two(previous, address)),
         _ => Ok(()),
     }
 }
@@ -262,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn notify_change_asks_for_a_mail_in_four_words() {
+    fn notify_change_asks_for_a_mail_with_four_values() {
         for yes in ["1", "yes", "TRUE", " On "] {
             assert_eq!(notify(Some(yes)), Notify::Yes, "{yes}");
         }
@@ -295,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_never_be_reached_is_refused_with_the_reason() {
+    fn an_unreachable_address_is_rejected_with_the_reason() {
         for (given, why) in [
             ("0.0.0.0", "unspecified"),
             ("0.1.2.3", "unspecified"),
@@ -318,25 +310,23 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_value_spoils_the_request() {
+    fn one_bad_value_rejects_the_request() {
         let length = "the ipv6 parameter holds 2 characters that are no address";
         assert_eq!(read("192.0.2.1", "no"), Err(length.into()));
         assert_eq!(read("192.0.2.300", ""), Err("\"192.0.2.300\" is not an address".into()));
         assert_eq!(read("2001:db8::1/64", ""), Err("\"2001:db8::1/64\" is not an address".into()));
         assert_eq!(read("[fe80::1%1]", ""), Err("\"[fe80::1%1]\" is not an address".into()));
         for secret in ["hunter2", "c0ffee", "p4ss.word", "12345678", "fe80::1%eth0", "<ipaddr>"] {
-            let said = read(secret, "").unwrap_err();
-            assert!(
-                said.starts_with("the ipv4 parameter holds") && !said.contains(secret),
-                "{said}"
-            );
+            let message = read(secret, "").unwrap_err();
+            assert!(message.starts_with("the ipv4 parameter holds"), "{message}");
+            assert!(!message.contains(secret), "{message}");
         }
         let two = read("192.0.2.1", "192.0.2.2").unwrap_err();
         assert_eq!(two, "two different addresses of one family: 192.0.2.1 and 192.0.2.2");
     }
 
     #[test]
-    fn a_proxy_that_says_nothing_is_not_the_client() {
+    fn a_proxy_that_names_no_client_is_not_the_client() {
         let proxy = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
         assert!(matches!(addresses(None, None, proxy), Err(BadAddress::ProxyWithoutClient(_))));
         assert!(addresses(Some("192.0.2.1"), None, proxy).is_ok());
@@ -382,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_calls_itself_is_cut() {
+    fn a_user_agent_is_cut() {
         assert_eq!(user_agent(b" inadyn/2.12 ").as_deref(), Some("inadyn/2.12"));
         assert_eq!(user_agent(b" "), None);
         assert_eq!(user_agent(b"\xff").as_deref(), Some("\u{fffd}"));

@@ -1,67 +1,67 @@
 //! Why an administrator's request was not carried out. In: errors of the exits. Out: a kind and a
-//! sentence that says what to do next.
+//! sentence with the next step.
 
-/// What kind of refusal it is; decides nothing but how clients group it.
+use crate::db::DbError;
+
+/// How clients group errors; it decides nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminErrorKind {
     /// No such user or host.
     NotFound,
-    /// It is there already.
     Exists,
-    /// It cannot go while something else needs it.
+    /// It cannot be deleted while something else needs it.
     InUse,
-    /// The given value is no legal name, address or number.
+    /// A value that is no legal name, address or number.
     Invalid,
     /// The name server refused or did not answer.
     Dns,
-    /// The database failed.
     Database,
-    /// Too much to do at the moment.
+    /// Try again later.
     Busy,
 }
 
-/// A refusal, ready to be shown.
+/// An error, ready to be shown.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct AdminError {
-    /// Its kind.
     pub kind: AdminErrorKind,
     /// One sentence, lower case, no full stop, with the next step.
     pub message: String,
 }
 
 impl AdminError {
-    /// A refusal of a kind with its sentence.
     pub fn new(kind: AdminErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
 }
 
-/// The refusal for a database that failed.
-pub(super) fn database(problem: &crate::db::DbError) -> AdminError {
-    let kind = match problem {
-        crate::db::DbError::Busy => AdminErrorKind::Busy,
-        _ => AdminErrorKind::Database,
-    };
-    tracing::error!("administration: {problem}");
-    let message = match problem {
-        // it may have been
-        crate::db::DbError::Unconfirmed => problem.to_string(),
-        _ => format!("it could not be carried out: {problem}; the daemon's log may say more"),
-    };
-    AdminError::new(kind, message)
+impl From<DbError> for AdminError {
+    /// Logs it, too.
+    fn from(problem: DbError) -> Self {
+        tracing::error!("administration: {problem}");
+        let kind = match problem {
+            DbError::Busy => AdminErrorKind::Busy,
+            _ => AdminErrorKind::Database,
+        };
+        let message = match problem {
+            // it may have been carried out
+            DbError::Unconfirmed => problem.to_string(),
+            _ => format!("cannot carry it out: {problem}; the daemon's log may say more"),
+        };
+        Self::new(kind, message)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::DbError;
 
     #[test]
-    fn what_may_have_been_carried_out_is_not_said_to_have_not() {
-        let unknown = database(&DbError::Unconfirmed).message;
-        assert!(!unknown.contains("could not be carried out"), "{unknown}");
+    fn a_message_does_not_deny_what_may_have_been_carried_out() {
+        let unknown = AdminError::from(DbError::Unconfirmed).message;
+        assert!(!unknown.contains("cannot carry it out"), "{unknown}");
         assert!(unknown.contains("look before you try again"), "{unknown}");
-        assert!(database(&DbError::NoAnswer).message.contains("could not be carried out"));
+        let unanswered = AdminError::from(DbError::NoAnswer).message;
+        assert!(unanswered.contains("cannot carry it out"), "{unanswered}");
     }
 }

@@ -1,7 +1,7 @@
 //! Expiry: wants and publishes the removal of records that were not updated for their TTL. An update
 //! meanwhile wins: the sweep locks the host and reads it again before it wants a removal.
 
-use super::error::{AdminError, database};
+use super::error::AdminError;
 use super::host_locks::HostLocks;
 use super::notices::Notices;
 use super::publisher::Publisher;
@@ -78,7 +78,7 @@ impl Expire {
     pub async fn sweep(&self) -> Result<Swept, AdminError> {
         let mut scheduled_by = self.sweeping.lock().await;
         let swept = self.sweep_all(&mut scheduled_by).await;
-        swept.inspect_err(|_| self.db.stop_uptime()).map_err(|problem| database(&problem))
+        swept.inspect_err(|_| self.db.stop_uptime()).map_err(AdminError::from)
     }
 
     /// As [`Self::sweep`], and counts what is unpublished.
@@ -87,7 +87,7 @@ impl Expire {
     /// The database failed.
     pub async fn clean_up(&self) -> Result<Swept, AdminError> {
         let swept = self.sweep().await?;
-        let counts = self.db.counts().await.map_err(|problem| database(&problem))?;
+        let counts = self.db.counts().await?;
         Ok(Swept { pending: counts.unpublished, ..swept })
     }
 

@@ -3,6 +3,7 @@
 pub mod authenticate;
 pub mod error;
 pub mod expire;
+pub mod export;
 pub mod host_locks;
 pub mod hosts;
 pub mod import;

@@ -1,6 +1,6 @@
-//! Remakes imported password hashes at our cost. In: a login whose password was right, and the end of its
-//! request. Out: the user's hash is ours, unless it was changed meanwhile, and the password stays known,
-//! so that the next request costs no Argon2.
+//! Makes imported password hashes again with the configured cost. In: an authentication whose password was
+//! right, and the end of its request. Out: the user's new hash, unless it was changed meanwhile. The verdict
+//! stays cached, so that the next request costs no Argon2.
 
 use crate::clock::Clock;
 use crate::db::Db;
@@ -24,9 +24,9 @@ struct RehashHandles {
     passwords: Passwords,
     clock: Clock,
     tasks: TaskTracker,
-    /// One at a time: a thousand imported users who come at once must not keep logins waiting.
-    turn: Semaphore,
-    under_way: Mutex<HashSet<UserId>>,
+    /// One at a time, so that a thousand imported users at once do not delay authentications.
+    semaphore: Semaphore,
+    in_progress: Mutex<HashSet<UserId>>,
 }
 
 /// A right password, and the hash that it was checked against.
@@ -37,38 +37,39 @@ pub(super) struct DueRehash {
 }
 
 impl Rehash {
-    /// The story with its handles.
     pub fn new(db: Db, passwords: Passwords, clock: Clock, tasks: TaskTracker) -> Self {
-        let (turn, under_way) = (Semaphore::new(1), Mutex::default());
-        Self(Arc::new(RehashHandles { db, passwords, clock, tasks, turn, under_way }))
+        let semaphore = Semaphore::new(1);
+        let in_progress = Mutex::default();
+        Self(Arc::new(RehashHandles { db, passwords, clock, tasks, semaphore, in_progress }))
     }
 
-    /// Remakes the hash once what this returns is dropped, with the end of the request. `None` if it is
-    /// under way already.
+    /// Makes the hash again once the returned guard is dropped, with the end of the request. `None` if it is
+    /// in progress already.
     pub(super) fn after_request(&self, due: DueRehash) -> Option<DropGuard> {
         let id = due.account.id;
-        if !self.under_way().insert(id) {
+        if !self.in_progress().insert(id) {
             return None;
         }
-        let (parts, answered) = (Arc::clone(&self.0), CancellationToken::new());
-        let over = answered.clone();
+        let handles = Arc::clone(&self.0);
+        let answered = CancellationToken::new();
+        let request_ended = answered.clone();
         self.0.tasks.spawn(async move {
-            over.cancelled().await;
-            parts.remake(&due).await;
-            Self(parts).under_way().remove(&id);
+            request_ended.cancelled().await;
+            handles.remake(&due).await;
+            Self(handles).in_progress().remove(&id);
         });
         Some(answered.drop_guard())
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashSet<UserId>> {
-        self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_progress(&self) -> MutexGuard<'_, HashSet<UserId>> {
+        self.0.in_progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl RehashHandles {
     async fn remake(&self, due: &DueRehash) {
-        let Ok(_turn) = self.turn.acquire().await else { return };
-        // the stop waits for nothing that the next login does as well
+        let Ok(_permit) = self.semaphore.acquire().await else { return };
+        // at a stop nothing waits for this: the next authentication does it
         if self.tasks.is_closed() {
             return;
         }
@@ -86,9 +87,9 @@ impl RehashHandles {
             Ok(true) => info!(user, "an imported password hash was remade"),
             Ok(false) => debug!(user, "a password hash was changed before it could be remade"),
             Err(problem) => {
-                // so that the next login is hashed and tries again
+                // so that the next authentication hashes and tries again
                 self.passwords.forget(&due.user, &account.hash, password);
-                warn!(user, "an imported password hash could not be remade yet: {problem}");
+                warn!(user, "cannot remake an imported password hash yet: {problem}");
             }
         }
     }

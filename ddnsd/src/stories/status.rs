@@ -1,4 +1,4 @@
-//! A snapshot of the daemon's state, for `ddnsctl status` and later the metrics.
+//! A snapshot of the daemon's state, for `ddnsctl status`.
 
 use crate::clock::Clock;
 use crate::counters::{
@@ -13,30 +13,21 @@ use std::sync::Arc;
 /// The handles this story uses.
 #[derive(Clone)]
 pub struct Status {
-    /// Counted, and asked whether it answers.
     pub db: Db,
-    /// Asked about its zones.
     pub dns: Dns,
-    /// The clock.
     pub clock: Clock,
     /// When the daemon started.
     pub started: Now,
-    /// Every part's counters.
     pub counters: Counters,
 }
 
 /// Every part's counters.
 #[derive(Clone, Default)]
 pub struct Counters {
-    /// Of the update story.
     pub updates: Arc<UpdateCounters>,
-    /// Of publishing.
     pub dns: Arc<DnsCounters>,
-    /// Of password checks.
     pub passwords: Arc<PasswordCounters>,
-    /// Of the limits.
     pub limits: Arc<LimitCounters>,
-    /// Of the database.
     pub database: Arc<DatabaseCounters>,
 }
 
@@ -51,41 +42,37 @@ pub struct Snapshot {
     pub queues: Vec<(String, u64)>,
     /// Why the database does not answer; `None` if it does.
     pub database: Option<String>,
-    /// Why nothing can be stored in it, and for how long already; `None` if changes are written.
+    /// Why it cannot store anything, and since how long; `None` if changes are written.
     pub writing: Option<String>,
-    /// Each zone that was published to lately, or has pending hosts, by name.
+    /// By name: each zone that was published to lately or has pending hosts.
     pub zones: Vec<ZoneState>,
     /// Hosts whose records DNS is not known to hold.
     pub pending: u64,
-    /// Users in the database.
     pub users: u64,
-    /// Hosts in the database.
     pub hosts: u64,
 }
 
-/// How publishing a zone goes.
 #[derive(Clone, Debug)]
 pub struct ZoneState {
-    /// Its name.
     pub zone: String,
-    /// Whether the server does not answer for it at the moment.
+    /// Whether the name server does not answer for it at the moment.
     pub down: bool,
     /// Hosts of it that DNS is not known to hold.
     pub pending: u64,
-    /// The last failure of the last minute, or one that a pending host met, however long ago.
+    /// The last failure of the last minute, or that of a pending host, however long ago.
     pub last_error: Option<String>,
 }
 
 impl Status {
     /// Reads everything now.
     pub async fn snapshot(&self) -> Snapshot {
-        let known = self.known().await;
+        let rows = self.rows().await;
         let (jobs, touches) = self.db.waiting();
         let zones = self.dns.zones();
         let waiting = zones.iter().map(|zone| zone.queued as u64).sum();
         let up = self.clock.now().mono.saturating_duration_since(self.started.mono);
-        let database = known.as_ref().err().map(ToString::to_string);
-        let (counted, pending) = known.unwrap_or_default();
+        let database = rows.as_ref().err().map(ToString::to_string);
+        let (counted, pending) = rows.unwrap_or_default();
         Snapshot {
             uptime_ms: u64::try_from(up.as_millis()).unwrap_or(u64::MAX),
             counters: self.counters.named(),
@@ -109,18 +96,18 @@ impl Status {
         Some(format!("changes have not been written for {seconds} s: {why}"))
     }
 
-    /// A database that does not answer is not asked twice: the administrator waits.
-    async fn known(&self) -> Result<(Counts, Vec<PendingZone>), DbError> {
+    /// Stops at the first error, so that a database that does not answer is waited for once only.
+    async fn rows(&self) -> Result<(Counts, Vec<PendingZone>), DbError> {
         Ok((self.db.counts().await?, self.db.pending_zones().await?))
     }
 }
 
-/// What the exit knows of zones, and what the rows of pending hosts do.
+/// Joins what the exit knows of zones with the rows of pending hosts.
 fn zone_states(active: Vec<ZoneHealth>, pending: Vec<PendingZone>) -> Vec<ZoneState> {
     let mut states: BTreeMap<String, ZoneState> = BTreeMap::new();
     for zone in active {
-        let (name, last_error) = (zone.zone.to_string(), zone.last_error);
-        let last_error = last_error.map(|error| error.to_string());
+        let name = zone.zone.to_string();
+        let last_error = zone.last_error.map(|error| error.to_string());
         let state = ZoneState { zone: name.clone(), down: zone.down, pending: 0, last_error };
         states.insert(name, state);
     }

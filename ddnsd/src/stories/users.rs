@@ -1,29 +1,27 @@
-//! Users: add, list, change, delete.
+//! Adds, lists, changes and deletes users.
 
-use super::error::{AdminError, AdminErrorKind, database};
+use super::error::{AdminError, AdminErrorKind};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, NewUser};
-use crate::model::name::{Email, NameError, UserName, excerpt};
+use crate::model::name::{Email, NameError, UserName};
 use crate::model::secret::Secret;
+use crate::model::text::{excerpt, shell_word};
 use crate::model::user::{PasswordHash, User};
 use crate::passwords::Passwords;
 
-/// The longest password taken, bytes; a request could not carry a much longer one.
-const LONGEST_PASSWORD: usize = 1024;
+/// Bytes; a request could not carry a much longer one.
+const MAX_PASSWORD: usize = 1024;
 
 /// The handles these stories use.
 #[derive(Clone)]
 pub struct Users {
-    /// Where they are.
     pub db: Db,
-    /// Hashes their passwords.
     pub passwords: Passwords,
-    /// The clock.
     pub clock: Clock,
 }
 
 impl Users {
-    /// Adds a user. Answers what is stored.
+    /// Adds a user and returns what is stored.
     ///
     /// # Errors
     /// The name or address is not legal, the name is taken, or the database failed.
@@ -31,8 +29,8 @@ impl Users {
         let name = user_name(name)?;
         let email = mail_address(email)?;
         check(&password)?;
-        // asked first, so that a name that is taken costs no hash; the insert decides
-        if self.db.account(&name).await.map_err(|problem| database(&problem))?.is_some() {
+        // looked up first, so that a name that is taken costs no hash; the insert decides
+        if self.db.account(&name).await?.is_some() {
             return Err(taken(&name));
         }
         let hash = self.hash(password).await?;
@@ -40,7 +38,7 @@ impl Users {
         let new = NewUser { name: name.clone(), email: email.clone(), hash, at: created_at };
         self.db.add_user(new).await.map_err(|problem| match problem {
             DbError::Exists => taken(&name),
-            other => database(&other),
+            other => other.into(),
         })?;
         Ok(User { name, email, hosts: 0, created_at })
     }
@@ -50,19 +48,19 @@ impl Users {
     /// # Errors
     /// The database failed.
     pub async fn list(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, AdminError> {
-        self.db.users(after.unwrap_or_default(), limit).await.map_err(|problem| database(&problem))
+        Ok(self.db.users(after.unwrap_or_default(), limit).await?)
     }
 
-    /// Gives a user another password. The old one ends at once, remembered or not: what is remembered
+    /// Gives a user another password. The old one ends at once, even if its verdict is cached: a verdict
     /// belongs to a hash.
     ///
     /// # Errors
-    /// No such user, a password that cannot be, or the database failed.
+    /// No such user, a password that is empty or too long, or the database failed.
     pub async fn passwd(&self, name: &str, password: Secret) -> Result<(), AdminError> {
         let name = user_name(name)?;
         check(&password)?;
-        // asked first, so that a mistyped name costs no hash; the update decides
-        if self.db.account(&name).await.map_err(|problem| database(&problem))?.is_none() {
+        // looked up first, so that a mistyped name costs no hash; the update decides
+        if self.db.account(&name).await?.is_none() {
             return Err(no_such_user(&name));
         }
         let hash = self.hash(password).await?;
@@ -87,7 +85,7 @@ impl Users {
     async fn hash(&self, password: Secret) -> Result<PasswordHash, AdminError> {
         self.passwords.hash(password).await.map_err(|problem| {
             let message = format!(
-                "the password could not be hashed: {problem}; nothing was changed, try again in a moment"
+                "cannot hash the password: {problem}; nothing was changed, try again in a moment"
             );
             AdminError::new(AdminErrorKind::Busy, message)
         })
@@ -105,16 +103,15 @@ impl Users {
             Err(DbError::Referenced) => {
                 let message = format!(
                     "user {name} still owns hostnames; delete them first (ddnsctl hostname list --user {})",
-                    quoted(&name)
+                    shell_word(name.as_str())
                 );
                 Err(AdminError::new(AdminErrorKind::InUse, message))
             }
-            Err(problem) => Err(database(&problem)),
+            Err(problem) => Err(problem.into()),
         }
     }
 }
 
-/// A user name as typed, checked.
 pub(super) fn user_name(text: &str) -> Result<UserName, AdminError> {
     UserName::parse(text).map_err(|why: NameError| {
         AdminError::new(
@@ -134,36 +131,25 @@ fn mail_address(text: &str) -> Result<Email, AdminError> {
 }
 
 fn check(password: &Secret) -> Result<(), AdminError> {
-    if (1..=LONGEST_PASSWORD).contains(&password.expose().len()) {
+    if (1..=MAX_PASSWORD).contains(&password.expose().len()) {
         return Ok(());
     }
-    let message = format!("a password has 1 to {LONGEST_PASSWORD} bytes; choose another one");
+    let message = format!("a password has 1 to {MAX_PASSWORD} bytes; choose another one");
     Err(AdminError::new(AdminErrorKind::Invalid, message))
 }
 
-/// What came of changing a user's row: `false` if there is none.
+/// `done` is false if there is no such user.
 fn changed(name: &UserName, done: Result<bool, DbError>) -> Result<(), AdminError> {
     match done {
         Ok(true) => Ok(()),
         Ok(false) => Err(no_such_user(name)),
-        Err(problem) => Err(database(&problem)),
+        Err(problem) => Err(problem.into()),
     }
 }
 
-/// The refusal for a user who is not there.
 pub(super) fn no_such_user(name: &UserName) -> AdminError {
     let message = format!("there is no user {name}; `ddnsctl user list` shows all");
     AdminError::new(AdminErrorKind::NotFound, message)
-}
-
-/// A name as a shell takes it for one word.
-fn quoted(name: &UserName) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+');
-    if name.as_str().chars().all(is_plain) {
-        name.as_str().to_owned()
-    } else {
-        format!("'{}'", name.as_str().replace('\'', r"'\''"))
-    }
 }
 
 fn taken(name: &UserName) -> AdminError {

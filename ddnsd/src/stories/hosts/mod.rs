@@ -1,9 +1,9 @@
-//! Hosts: add, list, show, modify, delete.
+//! Adds, lists, shows, modifies and deletes hosts.
 
 pub mod modify;
 pub mod sync;
 
-use super::error::{AdminError, AdminErrorKind, database};
+use super::error::{AdminError, AdminErrorKind};
 use super::host_locks::{HostGuard, HostLocks};
 use super::last_requests::LastRequests;
 use super::publisher::Publisher;
@@ -13,38 +13,33 @@ pub use crate::db::NewHost as Added;
 use crate::db::{self, Db, DbError};
 use crate::model::host::{Defaults, Host, HostDetails};
 use crate::model::last_request::LastRequest;
-use crate::model::name::{Fqdn, Label, NameError, Zone, excerpt};
+use crate::model::name::{Fqdn, Label, NameError, Zone};
+use crate::model::text::excerpt;
+use crate::model::ttl;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a change waits for an update of the host that is under way.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a change waits for an update of the host that is in progress.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The handles these stories use.
 #[derive(Clone)]
 pub struct Hosts {
-    /// Where they are.
     pub db: Db,
-    /// The way into DNS.
     pub publisher: Publisher,
-    /// The last request for each.
     pub last_requests: LastRequests,
-    /// One change per host.
     pub host_locks: HostLocks,
-    /// The clock.
     pub clock: Clock,
 }
 
 /// A host to add, as typed.
 #[derive(Clone, Debug)]
 pub struct NewHost {
-    /// Owner.
     pub user: String,
     /// Name within the zone, or `@`.
     pub label: String,
-    /// Zone.
     pub zone: String,
     /// Seconds; `None` for the default.
     pub dns_ttl: Option<u32>,
@@ -55,33 +50,26 @@ pub struct NewHost {
 /// Which hosts to list, and from where.
 #[derive(Clone, Debug, Default)]
 pub struct HostFilter {
-    /// Only this user's.
     pub user: Option<String>,
-    /// Only this zone's.
     pub zone: Option<String>,
     /// After this FQDN (A-labels), in byte order.
     pub after: Option<String>,
-    /// At most this many.
     pub limit: u32,
 }
 
-/// A host with all that is known of it.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// The host.
     pub details: HostDetails,
-    /// The last request that named it; `None` if none was ever seen.
+    /// The last request that named it.
     pub last_request: Option<LastRequest>,
 }
 
-/// What a deletion left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deleted {
-    /// The host.
     pub fqdn: Fqdn,
     /// With `force`: addresses that may be left in DNS.
     pub left_in_dns: Vec<IpAddr>,
-    /// Whether another one may stand there that was sent in between.
+    /// Whether another address may be there, because one was sent and never acknowledged.
     pub others_possible: bool,
 }
 
@@ -91,7 +79,7 @@ impl Hosts {
         self.publisher.defaults()
     }
 
-    /// Adds a host; nothing is published before its first update. Answers what is stored.
+    /// Adds a host and returns what is stored. Nothing is published before its first update.
     ///
     /// # Errors
     /// No such user, a name that is not legal or taken, or the database failed.
@@ -103,8 +91,8 @@ impl Hosts {
             label,
             zone,
             fqdn: fqdn.clone(),
-            dns_ttl: ttl("--dns-ttl", new.dns_ttl)?,
-            expiry_ttl: ttl("--expiry-ttl", new.expiry_ttl)?,
+            dns_ttl: checked_ttl("--dns-ttl", new.dns_ttl)?,
+            expiry_ttl: checked_ttl("--expiry-ttl", new.expiry_ttl)?,
             at: self.clock.now().wall,
         };
         match self.db.add_host(host.clone()).await {
@@ -116,7 +104,7 @@ impl Hosts {
                 );
                 Err(AdminError::new(AdminErrorKind::Exists, message))
             }
-            Err(problem) => Err(database(&problem)),
+            Err(problem) => Err(problem.into()),
         }
     }
 
@@ -127,7 +115,7 @@ impl Hosts {
     pub async fn list(&self, filter: HostFilter) -> Result<Vec<HostDetails>, AdminError> {
         let user = filter.user.as_deref().map(user_name).transpose()?;
         if let Some(user) = &user
-            && self.db.account(user).await.map_err(|problem| database(&problem))?.is_none()
+            && self.db.account(user).await?.is_none()
         {
             return Err(no_such_user(user));
         }
@@ -137,7 +125,7 @@ impl Hosts {
             after: filter.after.unwrap_or_default(),
             limit: filter.limit,
         };
-        self.db.host_page(&page).await.map_err(|problem| database(&problem))
+        Ok(self.db.host_page(&page).await?)
     }
 
     /// One host, with the last request for it.
@@ -146,18 +134,18 @@ impl Hosts {
     /// No such host, or the database failed.
     pub async fn show(&self, label: &str, zone: &str) -> Result<Shown, AdminError> {
         let (label, zone, fqdn) = names(label, zone)?;
-        let details = self.db.host_details(&fqdn).await.map_err(|problem| database(&problem))?;
+        let details = self.db.host_details(&fqdn).await?;
         let details = details.ok_or_else(|| no_such_host(&fqdn))?;
-        refuse_unless_meant(&details.host, &label, &zone)?;
-        let last_request = self.last_requests.last(&details.host).await;
-        Ok(Shown { details, last_request: last_request.map_err(|problem| database(&problem))? })
+        refuse_other_zone(&details.host, &label, &zone)?;
+        let last_request = self.last_requests.last(&details.host).await?;
+        Ok(Shown { details, last_request })
     }
 
-    /// Takes the records down, then deletes the host. Refused or cut short, the host stays, and its
-    /// records are asserted again: never a later deletion.
+    /// Removes the records, then deletes the host. If the removal is refused or interrupted, the host
+    /// stays and its records are published again; it is never deleted later.
     ///
     /// # Errors
-    /// No such host; DNS did not take the records down (nothing is deleted, unless `force`); or the
+    /// No such host; the records could not be removed (nothing is deleted, unless `force`); or the
     /// database failed.
     pub async fn delete(
         &self,
@@ -165,49 +153,55 @@ impl Hosts {
         zone: &str,
         force: bool,
     ) -> Result<Deleted, AdminError> {
-        let (label, zone, fqdn) = names(label, zone)?;
-        let (_guard, host) = self.lock_host(&fqdn).await?;
-        refuse_unless_meant(&host, &label, &zone)?;
-        let (left_in_dns, others_possible) = match self.clear(&host).await {
+        let (_guard, host) = self.lock_host(label, zone).await?;
+        let fqdn = host.fqdn.clone();
+        let (left_in_dns, others_possible) = match self.remove_records(&host).await {
             Ok(()) => (Vec::new(), false),
-            // of what was wanted and replaced before DNS acknowledged it, nothing is kept
+            // an address that was replaced before DNS acknowledged it is not known any more
             Err(_) if force => (addresses(&host), host.unpublished_since.is_some()),
             Err(refused) => return Err(refused),
         };
-        self.db.remove(Arc::clone(&host)).await.map_err(|problem| database(&problem))?;
+        self.db.remove(Arc::clone(&host)).await?;
         tracing::info!(host = %fqdn, "deleted");
         Ok(Deleted { fqdn, left_in_dns, others_possible })
     }
 
-    async fn lock_host(&self, fqdn: &Fqdn) -> Result<(HostGuard, Arc<Host>), AdminError> {
+    /// The host, read again once it is locked.
+    async fn lock_host(
+        &self,
+        label: &str,
+        zone: &str,
+    ) -> Result<(HostGuard, Arc<Host>), AdminError> {
+        let (label, zone, fqdn) = names(label, zone)?;
         let find = || async {
-            let host = self.db.host(fqdn).await.map_err(|problem| database(&problem))?;
-            host.ok_or_else(|| no_such_host(fqdn))
+            let host = self.db.host(&fqdn).await?;
+            host.ok_or_else(|| no_such_host(&fqdn))
         };
         let id = find().await?.id;
-        let guards = self.host_locks.lock(&BTreeSet::from([id]), PATIENCE).await;
+        let guards = self.host_locks.lock(&BTreeSet::from([id]), LOCK_TIMEOUT).await;
         let guard = guards.ok().and_then(|mut guards| guards.pop()).ok_or_else(|| {
             let message = format!("{fqdn} is being updated all the time; try again in a moment");
             AdminError::new(AdminErrorKind::Busy, message)
         })?;
         let host = find().await?;
-        if host.id == id { Ok((guard, host)) } else { Err(no_such_host(fqdn)) }
+        if host.id != id {
+            return Err(no_such_host(&fqdn));
+        }
+        refuse_other_zone(&host, &label, &zone)?;
+        Ok((guard, host))
     }
 
     /// Removes the host's records from DNS, if there may be any.
-    async fn clear(&self, host: &Arc<Host>) -> Result<(), AdminError> {
+    async fn remove_records(&self, host: &Arc<Host>) -> Result<(), AdminError> {
         if host.wanted.addresses().is_empty() && host.unpublished_since.is_none() {
             return Ok(());
         }
         let at = self.clock.now().wall;
-        let doubted = self.db.mark_unpublished(Arc::clone(host), at).await;
-        let host = doubted.map_err(|problem| database(&problem))?.ok_or_else(|| {
-            let message = format!("{} has just changed; try again", host.fqdn);
-            AdminError::new(AdminErrorKind::Busy, message)
-        })?;
+        let marked = self.db.mark_unpublished(Arc::clone(host), at).await?;
+        let host = marked.ok_or_else(|| has_changed(host))?;
         self.publisher.take_down(&host).await.map_err(|problem| {
             let message = format!(
-                "{} is not deleted, because its records could not be taken down: {problem}; mend that, or delete it with --force and the records by hand",
+                "cannot delete {}: removing its DNS records failed: {problem} (fix that, or use --force and remove the records yourself)",
                 host.fqdn
             );
             AdminError::new(AdminErrorKind::Dns, message)
@@ -215,13 +209,13 @@ impl Hosts {
     }
 }
 
-/// `a.b` in `example.org` and `a` in `b.example.org` have one name, but only one of them is the host.
-fn refuse_unless_meant(host: &Host, label: &Label, zone: &Zone) -> Result<(), AdminError> {
+/// `a.b` in `example.org` and `a` in `b.example.org` have the same FQDN; only one of them is the host.
+fn refuse_other_zone(host: &Host, label: &Label, zone: &Zone) -> Result<(), AdminError> {
     if host.label == *label && host.zone == *zone {
         return Ok(());
     }
     let message = format!(
-        "there is no hostname `{}` in zone `{zone}`, but {} is `{}` in zone `{}`; name it so",
+        "no hostname `{}` in zone `{zone}`; {} is registered as `{}` in zone `{}`: use those two",
         label.as_str(),
         host.fqdn,
         host.label.as_str(),
@@ -232,10 +226,9 @@ fn refuse_unless_meant(host: &Host, label: &Label, zone: &Zone) -> Result<(), Ad
 
 /// The addresses that may be left in DNS for a host: what is wanted, and what was acknowledged.
 fn addresses(host: &Host) -> Vec<IpAddr> {
-    let both = [host.wanted.addresses(), host.acked.addresses];
-    let v4 = both.iter().filter_map(|addresses| addresses.v4).map(IpAddr::from);
-    let v6 = both.iter().filter_map(|addresses| addresses.v6).map(IpAddr::from);
-    v4.chain(v6).collect::<BTreeSet<_>>().into_iter().collect()
+    let both = [host.wanted.addresses().ips(), host.acked.addresses.ips()];
+    let all = both.into_iter().flat_map(|ips| [ips.v4, ips.v6]).flatten();
+    all.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn names(label: &str, zone: &str) -> Result<(Label, Zone, Fqdn), AdminError> {
@@ -260,15 +253,14 @@ fn zone_name(zone: &str) -> Result<Zone, AdminError> {
     })
 }
 
-/// RFC 2181, 8: a TTL has 31 bits; times to expire are held to the same.
-fn ttl(option: &str, seconds: Option<u32>) -> Result<Option<u32>, AdminError> {
-    match seconds {
-        Some(seconds) if seconds > 0x7fff_ffff => {
-            let message = format!("{option} is 0 to 2147483647 seconds, not {seconds}");
-            Err(AdminError::new(AdminErrorKind::Invalid, message))
-        }
-        seconds => Ok(seconds),
-    }
+fn checked_ttl(option: &str, seconds: Option<u32>) -> Result<Option<u32>, AdminError> {
+    let checked = seconds.map(|seconds| ttl::check(seconds.into())).transpose();
+    checked.map_err(|why| AdminError::new(AdminErrorKind::Invalid, format!("{option} {why}")))
+}
+
+fn has_changed(host: &Host) -> AdminError {
+    let message = format!("{} has just changed; try again", host.fqdn);
+    AdminError::new(AdminErrorKind::Busy, message)
 }
 
 fn no_such_host(fqdn: &Fqdn) -> AdminError {

@@ -1,12 +1,12 @@
-//! Other TTLs for a host. In: what was typed. Out: whether anything changed, and why DNS does not have it
-//! yet, if it should.
+//! Changes the TTLs of a host. In: what was typed. Out: whether anything changed, and why DNS does not hold
+//! it yet, if it should.
 
-use super::{Hosts, names, refuse_unless_meant, ttl};
+use super::{Hosts, checked_ttl, has_changed};
 use crate::db::SetTtls;
 use crate::dns::Lane;
 use crate::model::host::Host;
 use crate::rules::decide;
-use crate::stories::error::{AdminError, AdminErrorKind, database};
+use crate::stories::error::AdminError;
 use std::sync::Arc;
 
 /// What to do with a TTL.
@@ -30,7 +30,7 @@ impl NewTtl {
     fn checked(self, option: &str) -> Result<Self, AdminError> {
         match self {
             NewTtl::Keep => Ok(self),
-            NewTtl::Set(seconds) => ttl(option, seconds).map(NewTtl::Set),
+            NewTtl::Set(seconds) => checked_ttl(option, seconds).map(NewTtl::Set),
         }
     }
 }
@@ -40,45 +40,40 @@ impl NewTtl {
 pub struct Modify {
     /// Name within the zone, or `@`.
     pub label: String,
-    /// Zone.
     pub zone: String,
-    /// TTL of its records.
     pub dns_ttl: NewTtl,
-    /// Time to expire.
     pub expiry_ttl: NewTtl,
 }
 
-/// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Modified {
     /// It had these TTLs already.
     Nothing,
-    /// They are stored, and DNS has what it should.
+    /// They are stored, and DNS holds what it should.
     Done,
-    /// They are stored; DNS did not take them yet, for this reason. The republisher goes on.
+    /// They are stored; DNS does not hold them yet, for this reason. The republisher retries.
     NotYetPublished(String),
 }
 
 impl Hosts {
     /// Stores other TTLs of a host. A new TTL of its records is published at once; a new time to expire
-    /// counts from the next sweep on. Answers the host as it is stored then.
+    /// counts from the next sweep on. Returns the host as it is stored then.
     ///
     /// # Errors
     /// No such host, a TTL out of range, or the database failed; nothing is stored then.
     pub async fn modify(&self, modify: Modify) -> Result<(Arc<Host>, Modified), AdminError> {
-        let (label, zone, fqdn) = names(&modify.label, &modify.zone)?;
         let dns_ttl = modify.dns_ttl.checked("--dns-ttl")?;
         let expiry_ttl = modify.expiry_ttl.checked("--expiry-ttl")?;
-        let (_guard, host) = self.lock_host(&fqdn).await?;
-        refuse_unless_meant(&host, &label, &zone)?;
-        let (dns_ttl, expiry_ttl) = (dns_ttl.or(host.dns_ttl), expiry_ttl.or(host.expiry_ttl));
+        let (_guard, host) = self.lock_host(&modify.label, &modify.zone).await?;
+        let dns_ttl = dns_ttl.or(host.dns_ttl);
+        let expiry_ttl = expiry_ttl.or(host.expiry_ttl);
         if (dns_ttl, expiry_ttl) == (host.dns_ttl, host.expiry_ttl) {
             return Ok((host, Modified::Nothing));
         }
         let publish = decide::must_publish_ttl(dns_ttl, &host, &self.defaults());
         let host = self.store(&host, dns_ttl, expiry_ttl, publish).await?;
-        let (dns_ttl, expiry_ttl) = (said(dns_ttl), said(expiry_ttl));
-        tracing::info!(host = %fqdn, %dns_ttl, %expiry_ttl, "TTLs modified");
+        let (host_name, dns_ttl, expiry_ttl) = (&host.fqdn, shown(dns_ttl), shown(expiry_ttl));
+        tracing::info!(host = %host_name, %dns_ttl, %expiry_ttl, "TTLs modified");
         if !publish {
             return Ok((host, Modified::Done));
         }
@@ -98,17 +93,12 @@ impl Hosts {
         let look = expiry_ttl != host.expiry_ttl && !host.wanted.addresses().is_empty();
         let at = self.clock.now().wall;
         let ttls = SetTtls { host: Arc::clone(host), dns_ttl, expiry_ttl, publish, look, at };
-        let stored = self.db.set_ttls(ttls).await.map_err(|problem| database(&problem))?;
-        stored.ok_or_else(|| {
-            AdminError::new(
-                AdminErrorKind::Busy,
-                format!("{} has just changed; try again", host.fqdn),
-            )
-        })
+        let stored = self.db.set_ttls(ttls).await?;
+        stored.ok_or_else(|| has_changed(host))
     }
 }
 
-/// A TTL for people.
-fn said(ttl: Option<u32>) -> String {
+/// A TTL for the log.
+fn shown(ttl: Option<u32>) -> String {
     ttl.map_or_else(|| "default".to_owned(), |seconds| seconds.to_string())
 }

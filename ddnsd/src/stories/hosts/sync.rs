@@ -1,8 +1,8 @@
-//! Compares what the name server answers with what it should hold, and repairs what differs: those hosts
-//! become unpublished again and go the way of every change. A page of hosts at a time. What is pending, or
-//! changes meanwhile, is not drift: it is on its way.
+//! Compares what the name server answers with what it should hold. In: a page of hosts. Out: the differences,
+//! repaired if that is asked: those hosts become unpublished and are published like every change. A host
+//! that is pending, or changes meanwhile, does not count as different.
 
-use super::{Hosts, PATIENCE, zone_name};
+use super::{Hosts, LOCK_TIMEOUT, zone_name};
 use crate::db::{DbError, HostPage};
 use crate::dns::{Found, Lane, LookupError};
 use crate::model::family::Family;
@@ -10,23 +10,22 @@ use crate::model::host::Host;
 use crate::model::name::Fqdn;
 use crate::rules::decide;
 use crate::rules::drift::{self, InDns};
-use crate::stories::error::{AdminError, AdminErrorKind, database};
-use crate::stories::host_locks::HostGuard;
+use crate::stories::error::{AdminError, AdminErrorKind};
+use crate::stories::host_locks::{HostGuard, NotLocked};
 use futures::future::join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Hosts of a page: with a server that answers late it still ends before a client's patience does.
+/// Hosts of a page: with a server that answers late it still ends before `ddnsctl` gives up.
 const PAGE: u32 = 100;
-/// Hosts asked about at a time; the questions have a bound of their own.
-const TOGETHER: usize = 32;
+/// Hosts compared at a time; the questions to the server have a limit of their own.
+const MAX_CONCURRENT: usize = 32;
 
 /// Which hosts to compare, and what to do then.
 #[derive(Clone, Debug, Default)]
 pub struct SyncRequest {
-    /// Only this zone's.
     pub zone: Option<String>,
     /// After this FQDN (A-labels), in byte order.
     pub after: Option<String>,
@@ -34,16 +33,15 @@ pub struct SyncRequest {
     pub repair: bool,
 }
 
-/// What came of a page.
+/// The result of a page.
 #[derive(Clone, Debug, Default)]
 pub struct SyncPage {
     /// Hosts whose records were asked for.
     pub compared: u32,
-    /// Hosts that are on their way to DNS, so that nothing can be said yet.
+    /// Hosts that are not published yet, so that they cannot be compared.
     pub pending: u32,
-    /// What differs.
     pub drift: Vec<Drift>,
-    /// Names that the server does not answer for, each with the reason.
+    /// Hosts that the server does not answer for, each with the reason.
     pub failed: Vec<(Fqdn, String)>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<String>,
@@ -52,32 +50,27 @@ pub struct SyncPage {
 /// A difference.
 #[derive(Clone, Debug)]
 pub struct Drift {
-    /// The host.
     pub host: Arc<Host>,
-    /// Of which record.
     pub family: Family,
-    /// What stands there.
+    /// What DNS holds.
     pub found: InDns,
-    /// What should: `None` for no record.
+    /// What it should hold; `None` for no record.
     pub wanted: Option<IpAddr>,
-    /// The TTL that it should have, seconds.
+    /// Seconds.
     pub wanted_ttl: u32,
-    /// What became of it.
     pub repair: Repair,
 }
 
-/// What became of a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repair {
-    /// It was only to be found.
     NotAsked,
-    /// DNS holds now what it should.
+    /// DNS holds what it should now.
     Done,
-    /// Not yet, for this reason. The republisher goes on.
+    /// Not yet, for this reason. The republisher retries.
     NotYet(String),
 }
 
-/// What one host's comparison says.
+/// The result of one host.
 enum Comparison {
     Same,
     Pending,
@@ -86,7 +79,7 @@ enum Comparison {
 }
 
 impl Hosts {
-    /// Compares one page of hosts, and repairs what differs if that is asked.
+    /// Compares one page of hosts and repairs what differs, if that is asked.
     ///
     /// # Errors
     /// A zone name that is not legal, the name server does not answer, or the database failed.
@@ -97,18 +90,18 @@ impl Hosts {
             after: ask.after.unwrap_or_default(),
             limit: PAGE,
         };
-        let rows = self.db.host_page(&page).await.map_err(|problem| database(&problem))?;
+        let rows = self.db.host_page(&page).await?;
         let full = u32::try_from(rows.len()).is_ok_and(|count| count >= PAGE);
         let mut done = SyncPage {
             next: rows.last().filter(|_| full).map(|last| last.host.fqdn.to_string()),
             ..SyncPage::default()
         };
         let set = rows.into_iter().map(|row| row.host).filter(|host| !host.wanted.is_untouched());
-        let said = stream::iter(set).map(|host| self.compare(host)).buffered(TOGETHER);
-        let said: Vec<_> = said.try_collect().await?;
+        let results = stream::iter(set).map(|host| self.compare(host)).buffered(MAX_CONCURRENT);
+        let results: Vec<_> = results.try_collect().await?;
         let mut differing = Vec::new();
-        for (host, said) in said {
-            match said {
+        for (host, result) in results {
+            match result {
                 Comparison::Pending => done.pending += 1,
                 Comparison::Same => done.compared += 1,
                 Comparison::Failed(why) => done.failed.push((host.fqdn.clone(), why)),
@@ -118,8 +111,8 @@ impl Hosts {
         let repaired = differing
             .into_iter()
             .map(|(host, drift)| self.confirm_and_repair(host, drift, ask.repair));
-        for settled in join_all(repaired).await {
-            match settled.map_err(|problem| database(&problem))? {
+        for result in join_all(repaired).await {
+            match result? {
                 Some(drift) => {
                     done.compared += 1;
                     done.drift.extend(drift);
@@ -143,7 +136,7 @@ impl Hosts {
             let Some(wanted) = wanted else { continue };
             let found = match self.publisher.look_up(&host.fqdn, family).await {
                 Ok(found) => in_dns(found),
-                Err(why) if why.is_unanswered() => return Err(silence(&why)),
+                Err(why) if why.is_unanswered() => return Err(no_answer(&why)),
                 Err(why) => return Ok((host, Comparison::Failed(why.to_string()))),
             };
             let defaults = self.publisher.defaults();
@@ -153,13 +146,12 @@ impl Hosts {
                 differing.push(Drift { host, family, found, wanted, wanted_ttl, repair });
             }
         }
-        let said =
-            if differing.is_empty() { Comparison::Same } else { Comparison::Differs(differing) };
-        Ok((host, said))
+        let is_same = differing.is_empty();
+        Ok((host, if is_same { Comparison::Same } else { Comparison::Differs(differing) }))
     }
 
-    /// What was found to differ, repaired if that is asked; `None` if the host has changed since it was read,
-    /// so that the answer may be older or newer than the row.
+    /// The differences, repaired if that is asked. `None` if the host has changed since it was read, so that
+    /// the server's answer may be older or newer than the row.
     async fn confirm_and_repair(
         &self,
         host: Arc<Host>,
@@ -168,7 +160,7 @@ impl Hosts {
     ) -> Result<Option<Vec<Drift>>, DbError> {
         let _guard = match self.lock_to_repair(&host, repair).await {
             Ok(guard) => guard,
-            Err(Changing) => return Ok(None),
+            Err(NotLocked) => return Ok(None),
         };
         let now = self.db.readable_host(&host.fqdn).await?;
         let same = |now: &Arc<Host>| {
@@ -179,25 +171,25 @@ impl Hosts {
             return Ok(Some(drift));
         }
         let at = self.clock.now().wall;
-        let Some(doubted) = self.db.mark_unpublished(now, at).await? else { return Ok(None) };
-        let repaired = self.repair(doubted).await;
+        let Some(host) = self.db.mark_unpublished(now, at).await? else { return Ok(None) };
+        let repaired = self.repair(host).await;
         for drift in &mut drift {
             drift.repair = repaired.clone();
         }
         Ok(Some(drift))
     }
 
-    /// Nobody may change the host while it is repaired; looking needs no guard.
+    /// A repair locks the host; a comparison alone needs no lock.
     async fn lock_to_repair(
         &self,
         host: &Host,
         repair: bool,
-    ) -> Result<Option<HostGuard>, Changing> {
+    ) -> Result<Option<HostGuard>, NotLocked> {
         if !repair {
             return Ok(None);
         }
-        let guards = self.host_locks.lock(&BTreeSet::from([host.id]), PATIENCE).await;
-        guards.map(|mut guards| guards.pop()).map_err(|_| Changing)
+        let guards = self.host_locks.lock(&BTreeSet::from([host.id]), LOCK_TIMEOUT).await;
+        guards.map(|mut guards| guards.pop())
     }
 
     async fn repair(&self, host: Arc<Host>) -> Repair {
@@ -207,7 +199,7 @@ impl Hosts {
         let fqdn = host.fqdn.clone();
         match self.publisher.publish(host, Lane::Background).await {
             Ok(()) => {
-                tracing::info!(host = %fqdn, "DNS held something else, and is repaired");
+                tracing::info!(host = %fqdn, "DNS held something else; repaired");
                 Repair::Done
             }
             Err(why) => {
@@ -217,9 +209,6 @@ impl Hosts {
         }
     }
 }
-
-/// Somebody else is at the host.
-struct Changing;
 
 fn in_dns(found: Found) -> InDns {
     match found {
@@ -233,6 +222,6 @@ fn in_dns(found: Found) -> InDns {
     }
 }
 
-fn silence(why: &LookupError) -> AdminError {
-    AdminError::new(AdminErrorKind::Dns, format!("nothing can be compared: {why}"))
+fn no_answer(why: &LookupError) -> AdminError {
+    AdminError::new(AdminErrorKind::Dns, format!("cannot compare anything: {why}"))
 }

@@ -1,13 +1,12 @@
-//! Export and import. An import is staged line by line, in memory and within bounds, then stored in one
-//! transaction, or not at all. In: lines as they were in the file. Out: what was stored, or every problem.
+//! Imports users and hosts. An import is staged line by line, in memory and within limits, then stored in
+//! one transaction, or not at all. In: the lines of the file. Out: what was stored, or every problem.
 
 mod staging;
 
-use super::error::{AdminError, AdminErrorKind, database};
+use super::error::{AdminError, AdminErrorKind};
 use crate::clock::Clock;
 use crate::db::{self, Conflict, Db};
 use crate::model::time::Now;
-use crate::model::user::UserRecord;
 pub use db::Existing;
 pub use staging::StagedLine;
 use staging::{Problems, Staged};
@@ -16,91 +15,64 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Imports at a time.
-const STAGES: usize = 4;
-/// An import that hears nothing for this long is forgotten.
-const ABANDONED: Duration = Duration::from_mins(10);
-/// For a newer import, one that heard nothing for this long makes room: its client was likely killed.
-const IDLE: Duration = Duration::from_secs(3);
-/// Bytes of an exported hash; none that can be verified is as long, and a page of them must fit a frame.
-const LONGEST_HASH: usize = 512;
+const MAX_IMPORTS: usize = 4;
+/// An import without a request for this long is forgotten.
+const MAX_IDLE: Duration = Duration::from_mins(10);
+/// If all places are taken, an import idle for this long gives way: its client was likely killed.
+const MAX_IDLE_IF_FULL: Duration = Duration::from_secs(3);
 
-/// The handles these stories use; clones share the imports that are under way.
+/// The story; clones share the imports in progress.
 #[derive(Clone)]
-pub struct Transfer {
+pub struct Imports {
     db: Db,
     clock: Clock,
-    stages: Arc<Mutex<HashMap<String, Staging>>>,
+    in_progress: Arc<Mutex<HashMap<String, StagedImport>>>,
 }
 
-/// An import that is under way.
+/// An import in progress.
 #[derive(Clone)]
-struct Staging {
-    stage: Arc<Mutex<Staged>>,
-    last_heard: Instant,
+struct StagedImport {
+    staged: Arc<Mutex<Staged>>,
+    last_request: Instant,
 }
 
-/// What an import did. With problems, it stored nothing.
+/// The result of an import. With problems, nothing is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImportReport {
-    /// Users stored.
     pub users: u64,
-    /// Hosts stored.
     pub hosts: u64,
-    /// Users left alone, because they are there already.
+    /// Users that exist already and stay as they are.
     pub existing_users: u64,
-    /// Hosts left alone, because they are there already.
+    /// Hosts that exist already and stay as they are.
     pub existing_hosts: u64,
     /// The first problems, by line.
     pub problems: Vec<(u64, String)>,
-    /// How many there are.
     pub problems_total: u64,
 }
 
-impl Transfer {
-    /// Transfers over this database.
+impl Imports {
     pub fn new(db: Db, clock: Clock) -> Self {
-        Self { db, clock, stages: Arc::default() }
+        Self { db, clock, in_progress: Arc::default() }
     }
 
-    /// Up to `limit` users after a name, with their password hashes.
+    /// Begins an import and returns its token.
     ///
     /// # Errors
-    /// A hash that cannot be one, or the database failed.
-    pub async fn users(
-        &self,
-        after: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<UserRecord>, AdminError> {
-        let users = self.db.user_records(after.unwrap_or_default(), limit).await;
-        let users = users.map_err(|problem| database(&problem))?;
-        if let Some(user) = users.iter().find(|user| user.hash.0.len() > LONGEST_HASH) {
-            let message = format!(
-                "the stored password hash of user {} is no hash; set a new password with `ddnsctl user passwd`",
-                user.name
-            );
-            return Err(AdminError::new(AdminErrorKind::Invalid, message));
-        }
-        Ok(users)
-    }
-
-    /// Begins an import and gives its token.
-    ///
-    /// # Errors
-    /// Too many are under way.
+    /// Too many are in progress.
     pub fn begin(&self, existing: Existing) -> Result<String, AdminError> {
         let now = self.clock.now();
-        let mut stages = self.stages();
-        forget(&mut stages, now, ABANDONED);
-        if stages.len() >= STAGES {
-            forget(&mut stages, now, IDLE);
+        let mut imports = self.in_progress();
+        forget_idle(&mut imports, now, MAX_IDLE);
+        if imports.len() >= MAX_IMPORTS {
+            forget_idle(&mut imports, now, MAX_IDLE_IF_FULL);
         }
-        if stages.len() >= STAGES {
-            let message = "other imports are under way; wait until they are done and try again";
+        if imports.len() >= MAX_IMPORTS {
+            let message = "other imports are in progress; wait until they are done and try again";
             return Err(AdminError::new(AdminErrorKind::Busy, message));
         }
         let token = format!("{:032x}", rand::random::<u128>());
-        let stage = Arc::new(Mutex::new(Staged::new(existing)));
-        stages.insert(token.clone(), Staging { stage, last_heard: now.mono });
+        let staged = Arc::new(Mutex::new(Staged::new(existing)));
+        imports.insert(token.clone(), StagedImport { staged, last_request: now.mono });
         Ok(token)
     }
 
@@ -110,14 +82,14 @@ impl Transfer {
     /// No such import, or it has become too large; then it is forgotten.
     pub fn stage(&self, token: &str, lines: Vec<StagedLine>) -> Result<(), AdminError> {
         let now = self.clock.now();
-        let staging = {
-            let mut stages = self.stages();
-            let staging = stages.get_mut(token).ok_or_else(unknown)?;
-            staging.last_heard = now.mono;
-            staging.clone()
+        let import = {
+            let mut imports = self.in_progress();
+            let import = imports.get_mut(token).ok_or_else(unknown)?;
+            import.last_request = now.mono;
+            import.clone()
         };
-        let mut stage = staging.stage.lock().unwrap_or_else(PoisonError::into_inner);
-        stage.take(lines).inspect_err(|_| self.abandon(token))
+        let mut staged = import.staged.lock().unwrap_or_else(PoisonError::into_inner);
+        staged.take(lines).inspect_err(|_| self.abandon(token))
     }
 
     /// Stores all that was staged, or nothing; the import ends either way.
@@ -125,15 +97,14 @@ impl Transfer {
     /// # Errors
     /// No such import, or the database failed.
     pub async fn commit(&self, token: &str) -> Result<ImportReport, AdminError> {
-        let staging = self.stages().remove(token).ok_or_else(unknown)?;
-        let stage = {
-            let mut stage = staging.stage.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *stage, Staged::new(Existing::Refuse))
+        let import = self.in_progress().remove(token).ok_or_else(unknown)?;
+        let staged = {
+            let mut staged = import.staged.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *staged, Staged::new(Existing::Refuse))
         };
         let now = self.clock.now();
-        let (import, mut problems) = stage.into_import(now.wall, self.db.uptime(now));
-        let done = self.db.import(Arc::new(import)).await;
-        let done = done.map_err(|problem| database(&problem))?;
+        let (import, mut problems) = staged.into_import(now.wall, self.db.uptime(now));
+        let done = self.db.import(Arc::new(import)).await?;
         for (line, conflict) in &done.conflicts {
             problems.add(*line, sentence(conflict));
         }
@@ -147,21 +118,22 @@ impl Transfer {
 
     /// Forgets an import.
     pub fn abandon(&self, token: &str) {
-        self.stages().remove(token);
+        self.in_progress().remove(token);
     }
 
-    /// Forgets imports that nobody goes on with.
+    /// Forgets imports whose client is gone.
     pub fn forget_abandoned(&self) {
-        forget(&mut self.stages(), self.clock.now(), ABANDONED);
+        forget_idle(&mut self.in_progress(), self.clock.now(), MAX_IDLE);
     }
 
-    fn stages(&self) -> MutexGuard<'_, HashMap<String, Staging>> {
-        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_progress(&self) -> MutexGuard<'_, HashMap<String, StagedImport>> {
+        self.in_progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn forget(stages: &mut HashMap<String, Staging>, now: Now, idle: Duration) {
-    stages.retain(|_, staging| now.mono.saturating_duration_since(staging.last_heard) < idle);
+fn forget_idle(imports: &mut HashMap<String, StagedImport>, now: Now, max_idle: Duration) {
+    let idle = |import: &StagedImport| now.mono.saturating_duration_since(import.last_request);
+    imports.retain(|_, import| idle(import) < max_idle);
 }
 
 fn unknown() -> AdminError {
@@ -176,7 +148,7 @@ fn sentence(conflict: &Conflict) -> String {
         Conflict::HostExists(fqdn) => format!("hostname {fqdn} exists already ({skip})"),
         Conflict::NoSuchUser(fqdn, user) => {
             format!(
-                "hostname {fqdn} belongs to user {user}, who is neither in the file nor known (add the user's line, or the user with `ddnsctl user add`)"
+                "hostname {fqdn} belongs to user {user}, who is neither in the file nor in the database (add the user's line, or the user with `ddnsctl user add`)"
             )
         }
     }

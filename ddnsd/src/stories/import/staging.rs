@@ -1,5 +1,5 @@
-//! One import on its way: lines are read, checked against each other and kept. In: lines. Out: what the
-//! database must try, and the problems found so far.
+//! One import in progress: lines are read, checked against each other and kept. In: lines. Out: what the
+//! database must store, and the problems found so far.
 
 use crate::db::{Existing, Import};
 use crate::model::host::ImportedHost;
@@ -7,25 +7,25 @@ use crate::model::name::{Fqdn, UserName};
 use crate::model::time::{Millis, Uptime};
 use crate::model::user::ImportedUser;
 use crate::passwords;
-use crate::rules::import::{ImportEntry, entry, meant_user};
+use crate::rules::import::{ImportEntry, entry, user_of_faulty_line};
 use crate::stories::error::{AdminError, AdminErrorKind};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-/// Lines of an import, at most.
-const MOST_LINES: usize = 1_000_000;
-/// Bytes of all its lines, at most: what is kept of them takes about as much.
-const MOST_BYTES: usize = 512 << 20;
-/// Bytes of a line, at most.
-const LONGEST_LINE: usize = 64 << 10;
-/// Problems that are shown; the rest is counted.
-const SHOWN: usize = 20;
+/// Lines of an import.
+const MAX_LINES: usize = 1_000_000;
+/// Bytes of all its lines; what is kept of them takes about as much memory.
+const MAX_BYTES: usize = 512 << 20;
+/// Bytes of a line.
+const MAX_LINE: usize = 64 << 10;
+/// Problems that are shown; the others are counted.
+const MAX_PROBLEMS: usize = 20;
 
 /// A line as it was in the file.
 pub struct StagedLine {
-    /// Its number, from 1.
+    /// From 1.
     pub number: u64,
-    /// The line. It may hold a password hash.
+    /// It may hold a password hash.
     pub text: String,
     /// Why there is no text.
     pub fault: Option<String>,
@@ -37,14 +37,14 @@ impl fmt::Debug for StagedLine {
     }
 }
 
-/// What was staged so far.
+/// The lines so far.
 pub(super) struct Staged {
     existing: Existing,
     users: Vec<(u64, ImportedUser)>,
     hosts: Vec<(u64, ImportedHost)>,
     /// The line of each name, to find those that are in the file twice.
-    users_at: HashMap<UserName, u64>,
-    hosts_at: HashMap<Fqdn, u64>,
+    lines_of_users: HashMap<UserName, u64>,
+    lines_of_hosts: HashMap<Fqdn, u64>,
     faulty_users: HashSet<UserName>,
     problems: Problems,
     lines: usize,
@@ -57,8 +57,8 @@ impl Staged {
             existing,
             users: Vec::new(),
             hosts: Vec::new(),
-            users_at: HashMap::new(),
-            hosts_at: HashMap::new(),
+            lines_of_users: HashMap::new(),
+            lines_of_hosts: HashMap::new(),
             faulty_users: HashSet::new(),
             problems: Problems::default(),
             lines: 0,
@@ -66,18 +66,16 @@ impl Staged {
         }
     }
 
-    /// Takes lines.
-    ///
     /// # Errors
-    /// There are too many now.
+    /// There are too many lines or bytes.
     pub(super) fn take(&mut self, lines: Vec<StagedLine>) -> Result<(), AdminError> {
         for line in lines {
             self.lines += 1;
             self.bytes = self.bytes.saturating_add(line.text.len());
-            if self.lines > MOST_LINES || self.bytes > MOST_BYTES {
+            if self.lines > MAX_LINES || self.bytes > MAX_BYTES {
                 let message = format!(
-                    "an import is at most {MOST_LINES} lines and {} MiB long; nothing is stored, divide the file",
-                    MOST_BYTES >> 20
+                    "an import is at most {MAX_LINES} lines and {} MiB long; nothing is stored, divide the file",
+                    MAX_BYTES >> 20
                 );
                 return Err(AdminError::new(AdminErrorKind::Invalid, message));
             }
@@ -94,16 +92,17 @@ impl Staged {
         if let Some(fault) = fault {
             return Err(fault);
         }
-        if text.len() > LONGEST_LINE {
-            return Err(format!("it is longer than {LONGEST_LINE} bytes"));
+        if text.len() > MAX_LINE {
+            return Err(format!("it is longer than {MAX_LINE} bytes"));
         }
-        let entry = entry(&text).inspect_err(|_| self.faulty_users.extend(meant_user(&text)))?;
+        let entry =
+            entry(&text).inspect_err(|_| self.faulty_users.extend(user_of_faulty_line(&text)))?;
         match entry {
             ImportEntry::User(user) => {
-                if let Some(before) = self.users_at.get(&user.name) {
-                    return Err(format!("user {} is in line {before} already", user.name));
+                if let Some(first) = self.lines_of_users.get(&user.name) {
+                    return Err(format!("user {} is in line {first} already", user.name));
                 }
-                self.users_at.insert(user.name.clone(), number);
+                self.lines_of_users.insert(user.name.clone(), number);
                 if let Err(why) = passwords::check(&user.hash) {
                     self.faulty_users.insert(user.name.clone());
                     return Err(format!("cannot take the password_hash of {}: {why}", user.name));
@@ -111,17 +110,17 @@ impl Staged {
                 self.users.push((number, user));
             }
             ImportEntry::Host(host) => {
-                if let Some(before) = self.hosts_at.get(&host.fqdn) {
-                    return Err(format!("hostname {} is in line {before} already", host.fqdn));
+                if let Some(first) = self.lines_of_hosts.get(&host.fqdn) {
+                    return Err(format!("hostname {} is in line {first} already", host.fqdn));
                 }
-                self.hosts_at.insert(host.fqdn.clone(), number);
+                self.lines_of_hosts.insert(host.fqdn.clone(), number);
                 self.hosts.push((number, *host));
             }
         }
         Ok(())
     }
 
-    /// What the database must try, and the problems so far. With problems it only looks for more.
+    /// What the database must store, and the problems so far. With problems it only looks for more.
     pub(super) fn into_import(self, at: Millis, uptime: Uptime) -> (Import, Problems) {
         let import = Import {
             users: self.users,
@@ -148,7 +147,7 @@ impl Problems {
     pub(super) fn add(&mut self, line: u64, problem: String) {
         self.count += 1;
         self.first.insert(line, problem);
-        if self.first.len() > SHOWN {
+        if self.first.len() > MAX_PROBLEMS {
             self.first.pop_last();
         }
     }
@@ -169,10 +168,10 @@ mod tests {
     }
 
     fn problems(lines: &[&str]) -> Vec<(u64, String)> {
-        let mut stage = Staged::new(Existing::Refuse);
+        let mut staged = Staged::new(Existing::Refuse);
         let lines = (1..).zip(lines).map(|(number, text)| line(number, text)).collect();
-        stage.take(lines).unwrap();
-        let (import, problems) = stage.into_import(Millis(0), Uptime(0));
+        staged.take(lines).unwrap();
+        let (import, problems) = staged.into_import(Millis(0), Uptime(0));
         let (first, count) = problems.into_first();
         assert_eq!((count == 0, first.len() as u64), (import.store, count.min(20)));
         first
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_the_file_twice_is_said_with_both_lines() {
+    fn a_repeated_entry_is_reported_with_both_lines() {
         let user = r#"{"user":"a","email":"a@example.org","password_hash":"HASH"}"#;
         let (host, same) = (
             r#"{"hostname":"a.b","zone":"example.org","user":"a"}"#,
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_could_never_be_verified_is_refused_without_showing_it() {
+    fn a_hash_that_cannot_be_verified_is_rejected_without_showing_it() {
         let hash = "$2b$12$abcdefghijklmnopqrstuv";
         let user = format!(r#"{{"user":"a","email":"a@example.org","password_hash":"{hash}"}}"#);
         let found = problems(&[&user]);
@@ -217,13 +216,13 @@ mod tests {
 
     #[test]
     fn an_import_has_bounds() {
-        let mut stage = Staged::new(Existing::Refuse);
-        stage.bytes = MOST_BYTES;
-        assert!(stage.take(vec![line(1, "{}")]).is_err());
-        let mut stage = Staged::new(Existing::Refuse);
-        stage.lines = MOST_LINES;
-        assert!(stage.take(vec![line(1, "{}")]).is_err());
-        let long = format!("{{\"user\":\"{}\"}}", "x".repeat(LONGEST_LINE));
+        let mut staged = Staged::new(Existing::Refuse);
+        staged.bytes = MAX_BYTES;
+        assert!(staged.take(vec![line(1, "{}")]).is_err());
+        let mut staged = Staged::new(Existing::Refuse);
+        staged.lines = MAX_LINES;
+        assert!(staged.take(vec![line(1, "{}")]).is_err());
+        let long = format!("{{\"user\":\"{}\"}}", "x".repeat(MAX_LINE));
         assert!(problems(&[&long])[0].1.contains("longer than 65536 bytes"));
     }
 
