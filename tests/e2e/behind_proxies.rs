@@ -1,5 +1,6 @@
-//! nginx, haproxy and Caddy in front: the address is the client's, and no header that a client sends is
-//! believed. Clients come from 127.0.0.x, the proxies ask from 127.0.0.1, which is trusted.
+//! nginx, haproxy and Caddy in front: the address is the client's, and no header that a client
+//! sends is believed. Clients come from 127.0.0.x, the proxies ask from 127.0.0.1, which is
+//! trusted.
 
 use crate::Scene;
 use crate::listen::has_ipv6;
@@ -27,7 +28,7 @@ fn ask(server: &str, from: &str, password: &str, arguments: &[&str]) -> Reply {
     request.user("alice", password).with(&["--interface", from]).with(arguments).send()
 }
 
-/// What clients send to be taken for somebody else, or for nobody.
+/// What clients send to be taken for another client, or for none.
 const FORGED: [&str; 9] = [
     "6.6.6.6",
     "6.6.6.6, 127.0.0.1",
@@ -41,7 +42,7 @@ const FORGED: [&str; 9] = [
 ];
 
 #[test]
-fn the_clients_address_is_right_and_a_forged_header_is_not_believed() {
+fn the_clients_address_is_right_and_a_forged_header_is_ignored() {
     for header in ["X-Forwarded-For", "X-Real-IP", "Forwarded"] {
         let scene = trusting(header);
         for kind in KINDS {
@@ -54,19 +55,19 @@ fn the_clients_address_is_right_and_a_forged_header_is_not_believed() {
                     // two lines of it are no better
                     let arguments = ["-H", &line, "-H", &line];
                     let reply = ask(proxy.address(), &from, PASSWORD, &arguments);
-                    let said = (reply.status, reply.body.as_str());
+                    let received = (reply.status, reply.body.as_str());
                     let expected = format!("good {from}\n");
-                    assert_eq!(said, (200, &*expected), "{kind:?}, {header}, {line}");
+                    assert_eq!(received, (200, &*expected), "{kind:?}, {header}, {line}");
                 }
             }
-            // a given address is nobody's business but the client's
+            // an address that is given wins
             let given = get(&format!(
                 "http://{}/update?hostname=pc.dyn.example&myip=192.0.2.1",
                 proxy.address()
             ));
             given.user("alice", PASSWORD).send().is(200, "good 192.0.2.1\n");
         }
-        // past the proxy: whoever is not trusted is the client
+        // past the proxy: a peer that is not trusted is the client
         for line in ["X-Forwarded-For: 6.6.6.6", "X-Real-IP: 6.6.6.6", "Forwarded: for=6.6.6.6"] {
             let reply = ask(scene.daemon.address(), "127.0.0.9", PASSWORD, &["-H", line]);
             assert!(reply.body.ends_with(" 127.0.0.9\n"), "{line} was believed: {reply}");
@@ -75,8 +76,8 @@ fn the_clients_address_is_right_and_a_forged_header_is_not_believed() {
 }
 
 #[test]
-fn an_ipv6_client_is_seen_through_each() {
-    if !has_ipv6("an_ipv6_client_is_seen_through_each") {
+fn an_ipv6_client_is_seen_through_each_proxy() {
+    if !has_ipv6("an_ipv6_client_is_seen_through_each_proxy") {
         return;
     }
     for header in ["X-Forwarded-For", "X-Real-IP", "Forwarded"] {
@@ -91,7 +92,7 @@ fn an_ipv6_client_is_seen_through_each() {
 }
 
 #[test]
-fn limits_and_the_log_go_by_the_client_behind_the_proxy() {
+fn limits_and_the_log_use_the_client_behind_the_proxy() {
     for kind in KINDS {
         let scene = trusting("X-Forwarded-For");
         let proxy = Proxy::start(kind, "127.0.0.1", scene.daemon.address(), "X-Forwarded-For");
@@ -103,14 +104,14 @@ fn limits_and_the_log_go_by_the_client_behind_the_proxy() {
         let abuse = ask(proxy.address(), "127.0.0.7", PASSWORD, &[]).is(503, "abuse\n");
         assert!(abuse.retry_after() <= 60, "{kind:?}: {abuse}");
         ask(proxy.address(), "127.0.0.8", PASSWORD, &[]).is(200, "good 127.0.0.8\n");
-        let said = scene.daemon.said();
-        let refused = said.matches("auth failed user=\"alice\" client=127.0.0.7").count();
-        assert_eq!(refused, 3, "{kind:?}: {said}");
+        let log = scene.daemon.said();
+        let refused = log.matches("auth failed user=\"alice\" client=127.0.0.7").count();
+        assert_eq!(refused, 3, "{kind:?}: {log}");
     }
 }
 
 #[test]
-fn forms_methods_and_old_versions_pass_through_each() {
+fn forms_methods_and_old_versions_pass_through_each_proxy() {
     for kind in KINDS {
         let scene = trusting("X-Forwarded-For");
         let proxy = Proxy::start(kind, "127.0.0.1", scene.daemon.address(), "X-Forwarded-For");

@@ -1,4 +1,4 @@
-//! Who is asking: credentials in headers and parameters, right, wrong and missing.
+//! Credentials in headers and parameters: right, wrong and missing.
 
 use crate::Scene;
 use ddnsd_tests::ctl::PASSWORD;
@@ -19,13 +19,13 @@ fn a_wrong_password_and_an_unknown_user_answer_badauth_and_change_nothing() {
         assert_eq!(challenge, Some("Basic realm=\"ddns\""), "the challenge to {user}");
     }
     assert_eq!(scene.a("pc"), Vec::<String>::new());
-    let said = scene.daemon.said();
-    assert!(said.contains(r#"auth failed user="nobody" client=127.0.0.1"#), "the log: {said}");
-    assert!(!said.contains(PASSWORD), "a password is in the log: {said}");
+    let log = scene.daemon.said();
+    assert!(log.contains(r#"auth failed user="nobody" client=127.0.0.1"#), "the log: {log}");
+    assert!(!log.contains(PASSWORD), "a password is in the log: {log}");
 }
 
 #[test]
-fn no_credentials_are_asked_for() {
+fn a_request_without_credentials_gets_a_challenge() {
     let scene = Scene::new();
     for request in [
         scene.daemon.get(QUERY),
@@ -59,7 +59,7 @@ fn credentials_may_come_as_parameters() {
 }
 
 #[test]
-fn the_header_wins_over_parameters_unless_it_names_nobody() {
+fn the_header_wins_over_parameters_unless_it_names_no_user() {
     let scene = Scene::new();
     let with_parameters = format!("{QUERY}&username=alice&password={ESCAPED}");
     scene.daemon.get(&with_parameters).user("alice", "wrong").send().is(401, "badauth\n");
@@ -73,7 +73,7 @@ fn the_header_wins_over_parameters_unless_it_names_nobody() {
 }
 
 #[test]
-fn another_users_host_and_an_unknown_one_cannot_be_told_apart() {
+fn another_users_host_and_an_unknown_one_look_the_same() {
     let scene = Scene::new();
     scene.ctl().add_user("bob");
     scene.ctl().add_host("bob", "his", ZONE, &[]);
@@ -91,7 +91,7 @@ fn another_users_host_and_an_unknown_one_cannot_be_told_apart() {
 }
 
 #[test]
-fn nothing_about_hosts_is_said_to_who_is_not_logged_in() {
+fn a_client_that_is_not_logged_in_learns_nothing_about_hosts() {
     let scene = Scene::new();
     for query in
         ["hostname=nobodys.dyn.example", "hostname=x", "", "hostname=pc.dyn.example&myip=no"]
@@ -122,7 +122,7 @@ fn a_deleted_user_is_refused_at_once() {
 }
 
 #[test]
-fn who_and_what_was_unknown_is_known_with_its_addition_and_its_import() {
+fn an_unknown_user_and_host_are_known_once_added_or_imported() {
     let scene = Scene::new();
     let ask = |host: &str| {
         let path = format!("/update?hostname={host}.{ZONE}&myip=192.0.2.1");

@@ -1,4 +1,4 @@
-//! The protocol below the words, where it takes more than a row of `contract/bytes.rs`.
+//! HTTP below the return codes, where it takes more than a row of `contract/bytes.rs`.
 
 use crate::Scene;
 use ddnsd_tests::http::{Reply, raw};
@@ -12,8 +12,8 @@ fn a_head_within_16_kib_may_have_250_short_lines() {
         let lines = "a:\r\n".repeat(lines);
         let request =
             format!("GET /update HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n");
-        let said = raw(scene.daemon.address(), request.as_bytes()).expect("an answer");
-        Reply::parse(&said).expect("a reply")
+        let received = raw(scene.daemon.address(), request.as_bytes()).expect("an answer");
+        Reply::parse(&received).expect("a reply")
     };
     for fits in [64, 100, 101, 250] {
         ask(fits).is(401, "badauth\n");
@@ -22,7 +22,7 @@ fn a_head_within_16_kib_may_have_250_short_lines() {
 }
 
 #[test]
-fn a_client_that_says_nothing_is_dropped_after_the_request_time_out() {
+fn a_client_that_sends_no_request_is_closed_after_the_request_time_out() {
     let scene = Scene::with(|setup| {
         setup.set("daemon.request_timeout", 2).set("dns_service.dns_timeout", 1)
     });
@@ -40,8 +40,8 @@ fn a_request_without_a_path_is_not_found_and_breaks_nothing() {
     for line in ["CONNECT example.org:443", "GET example.org", "GET pc.dyn.example:80", "OPTIONS *"]
     {
         let request = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        let said = raw(scene.daemon.address(), request.as_bytes()).expect("an answer");
-        Reply::parse(&said).unwrap_or_else(|| panic!("{line}: {said:?}")).has_status(404);
+        let received = raw(scene.daemon.address(), request.as_bytes()).expect("an answer");
+        Reply::parse(&received).unwrap_or_else(|| panic!("{line}: {received:?}")).has_status(404);
     }
     assert!(!scene.daemon.said().contains("panicked"), "{}", scene.daemon.said());
 }

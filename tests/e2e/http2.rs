@@ -26,9 +26,9 @@ fn served(configure: impl FnOnce(Setup) -> Setup) -> Served {
 }
 
 impl Served {
-    /// What alice hears in HTTP/2.
+    /// The reply to alice in HTTP/2.
     #[track_caller]
-    fn hears(&self, path: &str, arguments: &[&str]) -> Reply {
+    fn ask(&self, path: &str, arguments: &[&str]) -> Reply {
         let request = secure(&self.scene.daemon, &self.authority, "ddns.example", path);
         let request = request.user("alice", PASSWORD).with(&["--http2"]).with(arguments);
         let reply = request.with(&["-w", "\nHTTP/%{http_version}"]).send();
@@ -44,8 +44,8 @@ fn methods_forms_and_bounds_are_those_of_http_1() {
     let json = ["-H", "Content-Type: application/json", "-d", "{}"];
     let large = format!("{form}&url={}", "x".repeat(16 * 1024));
     let long = format!("{UPDATE}&url={}", "x".repeat(8192));
-    served.hears(UPDATE, &[]).is(200, "good 192.0.2.1\n");
-    served.hears("/update", &["-d", form]).is(200, "nochg 192.0.2.1\n");
+    served.ask(UPDATE, &[]).is(200, "good 192.0.2.1\n");
+    served.ask("/update", &["-d", form]).is(200, "nochg 192.0.2.1\n");
     for (path, arguments, status) in [
         (UPDATE, &["--head"][..], 405),
         (UPDATE, &["-X", "PUT"], 405),
@@ -55,31 +55,31 @@ fn methods_forms_and_bounds_are_those_of_http_1() {
         (&long, &[], 414),
         ("/nowhere", &[], 404),
     ] {
-        let reply = served.hears(path, arguments).has_status(status);
+        let reply = served.ask(path, arguments).has_status(status);
         let allowed = (status == 405).then_some("GET, POST");
         assert_eq!(reply.header("allow"), allowed, "{arguments:?}: {reply}");
         assert_eq!(reply.header("connection"), None, "{arguments:?}: {reply}");
     }
-    served.hears(UPDATE, &["-H", "Authorization: Bearer x"]).is(401, "badauth\n");
-    served.hears(UPDATE, &["-H", "Accept: application/json"]).has_status(200).json();
+    served.ask(UPDATE, &["-H", "Authorization: Bearer x"]).is(401, "badauth\n");
+    served.ask(UPDATE, &["-H", "Accept: application/json"]).has_status(200).json();
 }
 
 #[test]
-fn a_head_that_is_too_large_is_refused_and_hurts_nobody() {
+fn a_head_that_is_too_large_is_refused_and_the_daemon_goes_on() {
     let served = served(|setup| setup);
     let one = format!("X-Pad: {}", "x".repeat(17 * 1024));
     let many: Vec<_> = (0..800).map(|number| format!("X-Pad-{number}: {number}")).collect();
     let many: Vec<_> = many.iter().flat_map(|line| ["-H", line]).collect();
     for bomb in [&["-H", one.as_str()][..], &many] {
-        assert_eq!(served.hears(UPDATE, bomb).status, 431);
+        assert_eq!(served.ask(UPDATE, bomb).status, 431);
     }
     assert_eq!(served.scene.a("pc"), [""; 0], "what is refused updates nothing");
-    served.hears(UPDATE, &[]).is(200, "good 192.0.2.1\n");
+    served.ask(UPDATE, &[]).is(200, "good 192.0.2.1\n");
     assert!(!served.scene.daemon.said().contains("panicked"), "{}", served.scene.daemon.said());
 }
 
-/// Asks by hand on one connection, so often at once and then once more. Says how many were answered, how
-/// many refused, and how long the connection was kept after the last answer.
+/// Asks by hand on one connection, so often at once and then once more. Says how many were
+/// answered, how many refused, and how long the connection was kept after the last answer.
 const CLIENT: &str = r#"
 import socket, ssl, sys, time
 host, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -96,11 +96,11 @@ head = b"\x82\x87" + literal(4, b"/update") + literal(1, b"ddns.example")
 def ask(number):
     return frame(1, 5, 2 * number + 1, head) # END_STREAM, END_HEADERS
 s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + b"".join(map(ask, range(count))))
-said, answered, refused, last = b"", 0, 0, None
+received, answered, refused, last = b"", 0, 0, None
 while part := s.recv(65536):
-    said += part
-    while len(said) >= 9 and len(said) >= (end := 9 + int.from_bytes(said[:3], "big")):
-        kind, flags, payload, said = said[3], said[4], said[9:end], said[end:]
+    received += part
+    while len(received) >= 9 and len(received) >= (end := 9 + int.from_bytes(received[:3], "big")):
+        kind, flags, payload, received = received[3], received[4], received[9:end], received[end:]
         answered += kind == 0 and payload == b"badauth\n"
         refused += kind == 3 and payload == b"\0\0\0\x07" # RST_STREAM: REFUSED_STREAM
     if answered + refused == count and last is None:
@@ -117,9 +117,9 @@ print(answered, refused, "%.1f" % (time.monotonic() - last))
 fn by_hand(served: &Served, count: &str) -> (usize, usize, f64) {
     let (host, port) = served.scene.daemon.address().split_once(':').unwrap();
     let mut python = Command::new(program("python3"));
-    let said = run(python.args(["-c", CLIENT, host, port, count]), "").ok().stdout;
-    let mut said = said.split_ascii_whitespace();
-    let mut next = || said.next().unwrap();
+    let output = run(python.args(["-c", CLIENT, host, port, count]), "").ok().stdout;
+    let mut output = output.split_ascii_whitespace();
+    let mut next = || output.next().unwrap();
     (next().parse().unwrap(), next().parse().unwrap(), next().parse().unwrap())
 }
 
@@ -128,14 +128,14 @@ fn short_timed() -> Served {
 }
 
 #[test]
-fn a_connection_that_idles_after_an_answer_is_closed_after_the_time_out() {
+fn a_connection_that_is_idle_after_a_reply_is_closed_after_the_time_out() {
     let (answered, refused, kept) = by_hand(&short_timed(), "1");
     assert_eq!((answered, refused), (2, 0));
     assert!((1.8..8.0).contains(&kept), "it was kept for {kept} s");
 }
 
 #[test]
-fn of_more_requests_at_once_than_a_connection_may_have_the_rest_is_refused_and_no_later_one() {
+fn requests_beyond_the_streams_of_a_connection_are_refused_and_later_ones_are_not() {
     let (answered, refused, _) = by_hand(&short_timed(), "200");
     assert_eq!(answered + refused, 201);
     assert!(answered > 32 && refused > 0, "{answered} answered, {refused} refused");

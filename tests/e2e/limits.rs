@@ -32,7 +32,7 @@ fn the_sixth_good_request_in_a_minute_is_abuse() {
 }
 
 #[test]
-fn the_fourth_wrong_password_is_abuse_and_so_is_the_right_one_then() {
+fn after_three_wrong_passwords_even_the_right_one_is_abuse() {
     let scene = limited();
     let ask = |password: &str| {
         let request = scene.daemon.get("/update?hostname=pc.dyn.example&myip=192.0.2.1");
@@ -56,7 +56,7 @@ fn requests_without_credentials_count_toward_no_limit() {
 }
 
 #[test]
-fn a_window_frees_itself() {
+fn a_window_frees_in_time() {
     let scene = Scene::with(|setup| {
         setup
             .set("rate_limit.enabled", true)
@@ -71,7 +71,7 @@ fn a_window_frees_itself() {
 }
 
 #[test]
-fn a_window_of_bad_requests_frees_itself_while_more_come() {
+fn a_window_of_bad_requests_frees_while_more_come() {
     let scene = Scene::with(|setup| {
         setup
             .set("rate_limit.enabled", true)
@@ -96,7 +96,7 @@ fn forty<T: Send>(ask: impl Fn(usize) -> T + Sync) -> Vec<T> {
 }
 
 #[test]
-fn parallel_guesses_are_no_more_than_the_limit_allows() {
+fn parallel_guesses_stay_within_the_limit() {
     let scene = limited();
     let server = scene.daemon.address();
     let statuses = forty(|i| {
@@ -117,26 +117,30 @@ fn logged_in() -> Scene {
 }
 
 #[test]
-fn parallel_bad_requests_of_who_is_logged_in_are_no_more_than_the_limit_allows() {
+fn parallel_bad_requests_of_a_logged_in_user_stay_within_the_limit() {
     let scene = logged_in();
     let server = scene.daemon.address();
-    let words = forty(|i| {
+    let codes = forty(|i| {
         let path = format!("/update?hostname=h{i}.dyn.example&myip=192.0.2.1");
         quick_get(server, &path, "alice", PASSWORD).expect("a reply").body
     });
-    let count = |word| words.iter().filter(|w| *w == word).count();
-    assert_eq!((count("nohost\n"), count("abuse\n")), (3, 37), "words of 40 requests: {words:?}");
+    let count = |word| codes.iter().filter(|w| *w == word).count();
+    assert_eq!(
+        (count("nohost\n"), count("abuse\n")),
+        (3, 37),
+        "return codes of 40 requests: {codes:?}"
+    );
 }
 
 #[test]
 fn forty_routers_behind_one_address_update_at_once() {
     let scene = logged_in();
     let server = scene.daemon.address();
-    let words = forty(|_| {
+    let codes = forty(|_| {
         let path = "/update?hostname=pc.dyn.example&myip=192.0.2.1";
         quick_get(server, path, "alice", PASSWORD).expect("a reply").body
     });
-    assert_eq!(words, vec!["nochg 192.0.2.1\n"; 40]);
+    assert_eq!(codes, vec!["nochg 192.0.2.1\n"; 40]);
 }
 
 #[test]
@@ -173,7 +177,7 @@ fn only_what_is_new_and_within_the_limits_is_hashed() {
     assert_eq!(scene.counter("passwords.hashed"), before + 3, "a known password once");
 }
 
-/// Whether the daemon keeps a connection on which nothing was said.
+/// Whether the daemon keeps a connection on which nothing was sent.
 fn is_kept(stream: &mut TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     matches!(stream.read(&mut [0; 8]), Err(error) if error.kind() == ErrorKind::WouldBlock)

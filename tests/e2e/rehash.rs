@@ -1,4 +1,4 @@
-//! Imported password hashes become ours at their owner's next good login.
+//! Imported password hashes are replaced at their owner's next good login.
 
 use crate::Scene;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
@@ -36,8 +36,8 @@ fn stored(scene: &Scene) -> String {
     bob.expect("bob is exported")["password_hash"].as_str().unwrap().to_owned()
 }
 
-fn remade(scene: &Scene) -> String {
-    eventually(LONG, "bob's hash to be ours", || {
+fn new_hash(scene: &Scene) -> String {
+    eventually(LONG, "bob's hash to be replaced", || {
         let hash = stored(scene);
         if hash.starts_with(OURS) { Ok(hash) } else { Err(hash) }
     })
@@ -51,23 +51,23 @@ fn hashed(scene: &Scene) -> u64 {
 }
 
 #[test]
-fn an_imported_hash_is_remade_after_a_good_login_and_the_password_still_works() {
+fn an_imported_hash_is_replaced_after_a_good_login_and_the_password_still_works() {
     let mut scene = imported();
     assert_eq!(ask(&scene, "wrong"), "badauth\n");
-    assert_eq!(stored(&scene), HASH, "a wrong password remakes nothing");
+    assert_eq!(stored(&scene), HASH, "a wrong password replaces nothing");
     assert_eq!(ask(&scene, WORD), "good 192.0.2.1\n");
-    let hash = remade(&scene);
+    let hash = new_hash(&scene);
     let before = hashed(&scene);
     assert_eq!(ask(&scene, WORD), "nochg 192.0.2.1\n");
-    assert_eq!(hashed(&scene), before, "the verdict was carried over to the new hash");
+    assert_eq!(hashed(&scene), before, "the verdict holds for the new hash");
     scene.daemon.restart();
     assert_eq!(ask(&scene, WORD), "nochg 192.0.2.1\n");
     assert_eq!(ask(&scene, "wrong"), "badauth\n");
-    assert_eq!(stored(&scene), hash, "ours is not remade");
+    assert_eq!(stored(&scene), hash, "a hash made here is not replaced");
 }
 
 #[test]
-fn logins_at_once_remake_it_once() {
+fn concurrent_logins_replace_a_hash_once() {
     let scene = imported();
     let before = hashed(&scene);
     std::thread::scope(|threads| {
@@ -75,7 +75,7 @@ fn logins_at_once_remake_it_once() {
             threads.spawn(|| ask(&scene, WORD));
         }
     });
-    let hash = remade(&scene);
+    let hash = new_hash(&scene);
     // one for the ten logins, one for the hash
     assert_eq!((hashed(&scene) - before, stored(&scene)), (2, hash), "runs of Argon2");
     eventually_equals(LONG, "one line about it", &1, || {

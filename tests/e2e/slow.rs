@@ -1,5 +1,5 @@
-//! Slow clients and floods of wrong passwords: others are served meanwhile, and the slow ones are gone after
-//! their time.
+//! Slow clients and floods of wrong passwords: others are served meanwhile, and slow connections are
+//! closed in time.
 
 use crate::Scene;
 use ddnsd_tests::authority::Authority;
@@ -36,19 +36,19 @@ fn source(number: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 1, u8::try_from(1 + number % 200).unwrap())
 }
 
-/// What a connection does before it says no more, or drips.
+/// What a connection sends before it sends no more, or drips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
-    Silent,
+    Nothing,
     DripHead,
     DripBody,
-    /// It was answered, and is kept.
+    /// It has its reply, and is kept.
     Idle,
     HalfPreface,
 }
 
 const MANNERS: [Manner; 5] =
-    [Manner::Silent, Manner::DripHead, Manner::DripBody, Manner::Idle, Manner::HalfPreface];
+    [Manner::Nothing, Manner::DripHead, Manner::DripBody, Manner::Idle, Manner::HalfPreface];
 
 struct Slow {
     stream: TcpStream,
@@ -60,7 +60,7 @@ impl Slow {
         let manner = MANNERS[number % MANNERS.len()];
         let mut stream = connect_from(source(number), server).unwrap();
         let start = match manner {
-            Manner::Silent => "",
+            Manner::Nothing => "",
             Manner::DripHead => "GET /update HTTP/1.1\r\nX-Slow: ",
             Manner::DripBody => {
                 "POST /update HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\n\r\nhostname="
@@ -90,7 +90,7 @@ impl Slow {
     }
 }
 
-/// Tells threads to stop when a test is over, or has failed: their scope waits for them.
+/// Stops threads when a test is over, or has failed: their scope waits for them.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -99,7 +99,7 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Asks again and again until told to stop. Out: how long each answer took.
+/// Sends requests until stopped. Out: how long each reply took.
 fn served_until(stop: &AtomicBool, mut ask: impl FnMut()) -> Vec<Duration> {
     let mut times = Vec::new();
     while !stop.load(Ordering::Relaxed) || times.is_empty() {
@@ -111,8 +111,8 @@ fn served_until(stop: &AtomicBool, mut ask: impl FnMut()) -> Vec<Duration> {
     times
 }
 
-/// Served in under a second. A machine that is busy with other tests may hold up one in twenty for longer,
-/// and none for long.
+/// Served in under a second. A machine that is busy with other tests may hold up one in twenty for
+/// longer, and none for long.
 #[track_caller]
 fn assert_served(times: &[Duration]) {
     let late = times.iter().filter(|time| **time >= Duration::from_secs(1)).count();
@@ -199,9 +199,9 @@ fn tls_clients_that_send_nothing_and_half_prefaces_delay_no_one_and_are_closed_i
             .set("daemon.ssl_key_file", signed.key.to_str().unwrap())
     });
     let (host, port) = scene.daemon.address().split_once(':').unwrap();
-    let said = scene.daemon.setup().file("clients");
+    let output = scene.daemon.setup().file("clients");
     // more would take longer to connect than their time is
-    let file = File::create(&said).unwrap();
+    let file = File::create(&output).unwrap();
     let clients = Command::new(program("python3"))
         .args(["-c", TLS_CLIENTS, host, port, "200"])
         .stdin(Stdio::null())
@@ -209,19 +209,19 @@ fn tls_clients_that_send_nothing_and_half_prefaces_delay_no_one_and_are_closed_i
         .stderr(file)
         .spawn();
     let mut clients = Running(clients.unwrap());
-    let says = |clients: &mut Running, word: &str| {
-        let heard = std::fs::read_to_string(&said).unwrap();
-        if heard.lines().any(|line| line == word) {
+    let has_printed = |clients: &mut Running, word: &str| {
+        let printed = std::fs::read_to_string(&output).unwrap();
+        if printed.lines().any(|line| line == word) {
             return Ok(());
         }
-        assert!(clients.ended().is_none(), "the clients ended: {heard}");
-        Err(heard)
+        assert!(clients.ended().is_none(), "the clients ended: {printed}");
+        Err(printed)
     };
     let stop = AtomicBool::new(false);
     let ca = authority.certificate();
     std::thread::scope(|threads| {
         let over = Stop(&stop);
-        eventually(LATE, "the clients to connect", || says(&mut clients, "connected"));
+        eventually(LATE, "the clients to connect", || has_printed(&mut clients, "connected"));
         let normal = threads.spawn(|| {
             served_until(&stop, || {
                 let update = scene.daemon.get("/update?hostname=pc.dyn.example&myip=192.0.2.1");
@@ -230,7 +230,7 @@ fn tls_clients_that_send_nothing_and_half_prefaces_delay_no_one_and_are_closed_i
             })
         });
         let within = Duration::from_secs(TIMEOUT) + LATE;
-        eventually(within, "the clients to be cut", || says(&mut clients, "closed"));
+        eventually(within, "the clients to be cut", || has_printed(&mut clients, "closed"));
         drop(over);
         assert_served(&normal.join().unwrap());
     });
@@ -313,15 +313,16 @@ fn a_flood_of_wrong_passwords_does_not_delay_known_clients() {
             let number = guesses.fetch_add(1, Ordering::Relaxed);
             let [_, _, high, low] = u32::try_from(number).unwrap().to_be_bytes();
             let from = Ipv4Addr::new(127, 1, high, low.max(1));
-            // users that are and users that are not, and never the same password twice
+            // known and unknown users, and never the same password twice
             let user = ["alice", "bob", "nobody"][number % 3];
             let wrong = basic(user, &format!("guess {number}"));
             let request = lines("GET /update?hostname=pc.dyn.example", &[&wrong], "");
-            let said = raw_from(from, server, request.as_bytes()).unwrap_or_default();
-            let status = Reply::parse(&said).map(|reply| reply.status);
+            let received = raw_from(from, server, request.as_bytes()).unwrap_or_default();
+            let status = Reply::parse(&received).map(|reply| reply.status);
             // 911 while too many wait
-            assert!(matches!(status, Some(401 | 503)), "the answer to a guess: {said}");
-            // the flood is of hashing: what is refused without it would flood the machine, us included
+            assert!(matches!(status, Some(401 | 503)), "the answer to a guess: {received}");
+            // the flood is of hashing: what is refused without it would flood the machine, us
+            // included
             if status == Some(503) {
                 std::thread::sleep(DRIP);
             }

@@ -1,4 +1,4 @@
-//! HTTPS: HTTP/1.1 and HTTP/2 as the client can, certificates, and clients that say nothing.
+//! HTTPS: HTTP/1.1 and HTTP/2 as the client can, certificates, and clients that send nothing.
 
 use crate::Scene;
 use ddnsd_tests::authority::{Authority, Certificate};
@@ -59,11 +59,15 @@ fn updates_come_by_http_1_and_http_2_as_the_client_can() {
     ] {
         let path = format!("/update?hostname=pc.dyn.example&myip=192.0.2.{last}");
         let request = secure(&scene.daemon, &authority, "ddns.example", &path);
-        // what curl used is told below the body
+        // curl writes the version that it used below the body
         let request = request.user("alice", PASSWORD).with(&[option, "-w", "HTTP/%{http_version}"]);
         let reply = request.send();
-        let told = format!("good 192.0.2.{last}\nHTTP/{version}");
-        assert_eq!((reply.status, reply.body.as_str()), (200, told.as_str()), "{option}: {reply}");
+        let expected = format!("good 192.0.2.{last}\nHTTP/{version}");
+        assert_eq!(
+            (reply.status, reply.body.as_str()),
+            (200, expected.as_str()),
+            "{option}: {reply}"
+        );
         let length = reply.header("content-length").map(str::to_owned);
         assert_eq!(length, Some("good 192.0.2.1\n".len().to_string()), "{option}");
         assert_eq!(scene.a("pc"), [format!("192.0.2.{last}")]);
@@ -81,22 +85,22 @@ fn s_client(scene: &Scene, request: &str) -> Finished {
 #[test]
 fn an_http_1_0_request_is_answered_and_the_connection_closed_with_close_notify() {
     let (scene, _) = scene(|setup| setup);
-    let said = s_client(&scene, "GET /update HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    assert!(said.stdout.contains("HTTP/1.0 401"), "{said}");
-    assert!(said.stdout.contains("\r\n\r\nbadauth\n"), "{said}");
-    assert!(said.stderr.contains("SSL3 alert read:warning:close notify"), "{said}");
+    let output = s_client(&scene, "GET /update HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert!(output.stdout.contains("HTTP/1.0 401"), "{output}");
+    assert!(output.stdout.contains("\r\n\r\nbadauth\n"), "{output}");
+    assert!(output.stderr.contains("SSL3 alert read:warning:close notify"), "{output}");
 }
 
 #[test]
-fn clients_that_say_nothing_or_no_tls_are_dropped_in_time() {
+fn clients_that_send_nothing_or_no_tls_are_closed_in_time() {
     let (scene, authority) =
         scene(|setup| setup.set("daemon.request_timeout", 2).set("dns_service.dns_timeout", 1));
     let start = Instant::now();
-    let silent: Vec<_> =
+    let idle: Vec<_> =
         (0..20).map(|_| TcpStream::connect(scene.daemon.address()).unwrap()).collect();
     secure(&scene.daemon, &authority, "ddns.example", "/update").send().is(401, "badauth\n");
     assert!(start.elapsed() < Duration::from_secs(2), "others are served meanwhile");
-    for mut stream in silent {
+    for mut stream in idle {
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         assert_eq!(stream.read(&mut [0; 8]).expect("the end, not a time-out of ours"), 0);
     }

@@ -1,13 +1,14 @@
-//! Whose request it is. In: the connection's peer and, from trusted proxies only, a header. Out: the
-//! client's address.
+//! The client's address. In: the connection's peer and, from trusted proxies only, a header. Out:
+//! whose request it is.
 
 use crate::rules::request::RequestOrigin;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 
-/// Walks the header's elements from the right to the first address that is not a trusted proxy's; if
-/// all are, the leftmost. At junk the walk stops at the last good one; an empty element is none.
+/// Goes through the header's elements from the right to the first address that is not a trusted
+/// proxy's. If all are, the leftmost counts. An element that is no address ends the search at the
+/// last good one.
 pub(super) fn origin(
     peer: IpAddr,
     headers: &HeaderMap,
@@ -22,7 +23,7 @@ pub(super) fn origin(
     let mut last_good = None;
     // several lines are one list (RFC 9110, 5.3)
     for line in headers.get_all(name).iter().rev() {
-        // what a stranger put to the left must not spoil what the proxy wrote to the right
+        // lossy: what the client put on the left must not spoil what the proxy wrote on the right
         let text = String::from_utf8_lossy(line.as_bytes());
         // RFC 9110, 5.6.1.2: empty elements of a list are ignored
         for element in parts(&text, b',').into_iter().filter(|element| !element.is_empty()) {
@@ -44,8 +45,8 @@ pub(super) fn origin(
     last_good.map_or(RequestOrigin::ProxyWithoutClient(peer), RequestOrigin::Client)
 }
 
-/// The parts between separators that no quotes hold (RFC 7239, 4), from the right: a quote that a stranger
-/// opened to the left, and never closed, holds nothing of what the proxy wrote to the right.
+/// Splits at separators outside quotes (RFC 7239, 4). Reads from the right, so that a quote which
+/// the client opened on the left and never closed cannot hide what the proxy wrote on the right.
 fn parts(text: &str, separator: u8) -> Vec<&str> {
     let (mut parts, mut end, mut quoted) = (Vec::new(), text.len(), false);
     for (at, byte) in text.bytes().enumerate().rev() {
@@ -72,7 +73,7 @@ fn forwarded_for(element: &str) -> Option<&str> {
     })
 }
 
-/// A node without the port that its proxy hides (RFC 7239, 6.3): nobody needs it.
+/// A node without its obfuscated port (RFC 7239, 6.3).
 fn without_hidden_port(node: &str) -> &str {
     let is_hidden = |port: &str| {
         let name = port.strip_prefix('_').unwrap_or_default();
@@ -113,12 +114,12 @@ mod tests {
     }
 
     #[test]
-    fn a_header_from_a_stranger_is_not_believed() {
+    fn a_header_from_an_untrusted_peer_is_ignored() {
         assert_eq!(seen("192.0.2.9", "x-forwarded-for", &["1.2.3.4"]), client("192.0.2.9"));
     }
 
     #[test]
-    fn the_walk_goes_from_the_right_to_the_first_untrusted_address() {
+    fn the_first_untrusted_address_from_the_right_is_the_client() {
         let x = "x-forwarded-for";
         assert_eq!(seen("10.0.0.1", x, &["6.6.6.6, 192.0.2.1, 10.0.0.2"]), client("192.0.2.1"));
         assert_eq!(seen("10.0.0.1", x, &["6.6.6.6", "192.0.2.1"]), client("192.0.2.1"));
@@ -129,18 +130,18 @@ mod tests {
     }
 
     #[test]
-    fn junk_ends_the_walk_at_the_last_good_address() {
+    fn an_element_that_is_no_address_ends_the_search_at_the_last_good_one() {
         let x = "x-forwarded-for";
         assert_eq!(seen("10.0.0.1", x, &["192.0.2.1, junk, 10.0.0.2"]), client("10.0.0.2"));
         assert_eq!(seen("10.0.0.1", x, &["ä, 192.0.2.1"]), client("192.0.2.1"));
-        let silent = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
-        assert_eq!(seen("10.0.0.1", x, &["192.0.2.1, unknown"]), silent);
-        assert_eq!(seen("10.0.0.1", x, &[]), silent);
-        assert_eq!(seen("10.0.0.1", x, &[""]), silent);
+        let without_client = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
+        assert_eq!(seen("10.0.0.1", x, &["192.0.2.1, unknown"]), without_client);
+        assert_eq!(seen("10.0.0.1", x, &[]), without_client);
+        assert_eq!(seen("10.0.0.1", x, &[""]), without_client);
     }
 
     #[test]
-    fn empty_elements_and_lines_are_no_junk() {
+    fn empty_elements_and_lines_are_ignored() {
         let x = "x-forwarded-for";
         for lines in [
             &["192.0.2.1,"][..],
@@ -152,21 +153,25 @@ mod tests {
             assert_eq!(seen("10.0.0.1", x, lines), client("192.0.2.1"), "{lines:?}");
         }
         assert_eq!(seen("10.0.0.1", "forwarded", &["for=192.0.2.1, "]), client("192.0.2.1"));
-        let silent = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
+        let without_client = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
         for (header, line) in [(x, " , ,"), (x, "192.0.2.1, \"\""), ("forwarded", "for=\"\"")] {
-            assert_eq!(seen("10.0.0.1", header, &[line]), silent, "{line}");
+            assert_eq!(seen("10.0.0.1", header, &[line]), without_client, "{line}");
         }
     }
 
     #[test]
-    fn a_port_that_is_hidden_hides_no_address() {
+    fn an_address_with_an_obfuscated_port_is_read() {
         let f = "forwarded";
         assert_eq!(seen("10.0.0.1", f, &["for=\"192.0.2.1:_x\""]), client("192.0.2.1"));
         let walked = "for=\"[2001:db8::7]:_a.B-_9\", for=\"10.0.0.2:_x\"";
         assert_eq!(seen("10.0.0.1", f, &[walked]), client("2001:db8::7"));
-        let silent = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
+        let without_client = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
         for junk in ["192.0.2.1:_", "192.0.2.1:x", "192.0.2.1:_x y", "_hidden:_x"] {
-            assert_eq!(seen("10.0.0.1", f, &[&format!("for=\"{junk}\"")]), silent, "{junk}");
+            assert_eq!(
+                seen("10.0.0.1", f, &[&format!("for=\"{junk}\"")]),
+                without_client,
+                "{junk}"
+            );
         }
     }
 
@@ -177,14 +182,14 @@ mod tests {
         assert_eq!(seen("10.0.0.1", f, &[line]), client("2001:db8::7"));
         assert_eq!(seen("10.0.0.1", f, &["for=192.0.2.1;host=\"a,b\""]), client("192.0.2.1"));
         assert_eq!(seen("10.0.0.1", f, &["for=::1"]), client("::1"));
-        // what a stranger may choose is within the proxy's quotes
+        // what the client may choose is within the proxy's quotes
         let line = r#"host="x;for=6.6.6.6, for=\"6.6.6.6\"";for=192.0.2.1"#;
         assert_eq!(seen("10.0.0.1", f, &[line]), client("192.0.2.1"));
         for line in [r#"for=", for=192.0.2.1"#, r#"x="\", for=192.0.2.1"#] {
             assert_eq!(seen("10.0.0.1", f, &[line]), client("192.0.2.1"), "{line}");
         }
-        let silent = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
-        assert_eq!(seen("10.0.0.1", f, &["for=_hidden"]), silent);
-        assert_eq!(seen("10.0.0.1", f, &["proto=https"]), silent);
+        let without_client = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
+        assert_eq!(seen("10.0.0.1", f, &["for=_hidden"]), without_client);
+        assert_eq!(seen("10.0.0.1", f, &["proto=https"]), without_client);
     }
 }

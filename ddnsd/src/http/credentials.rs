@@ -1,5 +1,5 @@
-//! Who a request says it is. In: the Authorization header and the parameters. Out: a login, the header
-//! before the parameters.
+//! The credentials of a request. In: the Authorization header and the parameters. Out: a login, the
+//! header before the parameters.
 
 use crate::model::name::UserName;
 use crate::model::secret::Secret;
@@ -9,13 +9,13 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
-/// Some clients leave the padding away.
+/// Some clients omit the padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Reads who it is. A header without a user name, or of another scheme, counts as not given.
+/// A header without a user name, or of another scheme, counts as not given.
 pub(super) fn login(header: Option<&[u8]>, user: Option<&str>, password: Option<&str>) -> Login {
     match header.and_then(basic) {
         Some(Ok((user, password))) => given(&user, Secret::new(password.to_string())),
@@ -30,12 +30,12 @@ pub(super) fn login(header: Option<&[u8]>, user: Option<&str>, password: Option<
 fn given(name: &str, password: Secret) -> Login {
     match UserName::parse(name) {
         Ok(user) => Login::Given { user, password },
-        // such a user cannot exist; the log's line shows what fits of the name
+        // such a user cannot exist; the log shows the start of the name
         Err(_) => Login::Unreadable { name: name.chars().take(64).collect() },
     }
 }
 
-/// User name and password of a Basic header (RFC 7617); `None` if it gives none.
+/// User name and password of a Basic header (RFC 7617); `None` if it counts as not given.
 fn basic(header: &[u8]) -> Option<Result<(String, Zeroizing<String>), ()>> {
     let header = header.trim_ascii();
     let end = header.iter().position(|byte| *byte == b' ').unwrap_or(header.len());
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_says_nothing_counts_as_not_given() {
+    fn a_header_without_credentials_counts_as_not_given() {
         // ":" is what inadyn sends without credentials
         for nothing in ["Basic Og==", "Basic ", "Basic", "Bearer abc", "Digest username=\"a\""] {
             assert_eq!(read(Some(nothing), None, None), "missing", "{nothing}");

@@ -1,5 +1,5 @@
-//! What must hold for everything that a request may say, driven by fuzzers (`tests/fuzz`) and, with made-up
-//! requests, by the property tests below.
+//! What must hold for everything that a request may contain, driven by fuzzers (`tests/fuzz`) and, with
+//! made-up requests, by the property tests below.
 
 use super::query::Parameters;
 use super::{client_address, credentials};
@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Reads a query and a form: never too many hosts, never an address that nobody can reach.
+/// Reads a query and a form: never too many hosts, never an address that cannot be reached.
 ///
 /// # Panics
 /// When it does not hold.
@@ -23,18 +23,21 @@ pub fn parameters(query: &str, form: &[u8]) {
     let names = |name: &str| [name.to_owned()];
     let (ipv4, ipv6) = (given.list(&names("myip")), given.list(&names("myip6")));
     if let Ok(addresses) = request::addresses(ipv4, ipv6, client) {
-        assert!(!addresses.v4.is_some_and(is_nobodys) && !addresses.v6.is_some_and(is_nobodys6));
+        assert!(
+            !addresses.v4.is_some_and(is_unreachable) && !addresses.v6.is_some_and(is_unreachable6)
+        );
         assert!(!addresses.is_empty(), "the client's own counts when none is given");
     }
 }
 
-/// Unspecified, loopback, link-local, multicast or broadcast, by the numbers of RFC 6890 and RFC 5771.
-fn is_nobodys(address: Ipv4Addr) -> bool {
+/// Unspecified, loopback, link-local, multicast or broadcast, by the numbers of RFC 6890 and RFC
+/// 5771.
+fn is_unreachable(address: Ipv4Addr) -> bool {
     matches!(address.octets(), [0 | 127 | 224..=239, ..] | [169, 254, ..] | [255, 255, 255, 255])
 }
 
 /// The same by the numbers of RFC 4291; and IPv4, which is an address of the other family.
-fn is_nobodys6(address: Ipv6Addr) -> bool {
+fn is_unreachable6(address: Ipv6Addr) -> bool {
     let is_small = matches!(address.segments(), [0, 0, 0, 0, 0, 0, 0, 0 | 1]);
     is_small
         || matches!(address.segments(), [0xfe80..=0xfebf | 0xff00..=0xffff, ..])
@@ -58,8 +61,8 @@ pub fn authorization(header: &[u8], user: Option<&str>) {
     }
 }
 
-/// Reads the lines of a proxy's header: without trust they change nothing; with it, whatever a client sends,
-/// it is the one that the proxy has seen and added at the end.
+/// Reads the lines of a proxy's header: without trust they change nothing; with it, whatever a
+/// client sends, it is the one that the proxy has seen and added at the end.
 ///
 /// # Panics
 /// When it does not hold.
@@ -72,8 +75,8 @@ pub fn forwarded(header: &str, lines: &[Vec<u8>]) {
         }
     }
     let peer = IpAddr::from([10, 0, 0, 1]);
-    let stranger = client_address::origin(peer, &headers, Some(&name), &[]);
-    assert!(matches!(stranger, RequestOrigin::Client(client) if client == peer), "{stranger:?}");
+    let untrusted = client_address::origin(peer, &headers, Some(&name), &[]);
+    assert!(matches!(untrusted, RequestOrigin::Client(client) if client == peer), "{untrusted:?}");
     let trusted: IpNet = "10.0.0.0/8".parse().unwrap_or_default();
     match client_address::origin(peer, &headers, Some(&name), &[trusted]) {
         RequestOrigin::ProxyWithoutClient(proxy) => assert_eq!(proxy, peer),
@@ -145,7 +148,7 @@ mod tests {
         ]
     }
 
-    /// Lists of addresses, most of which nobody can have.
+    /// Lists of addresses, most of which cannot be reached.
     fn addresses() -> impl Strategy<Value = String> {
         let any = prop_oneof![
             any::<u32>().prop_map(|bits| std::net::Ipv4Addr::from_bits(bits).to_string()),
@@ -185,7 +188,7 @@ mod tests {
         }
 
         #[test]
-        fn any_addresses_are_ones_that_somebody_can_have(ipv4 in addresses(), ipv6 in addresses()) {
+        fn any_addresses_that_are_accepted_can_be_reached(ipv4 in addresses(), ipv6 in addresses()) {
             super::parameters(&format!("myip={ipv4}&myip6={ipv6}"), b"");
         }
 

@@ -1,5 +1,5 @@
-//! The parameters of a request. In: query string and form body, undecoded. Out: the value each endpoint
-//! parameter has by its accepted names.
+//! The parameters of a request. In: query string and form body, undecoded. Out: the value each
+//! endpoint parameter has by its accepted names.
 
 use std::borrow::Cow;
 
@@ -8,24 +8,23 @@ use std::borrow::Cow;
 pub(super) struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Parameters<'a> {
-    /// Decodes both. What is not UTF-8 decodes to U+FFFD, which no name, address or password has.
+    /// What is not UTF-8 decodes to U+FFFD, which no name, address or password contains.
     pub(super) fn read(query: &'a str, form: &'a [u8]) -> Self {
         let query = form_urlencoded::parse(query.as_bytes());
         Self(query.chain(form_urlencoded::parse(form)).collect())
     }
 
-    /// The value by the first of these names that has one. An empty value counts as not given.
+    /// The value of the first name that has one. An empty value counts as not given.
     pub(super) fn value(&self, names: &[String]) -> Option<&str> {
         names.iter().find_map(|name| self.named(name))
     }
 
-    /// The comma list by the first of these names that has one. One without items counts as not given.
+    /// The comma list of the first name that has one. A list without items counts as not given.
     pub(super) fn list(&self, names: &[String]) -> Option<&str> {
         let has_items = |value: &str| value.split(',').any(|item| !item.trim().is_empty());
         names.iter().find_map(|name| self.values(name).find(|value| has_items(value)))
     }
 
-    /// The value by this name.
     pub(super) fn named(&self, name: &str) -> Option<&str> {
         self.values(name).find(|value| !value.trim().is_empty())
     }
@@ -57,7 +56,7 @@ mod tests {
         let given = Parameters::read("myip=,&myip=+,%20,&ipv4=,192.0.2.1&pass=,", b"");
         assert_eq!(given.list(&names(&["myip", "ipv4"])), Some(",192.0.2.1"));
         assert_eq!(given.list(&names(&["myip"])), None);
-        assert_eq!(given.value(&names(&["pass"])), Some(","), "only a list has items");
+        assert_eq!(given.value(&names(&["pass"])), Some(","), "a password is no list");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! From a reply's words to HTTP: status, headers, text or JSON. The one place where words meet statuses.
+//! From a reply to HTTP: status, headers, text or JSON. The one place that maps return codes to
+//! statuses.
 
 use crate::model::address::Addresses;
 use crate::rules::reply::{HostLine, Reply, ReturnCode};
@@ -9,15 +10,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 use warp::reply::Response;
 
-/// When to come back if no limit says so, seconds.
-const COME_BACK: u64 = 30;
+/// Retry-After where no limit gives one, seconds.
+const DEFAULT_RETRY_AFTER: u64 = 30;
 
-/// How a reply is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplyFormat {
-    /// The DynDNS2 way: a word and addresses per line.
+    /// As DynDNS2 has it: a return code and addresses on each line.
     Text,
-    /// For programs.
     Json,
 }
 
@@ -68,7 +67,6 @@ pub(super) fn response(reply: &Reply, form: ReplyFormat) -> Response {
     response
 }
 
-/// The response to a method that is not taken.
 pub(super) fn method_not_allowed() -> Response {
     let mut response = sentence(StatusCode::METHOD_NOT_ALLOWED, "use GET or POST\n");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
@@ -87,8 +85,8 @@ fn plain(status: StatusCode, kind: &'static str, body: String) -> Response {
     response
 }
 
-/// What only the user can mend is 200 in text, because old clients show nothing else; what mends itself
-/// is 503, because some clients live on only then.
+/// In text, an error that only the user can fix is 200, because old clients show the reply on no
+/// other status. A temporary error is 503, because some clients retry on nothing else.
 fn status(code: ReturnCode, form: ReplyFormat) -> StatusCode {
     match (code, form) {
         (ReturnCode::Badauth, _) => StatusCode::UNAUTHORIZED,
@@ -105,15 +103,15 @@ fn status(code: ReturnCode, form: ReplyFormat) -> StatusCode {
 }
 
 fn retry_after(reply: &Reply, status: StatusCode) -> Option<u64> {
-    let told = match reply {
+    let given = match reply {
         Reply::Whole { retry_after, .. } => retry_after.map(whole_seconds),
         Reply::Hosts { .. } => None,
     };
     let busy = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-    busy.then(|| told.unwrap_or(COME_BACK))
+    busy.then(|| given.unwrap_or(DEFAULT_RETRY_AFTER))
 }
 
-/// Rounded up, so that nobody comes a moment too early.
+/// Rounded up, so that no client comes back too early.
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
@@ -252,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_asks_for_json_gets_it() {
+    fn json_is_sent_only_if_the_client_prefers_it() {
         for json in [
             "application/json",
             "application/json, text/plain, */*",
@@ -274,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_to_come_back_is_rounded_up() {
+    fn retry_after_is_rounded_up() {
         let abuse = Reply::Whole {
             code: ReturnCode::Abuse,
             retry_after: Some(Duration::from_millis(1500)),

@@ -1,7 +1,7 @@
-//! The request log. In: a request and what it was answered. Out: one line of parsed fields, never the raw
+//! The request log. In: a request and its reply. Out: one line of parsed fields, never the raw
 //! query and never a credential.
 
-use super::{Call, FrontSettings, endpoint, origin, segments};
+use super::{Call, segments};
 use crate::clock::Clock;
 use crate::rules::reply::{Reply, ReturnCode};
 use crate::rules::request::{Change, Login, RequestedHost, UpdateRequest};
@@ -10,71 +10,66 @@ use std::net::IpAddr;
 use std::time::Instant;
 use tracing::field;
 
-/// What nginx calls a request whose client hung up before it was answered.
+/// nginx' status for a client that hung up before the reply.
 const HUNG_UP: u16 = 499;
 
-/// Where update clients look for us, whatever is configured.
+/// Paths that update clients use by default, whatever is configured.
 const WELL_KNOWN: [&str; 4] = ["/update", "/nic/update", "/v3/update", "/api/update"];
 
-/// The line of a request. It is written when this is dropped, with what is known by then: a client that
-/// hangs up has its line too.
+/// The line of one request. It is written when this is dropped, so that a client that hangs up has
+/// its line too.
 pub(super) struct RequestRecord {
     clock: Clock,
     start: Instant,
     client: IpAddr,
     method: Method,
     path: String,
-    update: Option<Asking>,
-    word: Option<ReturnCode>,
+    update: Option<LoggedUpdate>,
+    return_code: Option<ReturnCode>,
     status: u16,
 }
 
-/// What an update asks for.
-struct Asking {
+struct LoggedUpdate {
     user: String,
     hosts: String,
     addresses: String,
 }
 
 impl RequestRecord {
-    /// The line of a request of which only the head was read.
-    pub(super) fn of(settings: &FrontSettings, call: &Call, clock: Clock) -> Self {
+    pub(super) fn new(call: &Call, clock: Clock) -> Self {
         Self {
             clock,
             start: clock.now().mono,
-            client: origin(settings, call).address(),
+            client: call.origin().address(),
             method: call.method.clone(),
-            path: path(settings, call.path.as_str()),
+            path: path(call),
             update: None,
-            word: None,
+            return_code: None,
             status: HUNG_UP,
         }
     }
 
-    /// It turned out to be this update.
-    pub(super) fn asks(&mut self, request: &UpdateRequest) {
+    pub(super) fn set_update(&mut self, request: &UpdateRequest) {
         let user = match &request.login {
             Login::Given { user, .. } => user.to_string(),
             Login::Unreadable { name } => name.clone(),
             Login::Missing => String::new(),
         };
         let hosts = request.hosts.as_deref().unwrap_or_default();
-        let hosts: Vec<_> = hosts.iter().map(shown).collect();
+        let hosts: Vec<_> = hosts.iter().map(host).collect();
         let addresses = match &request.change {
             Ok(Change::Set(addresses)) => addresses.to_string(),
             Ok(Change::Offline) => "offline".into(),
             Err(bad) => bad.to_string(),
         };
-        self.update = Some(Asking { user, hosts: hosts.join(","), addresses });
+        self.update = Some(LoggedUpdate { user, hosts: hosts.join(","), addresses });
     }
 
-    /// The update has this answer.
-    pub(super) fn hears(&mut self, answer: &Reply) {
-        self.word = Some(answer.summary());
+    pub(super) fn set_return_code(&mut self, reply: &Reply) {
+        self.return_code = Some(reply.summary());
     }
 
-    /// The answer is on its way.
-    pub(super) fn answered(&mut self, status: StatusCode) {
+    pub(super) fn set_status(&mut self, status: StatusCode) {
         self.status = status.as_u16();
     }
 }
@@ -91,7 +86,7 @@ impl Drop for RequestRecord {
             user = update.map(|update| field::debug(&update.user)),
             hosts = update.map(|update| field::debug(&update.hosts)),
             addresses = update.map(|update| field::debug(&update.addresses)),
-            word = self.word.map(ReturnCode::as_str),
+            word = self.return_code.map(ReturnCode::as_str),
             status = self.status,
             ms = ms.as_ref().map(field::display),
             "request"
@@ -99,31 +94,31 @@ impl Drop for RequestRecord {
     }
 }
 
-/// A name as it was sent. What is none may be the password, where a router's template has its parameters
-/// swapped.
-fn shown(host: &RequestedHost) -> String {
+/// A host name as it was sent. What is no host name may be the password: a router's template can
+/// have its parameters swapped.
+fn host(host: &RequestedHost) -> String {
     match &host.name {
         Some(_) => host.sent.clone(),
         None => format!("({} characters that are no name)", host.sent.chars().count()),
     }
 }
 
-/// An endpoint's path as it was sent; of any other only the start that is known, because clients of other
-/// services have their token in it (`/update/NAME/TOKEN`).
-fn path(settings: &FrontSettings, sent: &str) -> String {
-    if endpoint(&settings.endpoints, sent).is_some() {
+/// An endpoint's path as it was sent. Of any other path only its known start, because clients of
+/// other services have their token in the rest (`/update/NAME/TOKEN`).
+fn path(call: &Call) -> String {
+    let sent = call.path.as_str();
+    if call.endpoint().is_some() {
         return sent.to_owned();
     }
-    let configured = settings.endpoints.iter().map(|endpoint| endpoint.path.as_str());
-    let known = configured.chain(WELL_KNOWN).filter_map(|known| {
+    let configured = call.settings.endpoints.iter().map(|endpoint| endpoint.path.as_str());
+    let starts = configured.chain(WELL_KNOWN).filter(|start| {
         let mut sent = segments(sent);
-        let is_start = segments(known).all(|segment| sent.next() == Some(segment));
-        is_start.then(|| segments(known).count())
+        segments(start).all(|segment| sent.next() == Some(segment))
     });
-    let known = known.max().unwrap_or(0);
-    let mut shown: String = segments(sent).take(known).flat_map(|segment| ["/", segment]).collect();
+    let known = starts.map(|start| segments(start).count()).max().unwrap_or(0);
+    let mut path: String = segments(sent).take(known).flat_map(|segment| ["/", segment]).collect();
     if segments(sent).nth(known).is_some() {
-        shown.push_str("/…");
+        path.push_str("/…");
     }
-    if shown.is_empty() { "/".to_owned() } else { shown }
+    if path.is_empty() { "/".to_owned() } else { path }
 }

@@ -1,21 +1,20 @@
-//! What is counted together: a client, or when too many are tracked, the network it comes from.
+//! What is counted together: a client or, when too many are tracked, its network.
 
 use crate::model::client::ClientKey;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum LimitKey {
-    /// One client on its own.
+    /// A client that is tracked.
     Client(ClientKey),
-    /// New clients of an IPv4 /16.
+    /// Untracked clients of an IPv4 /16.
     V4([u8; 2]),
-    /// New clients of an IPv6 /32.
+    /// Untracked clients of an IPv6 /32.
     V6(u32),
-    /// New clients of new networks, when networks are too many as well.
+    /// Untracked clients of untracked networks.
     Everyone,
 }
 
 impl LimitKey {
-    /// The network that a client shares a counter with.
     pub(super) fn network(client: ClientKey) -> Self {
         match client {
             ClientKey::V4(address) => {

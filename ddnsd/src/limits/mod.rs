@@ -1,6 +1,6 @@
-//! How often a client may ask. In: a client, now, how its request ended. Out: a place, a wait for those
-//! in flight, or `abuse` with the time until there is a place. State in memory only, bounded whatever the
-//! number of addresses.
+//! How many requests a client may send. In: a client, the time, how its request counts. Out: a
+//! slot, a wait for requests in flight, or the time until a request is allowed again. All in
+//! memory, bounded whatever the number of addresses.
 
 mod key;
 mod waiters;
@@ -18,14 +18,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use waiters::{Waiter, Waiters};
 
-/// Clients that are counted each on their own.
+/// Clients that have counters of their own.
 const MAX_CLIENTS: usize = 262_144;
-/// Entries in all: beyond the clients, networks that new clients share a counter by.
+/// Entries in all: clients, and networks whose other clients share counters.
 const MAX_ENTRIES: usize = MAX_CLIENTS + 65_536;
-/// Many, so that a purge holds back few requests at a time.
+/// A purge locks one at a time, so that it delays few requests.
 const SHARDS: usize = 256;
 
-/// The windows of all clients. Cheap to clone; clones share them.
+/// The sliding windows of all clients. Clones share them.
 #[derive(Clone)]
 pub struct Limits(Arc<LimitsInner>);
 
@@ -48,21 +48,19 @@ struct MaxTracked {
 struct ClientWindows {
     good: Window,
     bad: Window,
-    /// Those that wait for what is in flight under the bad limit.
+    /// They wait for requests in flight under the bad limit.
     waiters: Waiters,
 }
 
-/// Whether a request may go on.
+/// Whether a request may be verified.
 pub enum Admission {
-    /// A place.
     Granted(Slot),
-    /// So many are in flight that they may be too many; once one of them has ended, try again.
+    /// Requests in flight could exhaust the limit: wait for one to finish, then try again.
     Wait(Waiter),
-    /// Too many were bad.
     Exceeded(LimitExceeded),
 }
 
-/// A client is over a limit; nothing was counted.
+/// A client is over a limit. The request was not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitExceeded {
     /// Until the window frees.
@@ -75,11 +73,12 @@ impl From<Full> for LimitExceeded {
     }
 }
 
-/// A request's place under the limits. Dropped without [`Limits::record`] it counts as nothing.
+/// A request's reservation under the limits. Dropped without [`Limits::record`], it counts as
+/// nothing.
 #[must_use = "dropped at once, it reserves nothing"]
 pub struct Slot {
     /// `None` while limits are disabled.
-    place: Option<Reservation>,
+    reservation: Option<Reservation>,
 }
 
 struct Reservation {
@@ -88,7 +87,6 @@ struct Reservation {
     held: Held,
 }
 
-/// Under which limit a place is reserved.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Held {
     Bad,
@@ -97,7 +95,7 @@ enum Held {
 }
 
 impl Limits {
-    /// No client is known yet. `now` is where their time starts.
+    /// `now` is the time zero of all windows.
     pub fn new(config: config::LimitsConfig, counters: Arc<LimitCounters>, now: Now) -> Self {
         Self::bounded(
             config,
@@ -123,17 +121,17 @@ impl Limits {
         }))
     }
 
-    /// Other limits from now on; what was counted stays counted.
+    /// New limits hold at once; what was counted stays counted.
     pub fn reconfigure(&self, config: config::LimitsConfig) {
         self.0.config.store(Arc::new(config));
     }
 
-    /// Takes a place under the bad limit, before any password work. Routers behind one address that
-    /// come together wait for each other; guesses do too, and then hear that they were too many.
+    /// Reserves under the bad limit, before any password work. Routers behind one address that come
+    /// at the same time wait for each other. So do guesses, until the limit is exceeded.
     pub fn reserve_bad(&self, client: ClientKey, now: Now) -> Admission {
         let config = self.0.config.load();
         if !config.enabled {
-            return Admission::Granted(Slot { place: None });
+            return Admission::Granted(Slot { reservation: None });
         }
         let (limit, tick) = (bad(&config), self.0.tick(now));
         let admission =
@@ -141,7 +139,7 @@ impl Limits {
                 Ok(()) => {
                     let limits = Arc::clone(&self.0);
                     Admission::Granted(Slot {
-                        place: Some(Reservation { limits, key, held: Held::Bad }),
+                        reservation: Some(Reservation { limits, key, held: Held::Bad }),
                     })
                 }
                 Err(full) if full.is_certain => Admission::Exceeded(full.into()),
@@ -155,51 +153,52 @@ impl Limits {
         admission
     }
 
-    /// Exchanges the place under the bad limit for one under the good limit, once the password was
-    /// right. What waits for DNS holds no bad place: twenty routers behind one address that update
-    /// at once must not lock each other out. So [`Limits::record`] asks for one again if need be.
+    /// Reserves under the good limit in place of the bad one, once the password was right. A
+    /// request that waits for DNS holds no bad reservation: twenty routers behind one address that
+    /// update at once must not lock each other out. [`Limits::record`] reserves again if the
+    /// request turns out bad.
     ///
     /// # Errors
-    /// So many of the client's requests were good, or are in flight. The bad place is given back.
+    /// The good limit is exceeded, requests in flight included. The bad reservation is released.
     pub fn reserve_good(&self, slot: &mut Slot, now: Now) -> Result<(), LimitExceeded> {
-        let Some(place) = &mut slot.place else {
+        let Some(reservation) = &mut slot.reservation else {
             return Ok(());
         };
         let (limit, tick) = (good(&self.0.config.load()), self.0.tick(now));
-        let Some(mut entry) = self.0.clients.get_mut(&place.key) else {
+        let Some(mut entry) = self.0.clients.get_mut(&reservation.key) else {
             return Ok(());
         };
-        entry.release(std::mem::replace(&mut place.held, Held::Nothing));
-        let spent = entry.good.reserve(limit, tick);
+        entry.release(std::mem::replace(&mut reservation.held, Held::Nothing));
+        let reserved = entry.good.reserve(limit, tick);
         drop(entry);
-        match spent {
-            Ok(()) => place.held = Held::Good,
+        match reserved {
+            Ok(()) => reservation.held = Held::Good,
             Err(_) => self.0.counters.good_refused.add_one(),
         }
-        spent.map_err(LimitExceeded::from)
+        reserved.map_err(LimitExceeded::from)
     }
 
-    /// Counts a request as what it turned out to be and gives its place back.
+    /// Counts a request by its outcome and releases its slot.
     ///
     /// # Errors
-    /// It turned out bad after its password was right, and by then so many were bad, or are in flight
-    /// and may be, that it is one too many: it is to be answered so, and is not counted.
+    /// The request turned out bad after its password was right, and the bad limit is exceeded by
+    /// now, requests in flight included. It is not counted.
     pub fn record(&self, mut slot: Slot, outcome: Counted, now: Now) -> Result<(), LimitExceeded> {
-        let Some(place) = &mut slot.place else {
+        let Some(reservation) = &mut slot.reservation else {
             return Ok(());
         };
         let (config, tick) = (self.0.config.load(), self.0.tick(now));
-        let Some(mut entry) = self.0.clients.get_mut(&place.key) else {
+        let Some(mut entry) = self.0.clients.get_mut(&reservation.key) else {
             return Ok(());
         };
-        let held = std::mem::replace(&mut place.held, Held::Nothing);
-        let closed = entry.record(held, outcome, &config, tick);
+        let held = std::mem::replace(&mut reservation.held, Held::Nothing);
+        let recorded = entry.record(held, outcome, &config, tick);
         drop(entry);
-        closed.inspect_err(|_| self.0.counters.bad_refused.add_one()).map_err(LimitExceeded::from)
+        recorded.inspect_err(|_| self.0.counters.bad_refused.add_one()).map_err(LimitExceeded::from)
     }
 
-    /// Forgets clients of whom nothing counts any more, a small part of the map locked at a time.
-    /// With 262,144 clients it takes some ten milliseconds: not for a thread of the runtime.
+    /// Removes clients whose windows are empty. With 262,144 clients this takes some 10 ms, so it
+    /// must not run on a thread of the runtime.
     pub fn purge(&self, now: Now) {
         let (config, tick) = (self.0.config.load(), self.0.tick(now));
         let (good, bad) = (good(&config), bad(&config));
@@ -210,13 +209,13 @@ impl Limits {
             }
             !idle
         });
-        // room that a flood of addresses took; never for a handful of clients that come and go
+        // releases what a flood of addresses took, and never shrinks for a handful of clients
         if self.0.clients.capacity() > 4 * self.tracked() + 64 * SHARDS {
             self.0.clients.shrink_to_fit();
         }
     }
 
-    /// How many clients and networks are counted at the moment.
+    /// Clients and networks that have counters.
     pub fn tracked(&self) -> usize {
         self.0.tracked.load(Ordering::Relaxed)
     }
@@ -235,7 +234,7 @@ impl LimitsInner {
         Tick::after_start(now.mono.saturating_duration_since(self.start))
     }
 
-    /// Runs `work` on the client's own entry, or on the one it shares when too many are tracked.
+    /// Runs `work` on the client's own entry, or on that of its network when too many are tracked.
     fn with_entry<T>(
         &self,
         client: ClientKey,
@@ -286,7 +285,7 @@ impl ClientWindows {
         match held {
             Held::Bad => {
                 self.bad.release();
-                self.waiters.wake();
+                self.waiters.wake_all();
             }
             Held::Good => self.good.release(),
             Held::Nothing => {}

@@ -36,7 +36,7 @@ fn later(now: Now, seconds: u64) -> Now {
     Now { mono: now.mono + Duration::from_secs(seconds), ..now }
 }
 
-/// A place; else why there is none, `None` if it is only to wait.
+/// A slot, or why there is none: `None` if the request has to wait.
 fn reserve(limits: &Limits, address: &str, now: Now) -> Result<Slot, Option<LimitExceeded>> {
     match limits.reserve_bad(client(address), now) {
         Admission::Granted(slot) => Ok(slot),
@@ -75,26 +75,26 @@ fn a_thousand_parallel_guesses_are_three() {
     let slots: Vec<_> = (0..1000).filter_map(|_| reserve(&limits, "192.0.2.1", now).ok()).collect();
     assert_eq!(slots.len(), 3);
     drop(slots);
-    assert!(reserve(&limits, "192.0.2.1", now).is_ok(), "dropped places are free again");
+    assert!(reserve(&limits, "192.0.2.1", now).is_ok(), "a dropped slot is free again");
 }
 
 #[tokio::test]
-async fn who_may_be_one_too_many_waits_until_it_is_known() {
+async fn a_request_that_could_exceed_the_limit_waits_for_those_in_flight() {
     let (limits, now) = limits(CONFIG);
     let mut slots: Vec<_> =
         (0..3).map(|_| reserve(&limits, "192.0.2.1", now).ok().unwrap()).collect();
     let wait = || match limits.reserve_bad(client("192.0.2.1"), now) {
         Admission::Wait(waiting) => Box::pin(waiting.wait()),
-        Admission::Granted(_) | Admission::Exceeded(_) => panic!("it is to wait"),
+        Admission::Granted(_) | Admission::Exceeded(_) => panic!("it has to wait"),
     };
     let (mut first, mut second) = (wait(), wait());
     assert!(futures::poll!(&mut first).is_pending());
-    // the password was right: there is a place, for one of them
+    // the password was right: one of them gets a slot
     limits.reserve_good(&mut slots[0], now).unwrap();
     assert!(futures::poll!(&mut first).is_ready() && futures::poll!(&mut second).is_ready());
-    let place = reserve(&limits, "192.0.2.1", now).ok().unwrap();
+    let slot = reserve(&limits, "192.0.2.1", now).ok().unwrap();
     let mut third = wait();
-    for slot in slots.drain(1..).chain([place]) {
+    for slot in slots.drain(1..).chain([slot]) {
         limits.record(slot, Counted::Bad, now).unwrap();
     }
     assert!(futures::poll!(&mut third).is_ready());
@@ -102,7 +102,7 @@ async fn who_may_be_one_too_many_waits_until_it_is_known() {
 }
 
 #[test]
-fn only_so_many_wait() {
+fn at_most_256_requests_of_a_client_wait() {
     let (limits, now) = limits(CONFIG);
     let _slots: Vec<_> = (0..3).map(|_| limits.reserve_bad(client("192.0.2.1"), now)).collect();
     let admissions: Vec<_> =
@@ -140,7 +140,7 @@ fn a_refused_request_is_not_counted_again() {
 }
 
 #[test]
-fn a_verified_request_holds_no_bad_place() {
+fn a_verified_request_holds_no_bad_reservation() {
     let (limits, now) = limits(CONFIG);
     let mut waiting = Vec::new();
     for _ in 0..5 {
@@ -156,7 +156,7 @@ fn a_verified_request_holds_no_bad_place() {
 }
 
 #[test]
-fn a_request_may_turn_bad_after_its_password_was_right() {
+fn a_request_can_turn_out_bad_after_its_password_was_right() {
     let (limits, now) = limits(CONFIG);
     for _ in 0..3 {
         let mut slot = reserve(&limits, "192.0.2.1", now).unwrap();
@@ -167,7 +167,7 @@ fn a_request_may_turn_bad_after_its_password_was_right() {
 }
 
 #[test]
-fn parallel_requests_that_turn_bad_are_no_more_than_the_limit_allows() {
+fn parallel_requests_that_turn_out_bad_stay_within_the_limit() {
     let (limits, now) = limits(CONFIG);
     let guess = reserve(&limits, "192.0.2.1", now).unwrap();
     let waiting: Vec<_> = (0..5)
@@ -179,7 +179,7 @@ fn parallel_requests_that_turn_bad_are_no_more_than_the_limit_allows() {
         .collect();
     let closed: Vec<_> =
         waiting.into_iter().map(|slot| limits.record(slot, Counted::Bad, now).is_ok()).collect();
-    assert_eq!(closed, [true, true, false, false, false], "a guess in flight has the third place");
+    assert_eq!(closed, [true, true, false, false, false], "a guess in flight has the third slot");
     limits.record(guess, Counted::Bad, now).unwrap();
     assert!(reserve(&limits, "192.0.2.1", now).is_err());
     for _ in 0..5 {
@@ -188,7 +188,7 @@ fn parallel_requests_that_turn_bad_are_no_more_than_the_limit_allows() {
 }
 
 #[test]
-fn disabled_limits_refuse_nobody_and_remember_nothing() {
+fn disabled_limits_refuse_no_client_and_track_none() {
     let (limits, now) = limits(config::LimitsConfig { enabled: false, ..CONFIG });
     for _ in 0..100 {
         fail(&limits, "192.0.2.1", now);
@@ -198,7 +198,7 @@ fn disabled_limits_refuse_nobody_and_remember_nothing() {
 }
 
 #[test]
-fn new_limits_apply_to_what_was_counted_before() {
+fn new_limits_apply_to_what_was_counted_already() {
     let (limits, now) = limits(CONFIG);
     fail(&limits, "192.0.2.1", now);
     limits.reconfigure(config::LimitsConfig { bad_max: 1, ..CONFIG });
@@ -206,7 +206,7 @@ fn new_limits_apply_to_what_was_counted_before() {
 }
 
 #[test]
-fn a_purge_forgets_idle_clients_and_keeps_the_others() {
+fn a_purge_removes_idle_clients_only() {
     let (limits, now) = limits(CONFIG);
     fail(&limits, "192.0.2.1", now);
     fail(&limits, "192.0.2.2", later(now, 30));
@@ -220,7 +220,7 @@ fn a_purge_forgets_idle_clients_and_keeps_the_others() {
 }
 
 #[test]
-fn beyond_the_bound_new_clients_share_their_networks_counter() {
+fn beyond_the_bound_new_clients_share_the_counters_of_their_network() {
     let (limits, now) = small(2, 4);
     fail(&limits, "192.0.2.1", now);
     fail(&limits, "192.0.2.2", now);
@@ -230,7 +230,7 @@ fn beyond_the_bound_new_clients_share_their_networks_counter() {
     }
     assert!(reserve(&limits, "203.0.113.9", now).is_err());
     assert!(reserve(&limits, "2001:db8:9::1", now).is_err());
-    assert!(reserve(&limits, "192.0.2.1", now).is_ok(), "a tracked one keeps its own counter");
+    assert!(reserve(&limits, "192.0.2.1", now).is_ok(), "a tracked client keeps its own counters");
     for first in 50..53 {
         fail(&limits, &format!("{first}.0.0.1"), now);
     }
@@ -239,7 +239,7 @@ fn beyond_the_bound_new_clients_share_their_networks_counter() {
 }
 
 #[test]
-fn a_flood_of_addresses_stays_within_the_bound_and_a_purge_gives_the_memory_back() {
+fn a_flood_of_addresses_stays_within_the_bound_and_a_purge_releases_the_memory() {
     let (limits, now) = limits(CONFIG);
     for number in 0..300_000_u32 {
         let admission = limits.reserve_bad(IpAddr::from(number.to_be_bytes()).into(), now);

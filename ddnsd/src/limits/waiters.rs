@@ -1,42 +1,39 @@
-//! Requests of one client that wait until it is known what became of others. Nothing is allocated while
-//! nobody waits.
+//! Requests of one client that wait for its requests in flight. Nothing is allocated while none
+//! waits.
 
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-/// Of one client; more than its connections make sense of.
+/// Of one client: as many as it may have connections.
 const MAX_WAITERS: usize = 256;
 
-/// Those that wait.
+/// The waiting requests of one client.
 #[derive(Default)]
 pub(super) struct Waiters(Option<Arc<Notify>>);
 
-/// Ends once a request in flight has ended.
-pub struct Waiter {
-    woken: OwnedNotified,
-}
+/// One waiting request.
+pub struct Waiter(OwnedNotified);
 
 impl Waiters {
-    /// One more that waits, from now on; `None` if too many do.
+    /// Waits from now on, even before the result is polled. `None` if too many wait.
     pub(super) fn join(&mut self) -> Option<Waiter> {
         let notify = self.0.get_or_insert_default();
-        // one handle here, and one with each that waits
-        (Arc::strong_count(notify) <= MAX_WAITERS)
-            .then(|| Waiter { woken: Arc::clone(notify).notified_owned() })
+        // one handle here, and one in each waiter
+        let may_join = Arc::strong_count(notify) <= MAX_WAITERS;
+        may_join.then(|| Waiter(Arc::clone(notify).notified_owned()))
     }
 
-    /// Lets all try again.
-    pub(super) fn wake(&mut self) {
-        if let Some(waiting) = self.0.take() {
-            waiting.notify_waiters();
+    pub(super) fn wake_all(&mut self) {
+        if let Some(notify) = self.0.take() {
+            notify.notify_waiters();
         }
     }
 }
 
 impl Waiter {
-    /// Waits for the end of a request.
+    /// Returns when a request in flight has ended.
     pub async fn wait(self) {
-        self.woken.await;
+        self.0.await;
     }
 }

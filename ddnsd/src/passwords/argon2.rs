@@ -1,8 +1,9 @@
-//! Argon2 and its PHC strings. In: a stored PHC string and a password. Out: whether they match, or a
-//! new PHC string. The costs in a stored string are bounded before any memory is allocated for them.
+//! Argon2 and its PHC strings. In: a stored PHC string and a password. Out: whether they match, or
+//! a new PHC string. The costs in a stored string are bounded before any memory is allocated for
+//! them.
 //!
-//! The crate `phc` is not used: it refuses salts over 48 bytes and hashes under 10 or over 64 bytes,
-//! which argon2-cffi makes.
+//! The crate `phc` is not used: it refuses salts over 48 bytes and hashes under 10 or over 64
+//! bytes, which argon2-cffi makes.
 
 use super::PasswordError;
 use crate::model::secret::Secret;

@@ -1,6 +1,6 @@
-//! Verifies passwords. In: a user name, what is stored of that user, a password. Out: a [`Caller`] that only
-//! this module makes, or wrong, or busy. Argon2 is the whole cost of a login, so verdicts are cached,
-//! equal attempts share one run, and Argon2 runs on few threads of low priority.
+//! Verifies passwords. In: a user name, what is stored of that user, a password. Out: a [`Caller`]
+//! that only this module makes, or wrong, or busy. Argon2 is the whole cost of a login, so verdicts
+//! are cached, equal attempts share one run, and Argon2 runs on few threads of low priority.
 
 mod argon2;
 mod dummy_hash;
@@ -52,8 +52,8 @@ impl Caller {
         self.user
     }
 
-    /// The stored hash has other parameters than new ones: replace it by [`Passwords::rehash`]. Only
-    /// true when the password was hashed, not when its verdict was cached.
+    /// The stored hash has other parameters than new ones: replace it by [`Passwords::rehash`].
+    /// Only true when the password was hashed, not when its verdict was cached.
     pub fn rehash_due(&self) -> bool {
         self.rehash_due
     }
@@ -211,8 +211,8 @@ impl Passwords {
         hash.await.map_err(|_| PasswordError::Busy)?
     }
 
-    /// Makes a new hash of a password that was verified against `stored`. The cached verdict is copied to
-    /// the new hash at once; should that one never be stored, no attempt can look it up.
+    /// Makes a new hash of a password that was verified against `stored`. The cached verdict is
+    /// copied to the new hash at once; should that one never be stored, no attempt can look it up.
     ///
     /// # Errors
     /// The queue is full, or Argon2 refuses the password.

@@ -1,6 +1,6 @@
-//! The hashing threads. In: jobs and the memory they need. Out: each job runs once, administration before
-//! logins, at low priority, so that hashing takes only the time that the runtime leaves. The queue is
-//! bounded, and so is memory: each thread keeps its own, and one large job runs at a time.
+//! The hashing threads. In: jobs and the memory they need. Out: each job runs once, administration
+//! before logins, at low priority, so that hashing takes only the time that the runtime leaves. The
+//! queue is bounded, and so is memory: each thread keeps its own, and one large job runs at a time.
 
 use super::argon2::HashMemory;
 use std::collections::VecDeque;

@@ -1,5 +1,5 @@
-//! Verdicts on passwords, so that a repeated login costs one HMAC and no Argon2. In: user, stored hash,
-//! password, client. Out: right, wrong for this client, or unknown.
+//! Verdicts on passwords, so that a repeated login costs one HMAC and no Argon2. In: user, stored
+//! hash, password, client. Out: right, wrong for this client, or unknown.
 //!
 //! The key is an HMAC over user, stored hash and password. So a new password, a deleted user or
 //! another hash ends a verdict at once, and a memory dump shows no password. Right and wrong
@@ -168,7 +168,7 @@ impl Vacancy<'_> {
             Match::Right { .. } => drop(guard.insert(now.mono)),
             Match::Wrong => {
                 self.cache.wrong.insert((self.digest, self.client), now.mono);
-                // after the insert, so that those who wait find it
+                // after the insert, so that waiting attempts find it
                 drop(guard);
             }
         }

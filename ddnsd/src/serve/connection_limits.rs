@@ -53,8 +53,8 @@ impl ConnectionLimits {
         }
     }
 
-    /// `None` if the client has too many connections. A trusted proxy speaks for many clients and is
-    /// not counted.
+    /// `None` if the client has too many connections. A trusted proxy speaks for many clients and
+    /// is not counted.
     pub(super) fn of_client(
         &self,
         any: OwnedSemaphorePermit,

@@ -1,5 +1,5 @@
-//! How long a connection may do nothing. In: a connection and the requests in flight on it. Out: its end,
-//! after it was idle for too long or the daemon stops.
+//! How long a connection may do nothing. In: a connection and the requests in flight on it. Out:
+//! its end, after it was idle for too long or the daemon stops.
 
 use hyper_util::server::graceful::GracefulConnection;
 use std::pin::pin;
@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// A connection that shuts down ends after it had no request in flight for this long: a request that
-/// is on its way is still answered.
+/// A connection that shuts down ends after it had no request in flight for this long: a request
+/// that is on its way is still answered.
 const DRAIN_IDLE: Duration = Duration::from_millis(200);
 
 /// Counts the requests in flight on one connection.

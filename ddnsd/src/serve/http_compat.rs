@@ -1,5 +1,5 @@
-//! What requests and replies of every HTTP version need, whoever answers. In: a request as hyper read it.
-//! Out: a reply that old clients understand.
+//! What requests and replies of every HTTP version need, whoever answers. In: a request as hyper
+//! read it. Out: a reply that old clients understand.
 
 use super::Service;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
@@ -36,8 +36,8 @@ fn close_http10(mut response: Response) -> Response {
     response
 }
 
-/// RFC 9110, 9.3.2: the reply to HEAD has the length of a body and no body. hyper sees to it in HTTP/1
-/// only; in HTTP/2 clients take the body for a protocol error.
+/// RFC 9110, 9.3.2: the reply to HEAD has the length of a body and no body. hyper sees to it in
+/// HTTP/1 only; in HTTP/2 clients take the body for a protocol error.
 fn strip_head_body(response: Response) -> Response {
     let (mut head, body) = response.into_parts();
     if let Some(length) = body.size_hint().exact() {

@@ -1,11 +1,12 @@
-//! Binds what the configuration names. In: a host name or address and a port. Out: listeners on every
-//! address it resolves to, all on one port.
+//! Binds what the configuration names. In: a host name or address and a port. Out: listeners on
+//! every address it resolves to, all on one port.
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Connections that the kernel keeps until they are accepted, as tokio and the standard library choose.
+/// Connections that the kernel keeps until they are accepted, as tokio and the standard library
+/// choose.
 const BACKLOG: u32 = 1024;
 /// Tries at finding a port that is free on every address.
 const TRIES: usize = 20;
@@ -43,8 +44,8 @@ fn hint(source: &Error) -> &'static str {
 /// Listens on every address that `host` resolves to. Port 0 picks a free one, the same for all.
 ///
 /// # Errors
-/// The name does not resolve, or an address cannot be bound. Of several addresses, those this machine
-/// lacks are passed over.
+/// The name does not resolve, or an address cannot be bound. Of several addresses, those this
+/// machine lacks are passed over.
 pub async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, ListenError> {
     let resolved = tokio::net::lookup_host((host, port)).await;
     let mut addresses: Vec<SocketAddr> = resolved
@@ -93,7 +94,7 @@ async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
         return TcpListener::bind(address).await;
     }
     let socket = TcpSocket::new_v6()?;
-    // "::" is IPv4 too, whatever the system's net.ipv6.bindv6only says
+    // "::" is IPv4 too, whatever the system has in net.ipv6.bindv6only
     rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

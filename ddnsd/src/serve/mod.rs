@@ -1,5 +1,6 @@
-//! Accepts connections and drives them: TLS, HTTP version, and the bounds on all of them. In: a listener
-//! and a service. Out: nothing; every connection ends, by its client, a time-out or the stop.
+//! Accepts connections and drives them: TLS, HTTP version, and the bounds on all of them. In: a
+//! listener and a service. Out: nothing; every connection ends, by its client, a time-out or the
+//! stop.
 //!
 //! The HTTP version comes from ALPN. It is never sniffed, because hyper sniffs without a time-out.
 
@@ -33,9 +34,9 @@ use tracing::{debug, warn};
 
 /// A request's head, bytes.
 const MAX_HEAD: usize = 16 * 1024;
-/// Header lines: as many as fit into a head if each has 64 bytes. hyper reserves room for all of them
-/// with each request, 2.4 ns a line. For the 4,096 lines "a:" that fit, that would double the cost of
-/// an update that changes nothing.
+/// Header lines: as many as fit into a head if each has 64 bytes. hyper reserves room for all of
+/// them with each request, 2.4 ns a line. For the 4,096 lines "a:" that fit, that would double the
+/// cost of an update that changes nothing.
 const MAX_HEADERS: usize = MAX_HEAD / 64;
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 32;
@@ -45,7 +46,7 @@ const WINDOW: u32 = 64 * 1024;
 /// Answers requests.
 pub type Service = BoxCloneSyncService<http::Request<Incoming>, warp::reply::Response, Infallible>;
 
-/// Who is at the other end of the connection; an extension of every request. IPv4-mapped addresses
+/// The other end of the connection; an extension of every request. IPv4-mapped addresses
 /// are IPv4.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerAddress(pub IpAddr);
@@ -227,8 +228,8 @@ impl ClientConnection<'_> {
             .keep_alive_interval(self.timeout)
             .keep_alive_timeout(self.timeout)
             .serve_connection(TokioIo::new(stream), self.service());
-        // hyper bounds neither the preface nor a head in HTTP/2: until it is complete, no request is
-        // in flight
+        // hyper bounds neither the preface nor a head in HTTP/2: until it is complete, no request
+        // is in flight
         let closing = async {
             tokio::select! {
                 () = self.in_flight.idle_for(self.timeout) => {}

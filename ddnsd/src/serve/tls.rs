@@ -1,5 +1,5 @@
-//! TLS: one certificate for all, HTTP/2 and HTTP/1.1 by ALPN. In: the certificate with its key. Out: an
-//! acceptor.
+//! TLS: one certificate for all, HTTP/2 and HTTP/1.1 by ALPN. In: the certificate with its key.
+//! Out: an acceptor.
 
 use crate::config;
 use rustls::ServerConfig;
