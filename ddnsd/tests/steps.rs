@@ -179,7 +179,7 @@ async fn each_step_leaves_in_the_row_what_the_model_says(place: Place) {
     assert_eq!(published.unpublished_since, None);
     let doubted =
         place.db.mark_unpublished(Arc::clone(&published), Millis(5)).await.unwrap().unwrap();
-    place.is(&doubted, &published.doubted(Millis(5))).await;
+    place.is(&doubted, &published.marked_unpublished(Millis(5))).await;
     place.db.clamp_unpublished_since(Millis(5)).await.unwrap();
     place.is(&doubted, &doubted).await;
     place.db.clamp_unpublished_since(Millis(3)).await.unwrap();

@@ -1,144 +1,125 @@
-//! Rows that were read or written lately, and names that were found to have none, for the update path:
-//! an unknown name must not take longer than a known one. The writer puts in what it wrote; a reader's
-//! fill is dropped if the shard was written since it began to read, so an old row never replaces a new one.
+//! Caches of rows, and of names without a row, for the update path: an unknown name must not take longer
+//! than a known one. The writer puts in what it committed. A reader puts in what it read, unless the
+//! key was written meanwhile, so that an old row never replaces a new one.
 
+use super::error::DbError;
 use crate::model::host::Host;
 use crate::model::name::{Fqdn, UserName};
 use crate::model::user::Account;
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use quick_cache::sync::{Cache, DefaultLifecycle, GuardResult, PlaceholderGuard};
+use quick_cache::{DefaultHashBuilder, UnitWeighter};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
 
-const SHARDS: usize = 64;
-/// Of one cache; beyond, an arbitrary row makes room.
-const MOST_ROWS: usize = 2_000_000;
-/// Names without a row, of one cache; strangers choose them, so they are few and take no row's room.
-const MOST_ABSENT: usize = 65_536;
+/// Rows of one cache.
+const MAX_ROWS: usize = 2_000_000;
+/// Names without a row, of one cache. Anyone can ask for such names, so they take no room of rows.
+const MAX_ABSENT: usize = 65_536;
 
 pub(super) struct Caches {
-    pub(super) hosts: Cache<Fqdn, Arc<Host>>,
-    pub(super) accounts: Cache<UserName, Account>,
+    pub(super) hosts: RowCache<Fqdn, Arc<Host>>,
+    pub(super) accounts: RowCache<UserName, Account>,
 }
 
 impl Caches {
-    /// Empty ones. With `Use::None`, where others write to the same database, they stay so.
-    pub(super) fn new(used: Use) -> Self {
-        Self { hosts: Cache::new(used), accounts: Cache::new(used) }
+    /// For a database that only this process writes to.
+    pub(super) fn enabled() -> Self {
+        Self { hosts: RowCache::enabled(), accounts: RowCache::enabled() }
+    }
+
+    /// For a database that others may write to. These caches stay empty.
+    pub(super) fn disabled() -> Self {
+        Self { hosts: RowCache(None), accounts: RowCache(None) }
     }
 }
 
-/// Whether rows are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
-    Full,
-    None,
+pub(super) struct RowCache<K, V>(Option<Cached<K, V>>);
+
+struct Cached<K, V> {
+    rows: Cache<K, V>,
+    /// Keys that have no row.
+    absent: Cache<K, ()>,
 }
 
-pub(super) struct Cache<K, V> {
-    shards: Vec<Mutex<Shard<K, V>>>,
-    hasher: RandomState,
-    used: Use,
+type Guard<'c, K, V> =
+    PlaceholderGuard<'c, K, V, UnitWeighter, DefaultHashBuilder, DefaultLifecycle<K, V>>;
+
+enum Found<'c, K, V> {
+    /// The row, or that there is none.
+    Cached(Option<V>),
+    /// The right to put a row in, or that there is none.
+    Missing(Option<(Guard<'c, K, V>, Guard<'c, K, ()>)>),
 }
 
-struct Shard<K, V> {
-    rows: HashMap<K, V>,
-    absent: HashSet<K>,
-    /// Rises with every write.
-    writes: u64,
-}
-
-/// What a reader holds while it reads; see [`Cache::fill`].
-pub(super) struct Ticket(u64);
-
-impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
-    fn new(used: Use) -> Self {
-        let shard =
-            || Mutex::new(Shard { rows: HashMap::new(), absent: HashSet::new(), writes: 0 });
-        let shards = (0..SHARDS).map(|_| shard()).collect();
-        Self { shards, hasher: RandomState::new(), used }
+impl<K: Hash + Eq + Clone, V: Clone> RowCache<K, V> {
+    fn enabled() -> Self {
+        Self(Some(Cached { rows: Cache::new(MAX_ROWS), absent: Cache::new(MAX_ABSENT) }))
     }
 
-    /// The row, or that there is none, or a ticket to fill it in after reading it.
-    pub(super) fn get(&self, key: &K) -> Result<Option<V>, Ticket> {
-        let shard = self.shard(key);
-        match shard.rows.get(key) {
-            Some(row) => Ok(Some(row.clone())),
-            None if shard.absent.contains(key) => Ok(None),
-            None => Err(Ticket(shard.writes)),
+    /// The row of this key, loaded if it is not cached; `None` if there is none.
+    pub(super) async fn get_or_load(
+        &self,
+        key: &K,
+        load: impl Future<Output = Result<Option<V>, DbError>>,
+    ) -> Result<Option<V>, DbError> {
+        let guards = match self.find(key) {
+            Found::Cached(row) => return Ok(row),
+            Found::Missing(guards) => guards,
+        };
+        let loaded = load.await?;
+        if let Some((present, absent)) = guards {
+            // an insert fails if the key was written or removed since the guard was made
+            let _ = match &loaded {
+                Some(row) => present.insert(row.clone()).is_ok(),
+                None => absent.insert(()).is_ok(),
+            };
+        }
+        Ok(loaded)
+    }
+
+    /// Whoever gets both guards puts in what it loads. A caller that comes meanwhile gets none and loads for
+    /// itself: one slow or failed query must not hold up all others.
+    fn find(&self, key: &K) -> Found<'_, K, V> {
+        let Some(cached) = &self.0 else { return Found::Missing(None) };
+        if let Some(row) = cached.rows.get(key) {
+            return Found::Cached(Some(row));
+        }
+        let absent = match cached.absent.get_value_or_guard(key, Some(Duration::ZERO)) {
+            GuardResult::Value(()) => return Found::Cached(None),
+            GuardResult::Guard(guard) => guard,
+            GuardResult::Timeout => return Found::Missing(None),
+        };
+        match cached.rows.get_value_or_guard(key, Some(Duration::ZERO)) {
+            GuardResult::Value(row) => Found::Cached(Some(row)),
+            GuardResult::Guard(present) => Found::Missing(Some((present, absent))),
+            GuardResult::Timeout => Found::Missing(None),
         }
     }
 
-    /// Puts in what was read, unless something was written meanwhile.
-    pub(super) fn fill(&self, key: &K, found: Option<V>, ticket: &Ticket) {
-        let mut shard = self.shard(key);
-        if self.used == Use::Full && shard.writes == ticket.0 {
-            match found {
-                Some(row) => shard.put(key, row),
-                None => shard.put_absent(key),
-            }
+    /// For the writer: this row is committed; with `None` it is deleted, or must be loaded again.
+    pub(super) fn update(&self, key: &K, row: Option<&V>) {
+        let Some(cached) = &self.0 else { return };
+        cached.absent.remove(key);
+        match row {
+            Some(row) => cached.rows.insert(key.clone(), row.clone()),
+            None => drop(cached.rows.remove(key)),
         }
     }
 
-    /// The writer's: this is what is committed now.
-    pub(super) fn wrote(&self, key: &K, value: V) {
-        let mut shard = self.shard(key);
-        shard.writes += 1;
-        shard.absent.remove(key);
-        if self.used == Use::Full {
-            shard.put(key, value);
+    /// For the writer: every row must be loaded again.
+    pub(super) fn clear(&self) {
+        self.clear_absent();
+        if let Some(cached) = &self.0 {
+            cached.rows.clear();
         }
     }
 
-    /// The writer's: this row is gone, or must be read again.
-    pub(super) fn forget(&self, key: &K) {
-        let mut shard = self.shard(key);
-        shard.writes += 1;
-        shard.absent.remove(key);
-        shard.rows.remove(key);
-    }
-
-    /// The writer's: every row must be read again.
-    pub(super) fn forget_all(&self) {
-        for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.writes += 1;
-            shard.absent.clear();
-            shard.rows.clear();
+    /// For the writer: rows may have been added.
+    pub(super) fn clear_absent(&self) {
+        if let Some(cached) = &self.0 {
+            cached.absent.clear();
         }
-    }
-
-    /// The writer's: there may be rows where there were none.
-    pub(super) fn forget_absent(&self) {
-        for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.writes += 1;
-            shard.absent.clear();
-        }
-    }
-
-    fn shard(&self, key: &K) -> MutexGuard<'_, Shard<K, V>> {
-        let hash = self.hasher.hash_one(key);
-        let at = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
-        #[expect(clippy::indexing_slicing, reason = "a remainder by the number of shards")]
-        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<K: Hash + Eq + Clone, V> Shard<K, V> {
-    fn put(&mut self, key: &K, value: V) {
-        if self.rows.len() >= MOST_ROWS / SHARDS && !self.rows.contains_key(key) {
-            let evicted = self.rows.keys().next().cloned();
-            evicted.map(|evicted| self.rows.remove(&evicted));
-        }
-        self.rows.insert(key.clone(), value);
-    }
-
-    fn put_absent(&mut self, key: &K) {
-        if self.absent.len() >= MOST_ABSENT / SHARDS {
-            let evicted = self.absent.iter().next().cloned();
-            evicted.map(|evicted| self.absent.remove(&evicted));
-        }
-        self.absent.insert(key.clone());
     }
 }
 
@@ -146,58 +127,81 @@ impl<K: Hash + Eq + Clone, V> Shard<K, V> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_fill_that_began_before_a_write_is_dropped() {
-        let cache = Cache::<u8, &str>::new(Use::Full);
-        let Err(ticket) = cache.get(&1) else { panic!("nothing is there yet") };
-        cache.wrote(&1, "new");
-        cache.fill(&1, Some("old"), &ticket);
-        cache.fill(&1, None, &ticket);
-        assert_eq!(cache.get(&1).ok(), Some(Some("new")));
-    }
-
-    #[test]
-    fn a_fill_that_began_before_a_removal_is_dropped() {
-        let cache = Cache::<u8, &str>::new(Use::Full);
-        let Err(ticket) = cache.get(&1) else { panic!("nothing is there yet") };
-        cache.forget(&1);
-        cache.fill(&1, Some("old"), &ticket);
-        assert!(cache.get(&1).is_err());
-    }
-
-    #[test]
-    fn a_name_without_a_row_is_known_until_it_is_written() {
-        let cache = Cache::<u32, &str>::new(Use::Full);
-        let absent = |key| {
-            let Err(ticket) = cache.get(&key) else { panic!("{key} is known") };
-            cache.fill(&key, None, &ticket);
+    /// Loads `row` for key 1 while `change` happens.
+    async fn load(
+        cache: &RowCache<u32, &'static str>,
+        row: Option<&'static str>,
+        change: impl FnOnce(),
+    ) {
+        let load = async {
+            change();
+            Ok(row)
         };
-        absent(1);
-        assert_eq!(cache.get(&1).ok(), Some(None));
-        cache.wrote(&1, "new");
-        assert_eq!(cache.get(&1).ok(), Some(Some("new")));
-        absent(2);
-        cache.forget(&2);
-        assert!(cache.get(&2).is_err());
-        absent(2);
-        cache.forget_absent();
-        assert_eq!(cache.get(&1).ok(), Some(Some("new")));
-        absent(2);
-        cache.forget_all();
-        assert!(cache.get(&2).is_err());
-        (1_000..200_000).for_each(absent);
-        let kept =
-            cache.shards.iter().map(|shard| shard.lock().unwrap().absent.len()).sum::<usize>();
-        assert!(kept <= MOST_ABSENT, "{kept} names");
+        assert_eq!(cache.get_or_load(&1, load).await, Ok(row));
     }
 
-    #[test]
-    fn a_fill_without_a_write_in_between_stays() {
-        let cache = Cache::<u8, &str>::new(Use::Full);
-        let Err(ticket) = cache.get(&1) else { panic!("nothing is there yet") };
-        cache.fill(&1, Some("read"), &ticket);
-        assert_eq!(cache.get(&1).ok(), Some(Some("read")));
-        cache.forget_all();
-        assert!(cache.get(&1).is_err());
+    /// What is cached for a key; the error if nothing is.
+    async fn cached(
+        cache: &RowCache<u32, &'static str>,
+        key: u32,
+    ) -> Result<Option<&'static str>, DbError> {
+        cache.get_or_load(&key, async { Err(DbError::Closed) }).await
+    }
+
+    #[tokio::test]
+    async fn a_row_loaded_before_a_write_is_not_cached() {
+        let cache = RowCache::enabled();
+        load(&cache, Some("old"), || cache.update(&1, Some(&"new"))).await;
+        assert_eq!(cached(&cache, 1).await, Ok(Some("new")));
+        let cache = RowCache::enabled();
+        load(&cache, None, || cache.update(&1, Some(&"new"))).await;
+        assert_eq!(cached(&cache, 1).await, Ok(Some("new")));
+    }
+
+    #[tokio::test]
+    async fn a_row_loaded_before_a_removal_or_a_clear_is_not_cached() {
+        let cache = RowCache::enabled();
+        for row in [Some("old"), None] {
+            load(&cache, row, || cache.update(&1, None)).await;
+            assert_eq!(cached(&cache, 1).await, Err(DbError::Closed));
+            load(&cache, row, || cache.clear()).await;
+            assert_eq!(cached(&cache, 1).await, Err(DbError::Closed));
+        }
+        load(&cache, None, || cache.clear_absent()).await;
+        assert_eq!(cached(&cache, 1).await, Err(DbError::Closed));
+    }
+
+    #[tokio::test]
+    async fn a_loaded_row_stays_until_it_is_cleared() {
+        let cache = RowCache::enabled();
+        load(&cache, Some("read"), || ()).await;
+        assert_eq!(cached(&cache, 1).await, Ok(Some("read")));
+        cache.clear_absent();
+        assert_eq!(cached(&cache, 1).await, Ok(Some("read")));
+        cache.clear();
+        assert_eq!(cached(&cache, 1).await, Err(DbError::Closed));
+    }
+
+    #[tokio::test]
+    async fn a_name_without_a_row_is_known_until_it_is_written_and_such_names_are_bounded() {
+        let cache = RowCache::enabled();
+        load(&cache, None, || ()).await;
+        assert_eq!(cached(&cache, 1).await, Ok(None));
+        cache.update(&1, Some(&"new"));
+        assert_eq!(cached(&cache, 1).await, Ok(Some("new")));
+        for key in 1_000..200_000 {
+            cache.get_or_load(&key, async { Ok(None) }).await.unwrap();
+        }
+        let absent = &cache.0.as_ref().unwrap().absent;
+        assert!(absent.len() as u64 <= absent.capacity() && absent.capacity() < 70_000);
+        assert_eq!(cached(&cache, 1).await, Ok(Some("new")));
+    }
+
+    #[tokio::test]
+    async fn a_disabled_cache_keeps_nothing() {
+        let cache = Caches::disabled().accounts;
+        let name = UserName::parse("alice").unwrap();
+        assert_eq!(cache.get_or_load(&name, async { Ok(None) }).await.unwrap(), None);
+        assert!(cache.get_or_load(&name, async { Err(DbError::Closed) }).await.is_err());
     }
 }

@@ -1,40 +1,27 @@
-//! The two drivers behind one face. In: a statement and its values. Out: rows as the structs of `rows.rs`,
-//! or how many rows there were. Dispatch is here and nowhere else, and so is the bound on a server's time.
+//! Both drivers behind one interface. In: a statement and its values. Out: rows as the structs of `rows.rs`,
+//! or a number of rows. Every call to a MariaDB server has a timeout here; SQLite calls have none.
 
 use super::error::DbError;
-use super::mariadb::pool::{After, MariaDbPool};
-use super::statement::{self, Access, Arg, Statement};
-use futures::TryFutureExt;
+use super::mariadb::pool::MariaDbPool;
+use super::statement::{self, Access, Arg, LONG_TIMEOUT, STATEMENT_TIMEOUT, Statement};
+use futures::{FutureExt as _, TryFutureExt as _};
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
-use sqlx::{AssertSqlSafe, Connection as _, FromRow};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlSafeStr as _};
 use std::time::Duration;
 
-/// For one statement of a MariaDB server, lock waits included. SQLite answers from this machine's disk.
-pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// For one that changes every row of a table.
-const FULL_SCAN_TIMEOUT: Duration = Duration::from_mins(5);
-
-/// Rows in one statement where there may be many.
+/// Most rows in one statement.
 pub(super) const ROWS_PER_STATEMENT: usize = 256;
 
 /// A row that both drivers can fill.
 pub(super) trait Row:
-    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin + 'static
 {
 }
 
 impl<R> Row for R where
-    R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin
+    R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin + 'static
 {
-}
-
-/// How a transaction ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    Commit,
-    RollBack,
 }
 
 /// Connections for reading.
@@ -43,13 +30,13 @@ pub(super) enum ReadPool {
     Mariadb(MariaDbPool),
 }
 
-/// One connection, for writing.
+/// One connection.
 pub(super) enum Conn {
     Sqlite(SqliteConnection),
     Mariadb(MySqlConnection),
 }
 
-/// Binds the values one after the other.
+/// Binds the values in their order.
 macro_rules! bound {
     ($query:expr, $args:expr) => {
         $args.into_iter().fold($query, |query, arg| match arg {
@@ -59,76 +46,46 @@ macro_rules! bound {
     };
 }
 
-/// Puts a question to a server: once more where the connection had died since it was last used.
-macro_rules! asked {
-    ($readers:expr, $conn:ident, $question:expr) => {{
-        let mut lease = $readers.lease().await?;
-        loop {
-            let $conn = lease.conn();
-            match tokio::time::timeout(STATEMENT_TIMEOUT, $question).await {
-                Ok(Ok(rows)) => {
-                    lease.give_back();
-                    return Ok(rows);
-                }
-                Ok(Err(error)) => {
-                    if let After::GiveUp(error) = lease.after(error).await {
-                        return Err(error);
-                    }
-                }
-                Err(_) => return Err(DbError::NoAnswer),
-            }
-        }
-    }};
-}
-
 impl ReadPool {
-    /// All rows of a question.
+    /// All rows of a query.
     pub(super) async fn all<R: Row>(
         &self,
         sql: &'static Statement,
         args: impl IntoIterator<Item = Arg>,
     ) -> Result<Vec<R>, DbError> {
+        let args: Vec<_> = args.into_iter().collect();
         match self {
             ReadPool::Sqlite(pool) => {
                 Ok(bound!(sqlx::query_as(sql.sqlite), args).fetch_all(pool).await?)
             }
-            ReadPool::Mariadb(readers) => {
-                let args: Vec<_> = args.into_iter().collect();
-                let question = || bound!(sqlx::query_as(sql.mariadb), args.clone());
-                asked!(readers, conn, question().fetch_all(conn))
+            ReadPool::Mariadb(pool) => {
+                let query = || bound!(sqlx::query_as(sql.mariadb), args.clone());
+                pool.run(|conn| query().fetch_all(conn).boxed()).await
             }
         }
     }
 
-    /// The row of a question that has one at most.
+    /// The row of a query that has one row at most.
     pub(super) async fn optional<R: Row>(
         &self,
         sql: &'static Statement,
         args: impl IntoIterator<Item = Arg>,
     ) -> Result<Option<R>, DbError> {
-        match self {
-            ReadPool::Sqlite(pool) => {
-                Ok(bound!(sqlx::query_as(sql.sqlite), args).fetch_optional(pool).await?)
-            }
-            ReadPool::Mariadb(readers) => {
-                let args: Vec<_> = args.into_iter().collect();
-                let question = || bound!(sqlx::query_as(sql.mariadb), args.clone());
-                asked!(readers, conn, question().fetch_optional(conn))
-            }
-        }
+        Ok(self.all(sql, args).await?.into_iter().next())
     }
 
-    /// Closes every connection.
     pub(super) async fn close(&self) {
         match self {
             ReadPool::Sqlite(pool) => pool.close().await,
-            ReadPool::Mariadb(readers) => readers.close().await,
+            ReadPool::Mariadb(pool) => pool.close().await,
         }
     }
 }
 
+//----- One statement -----
+
 impl Conn {
-    /// Runs a statement that changes something; says how many rows it found.
+    /// Runs a statement that changes rows. Returns how many rows it matched.
     pub(super) async fn run(
         &mut self,
         sql: &'static Statement,
@@ -139,19 +96,40 @@ impl Conn {
                 Ok(bound!(sqlx::query(sql.sqlite), args).execute(conn).await?.rows_affected())
             }
             Conn::Mariadb(conn) => {
-                let patience = match sql.access {
-                    Access::Indexed => STATEMENT_TIMEOUT,
-                    Access::FullScan => FULL_SCAN_TIMEOUT,
-                };
                 let done = bound!(sqlx::query(sql.mariadb), args).execute(conn);
-                let done = tokio::time::timeout(patience, done).await;
-                Ok(done.map_err(|_| DbError::NoAnswer)??.rows_affected())
+                Ok(within(sql.access.timeout(), done).await?.rows_affected())
             }
         }
     }
 
-    /// Runs a statement for each of these rows, whose values follow VALUES in its text for a server: there each
-    /// statement is a way there and back, during which nobody else writes. A row may be taken twice.
+    /// All rows of a query.
+    pub(super) async fn all<R: Row>(&mut self, sql: &'static Statement) -> Result<Vec<R>, DbError> {
+        match self {
+            Conn::Sqlite(conn) => Ok(sqlx::query_as(sql.sqlite).fetch_all(conn).await?),
+            Conn::Mariadb(conn) => {
+                within(STATEMENT_TIMEOUT, sqlx::query_as(sql.mariadb).fetch_all(conn)).await
+            }
+        }
+    }
+
+    /// Parses a statement and finds its tables and columns, without running it.
+    pub(super) async fn prepare(&mut self, sql: &'static Statement) -> Result<(), DbError> {
+        match self {
+            Conn::Sqlite(conn) => Ok(conn.prepare(sql.sqlite.into_sql_str()).await.map(drop)?),
+            Conn::Mariadb(conn) => {
+                let prepared = conn.prepare(sql.mariadb.into_sql_str()).map_ok(drop);
+                within(STATEMENT_TIMEOUT, prepared).await
+            }
+        }
+    }
+}
+
+//----- Many rows at once -----
+
+impl Conn {
+    /// Runs a statement for each of these rows. On a server many rows share one statement, because each
+    /// statement is a round trip during which no other write goes on; its text has the values of a row
+    /// after VALUES. The statement must allow that a row is given twice.
     pub(super) async fn run_each(
         &mut self,
         sql: &'static Statement,
@@ -164,7 +142,7 @@ impl Conn {
             return Ok(());
         }
         for rows in rows.chunks(ROWS_PER_STATEMENT) {
-            // of few numbers of rows, so that few texts are prepared: see [`Self::run_rows`]
+            // padded to a power of two, so that few different texts are prepared: see run_rows
             let last = rows.last().cloned().unwrap_or_default();
             let mut rows = rows.to_vec();
             rows.resize(rows.len().next_power_of_two(), last);
@@ -173,34 +151,34 @@ impl Conn {
         Ok(())
     }
 
-    /// Runs an INSERT of one row's values for several rows at once. The text stays prepared: closing a
-    /// statement has no answer, and TCP would hold the next one back for 40 ms. So ask with the same number
-    /// of rows again and again.
+    /// Runs an INSERT of one row for several rows at once. Call it with few different numbers of rows: the
+    /// driver keeps each text prepared, and closing one costs 40 ms, because MariaDB does not answer
+    /// and TCP delays the next packet.
     pub(super) async fn run_rows(
         &mut self,
         sql: &'static Statement,
         rows: Vec<Vec<Arg>>,
     ) -> Result<(), DbError> {
-        let (count, args) = (rows.len(), rows.into_iter().flatten());
+        let count = rows.len();
+        let args = rows.into_iter().flatten();
         if count == 0 {
             return Ok(());
         }
         match self {
             Conn::Sqlite(conn) => {
                 let text = statement::with_rows(sql.sqlite, count);
-                bound!(sqlx::query(AssertSqlSafe(text)), args).execute(conn).await?;
-                Ok(())
+                Ok(bound!(sqlx::query(AssertSqlSafe(text)), args).execute(conn).await.map(drop)?)
             }
             Conn::Mariadb(conn) => {
                 let text = statement::with_rows(sql.mariadb, count);
                 let query = bound!(sqlx::query(AssertSqlSafe(text)), args);
-                in_time(query.execute(conn).map_ok(drop)).await
+                within(STATEMENT_TIMEOUT, query.execute(conn).map_ok(drop)).await
             }
         }
     }
 
-    /// Asks a question about one item, `IN (?)`, for several at once, as many as `full` or fewer: always
-    /// with the same text, see [`Self::run_rows`].
+    /// Runs a query about one item, `IN (?)`, for several items at once. The items are padded to `full`,
+    /// so that the text is always the same: see [`Self::run_rows`].
     pub(super) async fn all_of<R: Row>(
         &mut self,
         sql: &'static Statement,
@@ -208,23 +186,26 @@ impl Conn {
         full: usize,
     ) -> Result<Vec<R>, DbError> {
         let Some(last) = items.last().cloned() else { return Ok(Vec::new()) };
-        // an item that stands there twice is found once
+        // an item that is given twice is found once
         items.resize(full.max(items.len()), last);
         let count = items.len();
         match self {
             Conn::Sqlite(conn) => {
                 let text = statement::with_items(sql.sqlite, count);
-                let query = sqlx::query_as(AssertSqlSafe(text));
-                Ok(bound!(query, items).fetch_all(conn).await?)
+                Ok(bound!(sqlx::query_as(AssertSqlSafe(text)), items).fetch_all(conn).await?)
             }
             Conn::Mariadb(conn) => {
                 let text = statement::with_items(sql.mariadb, count);
-                let query = sqlx::query_as(AssertSqlSafe(text));
-                in_time(bound!(query, items).fetch_all(conn)).await
+                let query = bound!(sqlx::query_as(AssertSqlSafe(text)), items);
+                within(STATEMENT_TIMEOUT, query.fetch_all(conn)).await
             }
         }
     }
+}
 
+//----- Transactions -----
+
+impl Conn {
     /// Begins a transaction that may write.
     pub(super) async fn begin(&mut self) -> Result<(), DbError> {
         match self {
@@ -232,70 +213,73 @@ impl Conn {
             Conn::Sqlite(conn) => {
                 Ok(sqlx::raw_sql("BEGIN IMMEDIATE").execute(conn).await.map(drop)?)
             }
-            Conn::Mariadb(conn) => in_time(sqlx::raw_sql("BEGIN").execute(conn).map_ok(drop)).await,
+            Conn::Mariadb(conn) => {
+                let begun = sqlx::raw_sql("BEGIN").execute(conn).map_ok(drop);
+                within(STATEMENT_TIMEOUT, begun).await
+            }
         }
     }
 
-    /// Makes it last, or undoes it: a large one takes longer than a statement.
-    ///
     /// # Errors
-    /// [`DbError::Unconfirmed`] if a server that was to commit did not say that it has.
-    pub(super) async fn end(&mut self, end: End, patience: Duration) -> Result<(), DbError> {
-        let text = match end {
-            End::Commit => "COMMIT",
-            End::RollBack => "ROLLBACK",
-        };
+    /// [`DbError::Unconfirmed`] if a server did not answer, so that the transaction may be stored.
+    pub(super) async fn commit(&mut self, access: Access) -> Result<(), DbError> {
+        let commit = sqlx::raw_sql("COMMIT");
         match self {
-            Conn::Sqlite(conn) => Ok(sqlx::raw_sql(text).execute(conn).await.map(drop)?),
+            Conn::Sqlite(conn) => Ok(commit.execute(conn).await.map(drop)?),
             Conn::Mariadb(conn) => {
-                let ended = tokio::time::timeout(patience, sqlx::raw_sql(text).execute(conn)).await;
-                match (ended, end) {
-                    (Ok(Ok(_)), _) => Ok(()),
-                    (Ok(Err(error)), _) if error.as_database_error().is_some() => Err(error.into()),
-                    (_, End::Commit) => Err(DbError::Unconfirmed),
-                    (Ok(Err(error)), End::RollBack) => Err(error.into()),
-                    (Err(_), End::RollBack) => Err(DbError::NoAnswer),
+                match tokio::time::timeout(access.timeout(), commit.execute(conn)).await {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(error)) if error.as_database_error().is_some() => Err(error.into()),
+                    Ok(Err(_)) | Err(_) => Err(DbError::Unconfirmed),
                 }
             }
         }
     }
 
-    /// Whether commits from now on outlive a power cut. A MariaDB server decides that for itself.
-    pub(super) async fn set_durable(&mut self, durable: bool) -> Result<(), DbError> {
-        let pragma =
-            if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+    pub(super) async fn roll_back(&mut self) -> Result<(), DbError> {
+        let roll_back = sqlx::raw_sql("ROLLBACK");
         match self {
-            Conn::Sqlite(conn) => {
-                sqlx::raw_sql(pragma).execute(conn).await?;
-                Ok(())
+            Conn::Sqlite(conn) => Ok(roll_back.execute(conn).await.map(drop)?),
+            Conn::Mariadb(conn) => {
+                // undoing many rows takes as long as writing them
+                within(LONG_TIMEOUT, roll_back.execute(conn).map_ok(drop)).await
             }
-            Conn::Mariadb(_) => Ok(()),
         }
     }
 
-    /// Writes all that a file's log holds into the file itself, durably, and begins the log anew.
+    /// Sets whether the next commits survive a power cut. A MariaDB server decides that itself.
+    pub(super) async fn set_durable(&mut self, durable: bool) -> Result<(), DbError> {
+        let Conn::Sqlite(conn) = self else { return Ok(()) };
+        let pragma =
+            if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+        Ok(sqlx::raw_sql(pragma).execute(conn).await.map(drop)?)
+    }
+
+    /// Copies the write-ahead log into the database file, durably, and empties it.
     ///
     /// # Errors
-    /// It is not; the log stays.
-    pub(super) async fn empty_log(&mut self) -> Result<(), DbError> {
+    /// It failed, or a reader uses the log; the log stays.
+    pub(super) async fn checkpoint(&mut self) -> Result<(), DbError> {
         let Conn::Sqlite(conn) = self else { return Ok(()) };
         let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
         let (busy, _, _): (i64, i64, i64) = sqlx::query_as(sql).fetch_one(conn).await?;
-        if busy == 0 { Ok(()) } else { Err(DbError::Failed("its log is being read".into())) }
+        if busy == 0 { Ok(()) } else { Err(DbError::Failed("its log is in use".into())) }
     }
 
-    /// Says goodbye, if the other end still listens.
     pub(super) async fn close(self) -> Result<(), DbError> {
         match self {
             Conn::Sqlite(conn) => Ok(conn.close().await?),
-            Conn::Mariadb(conn) => in_time(conn.close()).await,
+            Conn::Mariadb(conn) => within(STATEMENT_TIMEOUT, conn.close()).await,
         }
     }
 }
 
-/// A server that is stopped or cut off says nothing, for ever.
-async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, DbError> {
-    match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {
+/// Bounds a call to a server: one that is stopped or cut off never answers.
+async fn within<T>(
+    timeout: Duration,
+    call: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, DbError> {
+    match tokio::time::timeout(timeout, call).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(DbError::NoAnswer),
     }

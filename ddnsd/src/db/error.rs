@@ -1,51 +1,52 @@
-//! What can go wrong with the database, as the stories need to tell it apart.
+//! Errors of the database, as far as callers must tell them apart.
 
 use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::mysql::MySqlDatabaseError;
 use std::path::PathBuf;
 
-/// Why a question or a change failed. Cloneable: a failed commit is everybody's who was in it.
+/// Why a query or a change failed. It is cloned for every write of a failed transaction, so it holds
+/// the driver's message and not the driver's error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DbError {
-    /// A row with this unique name is there already.
+    /// The unique name is in use.
     #[error("it exists already")]
     Exists,
-    /// Another row still refers to it, or the row it refers to is not there.
-    #[error("another row needs it")]
+    /// A foreign key: the row is referenced, or the row it refers to is missing.
+    #[error("another row refers to it")]
     Referenced,
-    /// A row does not convert into what it should be: somebody else wrote it.
-    #[error("table `{table}`, column `{column}`, row {row}: {what}")]
+    /// A row does not convert into a model type.
+    #[error("table `{table}`, column `{column}`, row {row}: {problem}")]
     Row {
-        /// The table.
         table: &'static str,
-        /// The column.
         column: &'static str,
         /// The row's key.
         row: i64,
-        /// What is wrong with it.
-        what: &'static str,
+        problem: &'static str,
     },
-    /// More changes wait than the writer will take.
+    /// The writer's queue is full.
     #[error("too many changes wait for the database")]
     Busy,
     /// The database is closed, or its writer ended.
     #[error("the database is closed")]
     Closed,
-    /// The server did not answer in time, or let nobody in.
+    /// The server did not answer in time, or no connection was free in time.
     #[error("the database does not answer")]
     NoAnswer,
-    /// The server was told to commit and did not say that it has.
-    #[error("the database did not say whether it was stored; look before you try again")]
+    /// The server did not answer the COMMIT: the change may be stored.
+    #[error("the database did not confirm the change; check whether it is stored before you retry")]
     Unconfirmed,
-    /// Another session holds a row for too long.
-    #[error("another session of the database holds a row that this one needs")]
+    /// Another session holds a row lock for too long.
+    #[error("another session of the database has locked a row that is needed")]
     Locked,
-    /// It lost a race for a row against another transaction; the same again may succeed.
+    /// Lost a race against another transaction (a deadlock, say); a retry may succeed.
     #[error("the database failed: {0}")]
     Conflict(String),
     /// A value does not fit its column.
     #[error("the database failed: {0}")]
     Unfit(String),
+    /// A table or a column is missing.
+    #[error("the database failed: {0}")]
+    Missing(String),
     /// Everything else: I/O, disk full, connection lost.
     #[error("the database failed: {0}")]
     Failed(String),
@@ -59,38 +60,63 @@ impl From<sqlx::Error> for DbError {
             Some(ErrorKind::NotNullViolation | ErrorKind::CheckViolation) => {
                 DbError::Unfit(reason(&error))
             }
-            // out of range, cut short, not of this kind, too long
-            _ if matches!(mariadb_number(&error), Some(1264 | 1265 | 1366 | 1406)) => {
-                DbError::Unfit(reason(&error))
-            }
-            _ if mariadb_number(&error) == Some(1205) => DbError::Locked,
-            // deadlock; row changed since this transaction's snapshot
-            _ if matches!(mariadb_number(&error), Some(1213 | 1020)) => {
-                DbError::Conflict(reason(&error))
-            }
-            _ => match error {
-                sqlx::Error::PoolClosed => DbError::Closed,
-                sqlx::Error::PoolTimedOut => DbError::NoAnswer,
-                error => DbError::Failed(reason(&error)),
-            },
+            _ => by_number(error),
         }
     }
 }
 
+fn by_number(error: sqlx::Error) -> DbError {
+    match mariadb_number(&error) {
+        // out of range, truncated, wrong type, too long
+        Some(1264 | 1265 | 1366 | 1406) => DbError::Unfit(reason(&error)),
+        Some(1205) => DbError::Locked,
+        // deadlock; row changed since this transaction's snapshot
+        Some(1213 | 1020) => DbError::Conflict(reason(&error)),
+        // no such table; no such column
+        Some(1146 | 1054) => DbError::Missing(reason(&error)),
+        _ if is_missing_in_sqlite(&error) => DbError::Missing(reason(&error)),
+        _ => match error {
+            sqlx::Error::PoolClosed => DbError::Closed,
+            sqlx::Error::PoolTimedOut => DbError::NoAnswer,
+            error => DbError::Failed(reason(&error)),
+        },
+    }
+}
+
+fn is_missing_in_sqlite(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.message().starts_with("no such "))
+}
+
 impl DbError {
-    /// Whether only the job that met it failed, so that its transaction may go on for the others.
+    /// Whether only the write that met it fails, and its transaction goes on for the others.
     pub(super) fn fails_one_write(&self) -> bool {
         matches!(self, DbError::Exists | DbError::Referenced | DbError::Row { .. })
     }
 
-    /// Whether a statement that failed so says nothing of whether the database can be written.
+    /// Whether it concerns the rows of this write, so that the database may well take others.
     pub(super) fn concerns_rows_only(&self) -> bool {
         self.fails_one_write()
             || matches!(self, DbError::Unfit(_) | DbError::Locked | DbError::Conflict(_))
     }
+
+    /// Whether the server gave no answer: its connection cannot be used any more.
+    pub(super) fn is_unanswered(&self) -> bool {
+        matches!(self, DbError::NoAnswer | DbError::Unconfirmed)
+    }
+
+    /// The message without "the database failed", for an error that says so itself.
+    pub(super) fn reason(self) -> String {
+        match self {
+            DbError::Conflict(reason)
+            | DbError::Unfit(reason)
+            | DbError::Missing(reason)
+            | DbError::Failed(reason) => reason,
+            other => other.to_string(),
+        }
+    }
 }
 
-/// What the database or the driver says, once: the driver's own words repeat it.
+/// The message of the database or the driver. The driver's own text would repeat it.
 pub(super) fn reason(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
@@ -100,111 +126,55 @@ pub(super) fn reason(error: &sqlx::Error) -> String {
     }
 }
 
-/// The number of a MariaDB server's error.
+/// The error number of a MariaDB server.
 pub(super) fn mariadb_number(error: &sqlx::Error) -> Option<u16> {
     let error = error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?;
     Some(error.number())
 }
 
-/// Why the database could not be opened; each a sentence that says what to do.
+/// Why the database could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A file cannot be made or opened.
+    /// The file cannot be created or opened.
     #[error("cannot open the database file {path}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Something else than a file.
-    #[error("the database {path} is no regular file; set another database.path")]
-    NoFile {
-        /// What is there.
-        path: PathBuf,
-    },
-    /// The folder of the file is not there.
+    File { path: PathBuf, source: std::io::Error },
+    /// A folder or a device, say.
+    #[error("the database {path} is not a regular file; set another database.path")]
+    NoFile { path: PathBuf },
     #[error(
-        "cannot make the database {path}: there is no folder {folder}; make it, or set another database.path"
+        "cannot create the database {path}: folder {folder} does not exist; create it, or set another database.path"
     )]
-    NoFolder {
-        /// The file.
-        path: PathBuf,
-        /// What is missing.
-        folder: PathBuf,
-    },
-    /// The file has several names.
+    NoFolder { path: PathBuf, folder: PathBuf },
     #[error(
-        "the database {path} has {links} names (hard links), and under each it would have a journal of its own; remove all but one"
+        "the database {path} has {links} names (hard links), and each name would have its own journal; remove all but one"
     )]
-    Linked {
-        /// The file.
-        path: PathBuf,
-        /// How many.
-        links: u64,
-    },
-    /// The lock is held.
+    Linked { path: PathBuf, links: u64 },
     #[error(
         "the database {path} is in use by another ddnsd; stop that one first, or give this one its own database.path"
     )]
-    Owned {
-        /// Which.
-        path: PathBuf,
-    },
-    /// A daemon runs on it.
+    Owned { path: PathBuf },
     #[error(
-        "the database {database} is in use by a running ddnsd; stop that one first (or start it again: every start makes and migrates the tables, too)"
+        "the database {database} is in use by a running ddnsd; stop it first (or just restart it: every start migrates the schema)"
     )]
-    Used {
-        /// Which.
-        database: String,
-    },
-    /// Its schema is unknown to this program.
+    Used { database: String },
     #[error(
         "the database {database} was made by a newer ddnsd (schema version {found}, this one knows up to {known}); install that version again or restore a backup"
     )]
-    Newer {
-        /// Which.
-        database: String,
-        /// Its schema version.
-        found: i64,
-        /// The newest known here.
-        known: i64,
-    },
+    Newer { database: String, found: i64, known: i64 },
     /// It has tables or views, but not ours.
     #[error(
-        "the database {database} belongs to another program (it has a table `{table}` that ddnsd did not make); give ddnsd one of its own"
+        "the database {database} belongs to another program (it has a table `{table}` that ddnsd did not create); give ddnsd its own database"
     )]
-    Foreign {
-        /// Which.
-        database: String,
-        /// One of its tables.
-        table: String,
-    },
-    /// The database or its server said no.
+    Foreign { database: String, table: String },
+    /// The database or its server refused.
     #[error("cannot open the database {database}: {reason}")]
-    Database {
-        /// Which.
-        database: String,
-        /// Why.
-        reason: String,
-    },
-    /// A table or column of ours is not there any more.
+    Database { database: String, reason: String },
+    /// One of our tables or columns is missing.
     #[error(
-        "the database {database} lacks something that ddnsd made: {reason}; restore a backup, or export from a copy that is whole"
+        "the database {database} is incomplete: {reason}; restore a backup, or export from a complete copy"
     )]
-    Incomplete {
-        /// Which.
-        database: String,
-        /// What.
-        reason: String,
-    },
-    /// A migration failed, or was edited after it had run.
-    #[error("cannot bring the database {database} to the current schema: {reason}")]
-    Migrate {
-        /// Which.
-        database: String,
-        /// Why.
-        reason: String,
-    },
+    Incomplete { database: String, reason: String },
+    /// A migration failed, or was edited after it ran.
+    #[error("cannot migrate the database {database} to the current schema: {reason}")]
+    Migrate { database: String, reason: String },
 }

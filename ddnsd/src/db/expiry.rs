@@ -1,18 +1,19 @@
 //! What the sweep reads and writes: hosts that may have expired, and when to check them again. All
 //! times are on the service clock.
 
-use super::Db;
 use super::connection::Conn;
 use super::error::DbError;
-use super::publishing::{Page, fqdn, readable};
-use super::rows::UptimeRow;
-use super::statement::{args, statements};
+use super::handle::Db;
+use super::rows::{Page, RowOf, UptimeRow, readable};
+use super::statement::{Statements, args, statements};
 use super::write::Write;
 use crate::model::host::{HostId, Seen};
 use crate::model::name::Fqdn;
 use crate::model::time::{Millis, Uptime};
 
-statements! {
+pub(super) const STATEMENTS: Statements = &[ALL];
+
+statements! { ALL;
     DUE: Indexed =
         "SELECT h.check_at, h.id, h.fqdn, h.version,
              h.set4_uptime, h.set6_uptime, t.ipv4_uptime, t.ipv6_uptime
@@ -93,8 +94,12 @@ impl Db {
             Ok(DueHost {
                 check_at: Uptime(row.check_at),
                 host,
-                fqdn: fqdn(row.id, &row.fqdn)?,
-                updated: self.0.touches.unwritten(host).uptime.or(row.updated.seen()),
+                fqdn: RowOf { table: "hosts", row: row.id }.parsed(
+                    "fqdn",
+                    "not a host name",
+                    Fqdn::parse(&row.fqdn),
+                )?,
+                updated: self.unwritten_touch(host).uptime.or(row.updated.seen()),
                 version: row.version,
             })
         });
@@ -123,7 +128,7 @@ impl Db {
     /// # Errors
     /// The database failed.
     pub async fn last_uptimes(&self, host: HostId) -> Result<Seen<Uptime>, DbError> {
-        let unwritten = self.0.touches.unwritten(host).uptime;
+        let unwritten = self.unwritten_touch(host).uptime;
         let stored: Option<UptimeRow> = self.0.readers.optional(&UPTIMES, args![host.0]).await?;
         Ok(unwritten.or(stored.map(|row| row.seen()).unwrap_or_default()))
     }

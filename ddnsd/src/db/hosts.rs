@@ -1,11 +1,11 @@
-//! Hosts in the database: reading them, adding and removing.
+//! Hosts: reading, adding, changing their TTLs, removing.
 
-use super::Db;
 use super::cache::Caches;
 use super::connection::{Conn, ROWS_PER_STATEMENT};
 use super::error::DbError;
+use super::handle::Db;
 use super::rows::{DetailsRow, HostRow, host_columns};
-use super::statement::{Arg, args, statements};
+use super::statement::{Arg, Statements, args, statements};
 use super::write::Write;
 use crate::model::host::{Host, HostDetails, HostId};
 use crate::model::name::{Fqdn, Label, UserName, Zone};
@@ -13,39 +13,47 @@ use crate::model::time::Millis;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// A host to add.
-#[derive(Clone, Debug)]
-pub struct NewHost {
-    /// Its owner.
-    pub user: UserName,
-    /// Name within the zone.
-    pub label: Label,
-    /// Zone.
-    pub zone: Zone,
-    /// Whole name, unique.
-    pub fqdn: Fqdn,
-    /// Seconds, or the default.
-    pub dns_ttl: Option<u32>,
-    /// Seconds, or the default.
-    pub expiry_ttl: Option<u32>,
-    /// When.
-    pub at: Millis,
+pub(super) const STATEMENTS: Statements =
+    &[READING, SHOWING, PAGING, ZONES, EXISTING, ADDING, SETTING_TTLS, REMOVING];
+
+//----- One host -----
+
+statements! { READING;
+    ONE: Indexed = concat!("SELECT ", host_columns!(), " FROM hosts h WHERE h.fqdn = ?");
 }
 
-/// Which hosts to read: in byte order of their names, after one of them.
-#[derive(Clone, Debug, Default)]
-pub struct HostPage {
-    /// Only this user's.
-    pub user: Option<UserName>,
-    /// Only this zone's.
-    pub zone: Option<Zone>,
-    /// Names after this one; empty for the first page.
-    pub after: String,
-    /// At most this many.
-    pub limit: u32,
+impl Db {
+    /// The host of this name.
+    ///
+    /// # Errors
+    /// The database failed, or the row does not convert.
+    pub async fn host(&self, name: &Fqdn) -> Result<Option<Arc<Host>>, DbError> {
+        let load = async {
+            let row: Option<HostRow> = self.0.readers.optional(&ONE, args![name.as_str()]).await?;
+            row.map(|row| row.host().map(Arc::new)).transpose()
+        };
+        self.0.caches.hosts.get_or_load(name, load).await
+    }
+
+    /// The host of this name, for a story that goes through many hosts: a row that does not convert is
+    /// logged and skipped, so that it does not stop the others.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn readable_host(&self, name: &Fqdn) -> Result<Option<Arc<Host>>, DbError> {
+        match self.host(name).await {
+            Err(problem @ DbError::Row { .. }) => {
+                tracing::error!(host = %name, "skipped: {problem}");
+                Ok(None)
+            }
+            other => other,
+        }
+    }
 }
 
-/// The owner is joined from the left, so that no optimizer begins with the users and sorts all hosts.
+//----- Hosts as administrators see them -----
+
+/// The owner is joined from the left: otherwise an optimizer may begin with the users and sort all hosts.
 macro_rules! details_query {
     ($index:literal, $filter:literal) => {
         concat!(
@@ -61,11 +69,46 @@ macro_rules! details_query {
     };
 }
 
-statements! {
-    ONE: Indexed = concat!("SELECT ", host_columns!(), " FROM hosts h WHERE h.fqdn = ?");
+statements! { SHOWING;
     DETAILS: Indexed = details_query!("", "h.fqdn = ?");
-    // one text per combination, so that each finds its index; MariaDB would rather sort the rest of a table
-    // than follow an index, and again for every page
+}
+
+impl Db {
+    /// One host with its details for administrators.
+    ///
+    /// # Errors
+    /// The database failed, or the row does not convert.
+    pub async fn host_details(&self, name: &Fqdn) -> Result<Option<HostDetails>, DbError> {
+        self.try_to_flush_touches().await;
+        let row: Option<DetailsRow> =
+            self.0.readers.optional(&DETAILS, args![name.as_str()]).await?;
+        row.map(|row| row.details(|host| self.unwritten_touch(host).at)).transpose()
+    }
+
+    /// Flushes, because a keepalive that is being written while the rows are read could be missing from
+    /// both. A database that cannot be written can still be read.
+    async fn try_to_flush_touches(&self) {
+        if let Err(problem) = self.flush_touches().await {
+            tracing::debug!("keepalives are not written before hosts are read: {problem}");
+        }
+    }
+}
+
+/// A page of hosts, in byte order of their names.
+#[derive(Clone, Debug, Default)]
+pub struct HostPage {
+    /// Only this user's.
+    pub user: Option<UserName>,
+    /// Only this zone's.
+    pub zone: Option<Zone>,
+    /// Only names after this one; empty for the first page.
+    pub after: String,
+    pub limit: u32,
+}
+
+statements! { PAGING;
+    // One text per combination of filters, so that each finds its index. Without FORCE INDEX MariaDB
+    // sorts the rest of the table for every page.
     PAGE: Indexed = details_query!("", "h.fqdn > ? ORDER BY h.fqdn LIMIT ?"),
         mariadb details_query!(
             "FORCE INDEX (hosts_by_fqdn)", "h.fqdn > ? ORDER BY h.fqdn LIMIT ?"
@@ -95,57 +138,16 @@ statements! {
             "h.fqdn > ? AND h.user_id = (SELECT id FROM users WHERE name = ?) AND h.zone = ?
              ORDER BY h.fqdn LIMIT ?"
         );
-    ADD: Indexed =
-        "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, created_at, changed_at)
-         SELECT id, ?, ?, ?, ?, ?, ?, ? FROM users WHERE name = ?";
-    THERE: Indexed = "SELECT id FROM hosts WHERE id IN (?)";
-    // asked again and again: DISTINCT would go through the whole index
-    NEXT_ZONE: Indexed = "SELECT zone FROM hosts WHERE zone > ? ORDER BY zone LIMIT 1";
-    REMOVE: Indexed = "DELETE FROM hosts WHERE id = ?";
 }
 
 impl Db {
-    /// The host of this name; `None` if there is none.
-    ///
-    /// # Errors
-    /// The database failed, or the row does not convert.
-    pub async fn host(&self, name: &Fqdn) -> Result<Option<Arc<Host>>, DbError> {
-        let ticket = match self.0.caches.hosts.get(name) {
-            Ok(known) => return Ok(known),
-            Err(ticket) => ticket,
-        };
-        let row: Option<HostRow> = self.0.readers.optional(&ONE, args![name.as_str()]).await?;
-        let host = row.map(|row| row.host().map(Arc::new)).transpose()?;
-        self.0.caches.hosts.fill(name, host.clone(), &ticket);
-        Ok(host)
-    }
-
-    /// Memory is laid over the rows anyway; without this a keepalive that is being written while the rows are
-    /// read could be missing from both. A database that cannot be written can still be read.
-    async fn try_to_flush_touches(&self) {
-        if let Err(problem) = self.flush_touches().await {
-            tracing::debug!("keepalives are not written before hosts are read: {problem}");
-        }
-    }
-
-    /// One host with what administrators want to see of it.
-    ///
-    /// # Errors
-    /// The database failed, or the row does not convert.
-    pub async fn host_details(&self, name: &Fqdn) -> Result<Option<HostDetails>, DbError> {
-        self.try_to_flush_touches().await;
-        let row: Option<DetailsRow> =
-            self.0.readers.optional(&DETAILS, args![name.as_str()]).await?;
-        row.map(|row| row.details(|host| self.0.touches.unwritten(host).at)).transpose()
-    }
-
-    /// A page of hosts.
-    ///
     /// # Errors
     /// The database failed, or a row does not convert.
     pub async fn host_page(&self, page: &HostPage) -> Result<Vec<HostDetails>, DbError> {
         self.try_to_flush_touches().await;
-        let (readers, after, limit) = (&self.0.readers, page.after.as_str(), page.limit);
+        let readers = &self.0.readers;
+        let after = page.after.as_str();
+        let limit = page.limit;
         let rows: Vec<DetailsRow> = match (&page.user, &page.zone) {
             (None, None) => readers.all(&PAGE, args![after, limit]).await,
             (Some(user), None) => {
@@ -159,10 +161,19 @@ impl Db {
                 readers.all(&PAGE_OF_BOTH, args).await
             }
         }?;
-        rows.into_iter().map(|row| row.details(|host| self.0.touches.unwritten(host).at)).collect()
+        rows.into_iter().map(|row| row.details(|host| self.unwritten_touch(host).at)).collect()
     }
+}
 
-    /// The first zone with a host after this one, in byte order; the first of all after the empty text.
+//----- Zones -----
+
+statements! { ZONES;
+    // run once per zone, because DISTINCT would read the whole index
+    NEXT_ZONE: Indexed = "SELECT zone FROM hosts WHERE zone > ? ORDER BY zone LIMIT 1";
+}
+
+impl Db {
+    /// The first zone with a host after this one, in byte order; the first of all after an empty name.
     ///
     /// # Errors
     /// The database failed.
@@ -170,7 +181,54 @@ impl Db {
         let row: Option<(String,)> = self.0.readers.optional(&NEXT_ZONE, args![zone]).await?;
         Ok(row.map(|(zone,)| zone))
     }
+}
 
+//----- Which hosts exist -----
+
+statements! { EXISTING;
+    EXISTING_HOSTS: Indexed = "SELECT id FROM hosts WHERE id IN (?)";
+}
+
+/// Those of these hosts that were not deleted meanwhile.
+pub(super) async fn existing_hosts(
+    hosts: impl Iterator<Item = HostId>,
+    conn: &mut Conn,
+) -> Result<HashSet<HostId>, DbError> {
+    let ids: Vec<_> = hosts.map(|host| Arg::from(host.0)).collect();
+    let mut existing = HashSet::with_capacity(ids.len());
+    for some in ids.chunks(ROWS_PER_STATEMENT) {
+        let full = some.len().next_power_of_two();
+        let rows: Vec<(i64,)> = conn.all_of(&EXISTING_HOSTS, some.to_vec(), full).await?;
+        existing.extend(rows.into_iter().map(|(id,)| HostId(id)));
+    }
+    Ok(existing)
+}
+
+//----- Add -----
+
+/// A host to add.
+#[derive(Clone, Debug)]
+pub struct NewHost {
+    /// Its owner.
+    pub user: UserName,
+    /// Name within the zone.
+    pub label: Label,
+    pub zone: Zone,
+    pub fqdn: Fqdn,
+    /// Seconds; `None` is the configuration's default.
+    pub dns_ttl: Option<u32>,
+    /// Seconds; `None` is the configuration's default.
+    pub expiry_ttl: Option<u32>,
+    pub at: Millis,
+}
+
+statements! { ADDING;
+    ADD: Indexed =
+        "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, created_at, changed_at)
+         SELECT id, ?, ?, ?, ?, ?, ?, ? FROM users WHERE name = ?";
+}
+
+impl Db {
     /// Adds a host; `false` if its user does not exist.
     ///
     /// # Errors
@@ -178,29 +236,6 @@ impl Db {
     pub async fn add_host(&self, host: NewHost) -> Result<bool, DbError> {
         self.0.writer.run(host).await
     }
-
-    /// Deletes a host's row; what DNS holds is the caller's concern.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn remove(&self, host: Arc<Host>) -> Result<(), DbError> {
-        self.0.writer.run(RemoveHost(host)).await
-    }
-}
-
-/// Those of these hosts that were not deleted meanwhile.
-pub(super) async fn there(
-    hosts: impl Iterator<Item = HostId>,
-    conn: &mut Conn,
-) -> Result<HashSet<HostId>, DbError> {
-    let ids: Vec<_> = hosts.map(|host| Arg::from(host.0)).collect();
-    let mut there = HashSet::with_capacity(ids.len());
-    for some in ids.chunks(ROWS_PER_STATEMENT) {
-        let full = some.len().next_power_of_two();
-        let rows: Vec<(i64,)> = conn.all_of(&THERE, some.to_vec(), full).await?;
-        there.extend(rows.into_iter().map(|(id,)| HostId(id)));
-    }
-    Ok(there)
 }
 
 impl Write for NewHost {
@@ -208,14 +243,99 @@ impl Write for NewHost {
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<bool, DbError> {
-        let (label, zone, fqdn) = (self.label.as_str(), self.zone.as_str(), self.fqdn.as_str());
-        let (at, user) = (self.at.0, self.user.as_str());
-        let args = args![label, zone, fqdn, self.dns_ttl, self.expiry_ttl, at, at, user];
+        let args = args![
+            self.label.as_str(),
+            self.zone.as_str(),
+            self.fqdn.as_str(),
+            self.dns_ttl,
+            self.expiry_ttl,
+            self.at.0,
+            self.at.0,
+            self.user.as_str(),
+        ];
         Ok(conn.run(&ADD, args).await? > 0)
     }
 
     fn update_caches(&self, _: &bool, caches: &Caches) {
-        caches.hosts.forget(&self.fqdn);
+        caches.hosts.update(&self.fqdn, None);
+    }
+}
+
+//----- TTLs -----
+
+/// New TTLs of a host.
+#[derive(Clone, Debug)]
+pub struct SetTtls {
+    /// As it was read.
+    pub host: Arc<Host>,
+    /// Seconds; `None` is the configuration's default.
+    pub dns_ttl: Option<u32>,
+    /// Seconds; `None` is the configuration's default.
+    pub expiry_ttl: Option<u32>,
+    /// Whether the host becomes unpublished, so that DNS gets the new TTL.
+    pub publish: bool,
+    /// Whether the next sweep must check the host.
+    pub look: bool,
+    pub at: Millis,
+}
+
+statements! { SETTING_TTLS;
+    SET_TTLS: Indexed =
+        "UPDATE hosts SET dns_ttl = ?, expiry_ttl = ?,
+             unpublished_since = COALESCE(unpublished_since, ?), check_at = COALESCE(?, check_at),
+             version = version + 1, changed_at = ?
+         WHERE id = ? AND version = ?";
+}
+
+impl Db {
+    /// Commits new TTLs; they are durable when it returns. Returns the host as it is now, or `None` if the
+    /// row had changed since it was read.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn set_ttls(&self, ttls: SetTtls) -> Result<Option<Arc<Host>>, DbError> {
+        self.0.writer.run(ttls).await
+    }
+}
+
+impl Write for SetTtls {
+    type Output = Option<Arc<Host>>;
+    const DURABLE: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
+        let unpublished = self.publish.then_some(self.at);
+        let args = args![
+            self.dns_ttl,
+            self.expiry_ttl,
+            unpublished.map(|at| at.0),
+            self.look.then_some(0_i64),
+            self.at.0,
+            self.host.id.0,
+            self.host.version,
+        ];
+        let rows = conn.run(&SET_TTLS, args).await?;
+        let host = self.host.with_ttls(self.dns_ttl, self.expiry_ttl, unpublished);
+        Ok((rows > 0).then(|| Arc::new(host)))
+    }
+
+    fn update_caches(&self, host: &Self::Output, caches: &Caches) {
+        caches.hosts.update(&self.host.fqdn, host.as_ref());
+    }
+}
+
+//----- Remove -----
+
+statements! { REMOVING;
+    REMOVE: Indexed = "DELETE FROM hosts WHERE id = ?";
+}
+
+impl Db {
+    /// Deletes a host's row. Its records in DNS are the caller's concern.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn remove(&self, host: Arc<Host>) -> Result<(), DbError> {
+        self.0.writer.run(RemoveHost(host)).await
     }
 }
 
@@ -231,6 +351,6 @@ impl Write for RemoveHost {
     }
 
     fn update_caches(&self, (): &(), caches: &Caches) {
-        caches.hosts.forget(&self.0.fqdn);
+        caches.hosts.update(&self.0.fqdn, None);
     }
 }

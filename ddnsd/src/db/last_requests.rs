@@ -1,23 +1,65 @@
-//! The last request for each host: kept in memory, laid over what is read, written in batches, so that
-//! a request costs no SQL. What a crash loses of them is only missing from what administrators see.
+//! The last request for each host, for administrators. A request costs no SQL: it is recorded in memory,
+//! and batches are written. A crash loses one flush interval at most.
 
 use super::connection::Conn;
 use super::error::DbError;
+use super::handle::Db;
+use super::hosts::existing_hosts;
 use super::rows::RequestRow;
-use super::statement::{args, statements};
+use super::statement::{Statements, args, statements};
+use super::unwritten::Batch;
 use super::write::Write;
-use super::{Db, hosts};
 use crate::model::host::HostId;
 use crate::model::last_request::LastRequest;
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-statements! {
+pub(super) const STATEMENTS: Statements = &[READING, WRITING];
+
+/// Hosts whose last request is kept in memory. Beyond it, requests for further hosts are not recorded
+/// until the next flush.
+const MAX_UNWRITTEN: usize = 500_000;
+/// From this number on they should be flushed soon.
+const FLUSH_SOON: usize = 50_000;
+
+statements! { READING;
     ONE: Indexed =
         "SELECT host_id, received_at, client, user_agent, return_code, reason
          FROM last_requests WHERE host_id = ?";
+}
+
+impl Db {
+    /// The last request for a host.
+    ///
+    /// # Errors
+    /// The database failed, or the row does not convert.
+    pub async fn last_request(&self, host: HostId) -> Result<Option<LastRequest>, DbError> {
+        // memory is read first: a flush between the two reads would hide the request from both
+        if let Some(unwritten) = self.0.last_requests.get(host) {
+            return Ok(Some(unwritten));
+        }
+        let row: Option<RequestRow> = self.0.readers.optional(&ONE, args![host.0]).await?;
+        row.map(RequestRow::request).transpose()
+    }
+
+    pub fn record_request(&self, host: HostId, request: LastRequest) {
+        let unwritten = &self.0.last_requests;
+        if unwritten.len() < MAX_UNWRITTEN || unwritten.get(host).is_some() {
+            unwritten.record(host, request, keep_later);
+        }
+    }
+
+    pub fn should_flush_requests(&self) -> bool {
+        self.0.last_requests.len() >= FLUSH_SOON
+    }
+}
+
+/// A request that waited for the name server is recorded after one that came later.
+fn keep_later(waiting: &mut LastRequest, request: LastRequest) {
+    if waiting.at <= request.at {
+        *waiting = request;
+    }
+}
+
+statements! { WRITING;
     // A request recorded late must not replace a newer one. A row that is more than ten minutes newer was
     // written before the clock was set back: it is replaced.
     WRITE: Indexed =
@@ -45,105 +87,31 @@ statements! {
                  received_at, VALUES(received_at))";
 }
 
-/// Hosts in one job, so that other writes are not held up for long.
-const SLICE: usize = 1_000;
-/// Hosts whose last request is kept in memory; beyond, a host's first is not noted until the next write.
-const MOST: usize = 500_000;
-/// From so many on they should be written soon.
-const MANY: usize = 50_000;
-
-/// What is not yet written, one at most for each host.
-#[derive(Default)]
-pub(super) struct UnwrittenRequests {
-    noted: DashMap<HostId, LastRequest>,
-    count: AtomicUsize,
-}
-
-impl UnwrittenRequests {
-    fn note(&self, host: HostId, request: LastRequest) {
-        match self.noted.entry(host) {
-            // one that was refused, or waited for the name server, may be noted after one that came later
-            Entry::Occupied(mut known) => {
-                if known.get().at <= request.at {
-                    known.insert(request);
-                }
-            }
-            Entry::Vacant(new) => {
-                if self.count.fetch_add(1, Ordering::Relaxed) < MOST {
-                    new.insert(request);
-                } else {
-                    self.count.fetch_sub(1, Ordering::Relaxed);
-                }
-            }
-        }
-    }
-
-    /// Forgets what was written, unless another one came since.
-    fn written(&self, host: HostId, request: &LastRequest) {
-        if self.noted.remove_if(&host, |_, now| now == request).is_some() {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
 impl Db {
-    /// Notes the last request for a host.
-    pub fn record_request(&self, host: HostId, request: LastRequest) {
-        self.0.requests.note(host, request);
-    }
-
-    /// Whether so many requests are noted that they should be written soon.
-    pub fn should_flush_requests(&self) -> bool {
-        self.0.requests.count.load(Ordering::Relaxed) >= MANY
-    }
-
-    /// Writes what was noted.
+    /// Writes the recorded requests.
     ///
     /// # Errors
-    /// The database failed; the rest stays noted.
+    /// The database failed; the requests stay recorded.
     pub async fn flush_requests(&self) -> Result<(), DbError> {
-        let requests = &self.0.requests;
-        let noted: Vec<HostId> = requests.noted.iter().map(|entry| *entry.key()).collect();
-        for hosts in noted.chunks(SLICE) {
-            let current = |host: &HostId| Some((*host, requests.noted.get(host)?.clone()));
-            let slice: Arc<[_]> = hosts.iter().filter_map(current).collect();
-            self.0.writer.run(Flush(Arc::clone(&slice))).await?;
-            for (host, written) in slice.iter() {
-                requests.written(*host, written);
-            }
-        }
-        Ok(())
-    }
-
-    /// The last request for a host; `None` if none was ever seen.
-    ///
-    /// # Errors
-    /// The database failed, or the row does not convert.
-    pub async fn last_request(&self, host: HostId) -> Result<Option<LastRequest>, DbError> {
-        // memory first: a flush in between would otherwise hide it from both
-        if let Some(noted) = self.0.requests.noted.get(&host) {
-            return Ok(Some(noted.clone()));
-        }
-        let row: Option<RequestRow> = self.0.readers.optional(&ONE, args![host.0]).await?;
-        row.map(RequestRow::request).transpose()
+        self.0.last_requests.flush(|batch| self.0.writer.run(WriteRequests(batch))).await
     }
 }
 
-struct Flush(Arc<[(HostId, LastRequest)]>);
+struct WriteRequests(Batch<LastRequest>);
 
-impl Write for Flush {
+impl Write for WriteRequests {
     type Output = ();
     const DURABLE: bool = false;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
         let row = |(host, request): &(HostId, LastRequest)| {
-            let LastRequest { at, client, user_agent: agent, return_code: word, reason } = request;
-            let (agent, reason) =
-                (agent.as_deref().map(str::to_owned), reason.as_deref().map(str::to_owned));
-            args![host.0, at.0, client.to_string(), agent, &**word, reason].into()
+            let LastRequest { at, client, user_agent, return_code, reason } = request;
+            let user_agent = user_agent.as_deref().map(str::to_owned);
+            let reason = reason.as_deref().map(str::to_owned);
+            args![host.0, at.0, client.to_string(), user_agent, &**return_code, reason].into()
         };
-        let there = hosts::there(self.0.iter().map(|(host, _)| *host), conn).await?;
-        let rows = self.0.iter().filter(|(host, _)| there.contains(host)).map(row);
+        let existing = existing_hosts(self.0.iter().map(|(host, _)| *host), conn).await?;
+        let rows = self.0.iter().filter(|(host, _)| existing.contains(host)).map(row);
         conn.run_each(&WRITE, rows.collect()).await
     }
 }
@@ -151,21 +119,21 @@ impl Write for Flush {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::unwritten::Unwritten;
     use crate::model::time::Millis;
     use std::borrow::Cow;
 
     #[test]
     fn a_request_that_ends_late_does_not_hide_one_that_came_after_it() {
-        let requests = UnwrittenRequests::default();
+        let requests = Unwritten::default();
         for at in [1, 3, 2] {
             let client = [192, 0, 2, 1].into();
-            let (word, at) = (Cow::Borrowed("good"), Millis(at));
-            requests.note(
-                HostId(7),
-                LastRequest { at, client, user_agent: None, return_code: word, reason: None },
-            );
+            let return_code = Cow::Borrowed("good");
+            let request =
+                LastRequest { at: Millis(at), client, user_agent: None, return_code, reason: None };
+            requests.record(HostId(7), request, keep_later);
         }
-        let noted = requests.noted.get(&HostId(7)).map(|request| request.at);
-        assert_eq!((noted, requests.count.load(Ordering::Relaxed)), (Some(Millis(3)), 1));
+        let last = requests.get(HostId(7)).map(|request| request.at);
+        assert_eq!((last, requests.len()), (Some(Millis(3)), 1));
     }
 }

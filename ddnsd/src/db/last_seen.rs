@@ -1,20 +1,50 @@
-//! Keepalives that changed nothing: kept in memory, laid over what is read, written in batches, so an
-//! unchanged update costs no SQL. At most one flush interval of them is lost by a crash.
+//! When each host was last updated. An update that changed nothing costs no SQL: it is recorded in
+//! memory, and batches are written to table `touches`. A crash loses one flush interval at most.
 
 use super::connection::Conn;
 use super::error::DbError;
-use super::statement::{args, statements};
+use super::handle::Db;
+use super::hosts::existing_hosts;
+use super::rows::SeenRow;
+use super::statement::{Statements, args, statements};
+use super::unwritten::{Batch, Touch};
 use super::write::Write;
-use super::{Db, hosts, rows};
 use crate::model::host::{HostId, Seen};
 use crate::model::time::{Millis, Uptime};
-use dashmap::DashMap;
-use std::sync::Arc;
 
-statements! {
+pub(super) const STATEMENTS: Statements = &[READING, WRITING];
+
+statements! { READING;
     SEEN: Indexed =
         "SELECT h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at
          FROM hosts h LEFT JOIN touches t ON t.host_id = h.id WHERE h.id = ?";
+}
+
+impl Db {
+    /// When each family of a host was last updated.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn last_seen(&self, host: HostId) -> Result<Seen, DbError> {
+        // memory is read first: a flush between the two reads would hide the update from both
+        let unwritten = self.unwritten_touch(host).at;
+        let stored: Option<SeenRow> = self.0.readers.optional(&SEEN, args![host.0]).await?;
+        Ok(unwritten.or(stored.map(|row| row.seen()).unwrap_or_default()))
+    }
+
+    /// What is recorded and not written yet.
+    pub(super) fn unwritten_touch(&self, host: HostId) -> Touch {
+        self.0.touches.get(host).unwrap_or_default()
+    }
+
+    /// Records that these families of a host were updated at this time.
+    pub fn touch(&self, host: HostId, at: Seen, uptime: Uptime) {
+        let touch = Touch { at, uptime: at.on_service_clock(uptime) };
+        self.0.touches.record(host, touch, |older, touch| *older = touch.or(*older));
+    }
+}
+
+statements! { WRITING;
     WRITE: Indexed =
         "INSERT INTO touches (host_id, ipv4_at, ipv6_at, ipv4_uptime, ipv6_uptime)
          VALUES (?, ?, ?, ?, ?)
@@ -33,76 +63,19 @@ statements! {
              ipv6_uptime = COALESCE(VALUES(ipv6_uptime), ipv6_uptime)";
 }
 
-/// Touches in one statement batch, so that other writes are not held up for long.
-const SLICE: usize = 1_000;
-
-/// When each family of a host was last updated, by both clocks.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Touch {
-    pub(super) at: Seen,
-    pub(super) uptime: Seen<Uptime>,
-}
-
-impl Touch {
-    fn or(self, older: Self) -> Self {
-        Self { at: self.at.or(older.at), uptime: self.uptime.or(older.uptime) }
-    }
-}
-
-#[derive(Default)]
-pub(super) struct UnwrittenTouches(DashMap<HostId, Touch>);
-
-impl UnwrittenTouches {
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// What memory knows of a host. Ask before reading what is stored: a flush in between would
-    /// otherwise hide a touch from both.
-    pub(super) fn unwritten(&self, host: HostId) -> Touch {
-        self.0.get(&host).map(|touch| *touch).unwrap_or_default()
-    }
-}
-
 impl Db {
-    /// Notes that these families of a host were updated at this time.
-    pub fn touch(&self, host: HostId, at: Seen, uptime: Uptime) {
-        let touch = Touch { at, uptime: at.on_service_clock(uptime) };
-        let touches = &self.0.touches.0;
-        touches.entry(host).and_modify(|older| *older = touch.or(*older)).or_insert(touch);
-    }
-
-    /// Writes what was noted.
+    /// Writes the recorded touches.
     ///
     /// # Errors
-    /// The database failed; the touches stay noted.
+    /// The database failed; the touches stay recorded.
     pub async fn flush_touches(&self) -> Result<(), DbError> {
-        let touches = &self.0.touches.0;
-        let noted: Vec<_> = touches.iter().map(|entry| (*entry.key(), *entry.value())).collect();
-        for slice in noted.chunks(SLICE) {
-            let slice: Arc<[_]> = slice.into();
-            self.0.writer.run(Flush(Arc::clone(&slice))).await?;
-            for (host, written) in slice.iter() {
-                touches.remove_if(host, |_, now| now == written);
-            }
-        }
-        Ok(())
-    }
-
-    /// When each family of a host was last updated.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn last_seen(&self, host: HostId) -> Result<Seen, DbError> {
-        let noted = self.0.touches.unwritten(host).at;
-        let stored: Option<rows::SeenRow> = self.0.readers.optional(&SEEN, args![host.0]).await?;
-        Ok(noted.or(stored.map(|row| row.seen()).unwrap_or_default()))
+        self.0.touches.flush(|batch| self.0.writer.run(WriteTouches(batch))).await
     }
 }
 
-struct Flush(Arc<[(HostId, Touch)]>);
+struct WriteTouches(Batch<Touch>);
 
-impl Write for Flush {
+impl Write for WriteTouches {
     type Output = ();
     const DURABLE: bool = false;
 
@@ -113,8 +86,8 @@ impl Write for Flush {
             let Touch { at, uptime: up } = touch;
             args![host.0, wall(at.v4), wall(at.v6), uptime(up.v4), uptime(up.v6)].into()
         };
-        let there = hosts::there(self.0.iter().map(|(host, _)| *host), conn).await?;
-        let rows = self.0.iter().filter(|(host, _)| there.contains(host)).map(row);
+        let existing = existing_hosts(self.0.iter().map(|(host, _)| *host), conn).await?;
+        let rows = self.0.iter().filter(|(host, _)| existing.contains(host)).map(row);
         conn.run_each(&WRITE, rows.collect()).await
     }
 }

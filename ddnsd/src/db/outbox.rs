@@ -1,29 +1,52 @@
-//! Mails from the moment they are owed: in the host's row until DNS holds what they are about, then a row
-//! of the outbox, written by the transaction that says so.
+//! Mails to send. A notice waits in the host's row until DNS holds the change it reports. The transaction
+//! that records the acknowledgement moves it to the outbox.
 
-use super::Db;
 use super::connection::Conn;
 use super::error::DbError;
+use super::handle::Db;
 use super::rows::LastRow;
-use super::statement::{args, statements};
+use super::statement::{Statements, args, statements};
 use super::write::Write;
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
 use crate::model::notice::PendingNotices;
 use crate::model::time::Millis;
 
-statements! {
-    // only while the row still owes it
+pub(super) const STATEMENTS: Statements = &[QUEUEING, READING, GIVING_UP];
+
+statements! { QUEUEING;
+    // only while the row still holds the notice
     QUEUE: Indexed =
         "INSERT INTO outbox (kind, recipient, variables, message_id, created_at, next_at)
          SELECT ?, u.email, ?, ?, ?, ? FROM hosts h JOIN users u ON u.id = h.user_id
          WHERE h.id = ? AND h.version = ? AND h.notice IS NOT NULL";
+}
+
+/// Queues the mails about a host that DNS acknowledged.
+pub(super) async fn queue(host: &Host, at: Millis, conn: &mut Conn) -> Result<(), DbError> {
+    for (kind, notice) in host.notices.iter().flat_map(PendingNotices::mails) {
+        let variables = notice.variables(kind, host.notice_names()).to_string();
+        let id = host.id.0;
+        // the time keeps it unique in a database that was restored from an old copy
+        let message_id = format!("{}.{id}.{}.{}", kind.as_str(), host.version, at.0);
+        let args = args![kind.as_str(), variables, message_id, at.0, at.0, id, host.version];
+        conn.run(&QUEUE, args).await?;
+    }
+    Ok(())
+}
+
+/// The notices as the host's row holds them.
+pub(super) fn column(notices: Option<&PendingNotices>) -> Option<String> {
+    // numbers, flags and addresses: it cannot fail
+    notices.and_then(|notices| serde_json::to_string(notices).ok())
+}
+
+statements! { READING;
     LAST: Indexed = "SELECT last_ipv4, last_ipv6 FROM hosts WHERE id = ?";
-    GIVE_UP: Indexed = "DELETE FROM outbox WHERE failed_at IS NULL AND next_at < ? AND created_at < ?";
 }
 
 impl Db {
-    /// The addresses a host has, or had before its records were taken down; none for one that is gone.
+    /// The addresses that a host has, or had before its records were removed; none for a deleted host.
     ///
     /// # Errors
     /// The database failed, or the row does not convert.
@@ -31,38 +54,25 @@ impl Db {
         let row: Option<LastRow> = self.0.readers.optional(&LAST, args![host.0]).await?;
         row.map_or(Ok(Addresses::default()), |row| row.addresses(host))
     }
+}
 
-    /// Drops mails that were queued before this time and never sent. Returns how many.
+statements! { GIVING_UP;
+    GIVE_UP: Indexed = "DELETE FROM outbox WHERE failed_at IS NULL AND next_at < ? AND created_at < ?";
+}
+
+impl Db {
+    /// Deletes mails that were queued before this time and never sent. Returns how many.
     ///
     /// # Errors
     /// The database failed.
     pub async fn give_up_mails(&self, before: Millis) -> Result<u64, DbError> {
-        self.0.writer.run(GiveUp(before)).await
+        self.0.writer.run(GiveUpMails(before)).await
     }
 }
 
-/// What the host's row holds of what is owed.
-pub(super) fn column(notices: Option<&PendingNotices>) -> Option<String> {
-    // numbers, flags and addresses: it cannot fail
-    notices.and_then(|notices| serde_json::to_string(notices).ok())
-}
+struct GiveUpMails(Millis);
 
-/// Queues what a published host owes to its owner.
-pub(super) async fn queue(host: &Host, at: Millis, conn: &mut Conn) -> Result<(), DbError> {
-    for (kind, notice) in host.notices.iter().flat_map(PendingNotices::mails) {
-        let variables = notice.variables(kind, host.notice_names()).to_string();
-        let (kind, id, version) = (kind.as_str(), host.id.0, host.version);
-        // never used twice, not even with a database that was restored from an old copy
-        let message_id = format!("{kind}.{id}.{version}.{}", at.0);
-        let args = args![kind, variables, message_id, at.0, at.0, id, version];
-        conn.run(&QUEUE, args).await?;
-    }
-    Ok(())
-}
-
-struct GiveUp(Millis);
-
-impl Write for GiveUp {
+impl Write for GiveUpMails {
     type Output = u64;
     const DURABLE: bool = false;
 

@@ -1,13 +1,14 @@
-//! The steps of a change: wanted and unpublished, then settled. Each names the row's version, so that
-//! a step that lost against another change leaves no trace.
+//! The steps of a change: `want` commits it as wanted and unpublished, `settle` records what DNS answered.
+//! Each step names the row's version, so that a step that lost against another change has no effect.
 
-use super::Db;
 use super::cache::Caches;
 use super::connection::Conn;
 use super::error::DbError;
+use super::handle::Db;
+use super::meta::SetMeta;
 use super::outbox;
-use super::rows::{UnpublishedRow, wanted_columns};
-use super::statement::{args, statements};
+use super::rows::{Page, RowOf, readable, wanted_columns};
+use super::statement::{Statements, args, statements};
 use super::write::Write;
 use crate::model::change::Want;
 use crate::model::host::{Acked, Host, HostId};
@@ -15,21 +16,12 @@ use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Millis;
 use std::sync::Arc;
 
-statements! {
-    UNPUBLISHED_REMOVALS: Indexed =
-        "SELECT unpublished_since, id, fqdn, zone, version, attempts,
-             last_error IS NOT NULL AS has_failed
-         FROM hosts
-         WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
-             AND state4 <> 1 AND state6 <> 1
-         ORDER BY unpublished_since, id LIMIT ?";
-    UNPUBLISHED_ADDRESSES: Indexed =
-        "SELECT unpublished_since, id, fqdn, zone, version, attempts,
-             last_error IS NOT NULL AS has_failed
-         FROM hosts
-         WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
-             AND (state4 = 1 OR state6 = 1)
-         ORDER BY unpublished_since, id LIMIT ?";
+pub(super) const STATEMENTS: Statements =
+    &[WANTING, SETTLING, LISTING, MARKING, MARKING_ALL, CLAMPING];
+
+//----- Want -----
+
+statements! { WANTING;
     WANT: Indexed =
         "UPDATE hosts SET
              state4 = ?, ipv4 = ?, state6 = ?, ipv6 = ?,
@@ -41,156 +33,16 @@ statements! {
              check_at = CASE WHEN ? IS NULL THEN NULL WHEN check_at < ? THEN check_at ELSE ? END,
              version = version + 1, changed_at = ?
          WHERE id = ? AND version = ?";
-    ACKNOWLEDGED: Indexed =
-        "UPDATE hosts SET acked_ipv4 = ?, acked_ipv6 = ?, acked_ttl = ?,
-             unpublished_since = ?, attempts = 0, last_error = NULL, notice = NULL
-         WHERE id = ? AND version = ?";
-    FAILED: Indexed =
-        "UPDATE hosts SET attempts = attempts + 1, last_error = ? WHERE id = ? AND version = ?";
-    // a settle that lost: DNS may hold, or get, what was published late
-    LOST: Indexed =
-        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
-         WHERE id = ?";
-}
-
-/// What became of publishing a change.
-#[derive(Clone, Debug)]
-pub enum Settle {
-    /// DNS acknowledged these records.
-    Acknowledged {
-        /// The host as it was published.
-        host: Arc<Host>,
-        /// With this TTL, seconds.
-        ttl: u32,
-        /// Whether no unanswered message can overwrite it any more.
-        is_final: bool,
-        /// When.
-        at: Millis,
-    },
-    /// It failed; the row stays unpublished.
-    Failed {
-        /// The host as it was to be published.
-        host: Arc<Host>,
-        /// Why, for administrators.
-        error: String,
-        /// When.
-        at: Millis,
-    },
-}
-
-/// Which unpublished hosts are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnpublishedKind {
-    /// Those that should have a record.
-    WithAddress,
-    /// Those whose records are only to go.
-    WithoutAddress,
-}
-
-/// Rows of a list, and where the next page begins.
-#[derive(Clone, Debug)]
-pub struct Page<T> {
-    /// What could be read.
-    pub rows: Vec<T>,
-    /// The position after these rows and those that could not be read; `None` if there were none.
-    pub last: Option<(Millis, HostId)>,
-}
-
-/// A host that DNS is not known to hold as it is wanted.
-#[derive(Clone, Debug)]
-pub struct UnpublishedHost {
-    /// Key.
-    pub host: HostId,
-    /// Name, for reading it.
-    pub fqdn: Fqdn,
-    /// Its zone.
-    pub zone: Zone,
-    /// How often publishing it failed.
-    pub attempts: u32,
-    /// Since when.
-    pub since: Millis,
-    /// As the row has it.
-    pub version: i64,
-    /// Whether it was sent in vain before.
-    pub has_failed: bool,
 }
 
 impl Db {
-    /// Commits changes as wanted and unpublished; durable when it returns. In the order given: the
-    /// host as it is now, or `None` where the row had changed since it was read.
+    /// Commits changes as wanted and unpublished; they are durable when it returns. Returns the hosts as
+    /// they are now, in the same order; `None` where the row had changed since it was read.
     ///
     /// # Errors
     /// The database failed; nothing was committed.
     pub async fn want(&self, changes: Vec<Want>) -> Result<Vec<Option<Arc<Host>>>, DbError> {
         self.0.writer.run(WantAll(changes)).await
-    }
-
-    /// Commits what became of a change. Returns the host as it is now, or `None` if another change
-    /// came in between, which then is the one to publish.
-    ///
-    /// # Errors
-    /// The database failed; the row stays unpublished and is published again.
-    pub async fn settle(&self, result: Settle) -> Result<Option<Arc<Host>>, DbError> {
-        self.0.writer.run(result).await
-    }
-
-    /// A page of unpublished hosts, longest waiting first, after a position.
-    ///
-    /// # Errors
-    /// The database failed. A row that does not convert is logged and left out.
-    pub async fn unpublished(
-        &self,
-        which: UnpublishedKind,
-        after: (Millis, HostId),
-        limit: u32,
-    ) -> Result<Page<UnpublishedHost>, DbError> {
-        let sql = match which {
-            UnpublishedKind::WithAddress => &UNPUBLISHED_ADDRESSES,
-            UnpublishedKind::WithoutAddress => &UNPUBLISHED_REMOVALS,
-        };
-        let (since, id) = (after.0.0, after.1.0);
-        let rows: Vec<UnpublishedRow> =
-            self.0.readers.all(sql, args![since, since, id, limit]).await?;
-        let last = rows.last().map(UnpublishedRow::position);
-        let rows = rows.into_iter().map(UnpublishedRow::unpublished).filter_map(readable).collect();
-        Ok(Page { rows, last })
-    }
-
-    /// The host of this name, for those who go through many: a row that does not convert is logged and
-    /// passed over, so that it does not stop the others.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn readable_host(&self, name: &Fqdn) -> Result<Option<Arc<Host>>, DbError> {
-        match self.host(name).await {
-            Err(problem @ DbError::Row { .. }) => {
-                tracing::error!(host = %name, "passed over: {problem}");
-                Ok(None)
-            }
-            other => other,
-        }
-    }
-}
-
-/// The row if it converted; else it is logged, and the others go on.
-pub(super) fn readable<T>(row: Result<T, DbError>) -> Option<T> {
-    row.inspect_err(|problem| tracing::error!("passed over: {problem}")).ok()
-}
-
-/// A name as the table holds it.
-pub(super) fn fqdn(row: i64, text: &str) -> Result<Fqdn, DbError> {
-    Fqdn::parse(text).map_err(|_| DbError::Row {
-        table: "hosts",
-        column: "fqdn",
-        row,
-        what: "not a host name",
-    })
-}
-
-pub(super) fn cache_host(host: Option<&Arc<Host>>, fallback: &Fqdn, caches: &Caches) {
-    match host {
-        Some(host) => caches.hosts.wrote(&host.fqdn, Arc::clone(host)),
-        None => caches.hosts.forget(fallback),
     }
 }
 
@@ -203,48 +55,94 @@ impl Write for WantAll {
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
         let mut hosts = Vec::with_capacity(self.0.len());
         for change in &self.0 {
-            hosts.push(change.run(conn).await?);
+            hosts.push(want_one(change, conn).await?);
         }
         Ok(hosts)
     }
 
     fn update_caches(&self, hosts: &Self::Output, caches: &Caches) {
         for (change, host) in self.0.iter().zip(hosts) {
-            cache_host(host.as_ref(), &change.host.fqdn, caches);
+            caches.hosts.update(&change.host.fqdn, host.as_ref());
         }
     }
 }
 
-impl Want {
-    async fn run(&self, conn: &mut Conn) -> Result<Option<Arc<Host>>, DbError> {
-        let (state4, ipv4) = wanted_columns(self.records.v4);
-        let (state6, ipv6) = wanted_columns(self.records.v6);
-        let (seen4, seen6) = (self.seen.v4.map(|at| at.0), self.seen.v6.map(|at| at.0));
-        let updated = self.seen.on_service_clock(self.uptime);
-        let (at, check_at) = (self.at.0, self.check_at.map(|check_at| check_at.0));
-        let (last4, last6, host) = (ipv4.clone(), ipv6.clone(), &self.host);
-        let args = args![
-            state4,
-            ipv4,
-            state6,
-            ipv6,
-            last4,
-            last6,
-            seen4,
-            seen6,
-            updated.v4.map(|at| at.0),
-            updated.v6.map(|at| at.0),
-            at,
-            outbox::column(self.notices.as_ref()),
-            check_at,
-            check_at,
-            check_at,
-            at,
-            host.id.0,
-            host.version,
-        ];
-        let rows = conn.run(&WANT, args).await?;
-        Ok((rows > 0).then(|| Arc::new(host.wanting(self.records, self.notices, self.at))))
+async fn want_one(change: &Want, conn: &mut Conn) -> Result<Option<Arc<Host>>, DbError> {
+    let Want { host, records, seen, uptime, check_at, notices, at } = change;
+    let updated = seen.on_service_clock(*uptime);
+    let (state4, ipv4) = wanted_columns(records.v4);
+    let (state6, ipv6) = wanted_columns(records.v6);
+    let check_at = check_at.map(|at| at.0);
+    let args = args![
+        state4,
+        ipv4.clone(),
+        state6,
+        ipv6.clone(),
+        ipv4,
+        ipv6,
+        seen.v4.map(|at| at.0),
+        seen.v6.map(|at| at.0),
+        updated.v4.map(|at| at.0),
+        updated.v6.map(|at| at.0),
+        at.0,
+        outbox::column(notices.as_ref()),
+        check_at,
+        check_at,
+        check_at,
+        at.0,
+        host.id.0,
+        host.version,
+    ];
+    let rows = conn.run(&WANT, args).await?;
+    Ok((rows > 0).then(|| Arc::new(host.wanting(*records, *notices, *at))))
+}
+
+//----- Settle -----
+
+/// What DNS answered to a change.
+#[derive(Clone, Debug)]
+pub enum Settle {
+    /// DNS acknowledged these records.
+    Acknowledged {
+        /// As it was published.
+        host: Arc<Host>,
+        /// The TTL it was published with, in seconds.
+        ttl: u32,
+        /// Whether no unanswered message can overwrite it any more.
+        is_final: bool,
+        at: Millis,
+    },
+    /// It failed; the row stays unpublished.
+    Failed {
+        /// As it was to be published.
+        host: Arc<Host>,
+        /// The reason, for administrators.
+        error: String,
+        at: Millis,
+    },
+}
+
+statements! { SETTLING;
+    ACKNOWLEDGED: Indexed =
+        "UPDATE hosts SET acked_ipv4 = ?, acked_ipv6 = ?, acked_ttl = ?,
+             unpublished_since = ?, attempts = 0, last_error = NULL, notice = NULL
+         WHERE id = ? AND version = ?";
+    FAILED: Indexed =
+        "UPDATE hosts SET attempts = attempts + 1, last_error = ? WHERE id = ? AND version = ?";
+    // another change came first: DNS may hold, or still get, what was published late
+    LOST: Indexed =
+        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
+         WHERE id = ?";
+}
+
+impl Db {
+    /// Commits what DNS answered to a change. Returns the host as it is now, or `None` if another change
+    /// came first, which then is the one to publish.
+    ///
+    /// # Errors
+    /// The database failed; the row stays unpublished and is published again.
+    pub async fn settle(&self, result: Settle) -> Result<Option<Arc<Host>>, DbError> {
+        self.0.writer.run(result).await
     }
 }
 
@@ -261,9 +159,9 @@ impl Write for Settle {
         }
     }
 
-    fn update_caches(&self, host: &Self::Output, caches: &Caches) {
-        let (Settle::Acknowledged { host: was, .. } | Settle::Failed { host: was, .. }) = self;
-        cache_host(host.as_ref(), &was.fqdn, caches);
+    fn update_caches(&self, now: &Self::Output, caches: &Caches) {
+        let (Settle::Acknowledged { host, .. } | Settle::Failed { host, .. }) = self;
+        caches.hosts.update(&host.fqdn, now.as_ref());
     }
 }
 
@@ -274,14 +172,18 @@ async fn acknowledged(
     conn: &mut Conn,
 ) -> Result<Option<Arc<Host>>, DbError> {
     let Acked { addresses, ttl } = settled.acked;
-    let v4 = addresses.v4.map(|address| address.to_string());
-    let v6 = addresses.v6.map(|address| address.to_string());
-    let since = settled.unpublished_since.map(|since| since.0);
-    let (id, version) = (host.id.0, host.version);
-    // before the row forgets what is owed: a settle that is done twice finds nothing to queue
+    let args = args![
+        addresses.v4.map(|address| address.to_string()),
+        addresses.v6.map(|address| address.to_string()),
+        ttl,
+        settled.unpublished_since.map(|since| since.0),
+        host.id.0,
+        host.version,
+    ];
+    // before the statement that deletes the notice: a settle that is done twice queues nothing
     outbox::queue(host, at, conn).await?;
-    if conn.run(&ACKNOWLEDGED, args![v4, v6, ttl, since, id, version]).await? == 0 {
-        conn.run(&LOST, args![at.0, id]).await?;
+    if conn.run(&ACKNOWLEDGED, args).await? == 0 {
+        conn.run(&LOST, args![at.0, host.id.0]).await?;
         return Ok(None);
     }
     Ok(Some(Arc::new(settled.clone())))
@@ -295,9 +197,218 @@ async fn failed(
 ) -> Result<Option<Arc<Host>>, DbError> {
     let rows = conn.run(&FAILED, args![error, host.id.0, host.version]).await?;
     if rows == 0 {
-        // what was not answered may be applied yet, after what came in between
+        // an unanswered message may still be applied, after the change that came first
         conn.run(&LOST, args![at.0, host.id.0]).await?;
         return Ok(None);
     }
     Ok(Some(Arc::clone(host)))
+}
+
+//----- Unpublished hosts -----
+
+/// Which unpublished hosts to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnpublishedKind {
+    /// Hosts that should have a record.
+    WithAddress,
+    /// Hosts whose records are only to be removed.
+    WithoutAddress,
+}
+
+/// A host whose wanted records DNS is not known to hold.
+#[derive(Clone, Debug)]
+pub struct UnpublishedHost {
+    pub host: HostId,
+    pub fqdn: Fqdn,
+    pub zone: Zone,
+    /// How often publishing it failed.
+    pub attempts: u32,
+    pub since: Millis,
+    pub version: i64,
+    /// Whether the last attempt failed.
+    pub has_failed: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct UnpublishedRow {
+    unpublished_since: i64,
+    id: i64,
+    fqdn: String,
+    zone: String,
+    attempts: i64,
+    version: i64,
+    has_failed: i64,
+}
+
+statements! { LISTING;
+    UNPUBLISHED_REMOVALS: Indexed =
+        "SELECT unpublished_since, id, fqdn, zone, version, attempts,
+             last_error IS NOT NULL AS has_failed
+         FROM hosts
+         WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
+             AND state4 <> 1 AND state6 <> 1
+         ORDER BY unpublished_since, id LIMIT ?";
+    UNPUBLISHED_ADDRESSES: Indexed =
+        "SELECT unpublished_since, id, fqdn, zone, version, attempts,
+             last_error IS NOT NULL AS has_failed
+         FROM hosts
+         WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
+             AND (state4 = 1 OR state6 = 1)
+         ORDER BY unpublished_since, id LIMIT ?";
+}
+
+impl Db {
+    /// A page of unpublished hosts after a position, longest waiting first.
+    ///
+    /// # Errors
+    /// The database failed. A row that does not convert is logged and left out.
+    pub async fn unpublished(
+        &self,
+        kind: UnpublishedKind,
+        after: (Millis, HostId),
+        limit: u32,
+    ) -> Result<Page<UnpublishedHost>, DbError> {
+        let sql = match kind {
+            UnpublishedKind::WithAddress => &UNPUBLISHED_ADDRESSES,
+            UnpublishedKind::WithoutAddress => &UNPUBLISHED_REMOVALS,
+        };
+        let (Millis(since), HostId(id)) = after;
+        let rows: Vec<UnpublishedRow> =
+            self.0.readers.all(sql, args![since, since, id, limit]).await?;
+        let last = rows.last().map(|row| (Millis(row.unpublished_since), HostId(row.id)));
+        let rows = rows.into_iter().map(UnpublishedRow::unpublished).filter_map(readable).collect();
+        Ok(Page { rows, last })
+    }
+}
+
+impl UnpublishedRow {
+    fn unpublished(self) -> Result<UnpublishedHost, DbError> {
+        let row = RowOf { table: "hosts", row: self.id };
+        Ok(UnpublishedHost {
+            host: HostId(self.id),
+            fqdn: row.parsed("fqdn", "not a host name", Fqdn::parse(&self.fqdn))?,
+            zone: row.parsed("zone", "not a zone name", Zone::parse(&self.zone))?,
+            attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
+            since: Millis(self.unpublished_since),
+            version: self.version,
+            has_failed: self.has_failed != 0,
+        })
+    }
+}
+
+//----- Marking hosts unpublished -----
+
+statements! { MARKING;
+    MARK_UNPUBLISHED: Indexed =
+        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
+         WHERE id = ? AND version = ?";
+}
+
+impl Db {
+    /// Marks a host unpublished and leaves its wanted records as they are. Returns `None` if the row
+    /// had changed.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn mark_unpublished(
+        &self,
+        host: Arc<Host>,
+        at: Millis,
+    ) -> Result<Option<Arc<Host>>, DbError> {
+        self.0.writer.run(MarkUnpublished { host, at }).await
+    }
+}
+
+struct MarkUnpublished {
+    host: Arc<Host>,
+    at: Millis,
+}
+
+impl Write for MarkUnpublished {
+    type Output = Option<Arc<Host>>;
+    const DURABLE: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
+        let args = args![self.at.0, self.host.id.0, self.host.version];
+        let rows = conn.run(&MARK_UNPUBLISHED, args).await?;
+        Ok((rows > 0).then(|| Arc::new(self.host.marked_unpublished(self.at))))
+    }
+
+    fn update_caches(&self, now: &Self::Output, caches: &Caches) {
+        caches.hosts.update(&self.host.fqdn, now.as_ref());
+    }
+}
+
+statements! { MARKING_ALL;
+    // hosts without an address, too: another server may still hold the records that were removed
+    MARK_ALL_UNPUBLISHED: FullScan =
+        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?),
+             acked_ipv4 = NULL, acked_ipv6 = NULL, acked_ttl = NULL, last_error = NULL,
+             version = version + 1
+         WHERE state4 <> 0 OR state6 <> 0 OR unpublished_since IS NOT NULL";
+}
+
+impl Db {
+    /// Marks every host that ever had a record unpublished, because the name server is another one, and
+    /// stores that server's name.
+    ///
+    /// # Errors
+    /// The database failed; with [`DbError::Unconfirmed`] it may be done nevertheless.
+    pub async fn mark_all_unpublished(&self, target: String, at: Millis) -> Result<(), DbError> {
+        let target = SetMeta { name: "target", value: target };
+        self.0.writer.run(MarkAllUnpublished { target, at }).await
+    }
+}
+
+struct MarkAllUnpublished {
+    target: SetMeta,
+    at: Millis,
+}
+
+impl Write for MarkAllUnpublished {
+    type Output = ();
+    const DURABLE: bool = true;
+    const OWN_TRANSACTION: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
+        conn.run(&MARK_ALL_UNPUBLISHED, args![self.at.0]).await?;
+        self.target.run(conn).await
+    }
+
+    fn update_caches(&self, (): &(), caches: &Caches) {
+        caches.hosts.clear();
+    }
+}
+
+statements! { CLAMPING;
+    // after a long outage it may concern every host
+    CLAMP_UNPUBLISHED_SINCE: FullScan =
+        "UPDATE hosts SET unpublished_since = ? WHERE unpublished_since > ?";
+}
+
+impl Db {
+    /// Limits `unpublished_since` to this time, after the clock was set back.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn clamp_unpublished_since(&self, max: Millis) -> Result<(), DbError> {
+        self.0.writer.run(ClampUnpublishedSince(max)).await
+    }
+}
+
+struct ClampUnpublishedSince(Millis);
+
+impl Write for ClampUnpublishedSince {
+    type Output = ();
+    const DURABLE: bool = true;
+    const OWN_TRANSACTION: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
+        conn.run(&CLAMP_UNPUBLISHED_SINCE, args![self.0.0, self.0.0]).await?;
+        Ok(())
+    }
+
+    fn update_caches(&self, (): &(), caches: &Caches) {
+        caches.hosts.clear();
+    }
 }

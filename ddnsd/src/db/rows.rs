@@ -1,8 +1,7 @@
-//! Rows as the driver gives them, and their way into the model. A row that does not convert is an error
-//! of its own: it names table, column and key.
+//! Rows as the driver returns them, and their conversion into model types. A row that does not convert is
+//! an error that names table, column and key.
 
 use super::error::DbError;
-use super::publishing::UnpublishedHost;
 use crate::model::address::Addresses;
 use crate::model::host::{Acked, Host, HostDetails, HostId, Seen};
 use crate::model::last_request::LastRequest;
@@ -13,6 +12,19 @@ use crate::model::time::{Millis, Uptime};
 use crate::model::user::{Account, PasswordHash, User, UserId, UserRecord};
 use std::str::FromStr;
 use std::sync::Arc;
+
+/// A page of a list, and where the next page begins.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    pub rows: Vec<T>,
+    /// The position of the last row, whether it converted or not; `None` if there was none.
+    pub last: Option<(Millis, HostId)>,
+}
+
+/// Logs a row that does not convert and leaves it out, so that it does not stop the others.
+pub(super) fn readable<T>(row: Result<T, DbError>) -> Option<T> {
+    row.inspect_err(|problem| tracing::error!("skipped: {problem}")).ok()
+}
 
 /// The columns of [`HostRow`], for every SELECT that fills one.
 macro_rules! host_columns {
@@ -70,7 +82,7 @@ impl HostRow {
             wanted,
             acked,
             unpublished_since: self.unpublished_since.map(Millis),
-            notices: row.owed(self.notice.as_deref())?,
+            notices: row.notices(self.notice.as_deref())?,
             version: self.version,
         })
     }
@@ -143,7 +155,7 @@ pub(super) struct DetailsRow {
 }
 
 impl DetailsRow {
-    /// `unwritten`: the host's last updates that are not written yet.
+    /// `unwritten`: the host's updates that are not in the database yet.
     pub(super) fn details(
         self,
         unwritten: impl Fn(HostId) -> Seen,
@@ -160,36 +172,6 @@ impl DetailsRow {
             last_addresses,
             attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
             last_error: self.last_error,
-        })
-    }
-}
-
-#[derive(sqlx::FromRow)]
-pub(super) struct UnpublishedRow {
-    unpublished_since: i64,
-    id: i64,
-    fqdn: String,
-    zone: String,
-    attempts: i64,
-    version: i64,
-    has_failed: i64,
-}
-
-impl UnpublishedRow {
-    pub(super) fn position(&self) -> (Millis, HostId) {
-        (Millis(self.unpublished_since), HostId(self.id))
-    }
-
-    pub(super) fn unpublished(self) -> Result<UnpublishedHost, DbError> {
-        let row = RowOf { table: "hosts", row: self.id };
-        Ok(UnpublishedHost {
-            host: HostId(self.id),
-            fqdn: row.parsed("fqdn", "not a host name", Fqdn::parse(&self.fqdn))?,
-            zone: row.parsed("zone", "not a zone name", Zone::parse(&self.zone))?,
-            attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
-            since: Millis(self.unpublished_since),
-            version: self.version,
-            has_failed: self.has_failed != 0,
         })
     }
 }
@@ -271,20 +253,20 @@ impl RequestRow {
     }
 }
 
-/// Which row is being converted, for the error.
-struct RowOf {
-    table: &'static str,
-    row: i64,
+/// The row that is converted, for the error.
+pub(super) struct RowOf {
+    pub(super) table: &'static str,
+    pub(super) row: i64,
 }
 
 impl RowOf {
-    fn parsed<T, E>(
+    pub(super) fn parsed<T, E>(
         &self,
         column: &'static str,
-        what: &'static str,
+        problem: &'static str,
         parsed: Result<T, E>,
     ) -> Result<T, DbError> {
-        parsed.map_err(|_| DbError::Row { table: self.table, column, row: self.row, what })
+        parsed.map_err(|_| DbError::Row { table: self.table, column, row: self.row, problem })
     }
 
     fn address<A: FromStr>(
@@ -299,15 +281,10 @@ impl RowOf {
         seconds.map(|seconds| self.parsed(column, "not a TTL", u32::try_from(seconds))).transpose()
     }
 
-    fn owed(&self, text: Option<&str>) -> Result<Option<PendingNotices>, DbError> {
-        let read = text.map(|text| {
-            self.parsed(
-                "notice",
-                "not what a mail says",
-                serde_json::from_str::<PendingNotices>(text),
-            )
-        });
-        Ok(read.transpose()?.and_then(PendingNotices::if_any))
+    fn notices(&self, text: Option<&str>) -> Result<Option<PendingNotices>, DbError> {
+        let Some(text) = text else { return Ok(None) };
+        let parsed = serde_json::from_str::<PendingNotices>(text);
+        Ok(self.parsed("notice", "not a notice", parsed)?.if_any())
     }
 
     fn wanted<A: FromStr>(
@@ -320,7 +297,7 @@ impl RowOf {
             (0, None) => Ok(Wanted::Untouched),
             (1, Some(address)) => Ok(Wanted::Present(address)),
             (2, None) => Ok(Wanted::Absent),
-            _ => self.parsed(column, "state and address do not fit", Err(())),
+            _ => self.parsed(column, "state and address do not match", Err(())),
         }
     }
 }

@@ -1,48 +1,66 @@
-//! Statements in the words of both databases, and the values bound to them. Nearly every text is one for
-//! both; where they differ the two stand side by side. A statement exists only through [`statements!`],
-//! so that a test can explain every one of them.
+//! SQL statements and the values bound to them. Most texts serve both databases; where they differ,
+//! both stand side by side. A statement is declared by [`statements!`] only, so that a test can
+//! explain every one of them.
 
-/// How much of a table a statement may look at.
+use std::time::Duration;
+
+/// Longest wait for one statement of a MariaDB server, lock waits included. SQLite has none, because
+/// it answers from this machine's disk.
+pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Longest wait for a statement that changes every row of a table, and for the commit of many rows.
+pub(super) const LONG_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// How much of a table a statement may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Finds its rows by an index: on the update path, in a sweep, of each page of a list.
+    /// Finds its rows by an index. Required on the update path, in a sweep and for pages of a list.
     Indexed,
-    /// May go through a whole table, or change most of it: at start, after a jump of the clock, or when an
-    /// administrator asks.
+    /// May read a whole table, or change most of it. Allowed at start, after a jump of the clock and
+    /// for administrators.
     FullScan,
+}
+
+impl Access {
+    pub(super) fn timeout(self) -> Duration {
+        match self {
+            Access::Indexed => STATEMENT_TIMEOUT,
+            Access::FullScan => LONG_TIMEOUT,
+        }
+    }
 }
 
 /// One statement, with `?` for each value.
 #[derive(Debug)]
 pub struct Statement {
-    /// What the code calls it.
     pub name: &'static str,
-    /// How much it may look at.
     pub access: Access,
-    /// For SQLite.
     pub sqlite: &'static str,
-    /// For MariaDB.
     pub mariadb: &'static str,
 }
 
-/// Declares statements: `NAME: Access = "text";`, or `NAME: Access = "for SQLite", mariadb "for MariaDB";`,
-/// and `ALL`, the list of them.
+/// Declares a list of statements: `LIST; NAME: Access = "text";`, or with two texts
+/// `LIST; NAME: Access = "for SQLite", mariadb "for MariaDB";`. The compiler finds a list that is in no
+/// file's `STATEMENTS`, because it is unused.
 macro_rules! statements {
     (@mariadb $both:expr) => { $both };
     (@mariadb $sqlite:expr, $mariadb:expr) => { $mariadb };
-    ($($name:ident: $access:ident = $sqlite:expr $(, mariadb $mariadb:expr)?;)*) => {
+    ($list:ident; $($name:ident: $access:ident = $sqlite:expr $(, mariadb $mariadb:expr)?;)*) => {
         $(static $name: $crate::db::statement::Statement = $crate::db::statement::Statement {
             name: stringify!($name),
             access: $crate::db::statement::Access::$access,
             sqlite: $sqlite,
             mariadb: statements!(@mariadb $sqlite $(, $mariadb)?),
         };)*
-        pub(super) static ALL: &[&$crate::db::statement::Statement] = &[$(&$name),*];
+        const $list: &[&$crate::db::statement::Statement] = &[$(&$name),*];
     };
 }
 pub(super) use statements;
 
-/// A value to bind: all that is stored is a number or a text, or not there.
+/// The statements of a file, one list per operation.
+pub(super) type Statements = &'static [&'static [&'static Statement]];
+
+/// A value to bind; every column holds a number, a text or NULL.
 #[derive(Clone, Debug)]
 pub(super) enum Arg {
     Number(Option<i64>),
@@ -91,13 +109,13 @@ impl From<Option<String>> for Arg {
     }
 }
 
-/// Values of any of these kinds, in the order of the statement's `?`.
+/// The values of a statement, in the order of its `?`.
 macro_rules! args {
     ($($value:expr),* $(,)?) => { [$($crate::db::statement::Arg::from($value)),*] };
 }
 pub(super) use args;
 
-/// The text of a statement with the row of values that follows VALUES as often as there are rows.
+/// Repeats the row of values after VALUES `count` times.
 pub(super) fn with_rows(text: &str, count: usize) -> String {
     const VALUES: &str = "VALUES ";
     let start = text.find("VALUES (").map_or(text.len(), |at| at + VALUES.len());
@@ -111,7 +129,7 @@ pub(super) fn with_rows(text: &str, count: usize) -> String {
     format!("{statement}{}{rest}", vec![row; count].join(", "))
 }
 
-/// The text of a question that ends in `(?)` with as many `?` as there are items.
+/// Puts `count` times `?` into the `(?)` at the end of a query.
 pub(super) fn with_items(text: &str, count: usize) -> String {
     let statement = text.strip_suffix("(?)").unwrap_or(text);
     format!("{statement}({})", vec!["?"; count].join(", "))
@@ -122,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_rows_text_grows_to_several() {
+    fn the_text_for_one_row_becomes_the_text_for_several() {
         let insert = "INSERT INTO t (a, b) VALUES (?, ?)";
         assert_eq!(with_rows(insert, 1), insert);
         assert_eq!(with_rows(insert, 2), "INSERT INTO t (a, b) VALUES (?, ?), (?, ?)");

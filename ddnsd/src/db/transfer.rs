@@ -1,12 +1,12 @@
-//! Export and import. An import has a transaction of its own: all of it is stored, or none. Conflicts are
-//! looked for in it too, so that nothing can change in between, and every one of them is known at the end.
+//! Export and import. An import has a transaction of its own: all of it is stored, or nothing. The same
+//! transaction looks for conflicts, so that nothing can change in between, and finds all of them.
 
-use super::Db;
 use super::cache::Caches;
-use super::connection::Conn;
+use super::connection::{Conn, ROWS_PER_STATEMENT};
 use super::error::DbError;
+use super::handle::Db;
 use super::rows::RecordRow;
-use super::statement::{Arg, args, statements};
+use super::statement::{Arg, Statements, args, statements};
 use super::write::Write;
 use crate::model::host::ImportedHost;
 use crate::model::name::{Fqdn, UserName};
@@ -15,80 +15,64 @@ use crate::model::user::{ImportedUser, UserRecord};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Rows in one statement: row by row, every other change would wait twice as long.
-const ROWS_PER_STATEMENT: usize = 200;
+pub(super) const STATEMENTS: Statements = &[EXPORTING, IMPORTING];
 
-statements! {
-    USERS: Indexed =
-        "SELECT id, name, email, password_hash, created_at
-         FROM users WHERE name > ? ORDER BY name LIMIT ?",
-        mariadb
-        "SELECT id, name, email, password_hash, created_at
-         FROM users FORCE INDEX (users_by_name) WHERE name > ? ORDER BY name LIMIT ?";
-    USER_KEYS: Indexed = "SELECT name, id FROM users WHERE name IN (?)";
-    HOSTS_THERE: Indexed = "SELECT fqdn FROM hosts WHERE fqdn IN (?)";
-    ADD_USER: Indexed =
-        "INSERT INTO users (name, email, password_hash, created_at, changed_at)
-         VALUES (?, ?, ?, ?, ?)";
-    ADD_HOST: Indexed =
-        "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, state4, ipv4,
-             last_ipv4, set4_at, set4_uptime, state6, ipv6, last_ipv6, set6_at, set6_uptime,
-             unpublished_since, check_at, created_at, changed_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-}
-
-/// What to do with users and hosts that are there already.
+/// What to do with users and hosts that exist already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// They are a problem.
+    /// Report them as conflicts.
     Refuse,
-    /// They are left alone.
+    /// Leave them as they are.
     Skip,
 }
 
-/// What to import, each with the number of its line.
+/// Users and hosts to import, each with its line number.
 #[derive(Debug)]
 pub struct Import {
-    /// Users, stored before hosts.
+    /// They are stored before the hosts.
     pub users: Vec<(u64, ImportedUser)>,
-    /// Hosts.
     pub hosts: Vec<(u64, ImportedHost)>,
-    /// Users whose lines are at fault already: that they are not there is no news.
+    /// Users whose own lines were rejected: a host of theirs is no further conflict.
     pub faulty_users: HashSet<UserName>,
-    /// What to do with what is there already.
     pub existing: Existing,
-    /// Whether to store it if all goes well, or only to look for problems.
+    /// Whether to store it if there are no conflicts, or only to look for conflicts.
     pub store: bool,
-    /// Now.
     pub at: Millis,
     /// Now on the service clock.
     pub uptime: Uptime,
 }
 
-/// What became of an import.
+/// The result of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImportOutcome {
-    /// Users stored.
+    /// Stored.
     pub users: u64,
-    /// Hosts stored.
+    /// Stored.
     pub hosts: u64,
-    /// Users left alone.
+    /// Skipped.
     pub existing_users: u64,
-    /// Hosts left alone.
+    /// Skipped.
     pub existing_hosts: u64,
-    /// Lines that could not be stored. If there is one, nothing is.
+    /// Lines that cannot be stored. If there is one, nothing is stored.
     pub conflicts: Vec<(u64, Conflict)>,
 }
 
 /// Why a line cannot be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conflict {
-    /// The user is there already.
     UserExists(UserName),
-    /// The host is there already.
     HostExists(Fqdn),
     /// The host's user is neither in the file nor in the database.
     NoSuchUser(Fqdn, UserName),
+}
+
+statements! { EXPORTING;
+    USERS: Indexed =
+        "SELECT id, name, email, password_hash, created_at
+         FROM users WHERE name > ? ORDER BY name LIMIT ?",
+        mariadb
+        "SELECT id, name, email, password_hash, created_at
+         FROM users FORCE INDEX (users_by_name) WHERE name > ? ORDER BY name LIMIT ?";
 }
 
 impl Db {
@@ -100,8 +84,23 @@ impl Db {
         let rows: Vec<RecordRow> = self.0.readers.all(&USERS, args![after, limit]).await?;
         rows.into_iter().map(RecordRow::record).collect()
     }
+}
 
-    /// Stores all of an import, or none of it; durable when it returns.
+statements! { IMPORTING;
+    USER_KEYS: Indexed = "SELECT name, id FROM users WHERE name IN (?)";
+    HOST_NAMES: Indexed = "SELECT fqdn FROM hosts WHERE fqdn IN (?)";
+    ADD_USER: Indexed =
+        "INSERT INTO users (name, email, password_hash, created_at, changed_at)
+         VALUES (?, ?, ?, ?, ?)";
+    ADD_HOST: Indexed =
+        "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, state4, ipv4,
+             last_ipv4, set4_at, set4_uptime, state6, ipv6, last_ipv6, set6_at, set6_uptime,
+             unpublished_since, check_at, created_at, changed_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+}
+
+impl Db {
+    /// Stores all of an import, or nothing; it is durable when it returns.
     ///
     /// # Errors
     /// The database failed; nothing is stored.
@@ -126,13 +125,13 @@ impl Write for Arc<Import> {
         Ok(imported)
     }
 
-    // what was there already stays as it is
+    // existing rows stay as they are
     fn update_caches(&self, _: &ImportOutcome, caches: &Caches) {
-        caches.accounts.forget_absent();
-        caches.hosts.forget_absent();
+        caches.accounts.clear_absent();
+        caches.hosts.clear_absent();
     }
 
-    fn undo(&self, imported: &ImportOutcome) -> bool {
+    fn roll_back(&self, imported: &ImportOutcome) -> bool {
         !self.store || !imported.conflicts.is_empty()
     }
 }
@@ -144,10 +143,10 @@ impl Import {
         imported: &mut ImportOutcome,
         conn: &mut Conn,
     ) -> Result<(), DbError> {
-        let there = ids(users.iter().map(|(_, user)| &user.name), conn).await?;
+        let existing = ids(users.iter().map(|(_, user)| &user.name), conn).await?;
         let mut new = Vec::with_capacity(users.len());
         for (line, user) in users {
-            if !there.contains_key(user.name.as_str()) {
+            if !existing.contains_key(user.name.as_str()) {
                 new.push(user);
             } else if self.existing == Existing::Skip {
                 imported.existing_users += 1;
@@ -166,13 +165,13 @@ impl Import {
         imported: &mut ImportOutcome,
         conn: &mut Conn,
     ) -> Result<(), DbError> {
-        let there = there(hosts.iter().map(|(_, host)| &host.fqdn), conn).await?;
+        let existing = existing(hosts.iter().map(|(_, host)| &host.fqdn), conn).await?;
         let owners = ids(hosts.iter().map(|(_, host)| &host.user), conn).await?;
         let mut new = Vec::with_capacity(hosts.len());
         for (line, host) in hosts {
             let (fqdn, user) = (&host.fqdn, &host.user);
             match owners.get(user.as_str()) {
-                _ if there.contains(fqdn.as_str()) => match self.existing {
+                _ if existing.contains(fqdn.as_str()) => match self.existing {
                     Existing::Skip => imported.existing_hosts += 1,
                     Existing::Refuse => {
                         imported.conflicts.push((*line, Conflict::HostExists(fqdn.clone())));
@@ -187,7 +186,7 @@ impl Import {
             }
         }
         imported.hosts += new.len() as u64;
-        // nothing reads hosts after this, so none need be stored to be undone
+        // hosts are stored last, so an import that is rolled back need not store them
         if !self.store || !imported.conflicts.is_empty() {
             return Ok(());
         }
@@ -196,7 +195,7 @@ impl Import {
     }
 }
 
-/// Somebody else stored or deleted in between: the same again finds it.
+/// Another session stored or deleted a row in between: a retry finds it.
 fn raced(error: DbError) -> DbError {
     match error {
         DbError::Exists | DbError::Referenced => DbError::Conflict(error.to_string()),
@@ -206,7 +205,7 @@ fn raced(error: DbError) -> DbError {
 
 //----- Many rows at once -----
 
-/// The keys of those users who are there.
+/// The keys of those users that exist.
 async fn ids(
     names: impl Iterator<Item = &UserName>,
     conn: &mut Conn,
@@ -218,13 +217,13 @@ async fn ids(
     Ok(rows.into_iter().collect())
 }
 
-/// Those of the hosts that are there.
-async fn there(
+/// Those of these hosts that exist.
+async fn existing(
     names: impl Iterator<Item = &Fqdn>,
     conn: &mut Conn,
 ) -> Result<HashSet<String>, DbError> {
     let names = names.map(|name| Arg::from(name.as_str())).collect();
-    let rows: Vec<(String,)> = conn.all_of(&HOSTS_THERE, names, ROWS_PER_STATEMENT).await?;
+    let rows: Vec<(String,)> = conn.all_of(&HOST_NAMES, names, ROWS_PER_STATEMENT).await?;
     Ok(rows.into_iter().map(|(name,)| name).collect())
 }
 
@@ -250,11 +249,13 @@ fn host_row(owner: i64, host: &ImportedHost, import: &Import) -> Vec<Arg> {
     let at = import.at;
     // as long ago on the service clock as by the wall clock
     let uptime = |set_at: Option<i64>| set_at.map(|set_at| import.uptime.0 - (at.0 - set_at));
-    let (now, last) = (host.addresses, host.last_addresses);
+    let now = host.addresses;
+    let last = host.last_addresses;
     let v4 = FamilyColumns::of(now.v4, last.v4, host.seen.v4, at);
     let v6 = FamilyColumns::of(now.v6, last.v6, host.seen.v6, at);
     let has_record = v4.address.is_some() || v6.address.is_some();
-    let (unpublished_since, check_at) = (has_record.then_some(at.0), has_record.then_some(0_i64));
+    let unpublished_since = has_record.then_some(at.0);
+    let check_at = has_record.then_some(0_i64);
     Vec::from(args![
         owner,
         host.label.as_str(),
@@ -279,7 +280,7 @@ fn host_row(owner: i64, host: &ImportedHost, import: &Import) -> Vec<Arg> {
     ])
 }
 
-/// A family's columns.
+/// The columns of one address family.
 struct FamilyColumns {
     state: i64,
     address: Option<String>,
@@ -288,9 +289,8 @@ struct FamilyColumns {
 }
 
 impl FamilyColumns {
-    /// An address is wanted, and counts as updated now if nobody knows when it was, or knows of a time that is
-    /// yet to come; without one, the last
-    /// address says that it was taken down; without either it was never set.
+    /// With an address: present, and updated now if the time of its update is unknown or in the future. With
+    /// only a last address: absent. With neither: never set.
     fn of<A: ToString + Copy>(
         address: Option<A>,
         last: Option<A>,

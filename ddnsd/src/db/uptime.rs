@@ -6,18 +6,16 @@
 //! So several daemons on one database count no faster than real time: each adds only the time since
 //! its previous tick to a value that was read by then.
 
-use super::Db;
 use super::connection::Conn;
 use super::error::DbError;
-use super::statement::{args, statements};
+use super::handle::Db;
+use super::statement::{Statements, args, statements};
 use super::write::Write;
 use crate::model::time::{Now, Uptime};
-use arc_swap::ArcSwap;
-use std::sync::Arc;
-use std::time::Duration;
-use tracing::warn;
 
-statements! {
+pub(super) const STATEMENTS: Statements = &[SERVICE_CLOCK];
+
+statements! { SERVICE_CLOCK;
     STORED: Indexed = "SELECT value FROM meta WHERE name = 'uptime'";
     STORE: Indexed =
         "UPDATE meta SET value = ? WHERE name = 'uptime' AND CAST(value AS INTEGER) < ?",
@@ -25,51 +23,13 @@ statements! {
         "UPDATE meta SET value = ? WHERE name = 'uptime' AND CAST(value AS SIGNED) < ?";
 }
 
-/// Ticks are 2 s apart. Of a longer time, in which the process was stopped, only so much counts.
-const MAX_TICK: Duration = Duration::from_secs(5);
 /// An idle daemon writes once in so many milliseconds. A crash loses no more.
 const STORE_EVERY: i64 = 10_000;
-/// A smaller difference between the clocks is no jump, milliseconds.
-const MAX_DRIFT: i64 = 60_000;
-
-/// The last tick.
-pub(super) struct ServiceClock(ArcSwap<Tick>);
-
-#[derive(Clone, Copy)]
-struct Tick {
-    value: Uptime,
-    /// `None` while the clock stands still: before the first tick, and after a failure.
-    at: Option<Now>,
-}
-
-impl Default for ServiceClock {
-    fn default() -> Self {
-        Self(ArcSwap::from_pointee(Tick { value: Uptime(0), at: None }))
-    }
-}
-
-impl Tick {
-    fn uptime(&self, now: Now) -> Uptime {
-        let passed = self.at.map_or(Duration::ZERO, |at| passed(at, now));
-        self.value.plus(passed.min(MAX_TICK))
-    }
-}
-
-fn passed(before: Now, now: Now) -> Duration {
-    now.mono.saturating_duration_since(before.mono)
-}
-
-/// How far the wall clock jumped between two readings, milliseconds; 0 for a mere drift.
-fn jump(before: Now, now: Now) -> i64 {
-    let passed = i64::try_from(passed(before, now).as_millis()).unwrap_or(i64::MAX);
-    let jump = now.wall.since(before.wall).saturating_sub(passed);
-    if jump.saturating_abs() > MAX_DRIFT { jump } else { 0 }
-}
 
 impl Db {
     /// The service clock, now.
     pub fn uptime(&self, now: Now) -> Uptime {
-        self.0.uptime.0.load().uptime(now)
+        self.0.uptime.uptime(now)
     }
 
     /// Counts the time since the previous tick, if the database answers.
@@ -82,20 +42,15 @@ impl Db {
 
     /// Stops the service clock until the next tick: something failed for which users cannot update.
     pub fn stop_uptime(&self) {
-        let value = self.0.uptime.0.load().value;
-        self.0.uptime.0.store(Arc::new(Tick { value, at: None }));
+        self.0.uptime.stop();
     }
 
     /// As [`Self::tick`]; stores a value that is this far ahead of the stored one, in milliseconds.
     pub(super) async fn tick_and_store(&self, now: Now, ahead: i64) -> Result<Uptime, DbError> {
-        let last = **self.0.uptime.0.load();
-        if let Some(at) = last.at {
-            log_gaps(at, now);
-        }
-        let ticked = self.advance(last.uptime(now), ahead).await;
+        let ticked = self.advance(self.0.uptime.count(now), ahead).await;
         match ticked {
-            Ok(value) => self.0.uptime.0.store(Arc::new(Tick { value, at: Some(now) })),
-            Err(_) => self.stop_uptime(),
+            Ok(value) => self.0.uptime.set(value, now),
+            Err(_) => self.0.uptime.stop(),
         }
         ticked
     }
@@ -104,27 +59,15 @@ impl Db {
         let row: Option<(String,)> = self.0.readers.optional(&STORED, args![]).await?;
         let stored = row.and_then(|(value,)| value.parse().ok()).map_or(Uptime(0), Uptime);
         if counted.0.saturating_sub(stored.0) >= ahead {
-            self.0.writer.run(Store(counted)).await?;
+            self.0.writer.run(StoreUptime(counted)).await?;
         }
         Ok(counted.max(stored))
     }
 }
 
-fn log_gaps(before: Now, now: Now) {
-    let passed = passed(before, now);
-    if passed > MAX_TICK {
-        let (seconds, counted) = (passed.as_secs(), MAX_TICK.as_secs());
-        warn!("ddnsd did not run for {seconds} s; {counted} s of it count toward expiry");
-    }
-    let jump = jump(before, now);
-    if jump != 0 {
-        warn!("the clock jumped by {} s; no host expires because of it", jump / 1000);
-    }
-}
+struct StoreUptime(Uptime);
 
-struct Store(Uptime);
-
-impl Write for Store {
+impl Write for StoreUptime {
     type Output = ();
     const DURABLE: bool = false;
 
@@ -132,38 +75,5 @@ impl Write for Store {
         let Uptime(value) = self.0;
         conn.run(&STORE, args![value.to_string(), value]).await?;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Clock;
-    use crate::model::time::Millis;
-
-    fn after(start: Now, mono: u64, wall: i64) -> Now {
-        let mono = start.mono + Duration::from_secs(mono);
-        Now { mono, wall: Millis(start.wall.0 + wall * 1000) }
-    }
-
-    #[test]
-    fn a_tick_counts_five_seconds_at_most_whatever_the_wall_clock_does() {
-        let start = Clock.now();
-        let tick = Tick { value: Uptime(1_000), at: Some(start) };
-        assert_eq!(tick.uptime(after(start, 2, 86_400)), Uptime(3_000));
-        assert_eq!(tick.uptime(after(start, 2, -86_400)), Uptime(3_000));
-        assert_eq!(tick.uptime(after(start, 12, 12)), Uptime(6_000));
-        let stopped = Tick { at: None, ..tick };
-        assert_eq!(stopped.uptime(after(start, 2, 2)), Uptime(1_000));
-    }
-
-    #[test]
-    fn a_jump_is_told_from_passing_time_and_from_drift() {
-        let start = Clock.now();
-        for (mono, wall, jumped) in
-            [(3600, 3600, 0), (5, 65, 0), (5, 66, 61_000), (5, -3600, -3_605_000)]
-        {
-            assert_eq!(jump(start, after(start, mono, wall)), jumped, "{mono} {wall}");
-        }
     }
 }

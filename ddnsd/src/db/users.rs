@@ -1,18 +1,39 @@
-//! Users in the database.
+//! Users: reading, adding, changing, deleting.
 
-use super::Db;
 use super::cache::Caches;
 use super::connection::Conn;
 use super::error::DbError;
+use super::handle::Db;
 use super::rows::{AccountRow, UserRow};
-use super::statement::{args, statements};
+use super::statement::{Statements, args, statements};
 use super::write::Write;
 use crate::model::name::{Email, UserName};
 use crate::model::time::Millis;
 use crate::model::user::{Account, PasswordHash, User};
 
-statements! {
+pub(super) const STATEMENTS: Statements =
+    &[READING, PAGING, ADDING, SETTING_HASH, REPLACING_HASH, SETTING_EMAIL, DELETING];
+
+statements! { READING;
     ACCOUNT: Indexed = "SELECT id, password_hash FROM users WHERE name = ?";
+}
+
+impl Db {
+    /// What a login needs to know of a user.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn account(&self, name: &UserName) -> Result<Option<Account>, DbError> {
+        let load = async {
+            let row: Option<AccountRow> =
+                self.0.readers.optional(&ACCOUNT, args![name.as_str()]).await?;
+            Ok(row.map(AccountRow::account))
+        };
+        self.0.caches.accounts.get_or_load(name, load).await
+    }
+}
+
+statements! { PAGING;
     PAGE: Indexed =
         "SELECT u.id, u.name, u.email, u.created_at,
                 (SELECT COUNT(*) FROM hosts h WHERE h.user_id = u.id) AS hosts
@@ -21,49 +42,9 @@ statements! {
         "SELECT u.id, u.name, u.email, u.created_at,
                 (SELECT COUNT(*) FROM hosts h WHERE h.user_id = u.id) AS hosts
          FROM users u FORCE INDEX (users_by_name) WHERE u.name > ? ORDER BY u.name LIMIT ?";
-    ADD: Indexed =
-        "INSERT INTO users (name, email, password_hash, created_at, changed_at)
-         VALUES (?, ?, ?, ?, ?)";
-    SET_HASH: Indexed =
-        "UPDATE users SET password_hash = ?, changed_at = ?, version = version + 1 WHERE name = ?";
-    REPLACE_HASH: Indexed =
-        "UPDATE users SET password_hash = ?, changed_at = ?, version = version + 1
-         WHERE name = ? AND password_hash = ?";
-    SET_EMAIL: Indexed =
-        "UPDATE users SET email = ?, changed_at = ?, version = version + 1 WHERE name = ?";
-    DELETE: Indexed = "DELETE FROM users WHERE name = ?";
-}
-
-/// A user to add.
-#[derive(Clone, Debug)]
-pub struct NewUser {
-    /// Name, unique.
-    pub name: UserName,
-    /// Mail address.
-    pub email: Email,
-    /// Hash of the password.
-    pub hash: PasswordHash,
-    /// When.
-    pub at: Millis,
 }
 
 impl Db {
-    /// What a login needs to know of a user; `None` if there is no such user.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn account(&self, name: &UserName) -> Result<Option<Account>, DbError> {
-        let ticket = match self.0.caches.accounts.get(name) {
-            Ok(known) => return Ok(known),
-            Err(ticket) => ticket,
-        };
-        let row: Option<AccountRow> =
-            self.0.readers.optional(&ACCOUNT, args![name.as_str()]).await?;
-        let account = row.map(AccountRow::account);
-        self.0.caches.accounts.fill(name, account.clone(), &ticket);
-        Ok(account)
-    }
-
     /// Up to `limit` users after a name, in byte order.
     ///
     /// # Errors
@@ -72,16 +53,57 @@ impl Db {
         let rows: Vec<UserRow> = self.0.readers.all(&PAGE, args![after, limit]).await?;
         rows.into_iter().map(UserRow::user).collect()
     }
+}
 
-    /// Adds a user.
-    ///
+//----- Add -----
+
+/// A user to add.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    pub name: UserName,
+    pub email: Email,
+    pub hash: PasswordHash,
+    pub at: Millis,
+}
+
+statements! { ADDING;
+    ADD: Indexed =
+        "INSERT INTO users (name, email, password_hash, created_at, changed_at)
+         VALUES (?, ?, ?, ?, ?)";
+}
+
+impl Db {
     /// # Errors
     /// [`DbError::Exists`], or the database failed.
     pub async fn add_user(&self, user: NewUser) -> Result<(), DbError> {
         self.0.writer.run(user).await
     }
+}
 
-    /// Stores another password's hash; `false` if there is no such user.
+impl Write for NewUser {
+    type Output = ();
+    const DURABLE: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
+        let NewUser { name, email, hash, at } = self;
+        conn.run(&ADD, args![name.as_str(), email.as_str(), &*hash.0, at.0, at.0]).await?;
+        Ok(())
+    }
+
+    fn update_caches(&self, (): &(), caches: &Caches) {
+        caches.accounts.update(&self.name, None);
+    }
+}
+
+//----- Change -----
+
+statements! { SETTING_HASH;
+    SET_HASH: Indexed =
+        "UPDATE users SET password_hash = ?, changed_at = ?, version = version + 1 WHERE name = ?";
+}
+
+impl Db {
+    /// Stores the hash of a new password; `false` if there is no such user.
     ///
     /// # Errors
     /// The database failed.
@@ -92,56 +114,6 @@ impl Db {
         at: Millis,
     ) -> Result<bool, DbError> {
         self.0.writer.run(SetHash { name, hash, at }).await
-    }
-
-    /// Stores another hash of the same password, if `old` is still what is stored; `false` if not.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn replace_hash(
-        &self,
-        name: UserName,
-        old: &PasswordHash,
-        hash: PasswordHash,
-        at: Millis,
-    ) -> Result<bool, DbError> {
-        self.0.writer.run(ReplaceHash { old: old.clone(), new: SetHash { name, hash, at } }).await
-    }
-
-    /// Stores another mail address; `false` if there is no such user.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn set_email(
-        &self,
-        name: UserName,
-        email: Email,
-        at: Millis,
-    ) -> Result<bool, DbError> {
-        self.0.writer.run(SetEmail { name, email, at }).await
-    }
-
-    /// Deletes a user; `false` if there is none of that name.
-    ///
-    /// # Errors
-    /// [`DbError::Referenced`] while hosts are left, or the database failed.
-    pub async fn delete_user(&self, name: UserName) -> Result<bool, DbError> {
-        self.0.writer.run(DeleteUser(name)).await
-    }
-}
-
-impl Write for NewUser {
-    type Output = ();
-    const DURABLE: bool = true;
-
-    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        let (name, email) = (self.name.as_str(), self.email.as_str());
-        conn.run(&ADD, args![name, email, &*self.hash.0, self.at.0, self.at.0]).await?;
-        Ok(())
-    }
-
-    fn update_caches(&self, (): &(), caches: &Caches) {
-        caches.accounts.forget(&self.name);
     }
 }
 
@@ -161,7 +133,29 @@ impl Write for SetHash {
     }
 
     fn update_caches(&self, _: &bool, caches: &Caches) {
-        caches.accounts.forget(&self.name);
+        caches.accounts.update(&self.name, None);
+    }
+}
+
+statements! { REPLACING_HASH;
+    REPLACE_HASH: Indexed =
+        "UPDATE users SET password_hash = ?, changed_at = ?, version = version + 1
+         WHERE name = ? AND password_hash = ?";
+}
+
+impl Db {
+    /// Stores another hash of the same password, if `old` is still stored; `false` if not.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn replace_hash(
+        &self,
+        name: UserName,
+        old: &PasswordHash,
+        hash: PasswordHash,
+        at: Millis,
+    ) -> Result<bool, DbError> {
+        self.0.writer.run(ReplaceHash { old: old.clone(), new: SetHash { name, hash, at } }).await
     }
 }
 
@@ -182,7 +176,27 @@ impl Write for ReplaceHash {
     }
 
     fn update_caches(&self, _: &bool, caches: &Caches) {
-        caches.accounts.forget(&self.new.name);
+        caches.accounts.update(&self.new.name, None);
+    }
+}
+
+statements! { SETTING_EMAIL;
+    SET_EMAIL: Indexed =
+        "UPDATE users SET email = ?, changed_at = ?, version = version + 1 WHERE name = ?";
+}
+
+impl Db {
+    /// Stores another mail address; `false` if there is no such user.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn set_email(
+        &self,
+        name: UserName,
+        email: Email,
+        at: Millis,
+    ) -> Result<bool, DbError> {
+        self.0.writer.run(SetEmail { name, email, at }).await
     }
 }
 
@@ -202,6 +216,22 @@ impl Write for SetEmail {
     }
 }
 
+//----- Delete -----
+
+statements! { DELETING;
+    DELETE: Indexed = "DELETE FROM users WHERE name = ?";
+}
+
+impl Db {
+    /// Deletes a user; `false` if there is none of that name.
+    ///
+    /// # Errors
+    /// [`DbError::Referenced`] if the user still has hosts, or the database failed.
+    pub async fn delete_user(&self, name: UserName) -> Result<bool, DbError> {
+        self.0.writer.run(DeleteUser(name)).await
+    }
+}
+
 struct DeleteUser(UserName);
 
 impl Write for DeleteUser {
@@ -213,6 +243,6 @@ impl Write for DeleteUser {
     }
 
     fn update_caches(&self, _: &bool, caches: &Caches) {
-        caches.accounts.forget(&self.0);
+        caches.accounts.update(&self.0, None);
     }
 }

@@ -1,4 +1,4 @@
-//! One change to the database, from a story's point of view and from the writer's.
+//! One change to the database: as a story states it, and as the writer carries it out.
 
 use super::cache::Caches;
 use super::connection::Conn;
@@ -6,49 +6,50 @@ use super::error::DbError;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
-/// One change to the database.
+/// One change to the database. It is one statement that changes rows, or several of which none fails
+/// alone, because writes of one transaction share its fate. A write of many statements that must
+/// succeed or fail together has [`Self::OWN_TRANSACTION`].
 pub(super) trait Write: Send + Sync + 'static {
-    /// What the caller hears.
     type Output: Send + Sync + 'static;
-    /// Whether it must survive a power cut once it is answered. What is not durable is only done
-    /// again.
+    /// Whether it must survive a power cut once its result is returned.
     const DURABLE: bool;
-    /// Whether it has a transaction of its own: its failure, or [`Self::undo`], undoes it whole.
+    /// Whether it has a transaction of its own, which its failure or [`Self::roll_back`] undoes.
     const OWN_TRANSACTION: bool = false;
 
-    /// Runs the statements. May run again, if the transaction had to be repeated.
+    /// Runs the statements. It runs again if the transaction is retried.
     fn run(&self, conn: &mut Conn) -> impl Future<Output = Result<Self::Output, DbError>> + Send;
 
-    /// Of a job that is alone: whether to undo it all the same, now that it has run. The caller hears the
-    /// output either way.
-    fn undo(&self, _output: &Self::Output) -> bool {
+    /// Whether to roll its own transaction back although it succeeded. The caller gets the output.
+    fn roll_back(&self, _output: &Self::Output) -> bool {
         false
     }
 
-    /// Brings the caches up to what was committed, before anybody hears of it.
+    /// Updates the caches after the commit and before the caller gets the output.
     fn update_caches(&self, _output: &Self::Output, _caches: &Caches) {}
 }
 
-/// A job whose type is forgotten.
+/// A [`QueuedWrite`] of any type.
 pub(super) trait ErasedWrite: Send {
     fn is_durable(&self) -> bool;
     fn has_own_transaction(&self) -> bool;
-    fn is_undone(&self) -> bool;
+    fn is_to_roll_back(&self) -> bool;
+    /// Fails with what concerns the whole transaction; an error of this write alone is kept for its caller.
     fn run<'a>(&'a mut self, conn: &'a mut Conn) -> BoxFuture<'a, Result<(), DbError>>;
+    /// Returns the result to the caller.
     fn finish(self: Box<Self>, committed: Result<(), DbError>, caches: &Caches);
 }
 
+/// A write, and the channel for its result.
 pub(super) struct QueuedWrite<W: Write> {
-    work: W,
+    write: W,
     output: Option<Result<W::Output, DbError>>,
     reply: oneshot::Sender<Result<W::Output, DbError>>,
 }
 
 impl<W: Write> QueuedWrite<W> {
-    /// The work, and where its result will be.
-    pub(super) fn new(work: W) -> (Self, oneshot::Receiver<Result<W::Output, DbError>>) {
-        let (reply, answer) = oneshot::channel();
-        (Self { work, output: None, reply }, answer)
+    pub(super) fn new(write: W) -> (Self, oneshot::Receiver<Result<W::Output, DbError>>) {
+        let (reply, result) = oneshot::channel();
+        (Self { write, output: None, reply }, result)
     }
 }
 
@@ -61,13 +62,14 @@ impl<W: Write> ErasedWrite for QueuedWrite<W> {
         W::OWN_TRANSACTION
     }
 
-    fn is_undone(&self) -> bool {
-        W::OWN_TRANSACTION && matches!(&self.output, Some(Ok(output)) if self.work.undo(output))
+    fn is_to_roll_back(&self) -> bool {
+        W::OWN_TRANSACTION
+            && matches!(&self.output, Some(Ok(output)) if self.write.roll_back(output))
     }
 
     fn run<'a>(&'a mut self, conn: &'a mut Conn) -> BoxFuture<'a, Result<(), DbError>> {
         Box::pin(async move {
-            let output = self.work.run(conn).await;
+            let output = self.write.run(conn).await;
             let fatal = match &output {
                 Err(error) if W::OWN_TRANSACTION || !error.fails_one_write() => Err(error.clone()),
                 _ => Ok(()),
@@ -78,18 +80,18 @@ impl<W: Write> ErasedWrite for QueuedWrite<W> {
     }
 
     fn finish(self: Box<Self>, committed: Result<(), DbError>, caches: &Caches) {
-        let undone = self.is_undone();
+        let is_rolled_back = self.is_to_roll_back();
         let output = match (committed, self.output) {
             (Ok(()), Some(output)) => output,
             (Ok(()), None) => Err(DbError::Closed),
             (Err(error), _) => Err(error),
         };
         if let Ok(output) = &output
-            && !undone
+            && !is_rolled_back
         {
-            self.work.update_caches(output, caches);
+            self.write.update_caches(output, caches);
         }
-        // a caller that went away needs no answer
+        // the caller may have gone away
         let _ = self.reply.send(output);
     }
 }

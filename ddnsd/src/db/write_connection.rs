@@ -1,58 +1,52 @@
-//! A connection for writing and the transactions on it. A batch that lost a race on a server runs again; a
-//! connection that failed is thrown away and made anew for the next one.
+//! The connection for writing and its transactions. A transaction that lost a race on a server is
+//! retried. A connection that failed is dropped, and the next transaction makes a new one.
 
-use super::connection::{Conn, End, STATEMENT_TIMEOUT};
+use super::connection::Conn;
 use super::error::DbError;
 use super::mariadb::daemon_lock::DaemonLock;
-use super::open::Origin;
+use super::mariadb::server::MariaDbServer;
+use super::statement::{Access, STATEMENT_TIMEOUT};
 use super::write::ErasedWrite;
-use crate::clock::Clock;
 use std::sync::Arc;
-use std::time::Duration;
+use tokio::time::timeout;
 
-/// How often a transaction is tried that loses races.
+/// Tries of a transaction that loses races.
 const MAX_TRIES: u32 = 5;
-/// How often one is tried that waits for another session's row, a second each time.
+/// Tries of a transaction that waits for another session's row lock, a second each.
 const MAX_TRIES_LOCKED: u32 = 2;
-/// For the end of a transaction of many rows.
-const LONG_TRANSACTION_TIMEOUT: Duration = Duration::from_mins(5);
 
 pub(super) struct WriteConnection {
-    /// None after it failed.
+    /// `None` after a failure.
     conn: Option<Conn>,
-    origin: Arc<Origin>,
-    /// Of the daemon's own one, that shows others on a server that a daemon is there.
-    presence: Option<DaemonLock>,
-    /// Whether its commits outlive a power cut at the moment.
+    /// Where to connect again; `None` for a file, whose connection is never dropped.
+    server: Option<Arc<MariaDbServer>>,
+    /// The lock of the daemon's own session on a server.
+    lock: Option<DaemonLock>,
+    /// Whether its commits survive a power cut at the moment.
     durable: bool,
-    /// Whether a file's commits of before may have been lost with the one that failed.
+    /// Whether a failed commit may have lost earlier, non-durable commits in the write-ahead log.
     wal_suspect: bool,
 }
 
-/// Where a transaction failed; nothing of it is stored, but for [`DbError::Unconfirmed`].
+/// Where a transaction failed. Nothing of it is stored, except perhaps with [`DbError::Unconfirmed`].
 pub(super) enum WriteFailure {
-    /// Before anything was sent: to connect, to begin.
+    /// Connecting or BEGIN: no write was tried.
     Begin(DbError),
-    /// In a job's statement: without that job the others might succeed.
+    /// A statement of one write: without it, the others may succeed.
     Statement(DbError),
-    /// At its end.
+    /// COMMIT or ROLLBACK.
     End(DbError),
 }
 
 impl WriteFailure {
-    /// Whether it is because of the rows that it was about, and others can be written.
+    /// Whether it concerns the rows of its writes, so that the database may well take others.
     pub(super) fn concerns_rows_only(&self) -> bool {
         matches!(self, WriteFailure::Statement(error) if error.concerns_rows_only())
     }
 
-    /// Whether a server answers nothing, or nobody.
+    /// Whether the server cannot be reached or does not answer.
     pub(super) fn is_unanswered(&self) -> bool {
-        match self {
-            WriteFailure::Begin(_) => true,
-            WriteFailure::Statement(error) | WriteFailure::End(error) => {
-                matches!(error, DbError::NoAnswer | DbError::Unconfirmed)
-            }
-        }
+        matches!(self, WriteFailure::Begin(_)) || self.error().is_unanswered()
     }
 
     pub(super) fn error(&self) -> &DbError {
@@ -65,28 +59,29 @@ impl WriteFailure {
 }
 
 impl WriteConnection {
-    pub(super) fn new(conn: Option<Conn>, origin: Arc<Origin>) -> Self {
+    /// To a file that only this daemon opens.
+    pub(super) fn to_file(conn: Conn) -> Self {
+        Self { conn: Some(conn), server: None, lock: None, durable: true, wal_suspect: false }
+    }
+
+    pub(super) fn to_server(conn: Conn, server: Arc<MariaDbServer>, lock: DaemonLock) -> Self {
         Self {
-            conn,
-            origin,
-            presence: Some(DaemonLock::Unknown),
+            conn: Some(conn),
+            server: Some(server),
+            lock: Some(lock),
             durable: true,
             wal_suspect: false,
         }
     }
 
-    /// Whether transactions may run beside each other.
-    pub(super) fn may_have_company(&self) -> bool {
-        !self.origin.is_exclusive()
+    /// A second connection, where the database can run two transactions at a time.
+    pub(super) fn second(&self) -> Option<Self> {
+        let server = Some(Arc::clone(self.server.as_ref()?));
+        Some(Self { conn: None, server, lock: None, durable: true, wal_suspect: false })
     }
 
-    /// Another one on the same database.
-    pub(super) fn another(&self) -> Self {
-        Self { presence: None, ..Self::new(None, Arc::clone(&self.origin)) }
-    }
-
-    /// Runs the jobs in one transaction. One that lost a race, or met a connection that had died since it was
-    /// last used, is tried again.
+    /// Runs the writes in one transaction. It is retried if it lost a race, or if the connection turned
+    /// out to be closed before anything was sent.
     pub(super) async fn write(
         &mut self,
         batch: &mut [Box<dyn ErasedWrite>],
@@ -94,31 +89,30 @@ impl WriteConnection {
         let mut tries = 1;
         loop {
             let was_connected = self.conn.is_some();
-            let Err(failed) = self.transaction(batch).await else { return Ok(()) };
-            let most = match &failed {
-                WriteFailure::Begin(_) if was_connected && !self.origin.is_exclusive() => 2,
-                // of several jobs the one at fault is found by trying each
+            let Err(failure) = self.transaction(batch).await else { return Ok(()) };
+            let max = match &failure {
+                WriteFailure::Begin(_) if was_connected && self.server.is_some() => 2,
+                // of several writes, the writer finds the one at fault by trying each alone
                 WriteFailure::Statement(DbError::Conflict(_)) if batch.len() == 1 => MAX_TRIES,
                 WriteFailure::Statement(DbError::Locked) if batch.len() == 1 => MAX_TRIES_LOCKED,
                 WriteFailure::End(DbError::Conflict(_)) => MAX_TRIES,
                 _ => 1,
             };
-            if tries >= most {
-                return Err(failed);
+            if tries >= max {
+                return Err(failure);
             }
             tries += 1;
-            tracing::debug!(jobs = batch.len(), "a transaction is tried again");
+            tracing::debug!(writes = batch.len(), "retrying a transaction");
         }
     }
 
-    /// Says goodbye, if the other end still listens.
     pub(super) async fn close(self) {
         let Some(conn) = self.conn else { return };
         let Err(error) = conn.close().await else { return };
-        if self.origin.is_exclusive() {
+        if self.server.is_none() {
             tracing::warn!("closing the database: {error}");
         } else {
-            // all is committed; the server only did not wait for the goodbye
+            // everything is committed; the server only closed first
             tracing::debug!("closing the connection to the database: {error}");
         }
     }
@@ -127,7 +121,7 @@ impl WriteConnection {
         &mut self,
         batch: &mut [Box<dyn ErasedWrite>],
     ) -> Result<(), WriteFailure> {
-        let durable = batch.iter().any(|job| job.is_durable());
+        let durable = batch.iter().any(|write| write.is_durable());
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => self.connect().await.map_err(WriteFailure::Begin)?,
@@ -138,30 +132,23 @@ impl WriteConnection {
         };
         match &done {
             Ok(()) => self.conn = Some(conn),
-            Err(
-                failed @ (WriteFailure::Begin(error)
-                | WriteFailure::Statement(error)
-                | WriteFailure::End(error)),
-            ) => {
-                // the kernel tells of pages that it could not write once, and takes them for written
-                // then: those of earlier commits that were not durable, too
+            Err(failure) => {
+                // After a failed fsync Linux marks the pages clean, so earlier non-durable commits may
+                // be lost too: checkpoint before the next commit.
                 self.wal_suspect |=
-                    self.origin.is_exclusive() && matches!(failed, WriteFailure::End(_));
-                self.keep(conn, error).await;
+                    self.server.is_none() && matches!(failure, WriteFailure::End(_));
+                self.recycle(conn, failure.error()).await;
             }
         }
         done
     }
 
     async fn begin(&mut self, conn: &mut Conn, durable: bool) -> Result<(), DbError> {
-        if let Some(presence) = &mut self.presence {
-            presence.show(conn, Clock.now().mono).await?;
-        }
         if self.wal_suspect {
-            conn.empty_log().await?;
+            conn.checkpoint().await?;
             self.wal_suspect = false;
         }
-        // takes effect between transactions; NORMAL spares the fsync where the work is only done again
+        // it takes effect between transactions; NORMAL saves the fsync of writes that are only done again
         if self.durable != durable {
             conn.set_durable(durable).await?;
             self.durable = durable;
@@ -170,24 +157,25 @@ impl WriteConnection {
     }
 
     async fn connect(&mut self) -> Result<Conn, DbError> {
-        if let Some(presence) = &mut self.presence {
-            *presence = DaemonLock::Unknown;
+        let server = self.server.as_ref().ok_or(DbError::Closed)?;
+        let mut conn = server.connect().await?;
+        if let Some(lock) = &mut self.lock {
+            // another daemon may hold the lock: this one works without it
+            timeout(STATEMENT_TIMEOUT, lock.take(&mut conn))
+                .await
+                .map_err(|_| DbError::NoAnswer)??;
         }
-        match &*self.origin {
-            Origin::MariaDbServer(server) => Ok(Conn::Mariadb(server.session().await?)),
-            Origin::File { .. } => Err(DbError::Closed),
-        }
+        Ok(Conn::Mariadb(conn))
     }
 
-    /// Undoes what was begun. A file's connection is kept whatever happened; a server's only if it still
-    /// answers and does what it is told.
-    async fn keep(&mut self, mut conn: Conn, error: &DbError) {
-        let is_server = !self.origin.is_exclusive();
-        if is_server && matches!(error, DbError::NoAnswer | DbError::Unconfirmed) {
+    /// Rolls back and keeps the connection: that of a file always, that of a server if it still answers.
+    async fn recycle(&mut self, mut conn: Conn, error: &DbError) {
+        let is_server = self.server.is_some();
+        if is_server && error.is_unanswered() {
             return;
         }
-        let rolled_back = conn.end(End::RollBack, LONG_TRANSACTION_TIMEOUT).await;
-        // an error of SQLite here says that it had rolled back by itself
+        let rolled_back = conn.roll_back().await;
+        // SQLite fails here if it has rolled back by itself
         if rolled_back.is_ok() || !is_server {
             self.conn = Some(conn);
         }
@@ -195,12 +183,13 @@ impl WriteConnection {
 }
 
 async fn run_all(conn: &mut Conn, batch: &mut [Box<dyn ErasedWrite>]) -> Result<(), WriteFailure> {
-    for job in batch.iter_mut() {
-        job.run(conn).await.map_err(WriteFailure::Statement)?;
+    for write in batch.iter_mut() {
+        write.run(conn).await.map_err(WriteFailure::Statement)?;
     }
-    let undo = batch.iter().any(|job| job.is_undone());
-    let is_long = batch.iter().any(|job| job.has_own_transaction());
-    let end = if undo { End::RollBack } else { End::Commit };
-    let patience = if is_long { LONG_TRANSACTION_TIMEOUT } else { STATEMENT_TIMEOUT };
-    conn.end(end, patience).await.map_err(WriteFailure::End)
+    if batch.iter().any(|write| write.is_to_roll_back()) {
+        return conn.roll_back().await.map_err(WriteFailure::End);
+    }
+    let is_long = batch.iter().any(|write| write.has_own_transaction());
+    let access = if is_long { Access::FullScan } else { Access::Indexed };
+    conn.commit(access).await.map_err(WriteFailure::End)
 }

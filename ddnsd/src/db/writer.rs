@@ -1,13 +1,10 @@
-//! Group commit. In: jobs from many stories. Out: each job's result, after the commit that holds it.
+//! Group commit. In: writes from many stories. Out: the result of each write, after the commit that holds it.
 //!
-//! One task owns the writing connection and takes whatever queued while the last commit was under way,
-//! so a burst of changes costs one fsync. A job's own failure (a name taken, a row referenced) is its
-//! own; a failed commit is everybody's in it. A job is one statement that changes something, or
-//! several of which none can fail on its own: the database undoes a failed statement by itself. A job of
-//! many statements that stand or fall together has a transaction of its own ([`Write::OWN_TRANSACTION`]).
-//!
-//! Where one statement fails in another way (another session holds its row, a value does not fit), each job of
-//! the batch is tried in a transaction of its own, so that one bad job fails no other.
+//! One task owns the connection for writing. It takes whatever was queued during the previous commit, so
+//! a burst of changes costs one fsync. A write's own failure (a name in use, a row referenced) is
+//! returned to its caller alone; a failed commit is returned to all callers. If a statement fails in
+//! another way (another session holds the row, a value does not fit), each write of the batch is
+//! tried in its own transaction, so that one bad write fails no other.
 
 use super::cache::Caches;
 use super::error::DbError;
@@ -18,194 +15,197 @@ use crate::counters::DatabaseCounters;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-/// Jobs that may wait; beyond, callers hear [`DbError::Busy`].
+/// Writes that may wait; beyond, callers get [`DbError::Busy`].
 const MAX_QUEUED: usize = 16_384;
-/// Jobs in one transaction.
+/// Writes in one transaction.
 const MAX_BATCH: usize = 512;
 
-pub(super) struct Writer {
+pub(super) struct DbWriter {
     queue: mpsc::Sender<WriterMessage>,
 }
 
 enum WriterMessage {
-    Job(Box<dyn ErasedWrite>),
+    Write(Box<dyn ErasedWrite>),
     Stop(oneshot::Sender<()>),
 }
 
-impl Writer {
-    /// Starts the writing task.
+impl DbWriter {
     pub(super) fn start(
-        session: WriteConnection,
+        connection: WriteConnection,
         caches: Arc<Caches>,
         counters: Arc<DatabaseCounters>,
     ) -> Self {
-        let (queue, jobs) = mpsc::channel(MAX_QUEUED);
-        let ledger = Arc::new(Ledger { caches, counters });
-        let task = WriterTask { session, ledger };
-        tokio::spawn(task.run(jobs));
+        let (queue, messages) = mpsc::channel(MAX_QUEUED);
+        let results = Arc::new(WriteResults { caches, counters });
+        let task = WriterTask { connection, results };
+        tokio::spawn(task.run(messages));
         Self { queue }
     }
 
-    /// Queues the job and waits until it is committed.
-    pub(super) async fn run<W: Write>(&self, work: W) -> Result<W::Output, DbError> {
-        let (pending, answer) = QueuedWrite::new(work);
-        self.queue.try_send(WriterMessage::Job(Box::new(pending))).map_err(
-            |error| match error {
-                mpsc::error::TrySendError::Full(_) => DbError::Busy,
-                mpsc::error::TrySendError::Closed(_) => DbError::Closed,
-            },
-        )?;
-        answer.await.map_err(|_| DbError::Closed)?
+    /// Queues the write and waits until it is committed.
+    pub(super) async fn run<W: Write>(&self, write: W) -> Result<W::Output, DbError> {
+        let (queued, result) = QueuedWrite::new(write);
+        let message = WriterMessage::Write(Box::new(queued));
+        self.queue.try_send(message).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => DbError::Busy,
+            mpsc::error::TrySendError::Closed(_) => DbError::Closed,
+        })?;
+        result.await.map_err(|_| DbError::Closed)?
     }
 
-    /// Returns when the writing task has ended.
+    /// Waits until the task has ended.
     pub(super) async fn ended(&self) {
         self.queue.closed().await;
     }
 
-    /// How many jobs wait.
+    /// The number of queued writes.
     pub(super) fn waiting(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
     }
 
-    /// Commits what waits and closes the connection.
+    /// Commits the queued writes and closes the connection.
     pub(super) async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
         if self.queue.send(WriterMessage::Stop(done)).await.is_ok() {
-            // an error here means the task ended by itself, which is as good
+            // an error means that the task ended by itself
             let _ = stopped.await;
         }
     }
 }
 
 struct WriterTask {
-    session: WriteConnection,
-    ledger: Arc<Ledger>,
+    connection: WriteConnection,
+    results: Arc<WriteResults>,
 }
 
 impl WriterTask {
-    async fn run(mut self, mut jobs: mpsc::Receiver<WriterMessage>) {
+    async fn run(mut self, mut messages: mpsc::Receiver<WriterMessage>) {
         let mut stop = None;
         let mut batch = Vec::new();
         while stop.is_none() {
-            let Some(first) = jobs.recv().await else {
+            let Some(first) = messages.recv().await else {
                 break;
             };
             let mut next = Some(first);
             while let Some(message) = next {
                 match message {
-                    WriterMessage::Job(job) if job.has_own_transaction() => {
-                        // after what came before it
+                    WriterMessage::Write(write) if write.has_own_transaction() => {
+                        // writes that were queued before it are committed before it
                         self.commit(&mut batch).await;
-                        self.commit_alone(job).await;
+                        self.commit_alone(write).await;
                     }
-                    WriterMessage::Job(job) => batch.push(job),
+                    WriterMessage::Write(write) => batch.push(write),
                     WriterMessage::Stop(done) => stop = Some(done),
                 }
                 let more = stop.is_none() && batch.len() < MAX_BATCH;
-                next = if more { jobs.try_recv().ok() } else { None };
+                next = if more { messages.try_recv().ok() } else { None };
             }
             self.commit(&mut batch).await;
         }
-        jobs.close();
-        self.session.close().await;
+        messages.close();
+        self.connection.close().await;
         if let Some(done) = stop {
             let _ = done.send(());
         }
     }
 
-    /// Commits the jobs together, or if one of them spoils it, each on its own.
+    /// Commits the writes together, or each alone if one of them makes the transaction fail.
     async fn commit(&mut self, batch: &mut Vec<Box<dyn ErasedWrite>>) {
         if batch.is_empty() {
             return;
         }
-        match self.session.write(batch).await {
+        match self.connection.write(batch).await {
             Err(WriteFailure::Statement(error))
                 if batch.len() > 1 && error != DbError::NoAnswer =>
             {
-                tracing::debug!(jobs = batch.len(), "each is tried on its own: {error}");
+                tracing::debug!(writes = batch.len(), "trying each write alone: {error}");
                 self.commit_each(batch).await;
             }
-            committed => self.ledger.finish(batch.drain(..), &committed),
+            committed => self.results.finish(batch.drain(..), &committed),
         }
     }
 
-    /// Commits each job on its own, until the database is not to be reached, or does not answer: then the
-    /// others do not wait for that one after the other.
+    /// Commits each write alone. Once the database does not answer, the remaining ones fail at once.
     async fn commit_each(&mut self, batch: &mut Vec<Box<dyn ErasedWrite>>) {
         let mut unreachable = None;
-        for job in batch.drain(..) {
-            let mut one = [job];
+        for write in batch.drain(..) {
+            let mut one = [write];
             let committed = match unreachable.clone() {
                 Some(error) => Err(WriteFailure::Begin(error)),
-                None => self.session.write(&mut one).await,
+                None => self.connection.write(&mut one).await,
             };
-            if let Err(failed) = &committed
-                && failed.is_unanswered()
+            if let Err(failure) = &committed
+                && failure.is_unanswered()
             {
-                // of those that were not tried it is known that they are not stored
-                let error = Some(failed.error()).filter(|error| **error != DbError::Unconfirmed);
-                unreachable = Some(error.cloned().unwrap_or(DbError::NoAnswer));
+                // a write that was not tried is certainly not stored
+                unreachable = Some(match failure.error() {
+                    DbError::Unconfirmed => DbError::NoAnswer,
+                    error => error.clone(),
+                });
             }
-            self.ledger.finish(one, &committed);
+            self.results.finish(one, &committed);
         }
     }
 
-    /// A long transaction has a connection of its own where the database can do two things at a time.
-    async fn commit_alone(&mut self, job: Box<dyn ErasedWrite>) {
-        let mut one = [job];
-        if !self.session.may_have_company() {
-            let committed = self.session.write(&mut one).await;
-            return self.ledger.finish(one, &committed);
-        }
-        let (mut session, ledger) = (self.session.another(), Arc::clone(&self.ledger));
+    /// Commits a long transaction, on a connection of its own where the database allows two writers.
+    async fn commit_alone(&mut self, write: Box<dyn ErasedWrite>) {
+        let mut one = [write];
+        let Some(mut second) = self.connection.second() else {
+            let committed = self.connection.write(&mut one).await;
+            return self.results.finish(one, &committed);
+        };
+        let results = Arc::clone(&self.results);
         tokio::spawn(async move {
-            let committed = session.write(&mut one).await;
-            session.close().await;
-            ledger.finish(one, &committed);
+            let committed = second.write(&mut one).await;
+            second.close().await;
+            results.finish(one, &committed);
         });
     }
 }
 
-/// Counts and tells what became of transactions, of whichever connection.
-struct Ledger {
+/// Counts, logs and returns the results of transactions, of either connection.
+struct WriteResults {
     caches: Arc<Caches>,
     counters: Arc<DatabaseCounters>,
 }
 
-impl Ledger {
+impl WriteResults {
     fn finish(
         &self,
-        jobs: impl IntoIterator<Item = Box<dyn ErasedWrite>>,
+        writes: impl IntoIterator<Item = Box<dyn ErasedWrite>>,
         committed: &Result<(), WriteFailure>,
     ) {
         match committed {
-            Ok(()) => {
-                self.counters.commits.add_one();
-                if self.counters.writing.works() {
-                    tracing::info!("the database takes changes again");
-                }
-            }
-            // who asked for it is told; others are written
-            Err(failed) if failed.concerns_rows_only() => {
-                self.counters.failed.add_one();
-                tracing::debug!("a change is not written: {}", failed.error());
-            }
-            Err(failed) => {
-                let error = failed.error();
-                self.counters.failed.add_one();
-                // the next failures are no news
-                if self.counters.writing.fails(Clock.now().mono, &error.to_string()) {
-                    tracing::error!("changes are not written: {error}");
-                } else {
-                    tracing::debug!("changes are not written: {error}");
-                }
-            }
+            Ok(()) => self.succeeded(),
+            Err(failure) => self.failed(failure),
         }
-        for job in jobs {
+        for write in writes {
             self.counters.jobs.add_one();
-            let committed = committed.as_ref().copied().map_err(|failed| failed.error().clone());
-            job.finish(committed, &self.caches);
+            let committed = committed.as_ref().copied().map_err(|failure| failure.error().clone());
+            write.finish(committed, &self.caches);
+        }
+    }
+
+    fn succeeded(&self) {
+        self.counters.commits.add_one();
+        if self.counters.writing.works() {
+            tracing::info!("the database takes changes again");
+        }
+    }
+
+    fn failed(&self, failure: &WriteFailure) {
+        let error = failure.error();
+        self.counters.failed.add_one();
+        // the caller reports it; other writes succeed
+        if failure.concerns_rows_only() {
+            tracing::debug!("a change is not written: {error}");
+            return;
+        }
+        // an outage is an error once
+        if self.counters.writing.fails(Clock.now().mono, &error.to_string()) {
+            tracing::error!("changes are not written: {error}");
+        } else {
+            tracing::debug!("changes are not written: {error}");
         }
     }
 }

@@ -68,12 +68,12 @@ impl Host {
         notices: Option<PendingNotices>,
         at: Millis,
     ) -> Self {
-        Self { wanted: records, notices, ..self.doubted(at) }
+        Self { wanted: records, notices, ..self.marked_unpublished(at) }
     }
 
     /// Unpublished, its wanted records unchanged.
     #[must_use]
-    pub fn doubted(&self, at: Millis) -> Self {
+    pub fn marked_unpublished(&self, at: Millis) -> Self {
         let unpublished_since = self.unpublished_since.or(Some(at));
         Self { unpublished_since, version: self.version + 1, ..self.clone() }
     }

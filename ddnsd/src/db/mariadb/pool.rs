@@ -1,69 +1,76 @@
-//! Connections to a MariaDB server for reading. One goes back only after a complete answer; whatever else
-//! happens to a question (no answer, a lost connection, an asker that went away) drops its connection at once,
-//! so that no silence of the network holds a place for ever.
+//! Connections to a MariaDB server for reading. A connection returns to the pool only after a complete
+//! answer; otherwise (no answer, an error, a caller that went away) it is dropped at once.
+//!
+//! sqlx' own pool pings each connection when it is returned, without a timeout and with its place held: it
+//! doubles the round trips, and a network cut at that moment takes the place for good.
 
-use super::open::MariaDbServer;
-use crate::db::connection::STATEMENT_TIMEOUT;
+use super::server::MariaDbServer;
 use crate::db::error::{DbError, mariadb_number};
+use crate::db::statement::STATEMENT_TIMEOUT;
+use futures::future::BoxFuture;
 use sqlx::Connection as _;
 use sqlx::mysql::MySqlConnection;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// For a place; what waits longer is answered that the database does not.
-const WAIT: Duration = Duration::from_secs(2);
+/// Longest wait for a free connection.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// At most as many connections as configured, made when they are needed.
 pub(in crate::db) struct MariaDbPool {
     server: Arc<MariaDbServer>,
-    places: Semaphore,
+    permits: Semaphore,
     idle: Mutex<Vec<MySqlConnection>>,
 }
 
-/// A connection for one question.
-pub(in crate::db) struct Lease<'r> {
-    readers: &'r MariaDbPool,
-    _place: SemaphorePermit<'r>,
-    conn: MySqlConnection,
-    /// It lay idle, and the server may have closed it since.
-    was_idle: bool,
-}
-
-/// What to do after a question that failed.
-pub(in crate::db) enum After {
-    /// Ask again: only the old connection was at fault.
-    AskAgain,
-    /// That is the answer.
-    GiveUp(DbError),
-}
-
 impl MariaDbPool {
-    pub(in crate::db) fn new(server: Arc<MariaDbServer>, places: u32) -> Self {
-        let places = usize::try_from(places).unwrap_or(Semaphore::MAX_PERMITS);
-        Self { server, places: Semaphore::new(places), idle: Mutex::default() }
+    pub(in crate::db) fn new(server: Arc<MariaDbServer>, size: u32) -> Self {
+        let size = usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS);
+        Self { server, permits: Semaphore::new(size), idle: Mutex::default() }
     }
 
-    /// A connection for one question.
-    pub(in crate::db) async fn lease(&self) -> Result<Lease<'_>, DbError> {
-        let place = timeout(WAIT, self.places.acquire()).await.map_err(|_| DbError::NoAnswer)?;
-        let place = place.map_err(|_| DbError::Closed)?;
+    /// Runs a query on a connection of the pool. Where an idle connection turns out to be closed by the
+    /// server, it runs once more on a new one.
+    pub(in crate::db) async fn run<T>(
+        &self,
+        query: impl for<'c> Fn(&'c mut MySqlConnection) -> BoxFuture<'c, sqlx::Result<T>>,
+    ) -> Result<T, DbError> {
+        let permit = timeout(PERMIT_TIMEOUT, self.permits.acquire()).await;
+        let _permit = permit.map_err(|_| DbError::NoAnswer)?.map_err(|_| DbError::Closed)?;
         let idle = self.idle().pop();
-        let was_idle = idle.is_some();
-        let conn = match idle {
-            Some(conn) => conn,
-            None => self.server.session().await?,
-        };
-        Ok(Lease { readers: self, _place: place, conn, was_idle })
+        if let Some(conn) = idle {
+            match self.run_on(conn, &query).await? {
+                // the other idle connections are closed, too
+                Err(error) if was_closed(&error) => self.idle().clear(),
+                done => return Ok(done?),
+            }
+        }
+        // boxed, because this large future would be part of every story's
+        let conn = Box::pin(self.server.connect()).await?;
+        Ok(self.run_on(conn, &query).await??)
     }
 
-    /// Takes no more questions, and says goodbye to those that listen.
+    async fn run_on<T>(
+        &self,
+        mut conn: MySqlConnection,
+        query: impl for<'c> Fn(&'c mut MySqlConnection) -> BoxFuture<'c, sqlx::Result<T>>,
+    ) -> Result<sqlx::Result<T>, DbError> {
+        let done = timeout(STATEMENT_TIMEOUT, query(&mut conn)).await;
+        let done = done.map_err(|_| DbError::NoAnswer)?;
+        if done.is_ok() {
+            self.idle().push(conn);
+        }
+        Ok(done)
+    }
+
+    /// Rejects further queries and closes the idle connections.
     pub(in crate::db) async fn close(&self) {
-        self.places.close();
+        self.permits.close();
         let idle = std::mem::take(&mut *self.idle());
         for conn in idle {
-            // one that does not listen is dropped
+            // a connection that cannot be closed in time is dropped
             let _ = timeout(STATEMENT_TIMEOUT, conn.close()).await;
         }
     }
@@ -73,32 +80,8 @@ impl MariaDbPool {
     }
 }
 
-impl Lease<'_> {
-    pub(in crate::db) fn conn(&mut self) -> &mut MySqlConnection {
-        &mut self.conn
-    }
-
-    /// After a complete answer.
-    pub(in crate::db) fn give_back(self) {
-        self.readers.idle().push(self.conn);
-    }
-
-    /// After an error. A new connection takes the place of one that the server had closed meanwhile.
-    pub(in crate::db) async fn after(&mut self, error: sqlx::Error) -> After {
-        let closed = error.as_database_error().is_none()
-            || matches!(mariadb_number(&error), Some(1053 | 1927 | 4031));
-        if !(self.was_idle && closed) {
-            return After::GiveUp(error.into());
-        }
-        // others that lay idle are no better
-        self.readers.idle().clear();
-        self.was_idle = false;
-        match self.readers.server.session().await {
-            Ok(conn) => {
-                self.conn = conn;
-                After::AskAgain
-            }
-            Err(error) => After::GiveUp(error),
-        }
-    }
+/// Whether the server had closed the connection: it broke, or the server shuts down, killed it or
+/// found it idle for too long.
+fn was_closed(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_none() || matches!(mariadb_number(error), Some(1053 | 1927 | 4031))
 }

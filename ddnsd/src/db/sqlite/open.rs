@@ -1,67 +1,77 @@
-//! Opening an SQLite file: the owner lock, the file with its mode, the schema, the connections.
+//! Opens an SQLite file: the owner lock, the file with its mode, the schema, the connections.
 
-use crate::db::connection::{Conn, ReadPool};
+use crate::db::connection::Conn;
 use crate::db::error::{OpenError, reason};
-use crate::db::open::{FIRST_MIGRATION, Opened, Origin, refuse_newer, refuse_other_migrations};
+use crate::db::schema;
 use nix::fcntl::{Flock, FlockArg};
+use sqlx::ConnectOptions as _;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{
-    ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr as _, SqliteConnection,
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(in crate::db) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 
-/// For another program that has the file locked.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for another program that has the file locked.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Holds `PATH.lock`. A lock on the database file itself would vanish with any descriptor of it that
-/// SQLite closes.
+/// A lock on `PATH.lock`. A lock on the database file itself would end as soon as SQLite closes any
+/// descriptor of that file.
 pub(in crate::db) struct OwnerLock(#[expect(dead_code, reason = "held, never read")] Flock<File>);
 
-/// Opens the file, and makes or migrates it as needed.
-pub(in crate::db) async fn open(path: &Path, pool_size: u32) -> Result<Opened, OpenError> {
+/// An open database.
+pub(in crate::db) struct SqliteOpened {
+    pub(in crate::db) readers: SqlitePool,
+    pub(in crate::db) writer: Conn,
+    pub(in crate::db) owner: OwnerLock,
+}
+
+/// Opens the file, and creates or migrates it as needed.
+pub(in crate::db) async fn open(path: &Path, pool_size: u32) -> Result<SqliteOpened, OpenError> {
     // one file has one lock, whatever symbolic links lead to it
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     must_be_a_file_of_one_name(path)?;
     let owner = lock(path)?;
-    let failed = |error| failure(path, &error);
-    let mut look = SqliteConnectOptions::new()
+    let database = path.display().to_string();
+    let failed = |error| failure(&database, &error);
+    let options = SqliteConnectOptions::new()
         .filename(path)
-        .read_only(true)
-        .busy_timeout(STATEMENT_TIMEOUT)
+        .busy_timeout(BUSY_TIMEOUT)
         .disable_statement_logging();
     if create(path)? == Existed::Yes {
-        let mut look = look.connect().await.map_err(failed)?;
-        refuse_foreign(path, &mut look).await?;
+        // read-only: setting the journal mode would write to another program's database
+        let mut conn =
+            Conn::Sqlite(options.clone().read_only(true).connect().await.map_err(failed)?);
+        schema::refuse_foreign(&database, &mut conn, &MIGRATIONS).await?;
         // a reader that stays would keep the journal from being cleaned up
-        look.close().await.map_err(failed)?;
+        conn.close().await.map_err(schema::failed(&database))?;
     }
-    // also of an empty file, which somebody else has made
+    // an empty file, too, which someone else has created
     close_to_others(path)?;
-    look = look.read_only(false).foreign_keys(true).create_if_missing(false);
-    let options = look.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+    let options = options
+        .foreign_keys(true)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
     let mut writer = options.connect().await.map_err(failed)?;
     MIGRATIONS.run(&mut writer).await.map_err(|error| OpenError::Migrate {
-        database: path.display().to_string(),
+        database: database.clone(),
         reason: error.to_string(),
     })?;
-    must_be_whole(path, &mut writer).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(pool_size)
-        .acquire_timeout(STATEMENT_TIMEOUT)
+        .acquire_timeout(BUSY_TIMEOUT)
         .connect_with(options)
         .await
         .map_err(failed)?;
-    let origin = Origin::File { _owner: owner };
-    Ok(Opened { readers: ReadPool::Sqlite(readers), writer: Conn::Sqlite(writer), origin })
+    Ok(SqliteOpened { readers, writer: Conn::Sqlite(writer), owner })
 }
 
-/// Nothing but a file is a database, and a second name of it would have a lock and a journal of its own.
+/// A second name of the file would have its own lock and journal.
 fn must_be_a_file_of_one_name(path: &Path) -> Result<(), OpenError> {
     match std::fs::metadata(path) {
         Ok(other) if !other.is_file() => Err(OpenError::NoFile { path: path.to_owned() }),
@@ -96,8 +106,8 @@ enum Existed {
     No,
 }
 
-/// Makes the file with its mode before SQLite would make it world-readable; it holds password hashes,
-/// and its journals take its mode over.
+/// Creates the file with its mode, because SQLite would make it world-readable. It holds password hashes.
+/// Its journals get the same mode.
 fn create(path: &Path) -> Result<Existed, OpenError> {
     let failed = |source| OpenError::File { path: path.to_owned(), source };
     let mut options = OpenOptions::new();
@@ -107,7 +117,7 @@ fn create(path: &Path) -> Result<Existed, OpenError> {
     Ok(if metadata.len() == 0 { Existed::No } else { Existed::Yes })
 }
 
-/// Takes from everyone what they could do with a database of ours, and its journals.
+/// Removes the permissions of others from the database and its journals.
 fn close_to_others(path: &Path) -> Result<(), OpenError> {
     for suffix in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
@@ -118,61 +128,12 @@ fn close_to_others(path: &Path) -> Result<(), OpenError> {
         if mode & 0o007 != 0 {
             let closed = std::fs::set_permissions(&name, PermissionsExt::from_mode(mode & 0o7770));
             closed.map_err(|source| OpenError::File { path: name.clone(), source })?;
-            tracing::warn!("{}: it was open to everyone, and is no more", name.display());
+            tracing::warn!("{}: everyone had access to it; this is now removed", name.display());
         }
     }
     Ok(())
 }
 
-/// Looks whose database it is before anything is written, the journal mode included.
-async fn refuse_foreign(path: &Path, look: &mut SqliteConnection) -> Result<(), OpenError> {
-    let failed = |error| failure(path, &error);
-    let tables: Vec<String> = sqlx::query_scalar(
-        "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name",
-    )
-    .fetch_all(&mut *look)
-    .await
-    .map_err(failed)?;
-    if !tables.iter().any(|table| table == "_sqlx_migrations") {
-        return match tables.into_iter().next() {
-            Some(table) => Err(OpenError::Foreign { database: path.display().to_string(), table }),
-            None => Ok(()),
-        };
-    }
-    let database = path.display().to_string();
-    // where even that column is another one, it is no table of ours
-    let first = sqlx::query_scalar(FIRST_MIGRATION).fetch_optional(&mut *look).await;
-    let first: Option<String> = match first {
-        Err(sqlx::Error::Database(error)) if error.message().contains("no such column") => {
-            Some(String::new())
-        }
-        first => first.map_err(failed)?,
-    };
-    refuse_other_migrations(&database, first.as_deref(), &MIGRATIONS)?;
-    let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
-        .fetch_one(&mut *look)
-        .await
-        .map_err(failed)?;
-    refuse_newer(&database, found, &MIGRATIONS)
-}
-
-/// Every statement must find its tables and columns, now and not at the first update.
-async fn must_be_whole(path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError> {
-    for sql in crate::db::all_statements() {
-        let prepared = conn.prepare(sql.sqlite.into_sql_str()).await;
-        prepared.map_err(|error| match error {
-            sqlx::Error::Database(error) if error.message().starts_with("no such") => {
-                OpenError::Incomplete {
-                    database: path.display().to_string(),
-                    reason: error.message().to_owned(),
-                }
-            }
-            error => failure(path, &error),
-        })?;
-    }
-    Ok(())
-}
-
-fn failure(path: &Path, error: &sqlx::Error) -> OpenError {
-    OpenError::Database { database: path.display().to_string(), reason: reason(error) }
+fn failure(database: &str, error: &sqlx::Error) -> OpenError {
+    OpenError::Database { database: database.to_owned(), reason: reason(error) }
 }

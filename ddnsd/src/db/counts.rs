@@ -1,0 +1,69 @@
+//! Figures for `status`.
+
+use super::error::DbError;
+use super::handle::Db;
+use super::statement::{Statements, args, statements};
+
+pub(super) const STATEMENTS: Statements = &[COUNTING, PENDING];
+
+/// Numbers of rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub users: u64,
+    pub hosts: u64,
+    /// Hosts whose records DNS is not known to hold.
+    pub unpublished: u64,
+}
+
+/// A zone with unpublished hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingZone {
+    pub zone: String,
+    /// The number of its unpublished hosts.
+    pub hosts: u64,
+    /// Why publishing failed, of any of these hosts: the reason is mostly the same.
+    pub last_error: Option<String>,
+}
+
+statements! { COUNTING;
+    COUNTS: FullScan =
+        "SELECT (SELECT COUNT(*) FROM users) AS users, (SELECT COUNT(*) FROM hosts) AS hosts,
+                (SELECT COUNT(*) FROM hosts WHERE unpublished_since IS NOT NULL) AS unpublished";
+}
+
+impl Db {
+    /// # Errors
+    /// The database failed.
+    pub async fn counts(&self) -> Result<Counts, DbError> {
+        let row: Option<(i64, i64, i64)> = self.0.readers.optional(&COUNTS, args![]).await?;
+        let (users, hosts, unpublished) = row.unwrap_or_default();
+        Ok(Counts {
+            users: users.unsigned_abs(),
+            hosts: hosts.unsigned_abs(),
+            unpublished: unpublished.unsigned_abs(),
+        })
+    }
+}
+
+statements! { PENDING;
+    PENDING_ZONES: FullScan =
+        "SELECT zone, COUNT(*) AS hosts, MAX(last_error) AS last_error FROM hosts
+         WHERE unpublished_since IS NOT NULL GROUP BY zone ORDER BY zone";
+}
+
+impl Db {
+    /// The zones with unpublished hosts, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn pending_zones(&self) -> Result<Vec<PendingZone>, DbError> {
+        let rows: Vec<(String, i64, Option<String>)> =
+            self.0.readers.all(&PENDING_ZONES, args![]).await?;
+        let zone = |(zone, hosts, last_error): (String, i64, Option<String>)| PendingZone {
+            zone,
+            hosts: hosts.unsigned_abs(),
+            last_error,
+        };
+        Ok(rows.into_iter().map(zone).collect())
+    }
+}

@@ -1,0 +1,73 @@
+//! The handle on the open database. Each room of `db` adds its queries to it.
+
+use super::cache::Caches;
+use super::connection::ReadPool;
+use super::service_clock::ServiceClock;
+use super::sqlite::open::OwnerLock;
+use super::unwritten::{Touch, Unwritten};
+use super::writer::DbWriter;
+use crate::clock::Clock;
+use crate::model::last_request::LastRequest;
+use std::sync::Arc;
+
+/// A handle on the open database; clones share it.
+#[derive(Clone)]
+pub struct Db(pub(super) Arc<DbParts>);
+
+pub(super) struct DbParts {
+    pub(super) readers: ReadPool,
+    pub(super) writer: DbWriter,
+    pub(super) caches: Arc<Caches>,
+    pub(super) touches: Unwritten<Touch>,
+    pub(super) last_requests: Unwritten<LastRequest>,
+    pub(super) uptime: ServiceClock,
+    /// Held until the last handle is dropped.
+    _owner: Option<OwnerLock>,
+}
+
+impl Db {
+    pub(super) fn new(
+        readers: ReadPool,
+        writer: DbWriter,
+        caches: Arc<Caches>,
+        owner: Option<OwnerLock>,
+    ) -> Self {
+        let touches = Unwritten::default();
+        let last_requests = Unwritten::default();
+        let uptime = ServiceClock::default();
+        Self(Arc::new(DbParts {
+            readers,
+            writer,
+            caches,
+            touches,
+            last_requests,
+            uptime,
+            _owner: owner,
+        }))
+    }
+
+    /// Waits until the writer has ended, which is an error before [`Self::close`].
+    pub async fn ended(&self) {
+        self.0.writer.ended().await;
+    }
+
+    /// The number of writes that wait for the writer, and of touches that are not written yet.
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.0.writer.waiting(), self.0.touches.len())
+    }
+
+    /// Flushes what is unwritten and closes every connection. Other handles fail from then on.
+    pub async fn close(&self) {
+        if let Err(error) = self.flush_touches().await {
+            tracing::warn!("keepalives of the last seconds are not written: {error}");
+        }
+        if let Err(error) = self.tick_and_store(Clock.now(), 1).await {
+            tracing::warn!("up to 10 s do not count toward expiry: {error}");
+        }
+        if let Err(error) = self.flush_requests().await {
+            tracing::warn!("the last requests are not written: {error}");
+        }
+        self.0.writer.stop().await;
+        self.0.readers.close().await;
+    }
+}

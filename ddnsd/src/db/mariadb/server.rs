@@ -1,0 +1,97 @@
+//! How a MariaDB server is reached, and what each session is set to.
+
+use crate::config::{DatabaseTls, MariaDb};
+use crate::db::error::{DbError, mariadb_number, reason};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
+use sqlx::{ConnectOptions as _, Executor as _};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Longest wait for a new connection. Whoever waits for one has still to be answered.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Set in each session, whatever the server's defaults are: autocommit, reads that see all that is committed
+/// and in full, no value cut to fit, a short wait for row locks. The wait for a locked table is longer
+/// than our own timeout, so that it is reported as a database that does not answer, and not much
+/// longer, so that abandoned statements do not pile up at the server.
+const SESSION: &str = "SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', \
+     SESSION sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,\
+NO_ENGINE_SUBSTITUTION', \
+     SESSION sql_select_limit = 18446744073709551615, SESSION sql_safe_updates = 0, \
+     SESSION foreign_key_checks = 1, SESSION unique_checks = 1, \
+     SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 5; \
+     SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE";
+
+pub(in crate::db) struct MariaDbServer {
+    options: MySqlConnectOptions,
+}
+
+impl MariaDbServer {
+    pub(in crate::db) fn new(config: &MariaDb) -> Self {
+        let mode = match config.tls {
+            DatabaseTls::Disabled => MySqlSslMode::Disabled,
+            // a socket of this machine cannot be overheard
+            DatabaseTls::Preferred if config.socket.is_some() => MySqlSslMode::Disabled,
+            DatabaseTls::Preferred => MySqlSslMode::Preferred,
+            DatabaseTls::Required => MySqlSslMode::Required,
+            DatabaseTls::Verify => MySqlSslMode::VerifyIdentity,
+        };
+        let mut options = MySqlConnectOptions::new()
+            .host(&config.host)
+            .port(config.port)
+            .username(&config.user)
+            .database(&config.name)
+            .ssl_mode(mode)
+            // SESSION sets the whole mode
+            .pipes_as_concat(false)
+            .no_engine_substitution(false)
+            .disable_statement_logging();
+        if !config.password.expose().is_empty() {
+            options = options.password(config.password.expose());
+        }
+        if let Some(socket) = &config.socket {
+            options = options.socket(socket);
+        }
+        if let (Some(file), DatabaseTls::Verify) = (&config.tls_ca_file, config.tls) {
+            options = options.ssl_ca(file);
+        }
+        Self { options }
+    }
+
+    /// A new connection, ready for statements.
+    pub(in crate::db) async fn connect(&self) -> Result<MySqlConnection, DbError> {
+        let connected = timeout(CONNECT_TIMEOUT, self.connect_without_timeout()).await;
+        Ok(connected.map_err(|_| DbError::NoAnswer)??)
+    }
+
+    pub(in crate::db) async fn connect_without_timeout(&self) -> sqlx::Result<MySqlConnection> {
+        let mut conn = self.options.connect().await?;
+        conn.execute(SESSION).await?;
+        Ok(conn)
+    }
+}
+
+/// The server's message, with the settings to look at.
+pub(in crate::db) fn advice(error: &sqlx::Error, config: &MariaDb) -> String {
+    let message = reason(error);
+    let hint = match (error, mariadb_number(error)) {
+        (_, Some(1045 | 1044 | 1698)) => "see database.user, password and its grants",
+        (_, Some(1049)) => "make it first, or see database.name",
+        (sqlx::Error::Protocol(text), _) if text.contains("authentication plugin") => {
+            "make the account IDENTIFIED VIA mysql_native_password, or unix_socket beside database.socket"
+        }
+        (sqlx::Error::Tls(_), _) => "see database.tls and tls_ca_file",
+        (sqlx::Error::Io(error), _) if is_tls(error) => "see database.tls and tls_ca_file",
+        (sqlx::Error::Io(_), _) if config.socket.is_some() => {
+            "is the server running? see database.socket"
+        }
+        (sqlx::Error::Io(_), _) => "is the server running? see database.host and port",
+        _ => return message,
+    };
+    format!("{message} ({hint})")
+}
+
+/// Whether the server was reached, and the TLS handshake failed.
+fn is_tls(error: &std::io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
+}
