@@ -86,7 +86,7 @@ fn init_db_makes_the_tables_in_mariadb_and_leaves_them_to_a_running_daemon() {
     let daemon = setup.start();
     daemon.ctl().add_user("alice");
     let refused = daemon.setup().run(&["--init-db"]);
-    refused.exits(1).says(&["in use by a running ddnsd", "stop that one first"]).one_sentence();
+    refused.exits(1).says(&["in use by a running ddnsd", "stop it first"]).one_sentence();
     assert_eq!(daemon.ctl().json(&["user", "list"]).as_array().unwrap().len(), 1);
     // a second daemon is told, and starts
     let second = Daemon::builder(&named).on_mariadb(account).start();

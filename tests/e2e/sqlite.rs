@@ -41,7 +41,7 @@ fn an_existing_sqlite_file_that_is_open_to_everyone_is_closed_and_that_is_said()
     for _ in 0..2 {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o646)).unwrap();
         let said = setup.run(&["--init-db"]).exits(0);
-        said.says(&["WARN", "ddnsd.sqlite", "open to everyone"]);
+        said.says(&["WARN", "ddnsd.sqlite", "everyone had access"]);
         let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o640, "{mode:o}");
     }
@@ -146,10 +146,10 @@ fn what_is_no_file_or_no_database_of_ours_is_refused_as_it_is() {
     let setup = Daemon::builder(&named).on_sqlite();
     let path = setup.sqlite_file();
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
-    setup.run(&[]).exits(1).one_sentence().says(&["ddnsd.sqlite", "no regular file"]);
+    setup.run(&[]).exits(1).one_sentence().says(&["ddnsd.sqlite", "not a regular file"]);
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
-    setup.run(&[]).exits(1).one_sentence().says(&["ddnsd.sqlite", "no regular file"]);
+    setup.run(&[]).exits(1).one_sentence().says(&["ddnsd.sqlite", "not a regular file"]);
     std::fs::remove_dir(&path).unwrap();
     std::fs::write(&path, "dear diary").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
