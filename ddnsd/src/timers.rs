@@ -1,5 +1,4 @@
-//! Timers that call stories: keepalives and last requests are written, the clock is watched, what is unpublished is sent
-//! again, hosts expire, idle limits are forgotten. A run that fails is logged; the next one is due.
+//! Timers that call stories. A run that fails is logged, and the next one follows at its time.
 
 use crate::stories::authenticate::Authenticate;
 use crate::stories::expire::Expire;
@@ -13,20 +12,20 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Keepalives that a crash may lose are never older than this.
+/// A crash loses the keepalives of this time at most.
 const FLUSH: Duration = Duration::from_secs(2);
-/// Last requests that a crash may lose are never older than this.
+/// A crash loses the last requests of this time at most.
 const REQUESTS: Duration = Duration::from_mins(1);
-/// Looks within that time at whether they are many.
-const LOOKS: u32 = 12;
-/// A name server that is back gets its records after this and the back-off of 15 s, at most.
+/// Checks within that time whether there are many.
+const CHECKS: u32 = 12;
+/// A name server that is back gets its records within this and the back-off of 15 s.
 const REPUBLISH: Duration = Duration::from_secs(5);
-/// An abandoned import keeps its memory for this much longer, at most.
+/// An abandoned import is freed this much later at most.
 const IMPORTS: Duration = Duration::from_mins(1);
-/// A mail that was not sent is kept for this much longer, at most.
+/// A mail that could not be sent is dropped this much later at most.
 const MAILS: Duration = Duration::from_hours(1);
 
-/// Writes keepalives and watches the clock.
+/// Writes keepalives and advances the service clock.
 pub async fn flush_keepalives(story: Expire, stop: CancellationToken) {
     let mut every = interval(FLUSH);
     while tick(&mut every, &stop).await {
@@ -36,13 +35,13 @@ pub async fn flush_keepalives(story: Expire, stop: CancellationToken) {
     }
 }
 
-/// Writes the last requests, at their time or when they are many.
+/// Writes the last requests each minute, or earlier if there are many.
 pub async fn write_last_requests(story: LastRequests, stop: CancellationToken) {
-    let mut every = interval(REQUESTS / LOOKS);
-    let mut looks = 0;
+    let mut every = interval(REQUESTS / CHECKS);
+    let mut checks = 0;
     while tick(&mut every, &stop).await {
-        looks = (looks + 1) % LOOKS;
-        if (looks == 0 || story.are_many())
+        checks = (checks + 1) % CHECKS;
+        if (checks == 0 || story.are_many())
             && let Err(problem) = story.write().await
         {
             warn!("the last requests are not yet written: {problem}");
@@ -50,7 +49,7 @@ pub async fn write_last_requests(story: LastRequests, stop: CancellationToken) {
     }
 }
 
-/// Sends what is unpublished, the first time and after a move to another server at once.
+/// Sends what is unpublished: at once at the start and after a move to another server.
 pub async fn republish(story: Republish, stop: CancellationToken) {
     let mut every = interval(REPUBLISH);
     loop {
@@ -58,12 +57,12 @@ pub async fn republish(story: Republish, stop: CancellationToken) {
             ticked = tick(&mut every, &stop) => if !ticked { return },
             () = story.has_moved() => {}
         }
-        // cut at the stop, which is safe: the next start goes on
+        // a run may be aborted at any point: the next start goes on
         let Some(done) = stop.run_until_cancelled(story.run()).await else { return };
         match done {
             Ok(0) => {}
             Ok(hosts) => info!(hosts, "published what was pending"),
-            Err(problem) => warn!("pending records were not all looked at: {problem}"),
+            Err(problem) => warn!("pending records are not yet published: {problem}"),
         }
     }
 }
@@ -79,7 +78,7 @@ pub async fn sweep(story: Expire, period: watch::Receiver<Duration>, stop: Cance
     }
 }
 
-/// Forgets clients that did not come for long.
+/// Forgets clients that sent nothing for long.
 pub async fn forget_idle(
     story: Authenticate,
     period: watch::Receiver<Duration>,
@@ -88,7 +87,7 @@ pub async fn forget_idle(
     let mut every = Adjustable::new(period);
     while every.tick(&stop).await {
         let story = story.clone();
-        // with many clients it takes longer than a thread of the runtime should be held
+        // with many clients this takes too long for a thread of the runtime
         let forgotten = tokio::task::spawn_blocking(move || story.forget_idle()).await;
         if let Err(panic) = forgotten {
             warn!("idle clients are still counted: {panic}");
@@ -96,7 +95,7 @@ pub async fn forget_idle(
     }
 }
 
-/// Forgets imports that nobody goes on with.
+/// Forgets abandoned imports.
 pub async fn forget_imports(story: Imports, stop: CancellationToken) {
     let mut every = interval(IMPORTS);
     while tick(&mut every, &stop).await {
@@ -120,7 +119,7 @@ fn interval(period: Duration) -> Interval {
     every
 }
 
-/// An interval whose period may become another one.
+/// An interval whose period can change.
 struct Adjustable {
     period: watch::Receiver<Duration>,
     every: Interval,
@@ -133,8 +132,7 @@ impl Adjustable {
         Self { period, every }
     }
 
-    /// Waits for the next tick, one period from a change of it at the latest; `false` once it is time
-    /// to stop.
+    /// Waits for the next tick, at most one period after the period changed. `false`: stop.
     async fn tick(&mut self, stop: &CancellationToken) -> bool {
         loop {
             tokio::select! {
@@ -151,7 +149,7 @@ impl Adjustable {
     }
 }
 
-/// Waits for the next tick; `false` once it is time to stop.
+/// Waits for the next tick. `false`: stop.
 async fn tick(every: &mut Interval, stop: &CancellationToken) -> bool {
     tokio::select! {
         _ = every.tick() => true,
@@ -173,7 +171,7 @@ mod tests {
         assert!(every.tick(&stop).await && every.tick(&stop).await);
         let took = start.elapsed();
         assert!((100..5_000).contains(&took.as_millis()), "two periods took {took:?}");
-        // without anybody who could change it, it goes on
+        // it goes on if the period can no longer change
         drop(period);
         assert!(every.tick(&stop).await);
         stop.cancel();

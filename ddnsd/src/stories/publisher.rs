@@ -1,18 +1,18 @@
-//! The steps of every change: want it, publish what is wanted, settle what became of it. Update, expiry,
-//! deletion and the republisher all go through here.
+//! The three steps of every change: want, publish, settle. Update, expiry, deletion and the republisher
+//! all use them.
 //!
-//! Killed anywhere, the row stays unpublished and is sent again. It also stays unpublished while an
-//! unanswered message could still overwrite what was acknowledged: then the republisher sends it once more.
+//! After a kill at any point the row is still unpublished and is sent again. It also stays unpublished
+//! while an unanswered message could still overwrite what was acknowledged.
 
 use crate::clock::Clock;
 use crate::config::Rfc2136;
-use crate::db::{Db, DbError, Settle, Want};
+use crate::db::{Db, DbError, Settle, UnpublishedHost, Want};
 use crate::dns::{self, Dns, DnsError, Found, Lane, LookupError, Published};
 use crate::model::family::{Families, Family};
-use crate::model::host::{Defaults, Host, HostId};
+use crate::model::host::{Defaults, Host};
 use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Now;
-use crate::rules::retry::{RetrySchedule, When};
+use crate::rules::retry::{Retry, RetrySchedule};
 use crate::rules::{decide, removal};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
@@ -20,11 +20,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::warn;
 
 /// How often a removal is sent at most, while an unanswered message could still undo it.
-pub(crate) const REMOVALS: u32 = 3;
+const MAX_REMOVALS: u32 = 3;
 
 /// Why a host's records are not removed for good.
 #[derive(Debug, thiserror::Error)]
-pub enum NotDown {
+pub enum NotRemoved {
     /// DNS did not acknowledge it.
     #[error(transparent)]
     Dns(DnsError),
@@ -49,17 +49,15 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher over these exits.
     pub fn new(db: Db, dns: Dns, clock: Clock, defaults: Arc<ArcSwap<Defaults>>) -> Self {
         Self { db, dns, clock, defaults, refused: Arc::default() }
     }
 
-    /// The defaults in force.
     pub fn defaults(&self) -> Defaults {
         **self.defaults.load()
     }
 
-    /// Gets ready to publish in another way, perhaps to another server; see [`Dns::prepare`].
+    /// Prepares another configuration, perhaps of another server; see [`Dns::prepare`].
     pub async fn prepare(&self, config: Rfc2136) -> dns::PreparedDns {
         self.dns.prepare(config).await
     }
@@ -87,18 +85,20 @@ impl Publisher {
         self.dns.is_waiting(host)
     }
 
-    /// When an unpublished host is sent again; see [`RetrySchedule::when`].
-    pub fn when(&self, host: HostId, row: (i64, bool)) -> When {
-        self.refused().when(host, row, self.clock.now().mono)
+    /// When an unpublished host is sent again.
+    pub fn next_retry(&self, row: &UnpublishedHost) -> Retry {
+        let now = self.clock.now().mono;
+        self.refused().next(row.host, row.version, row.has_failed, now)
     }
 
-    /// What was refused may be taken now: something is configured in another way.
+    /// The configuration changed: what was refused may be accepted now.
     pub fn forget_refusals(&self) {
         self.refused().forget_all();
     }
 
-    /// Commits changes as wanted and unpublished, as [`Db::want`]. The caller holds the hosts' locks. A row
-    /// that changed all the same, because every record moves to another name server, is wanted once more.
+    /// Commits changes as wanted and unpublished, as [`Db::want`]. The caller holds the hosts' locks. A
+    /// row can change in spite of that when every record moves to another name server; then it is wanted
+    /// once more.
     ///
     /// # Errors
     /// The database failed; what was not wanted before is not.
@@ -144,11 +144,32 @@ impl Publisher {
 
     async fn settle(&self, host: Arc<Host>, ttl: u32, sent: Published) -> Result<(), DnsError> {
         let now = self.clock.now();
-        let (settle, result) = what_became(host, ttl, sent, &mut self.refused(), now);
-        if let Some(settle) = settle {
-            self.note(settle).await;
+        let at = now.wall;
+        match sent {
+            Published::Acknowledged { final_from } => {
+                self.refused().acknowledged(host.id);
+                let is_final = final_from.is_none();
+                self.store(Settle::Acknowledged { host, ttl, is_final, at }).await;
+                Ok(())
+            }
+            Published::Refused(problem) | Published::Unconfirmed(problem) => {
+                let error = problem.to_string();
+                if self.is_new(&host, &problem, &error, now) {
+                    self.store(Settle::Failed { host, error, at }).await;
+                }
+                Err(problem)
+            }
         }
-        result
+    }
+
+    /// Whether a failure is worth a write. Records a refusal.
+    fn is_new(&self, host: &Host, problem: &DnsError, error: &str, now: Now) -> bool {
+        match problem {
+            // else the whole backlog would be written again at each try of a zone that is down
+            DnsError::Down { .. } | DnsError::Overloaded { .. } => false,
+            problem if problem.is_unanswered() => true,
+            _ => self.refused().refused(host, error, now.mono),
+        }
     }
 
     /// Removes the host's records before its row is deleted; nothing is settled. Repeats the removal (3
@@ -156,62 +177,35 @@ impl Publisher {
     ///
     /// # Errors
     /// DNS did not acknowledge it, or a message got no answer each time.
-    pub async fn take_down(&self, host: &Host) -> Result<(), NotDown> {
+    pub async fn remove_records(&self, host: &Host) -> Result<(), NotRemoved> {
         let mut change = decide::change(host, &self.defaults());
         change.records = change.records.without(Families::BOTH);
         let start = self.clock.now().mono;
-        for round in 1..=REMOVALS {
+        for round in 1..=MAX_REMOVALS {
             let final_from = match self.dns.publish(change.clone(), Lane::Interactive).await {
                 Published::Acknowledged { final_from: None } => return Ok(()),
                 Published::Acknowledged { final_from: Some(final_from) } => final_from,
                 Published::Refused(error) | Published::Unconfirmed(error) => {
-                    return Err(NotDown::Dns(error));
+                    return Err(NotRemoved::Dns(error));
                 }
             };
             let timeout = self.dns.timeout();
-            if round == REMOVALS || !removal::is_time_for_another(start, final_from, timeout) {
+            if round == MAX_REMOVALS || !removal::is_time_for_another(start, final_from, timeout) {
                 break;
             }
             tokio::time::sleep_until(final_from.into()).await;
         }
-        Err(NotDown::NotFinal { server: self.dns.server() })
+        Err(NotRemoved::NotFinal { server: self.dns.server() })
     }
 
     fn refused(&self) -> MutexGuard<'_, RetrySchedule> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn note(&self, result: Settle) {
-        // what is not noted stays unpublished and is published again
+    async fn store(&self, result: Settle) {
+        // a result that is not stored leaves the row unpublished, so the host is sent again
         if let Err(error) = self.db.settle(result).await {
-            warn!("what became of a change could not be noted: {error}");
+            warn!("cannot store the result of a change: {error}");
         }
     }
-}
-
-/// What to settle of a host that was sent, if anything, and the result for its client.
-pub(crate) fn what_became(
-    host: Arc<Host>,
-    ttl: u32,
-    sent: Published,
-    refused: &mut RetrySchedule,
-    now: Now,
-) -> (Option<Settle>, Result<(), DnsError>) {
-    let at = now.wall;
-    let problem = match sent {
-        Published::Acknowledged { final_from } => {
-            refused.acknowledged(host.id);
-            let is_final = final_from.is_none();
-            return (Some(Settle::Acknowledged { host, ttl, is_final, at }), Ok(()));
-        }
-        Published::Refused(problem) | Published::Unconfirmed(problem) => problem,
-    };
-    let error = problem.to_string();
-    let is_news = match &problem {
-        // while a zone is down nothing new is learnt, and a backlog would be written again and again
-        DnsError::Down { .. } | DnsError::Overloaded { .. } => false,
-        problem if problem.is_unanswered() => true,
-        _ => refused.refused(&host, &error, now.mono),
-    };
-    (is_news.then_some(Settle::Failed { host, error, at }), Err(problem))
 }

@@ -1,46 +1,58 @@
-//! What DNS is not known to hold is sent again, at start and on a timer, until it is acknowledged. Who
-//! killed the daemon, or how long the name server was away, does not matter here.
-
-mod run;
+//! Sends unpublished hosts again, at start and on a timer, until DNS acknowledges them: first those with
+//! an address, then removals, then what failed before, for a bounded time. Why they are unpublished (a
+//! kill, an outage of the name server, a refusal) does not matter.
 
 use super::host_locks::HostLocks;
 use super::publisher::Publisher;
 use crate::clock::Clock;
 use crate::config::Rfc2136;
-use crate::db::{Db, DbError};
-use crate::dns;
+use crate::db::{Db, DbError, UnpublishedHost, UnpublishedKind};
+use crate::dns::{self, Lane};
+use crate::model::host::HostId;
+use crate::model::name::Zone;
 use crate::model::time::Millis;
+use crate::rules::retry::{self, MAX_GROUP, Retry};
+use futures::future::join_all;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
+/// Rows of a page. One page is sent at a time.
+const PAGE: u32 = 200;
+/// How long a run may take for hosts of a zone that failed before and fail again. The next run goes on.
+const MAX_FAILING: Duration = Duration::from_secs(2);
+/// Hosts that failed before, in one run.
+const MAX_FAILED: usize = 20_000;
 /// `meta.target` while the records move to another server: no start takes it for its own.
 const MOVING: &str = "moving";
 
-/// The republishing story; clones share what is known of the target's name.
+/// The republishing story; clones share whether the target is stored.
 #[derive(Clone)]
 pub struct Republish {
     db: Db,
     publisher: Publisher,
     host_locks: HostLocks,
     clock: Clock,
-    /// Whether `meta.target` names the server that is published to. Held while that becomes another one.
+    /// Whether `meta.target` names the server that is published to. Locked during a move to another one.
     is_named: Arc<Mutex<bool>>,
-    /// Told when it has become another one.
+    /// Notified after the move.
     moved: Arc<Notify>,
 }
 
-/// Another way to publish, ready to be used. Dropped, all is published as before.
+/// Another configuration of publishing. Dropped, nothing changes.
 #[must_use = "it is used when it is committed"]
-pub struct Prepared {
+pub struct PreparedPublishing {
     dns: dns::PreparedDns,
     publisher: Publisher,
-    /// If it is another server.
+    /// During a move to another server.
     moving: Option<(OwnedMutexGuard<bool>, Arc<Notify>)>,
 }
 
-impl Prepared {
-    /// Publishes so from now on; see [`dns::PreparedDns::commit`].
+impl PreparedPublishing {
+    /// Publishes this way from now on; see [`dns::PreparedDns::commit`].
     pub fn commit(self) {
         self.dns.commit();
         self.publisher.forget_refusals();
@@ -52,40 +64,43 @@ impl Prepared {
 }
 
 impl Republish {
-    /// The story over these handles.
     pub fn new(db: Db, publisher: Publisher, host_locks: HostLocks, clock: Clock) -> Self {
         let is_named = Arc::new(Mutex::new(true));
         Self { db, publisher, host_locks, clock, is_named, moved: Arc::default() }
     }
 
-    /// Gets ready to publish in another way. If it is another server, every live record is unpublished
-    /// when this returns, and nothing is sent before the commit: so nothing that the server of before
-    /// acknowledges is taken for published on the new one.
+    /// Prepares another configuration. For another server, every live record is unpublished when this
+    /// returns, and nothing is sent before the commit: so nothing that the previous server acknowledges
+    /// is taken for published on the new one.
     ///
     /// # Errors
-    /// The database failed. All is published as before; some of it once more, perhaps.
-    pub async fn prepare(&self, config: &Rfc2136, now: Millis) -> Result<Prepared, DbError> {
+    /// The database failed. Publishing goes on as before; some records may be sent once more.
+    pub async fn prepare(
+        &self,
+        config: &Rfc2136,
+        now: Millis,
+    ) -> Result<PreparedPublishing, DbError> {
         let dns = self.publisher.prepare(config.clone()).await;
         if !dns.is_elsewhere() {
             let publisher = self.publisher.clone();
-            return Ok(Prepared { dns, publisher, moving: None });
+            return Ok(PreparedPublishing { dns, publisher, moving: None });
         }
         let mut is_named = Arc::clone(&self.is_named).lock_owned().await;
         *is_named = false;
-        // whatever meta says: it may tell of a move that was stored and never carried out
+        // whatever meta says: a previous move may have been stored and never carried out
         self.db.mark_all_unpublished(MOVING.to_owned(), now).await?;
         tracing::info!(now = %config.server, "another name server: every record is sent to it");
         let moving = Some((is_named, Arc::clone(&self.moved)));
-        Ok(Prepared { dns, publisher: self.publisher.clone(), moving })
+        Ok(PreparedPublishing { dns, publisher: self.publisher.clone(), moving })
     }
 
-    /// At the start, when nothing is sent yet: another server than that of the run before knows nothing,
-    /// so every live record becomes unpublished.
+    /// At the start, before anything is sent. If the server is not that of the previous run, every live
+    /// record becomes unpublished.
     ///
     /// # Errors
     /// The database failed.
     pub async fn aim_at(&self, config: &Rfc2136, now: Millis) -> Result<(), DbError> {
-        // what is unpublished since before this run must be seen to be, whatever the clock did since
+        // rows of the previous run must look older than this one, even if the clock was set back
         self.db.clamp_unpublished_since(now.plus_millis(-1)).await?;
         let target = target(config.server);
         let before = self.db.meta("target").await?;
@@ -99,12 +114,12 @@ impl Republish {
         Ok(())
     }
 
-    /// Waits until the records have moved to another server, and a run is due at once.
+    /// Waits for a move to another server, after which a run is due at once.
     pub async fn has_moved(&self) {
         self.moved.notified().await;
     }
 
-    /// Notes which server is published to, if that is not noted and not just changing.
+    /// Stores which server is published to, unless it is stored, or a move is under way.
     async fn name_target(&self) -> Result<(), DbError> {
         let Ok(mut is_named) = self.is_named.try_lock() else { return Ok(()) };
         if !*is_named {
@@ -115,7 +130,200 @@ impl Republish {
     }
 }
 
-/// As `meta` names it.
+/// What a run knows.
+#[derive(Default)]
+struct Run {
+    published: usize,
+    /// Zones whose server does not answer: the rest of their hosts waits for the next run.
+    unanswered: HashSet<Zone>,
+    /// How many hosts of a zone are sent together.
+    groups: HashMap<Zone, usize>,
+    failed: Vec<(Option<Instant>, UnpublishedHost)>,
+}
+
+/// The result of the hosts of a zone.
+struct ZoneRun {
+    zone: Zone,
+    published: usize,
+    is_unanswered: bool,
+    group: usize,
+}
+
+/// The result of sending one host again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Resent {
+    Published,
+    /// The zone is down.
+    Unanswered,
+    /// The server refused or ignored this host.
+    Failed,
+    /// It is locked by another change, or it is too early.
+    Skipped,
+}
+
+impl Run {
+    fn add(&mut self, ended: ZoneRun) {
+        self.published += ended.published;
+        if ended.is_unanswered {
+            self.unanswered.insert(ended.zone);
+        } else {
+            self.groups.insert(ended.zone, ended.group);
+        }
+    }
+
+    /// Groups the hosts to send now by zone, and keeps those that failed before for the end.
+    fn sort(
+        &mut self,
+        rows: Vec<UnpublishedHost>,
+        next: impl Fn(&UnpublishedHost) -> Retry,
+    ) -> HashMap<Zone, Vec<UnpublishedHost>> {
+        let mut now: HashMap<Zone, Vec<UnpublishedHost>> = HashMap::new();
+        for row in rows.into_iter().filter(|row| !self.unanswered.contains(&row.zone)) {
+            match next(&row) {
+                Retry::Now => now.entry(row.zone.clone()).or_default().push(row),
+                Retry::AfterOthers(at) if self.failed.len() < MAX_FAILED => {
+                    self.failed.push((at, row));
+                }
+                Retry::AfterOthers(_) | Retry::NotYet => {}
+            }
+        }
+        now
+    }
+
+    /// Hosts that failed before, by zone, the longest untried first. Of those that were not tried since
+    /// the start, the one that failed least often comes first: a host that the server always ignores
+    /// must not be the one that shows each time whether the server answers.
+    fn failed(&mut self) -> HashMap<Zone, Vec<UnpublishedHost>> {
+        let mut failed = std::mem::take(&mut self.failed);
+        failed.sort_by_key(|(at, row)| (*at, row.attempts, Reverse(row.since)));
+        let mut zones: HashMap<Zone, Vec<UnpublishedHost>> = HashMap::new();
+        for (_, row) in failed {
+            zones.entry(row.zone.clone()).or_default().push(row);
+        }
+        zones.retain(|zone, _| !self.unanswered.contains(zone));
+        zones
+    }
+}
+
+impl Republish {
+    /// Goes once through all unpublished hosts. Returns how many are published now.
+    ///
+    /// # Errors
+    /// The database failed; the next run starts again.
+    pub async fn run(&self) -> Result<usize, DbError> {
+        self.name_target().await?;
+        let mut run = Run::default();
+        self.send_pages(UnpublishedKind::WithAddress, &mut run).await?;
+        self.send_pages(UnpublishedKind::WithoutAddress, &mut run).await?;
+        let failed = run.failed().into_iter();
+        let failed = failed.map(|(zone, rows)| self.send_zone(zone, rows, 1, Some(MAX_FAILING)));
+        for ended in join_all(failed).await {
+            run.add(ended?);
+        }
+        Ok(run.published)
+    }
+
+    async fn send_pages(&self, kind: UnpublishedKind, run: &mut Run) -> Result<(), DbError> {
+        let mut after = (Millis(i64::MIN), HostId(0));
+        loop {
+            let page = self.db.unpublished(kind, after, PAGE).await?;
+            let Some(last) = page.last else { return Ok(()) };
+            after = last;
+            let zones = run.sort(page.rows, |row| self.publisher.next_retry(row));
+            let sent = zones.into_iter().map(|(zone, rows)| {
+                let group = run.groups.get(&zone).copied().unwrap_or(MAX_GROUP);
+                self.send_zone(zone, rows, group, None)
+            });
+            for ended in join_all(sent).await {
+                run.add(ended?);
+            }
+        }
+    }
+
+    /// Sends hosts of a zone, in groups. While the zone is down a single host is sent, so that no other
+    /// is locked meanwhile. Ends early after this much time for groups that failed.
+    async fn send_zone(
+        &self,
+        zone: Zone,
+        rows: Vec<UnpublishedHost>,
+        group: usize,
+        max_failing: Option<Duration>,
+    ) -> Result<ZoneRun, DbError> {
+        let mut run = ZoneRun { zone, published: 0, is_unanswered: false, group };
+        let mut rows = rows.into_iter();
+        while self.publisher.is_down(&run.zone) {
+            // a host that is skipped says nothing about the server
+            let Some(row) = rows.next() else { return Ok(run) };
+            match self.send(row).await? {
+                Resent::Published => run.published += 1,
+                Resent::Unanswered => return Ok(ZoneRun { is_unanswered: true, ..run }),
+                Resent::Failed | Resent::Skipped => {}
+            }
+        }
+        let mut failing = Duration::ZERO;
+        while max_failing.is_none_or(|max| failing < max) && !run.is_unanswered {
+            let group: Vec<_> = rows.by_ref().take(run.group).collect();
+            if group.is_empty() {
+                break;
+            }
+            let start = self.clock.now().mono;
+            let all_published = self.send_group(group, &mut run).await?;
+            run.group = retry::next_group(run.group, all_published);
+            if !all_published {
+                failing += self.clock.now().mono.saturating_duration_since(start);
+            }
+        }
+        Ok(run)
+    }
+
+    /// Returns whether none of the hosts failed.
+    async fn send_group(
+        &self,
+        group: Vec<UnpublishedHost>,
+        run: &mut ZoneRun,
+    ) -> Result<bool, DbError> {
+        let mut all_published = true;
+        for sent in join_all(group.into_iter().map(|row| self.send(row))).await {
+            match sent? {
+                Resent::Published => run.published += 1,
+                Resent::Unanswered => run.is_unanswered = true,
+                Resent::Failed => all_published = false,
+                Resent::Skipped => {}
+            }
+        }
+        Ok(all_published)
+    }
+
+    /// Sends one host again. A host that is locked is left to the change that locked it.
+    async fn send(&self, row: UnpublishedHost) -> Result<Resent, DbError> {
+        let UnpublishedHost { host: id, fqdn, zone, .. } = row;
+        if self.publisher.is_waiting(&fqdn) {
+            return Ok(Resent::Skipped);
+        }
+        let Some(_guard) = self.host_locks.try_lock(id) else { return Ok(Resent::Skipped) };
+        let host = match self.db.readable_host(&fqdn).await? {
+            Some(host) if host.id == id && host.unpublished_since.is_some() => host,
+            _ => return Ok(Resent::Skipped),
+        };
+        let (old, new) = (host.acked.addresses, host.wanted.addresses());
+        match self.publisher.publish(host, Lane::Background).await {
+            Ok(()) => {
+                // the same addresses were only sent once more
+                if old != new {
+                    tracing::info!(host = %fqdn, %old, %new, "address changed");
+                }
+                Ok(Resent::Published)
+            }
+            Err(problem) => {
+                tracing::debug!(host = %fqdn, "still not published: {problem}");
+                let is_zone = problem.is_unanswered() && self.publisher.is_down(&zone);
+                Ok(if is_zone { Resent::Unanswered } else { Resent::Failed })
+            }
+        }
+    }
+}
+
+/// The value of `meta.target` for this server.
 fn target(server: SocketAddr) -> String {
     format!("rfc2136 {server}")
 }

@@ -199,7 +199,7 @@ impl Hosts {
         let at = self.clock.now().wall;
         let marked = self.db.mark_unpublished(Arc::clone(host), at).await?;
         let host = marked.ok_or_else(|| has_changed(host))?;
-        self.publisher.take_down(&host).await.map_err(|problem| {
+        self.publisher.remove_records(&host).await.map_err(|problem| {
             let message = format!(
                 "cannot delete {}: removing its DNS records failed: {problem} (fix that, or use --force and remove the records yourself)",
                 host.fqdn
