@@ -3,7 +3,7 @@
 use crate::Scene;
 
 #[test]
-fn addresses_are_taken_in_every_form_that_clients_write() {
+fn addresses_are_accepted_in_every_form_that_clients_write() {
     let scene = Scene::new();
     for (query, answer) in [
         ("myip=192.0.2.1", "good 192.0.2.1\n"),
@@ -31,7 +31,7 @@ fn addresses_are_taken_in_every_form_that_clients_write() {
 }
 
 #[test]
-fn what_is_no_reachable_address_answers_badip_and_changes_nothing() {
+fn an_unreachable_address_answers_badip_and_changes_nothing() {
     let scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     for bad in [
@@ -61,7 +61,7 @@ fn what_is_no_reachable_address_answers_badip_and_changes_nothing() {
 }
 
 #[test]
-fn a_refused_address_is_logged_once_with_the_reason_and_escaped() {
+fn a_rejected_address_is_logged_once_with_the_reason_and_escaped() {
     let scene = Scene::new();
     scene.add_hosts(&["nas"]);
     let lines = |reason: &str| {
@@ -80,7 +80,7 @@ fn a_refused_address_is_logged_once_with_the_reason_and_escaped() {
     assert!(!scene.daemon.said().contains('\u{1b}'), "{}", scene.daemon.said());
     assert!(!scene.daemon.said().lines().any(|line| line.starts_with("INFO")));
     scene.update("hostname=other.dyn.example&myip=ff02::1").is(200, "nohost\n");
-    assert_eq!(lines("ff02::1").len(), 0, "nobody was told of this address");
+    assert_eq!(lines("ff02::1").len(), 0, "no reply was about this address");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_proxys_header_counts_only_from_a_trusted_proxy() {
 }
 
 #[test]
-fn who_publishes_the_address_of_this_machine_itself_is_told_what_may_be_wrong() {
+fn an_update_to_the_address_of_this_machine_logs_what_may_be_wrong() {
     let scene = Scene::new();
     scene.add_hosts(&["two"]);
     let warnings = || {

@@ -1,4 +1,4 @@
-//! Host names as clients write them, lists of them, and the words for those that cannot be.
+//! Host names as clients write them, lists of them, and the return codes for illegal ones.
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::eventually::eventually_equals;
@@ -27,7 +27,7 @@ fn a_host_is_found_in_every_form_of_its_name() {
 fn several_hosts_get_a_line_each_in_their_order() {
     let scene = Scene::new();
     scene.add_hosts(&["one", "two"]);
-    // a host of which a datagram was lost on a busy machine is good until it was asserted twice
+    // if a busy machine loses a datagram, the host answers good until it was published twice
     let two = || scene.update("hostname=two.dyn.example&myip=192.0.2.1").body;
     eventually_equals(RECOVERY, "two to be known", &"nochg 192.0.2.1\n".to_owned(), two);
     scene
@@ -39,7 +39,7 @@ fn several_hosts_get_a_line_each_in_their_order() {
 }
 
 #[test]
-fn hosts_of_a_list_stand_for_themselves() {
+fn each_host_of_a_list_has_its_own_result() {
     let scene = Scene::new();
     scene
         .update("hostname=ghost.dyn.example,pc.dyn.example,single,a_b.dyn.example&myip=192.0.2.1")
@@ -51,7 +51,7 @@ fn hosts_of_a_list_stand_for_themselves() {
 }
 
 #[test]
-fn what_is_no_full_name_answers_notfqdn() {
+fn a_name_that_is_not_fully_qualified_answers_notfqdn() {
     let scene = Scene::new();
     for bad in ["", "pc", "a_b.dyn.example", "*.dyn.example", "-x.dyn.example", "192.0.2.1"] {
         let reply = scene.update(&format!("hostname={bad}&myip=192.0.2.1"));
@@ -65,7 +65,7 @@ fn what_is_no_full_name_answers_notfqdn() {
 }
 
 #[test]
-fn twenty_hosts_are_taken_and_one_more_is_numhost() {
+fn twenty_hosts_are_accepted_and_one_more_is_numhost() {
     let scene = Scene::new();
     let twenty = vec!["pc.dyn.example"; 20].join(",");
     let reply = scene.update(&format!("hostname={twenty}&myip=192.0.2.1")).has_status(200);
@@ -87,7 +87,7 @@ fn the_hosts_of_one_list_travel_in_one_message() {
 }
 
 #[test]
-fn cleanup_and_sync_show_names_readable_and_tell_them_in_both_forms() {
+fn cleanup_and_sync_show_readable_names_and_give_both_forms_in_json() {
     let mut scene = Scene::with(|setup| {
         setup.set("dns_service.dns_timeout", 1).set("dns_service.cleanup_interval", 3600)
     });

@@ -1,4 +1,4 @@
-//! The last request for a host, as `ddnsctl hostname show` tells it to who looks why a router's updates
+//! The last request for a host, as `ddnsctl hostname show` shows it to find out why a router's updates
 //! do not arrive.
 
 use crate::Scene;
@@ -12,7 +12,7 @@ use std::time::Duration;
 const AGENT: &str = "inadyn/2.12.0";
 
 impl Scene {
-    /// What was last seen of a host of the zone.
+    /// The last request for a host of the zone.
     #[track_caller]
     fn last(&self, label: &str) -> Value {
         let shown = self.ctl().json(&["hostname", "show", label, ZONE]);
@@ -25,8 +25,8 @@ impl Scene {
         request.user(user, password).send()
     }
 
-    /// The last request's word must be this, and its reason hold that: soon, because a refused one is
-    /// noted after its answer.
+    /// Waits until the last request has this return code and a reason that contains that: a rejected
+    /// one is recorded after its reply.
     #[track_caller]
     fn last_is(&self, label: &str, word: &str, reason: Option<&str>) {
         let last = eventually(Duration::from_secs(10), &format!("{word} for {label}"), || {
@@ -44,7 +44,7 @@ impl Scene {
 }
 
 #[test]
-fn every_outcome_of_its_owners_requests_is_seen() {
+fn every_result_of_the_owners_requests_is_recorded() {
     let mut scene = Scene::with(|setup| setup.set("dns_service.dns_timeout", 1));
     assert_eq!(scene.last("pc"), Value::Null);
     let ask = |query: &str| scene.ask("alice", PASSWORD, &format!("hostname=pc.{ZONE}&{query}"));
@@ -63,7 +63,7 @@ fn every_outcome_of_its_owners_requests_is_seen() {
 }
 
 #[test]
-fn a_router_that_cannot_log_in_is_seen_and_nobody_elses_host_is_touched() {
+fn a_failed_authentication_is_recorded_for_no_other_users_host() {
     let scene = Scene::new();
     scene.ctl().add_user_with("mallory", "mallorys own").ok();
     let host = format!("hostname=pc.{ZONE}&myip=192.0.2.1");
@@ -80,14 +80,14 @@ fn a_router_that_cannot_log_in_is_seen_and_nobody_elses_host_is_touched() {
     scene.daemon.get(&format!("/update?{host}")).send().is(401, "badauth\n");
     scene.last_is("pc", "good", None);
     for _ in 0..2 {
-        // the second is refused from memory
+        // the second is rejected from the cache
         scene.ask("alice", "mistyped", &host).is(401, "badauth\n");
         scene.last_is("pc", "badauth", Some("wrong password"));
     }
 }
 
 #[test]
-fn a_router_that_asks_too_often_is_seen_and_a_refused_guess_is_not() {
+fn a_request_over_the_good_limit_is_recorded_and_a_rejected_guess_is_not() {
     let scene = Scene::with(|setup| {
         setup
             .set("rate_limit.enabled", true)
@@ -111,7 +111,7 @@ fn a_router_that_asks_too_often_is_seen_and_a_refused_guess_is_not() {
 }
 
 #[test]
-fn hosts_of_a_list_are_noted_each_and_a_new_host_of_the_name_has_seen_none() {
+fn each_host_of_a_list_is_recorded_and_a_new_host_of_the_name_starts_without() {
     let scene = Scene::new();
     scene.add_hosts(&["nas", "tv"]);
     let list = format!("hostname=nas.{ZONE},other.{ZONE},pc.{ZONE}&myip=192.0.2.1");
@@ -125,7 +125,7 @@ fn hosts_of_a_list_are_noted_each_and_a_new_host_of_the_name_has_seen_none() {
 }
 
 #[test]
-fn it_is_there_again_after_a_restart_and_newer_ones_replace_it() {
+fn the_last_request_survives_a_restart_and_newer_ones_replace_it() {
     let mut scene = Scene::new();
     let query = format!("hostname=pc.{ZONE}&myip=192.0.2.1");
     scene.ask("alice", PASSWORD, &query).is(200, "good 192.0.2.1\n");
@@ -139,7 +139,7 @@ fn it_is_there_again_after_a_restart_and_newer_ones_replace_it() {
 }
 
 #[test]
-fn what_a_client_calls_itself_is_cut_and_harms_no_terminal() {
+fn a_user_agent_is_cut_and_escaped_for_the_terminal() {
     let scene = Scene::new();
     let ask = |agent: &str| {
         let request = scene.daemon.get(&format!("/update?hostname=pc.{ZONE}&myip=192.0.2.1"));

@@ -1,4 +1,4 @@
-//! What owners of hosts are to be told: owed until DNS holds it, then queued once.
+//! Mails to the owners of hosts: pending until DNS holds the change, then queued once.
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::eventually::eventually_equals;
@@ -43,8 +43,8 @@ impl Scene {
         serde_json::from_str(variables).unwrap_or_else(|why| panic!("{why}: {variables}"))
     }
 
-    /// How many hosts owe a mail.
-    fn owing(&self) -> String {
+    /// How many hosts have a pending mail.
+    fn pending(&self) -> String {
         let sql = "SELECT COUNT(*) FROM hosts WHERE notice IS NOT NULL;";
         self.daemon.setup().database().sql(sql).trim_end().to_owned()
     }
@@ -95,28 +95,28 @@ fn without_mail_or_its_template_nothing_is_queued_until_a_reload_brings_it() {
 }
 
 #[test]
-fn a_mail_is_owed_through_an_outage_and_a_kill_and_queued_once() {
+fn a_pending_mail_survives_an_outage_and_a_kill_and_is_queued_once() {
     let mut scene = Scene::with(with_mail);
     scene.named.stop();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1&notify_change=1").is(503, "dnserr\n");
-    assert_eq!((scene.mails(), scene.owing().as_str()), (vec![], "1"));
+    assert_eq!((scene.mails(), scene.pending().as_str()), (vec![], "1"));
     scene.daemon.kill9();
     scene.daemon.start_again();
     scene.named.start_again();
     scene.all_is_published();
-    assert_eq!((scene.mails(), scene.owing().as_str()), (vec!["change".to_owned()], "0"));
+    assert_eq!((scene.mails(), scene.pending().as_str()), (vec!["change".to_owned()], "0"));
     assert_eq!(scene.only_mail()["ipv4"], "192.0.2.1");
     scene.daemon.restart();
     assert_eq!(scene.mails().len(), 1);
 }
 
 #[test]
-fn an_update_that_dns_did_not_take_owes_no_mail_once_another_supersedes_it() {
+fn a_pending_mail_ends_once_another_update_supersedes_its_change() {
     let mut scene = Scene::with(with_mail);
     scene.named.stop();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1&notify_change=1").is(503, "dnserr\n");
     scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(503, "dnserr\n");
-    assert_eq!(scene.owing(), "0");
+    assert_eq!(scene.pending(), "0");
     scene.named.start_again();
     scene.all_is_published();
     assert!(scene.mails().is_empty(), "{:?}", scene.mails());
@@ -135,16 +135,16 @@ fn a_host_that_expires_queues_one_mail_for_both_families() {
 }
 
 #[test]
-fn who_updates_before_dns_took_the_record_down_gets_no_mail_about_an_expiry() {
+fn an_update_before_dns_removed_the_record_ends_the_mail_about_the_expiry() {
     let mut scene = Scene::with(|setup| with_mail(setup).set("defaults.expiry_ttl", 2));
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.named.stop();
-    eventually_equals(RECOVERY, "the removal to be wanted", &"1".to_owned(), || scene.owing());
+    eventually_equals(RECOVERY, "the removal to be wanted", &"1".to_owned(), || scene.pending());
     assert!(scene.mails().is_empty(), "DNS does not know yet");
     scene.ctl().run(&["hostname", "modify", "pc", "dyn.example", "--expiry-ttl", "0"]).ok();
-    assert_eq!(scene.owing(), "1", "another TTL changes nothing about it");
+    assert_eq!(scene.pending(), "1", "another TTL changes nothing about it");
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
-    assert_eq!(scene.owing(), "0");
+    assert_eq!(scene.pending(), "0");
     scene.named.start_again();
     scene.all_is_published();
     assert_eq!((scene.a("pc"), scene.mails()), (vec!["192.0.2.1".to_owned()], vec![]));

@@ -20,7 +20,7 @@ fn a_first_update_answers_good_and_dns_shows_it_with_the_hosts_ttl() {
 }
 
 #[test]
-fn the_same_address_again_answers_nochg_and_tells_the_name_server_nothing() {
+fn the_same_address_again_answers_nochg_and_sends_the_name_server_nothing() {
     let scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     let messages = scene.named.update_messages();
@@ -66,7 +66,7 @@ fn without_an_address_the_clients_own_is_used() {
 }
 
 #[test]
-fn offline_takes_both_records_down_whatever_addresses_come_with_it() {
+fn offline_removes_both_records_whatever_addresses_come_with_it() {
     let scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1,2001:db8::1").has_status(200);
     scene.update("hostname=pc.dyn.example&offline=YES&myip=192.0.2.9").is(200, "good\n");
@@ -104,7 +104,7 @@ fn two_hundred_concurrent_updates_of_a_zone_travel_in_far_fewer_messages() {
             threads.spawn(|| scene.add_hosts(&part.iter().map(String::as_str).collect::<Vec<_>>()));
         }
     });
-    // the password is known from here on: what follows waits for DNS and for nothing else
+    // the password is cached from here on: the following updates wait for DNS only
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     let (messages, serial) = (scene.named.update_messages(), scene.named.serial(ZONE));
 
@@ -148,10 +148,10 @@ fn one(address: &str) -> Vec<String> {
 }
 
 #[test]
-fn sixty_four_clients_that_update_the_same_four_hosts_all_get_their_turn() {
+fn sixty_four_clients_that_update_the_same_four_hosts_all_get_their_locks() {
     let scene = Scene::new();
     scene.add_hosts(&["a", "b", "c"]);
-    // the password is known from now on
+    // the password is cached from now on
     scene.update("hostname=pc.dyn.example&myip=192.0.2.200").is(200, "good 192.0.2.200\n");
     let server = scene.daemon.address();
     let hosts = ["a", "b", "c", "pc"].map(|label| format!("{label}.{ZONE}")).join(",");

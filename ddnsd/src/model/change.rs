@@ -7,8 +7,8 @@ use super::record::WantedRecords;
 use super::time::{Millis, Uptime};
 use std::sync::Arc;
 
-/// One host's records as they are sent: every family that was ever set, so that what DNS holds afterwards
-/// does not depend on messages that were lost before.
+/// One host's records as they are sent: every family that was ever set, so that what DNS holds
+/// afterwards does not depend on messages that were lost before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordChange {
     pub host: HostId,
@@ -31,10 +31,11 @@ pub struct Want {
     pub records: WantedRecords,
     /// Which families this updates, and when; neither, for a removal.
     pub seen: Seen,
-    /// When the sweep must check it; `None` for never. An earlier check stays due, because the other
-    /// family may expire then.
+    /// When the sweep must check it; `None` for never. An earlier check stays due, because the
+    /// other family may expire then.
     pub check_at: Option<Uptime>,
-    /// Mails to its owner, queued once DNS holds the records. They replace those of the previous change.
+    /// Mails to its owner, queued once DNS holds the records. They replace those of the previous
+    /// change.
     pub notices: Option<PendingNotices>,
     pub at: Millis,
     /// Now on the service clock.

@@ -1,5 +1,5 @@
-//! What must hold for every text that is read as a name, driven by fuzzers (`tests/fuzz`) and, with made-up
-//! texts, by the property tests below.
+//! What must hold for every text that is read as a name, driven by fuzzers (`tests/fuzz`) and, with
+//! made-up texts, by the property tests below.
 
 use super::name::{Email, Fqdn, Label, UserName, Zone};
 

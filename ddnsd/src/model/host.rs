@@ -35,8 +35,8 @@ pub struct Host {
     pub fqdn: Fqdn,
     /// TTL of its records in seconds; `None` is the default of the configuration.
     pub dns_ttl: Option<u32>,
-    /// Seconds without an update until its records are removed, 0 for never; `None` is the default of
-    /// the configuration.
+    /// Seconds without an update until its records are removed, 0 for never; `None` is the default
+    /// of the configuration.
     pub expiry_ttl: Option<u32>,
     /// What DNS should hold.
     pub wanted: WantedRecords,
@@ -95,9 +95,9 @@ impl Host {
         }
     }
 
-    /// Acknowledged as it is wanted. It stays unpublished if that is not final, because an unanswered
-    /// message may still overwrite it. Its notice is due all the same: the client has its reply, and
-    /// another update may come before the acknowledgement is final.
+    /// Acknowledged as it is wanted. It stays unpublished if that is not final, because an
+    /// unanswered message may still overwrite it. Its notice is due all the same: the client has
+    /// its reply, and another update may come before the acknowledgement is final.
     #[must_use]
     pub fn acknowledged(&self, ttl: u32, is_final: bool) -> Self {
         let unpublished_since = self.unpublished_since.filter(|_| !is_final);

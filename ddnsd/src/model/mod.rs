@@ -1,4 +1,5 @@
-//! Checked types without I/O, clock or randomness. All other modules may import them; they import none.
+//! Checked types without I/O, clock or randomness. All other modules may import them; they import
+//! none.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz_checks;

@@ -1,5 +1,5 @@
-//! What is mailed to the owner of a host: kept in the host's row from the moment a change is wanted, queued
-//! when DNS holds it.
+//! What is mailed to the owner of a host: kept in the host's row from the moment a change is
+//! wanted, queued when DNS holds it.
 
 use super::family::{Families, PerFamily};
 use super::name::{Fqdn, Label, Zone};

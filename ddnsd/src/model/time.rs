@@ -27,8 +27,8 @@ impl Millis {
     }
 }
 
-/// Both clocks, read once per story: wall time for what is stored and shown, monotonic time for limits,
-/// caches and time-outs.
+/// Both clocks, read once per story: wall time for what is stored and shown, monotonic time for
+/// limits, caches and time-outs.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// Wall clock; may jump.

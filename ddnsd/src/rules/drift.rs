@@ -1,4 +1,5 @@
-//! Whether a name server holds what it should. In: a host and what DNS holds. Out: whether it differs.
+//! Whether a name server holds what it should. In: a host and what DNS holds. Out: whether it
+//! differs.
 
 use super::decide;
 use crate::model::host::{Defaults, Host};
@@ -24,8 +25,9 @@ pub fn should_be<A: Into<IpAddr> + Copy>(wanted: Wanted<A>) -> Option<Option<IpA
     }
 }
 
-/// Whether that differs. A CNAME is right where no address should be: it has none of its own. The TTL may be
-/// the one in force or the one last acknowledged: another default reaches DNS with the host's next update only.
+/// Whether that differs. A CNAME is right where no address should be: it has none of its own. The
+/// TTL may be the one in force or the one last acknowledged: another default reaches DNS with the
+/// host's next update only.
 pub fn differs(wanted: Option<IpAddr>, found: &InDns, host: &Host, defaults: &Defaults) -> bool {
     if found.is_alias {
         return wanted.is_some();

@@ -1,5 +1,6 @@
-//! Reads the lines of an import. In: a line of JSON. Out: a user or a host with checked names, addresses and
-//! times, or what is wrong with it. Hashes, and which users exist, are checked elsewhere.
+//! Reads the lines of an import. In: a line of JSON. Out: a user or a host with checked names,
+//! addresses and times, or what is wrong with it. Hashes, and which users exist, are checked
+//! elsewhere.
 
 use crate::model::address::Addresses;
 use crate::model::host::{ImportedHost, Seen};
@@ -20,7 +21,8 @@ pub enum ImportEntry {
     Host(Box<ImportedHost>),
 }
 
-/// A line as it is in the file; absent values are `null` or left out. It has no Debug: it holds hashes.
+/// A line as it is in the file; absent values are `null` or left out. It has no Debug: it holds
+/// hashes.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ImportLine {

@@ -1,5 +1,6 @@
-//! The mails to a host's owner. In: those that are pending, and what is wanted now. Out: those that are
-//! queued once DNS holds that. What is wanted now supersedes pending mails about the same family.
+//! The mails to a host's owner. In: those that are pending, and what is wanted now. Out: those that
+//! are queued once DNS holds that. What is wanted now supersedes pending mails about the same
+//! family.
 
 use super::request::Change;
 use crate::model::address::Addresses;
@@ -8,12 +9,12 @@ use crate::model::host::{Defaults, Host, Seen};
 use crate::model::notice::{FamilyNotice, Notice, PendingNotices};
 use crate::model::record::WantedRecords;
 
-/// The mails once an update wants these records. `seen`: the last updates including this one, if the client
-/// asked for a mail and such mails are sent; else no change is mailed.
+/// The mails once an update wants these records. `seen`: the last updates including this one, if
+/// the client asked for a mail and such mails are sent; else no change is mailed.
 ///
-/// No mail says that a family expired which is updated now. A mail says that an address changed if it
-/// differs from what DNS is known to hold: by this update, or by an earlier one that asked for a mail too
-/// and is not published yet.
+/// No mail says that a family expired which is updated now. A mail says that an address changed if
+/// it differs from what DNS is known to hold: by this update, or by an earlier one that asked for a
+/// mail too and is not published yet.
 pub fn of_update(
     host: &Host,
     change: Change,
@@ -33,8 +34,8 @@ pub fn of_update(
     }
 }
 
-/// The mails once these families of a host expire. `last`: the addresses it has or had, if such mails are
-/// sent. A change that DNS never held is not mailed any more, only its expiry.
+/// The mails once these families of a host expire. `last`: the addresses it has or had, if such
+/// mails are sent. A change that DNS never held is not mailed any more, only its expiry.
 pub fn of_expiry(
     host: &Host,
     expired: Families,

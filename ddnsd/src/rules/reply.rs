@@ -1,5 +1,5 @@
-//! The reply to an update. In: return codes. Out: lines, and what the request counts as. Their HTTP statuses
-//! are in `http/reply.rs`.
+//! The reply to an update. In: return codes. Out: lines, and what the request counts as. Their HTTP
+//! statuses are in `http/reply.rs`.
 
 use super::request::{NoHosts, RequestedHost};
 use super::sliding_window::Counted;
@@ -97,7 +97,8 @@ impl Reply {
         Reply::Whole { code, retry_after: None }
     }
 
-    /// The code that decides the HTTP status: a success if any line is one, else that of the first line.
+    /// The code that decides the HTTP status: a success if any line is one, else that of the first
+    /// line.
     pub fn decisive_code(&self) -> ReturnCode {
         match self {
             Reply::Whole { code, .. } => *code,

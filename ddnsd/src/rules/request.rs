@@ -1,5 +1,5 @@
-//! Checks a request. In: its parameters and the connection. Out: names, addresses, or the reason why there are
-//! none. The return codes for the reasons are in `reply.rs`.
+//! Checks a request. In: its parameters and the connection. Out: names, addresses, or the reason
+//! why there are none. The return codes for the reasons are in `reply.rs`.
 
 use crate::model::address::Addresses;
 use crate::model::client::ClientKey;
@@ -106,8 +106,8 @@ pub enum BadAddress {
     /// Neither an IPv4 nor an IPv6 address, but written like one.
     #[error("{0:?} is not an address")]
     NotAnAddress(String),
-    /// Something else. It is not shown: if a router's template has its parameters swapped, it is the
-    /// password.
+    /// Something else. It is not shown: if a router's template has its parameters swapped, it is
+    /// the password.
     #[error("the {parameter} parameter holds {length} characters that are no address")]
     NotLikeAnAddress {
         /// Which of the address parameters.

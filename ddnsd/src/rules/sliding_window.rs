@@ -1,6 +1,6 @@
-//! A sliding window. In: the times of a client's events, what of it is in flight, the limit, now.
+//! A sliding window. In: the times of a client's events, its requests in flight, the limit, now.
 //! Out: whether one more may start, or how long until it may. What is in flight counts as if it
-//! happened now, so that events that run side by side cannot slip past together.
+//! happened now, so that concurrent requests cannot exceed the limit together.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -49,13 +49,13 @@ impl Limit {
 /// The limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full {
-    /// Until there is room, if everything in flight turns into events.
+    /// Until an event is allowed again, if everything in flight becomes an event.
     pub retry_after: Duration,
-    /// Whether it is reached whatever becomes of what is in flight.
+    /// Whether it is reached even if nothing in flight becomes an event.
     pub is_certain: bool,
 }
 
-/// One client's events of one kind: those that count still, and those in flight.
+/// One client's events of one kind: those that still count, and those in flight.
 #[derive(Debug, Default)]
 pub struct Window {
     /// Oldest first; never more than the limit's maximum.
@@ -64,10 +64,10 @@ pub struct Window {
 }
 
 impl Window {
-    /// Takes a place for something that may become an event.
+    /// Reserves a place for something that may become an event.
     ///
     /// # Errors
-    /// There is none; nothing is counted then.
+    /// The limit is reached; nothing is reserved then.
     pub fn reserve(&mut self, limit: Limit, now: Tick) -> Result<(), Full> {
         self.forget_old(limit, now);
         let taken = self.events.len() + self.in_flight;
@@ -88,18 +88,18 @@ impl Window {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Counts an event. Beyond the maximum the oldest makes room: it decides nothing any more.
+    /// Counts an event. Beyond the maximum the oldest is dropped: it decides nothing any more.
     pub fn count(&mut self, limit: Limit, now: Tick) {
         self.forget_old(limit, now);
         while self.events.len() >= limit.max() {
             self.events.pop_front();
         }
-        // stories that ran side by side may report in another order than they read the clock
+        // concurrent stories may report in another order than they read the clock
         let newest = self.events.back().copied().unwrap_or(now);
         self.events.push_back(now.max(newest));
     }
 
-    /// Whether nothing would be lost by forgetting this window.
+    /// Whether the window is empty and can be dropped.
     pub fn is_idle(&mut self, limit: Limit, now: Tick) -> bool {
         self.forget_old(limit, now);
         self.events.is_empty() && self.in_flight == 0
@@ -174,7 +174,7 @@ mod tests {
         assert!(window.reserve(limit, at(2)).is_err());
     }
 
-    /// What the window should do, said the slow way: every event ever, in nanoseconds.
+    /// The same window written simply: it keeps every event, in nanoseconds.
     fn naive(events: &[u64], in_flight: usize, now: u64) -> bool {
         let window = u64::try_from(LIMIT.window.as_nanos()).unwrap();
         events.iter().filter(|event| *event + window > now).count() + in_flight < 3

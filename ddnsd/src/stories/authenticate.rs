@@ -1,5 +1,5 @@
-//! Checks the credentials and the limits of a request. In: a checked request. Out: a caller whose request is
-//! reserved under the good limit, or the reply that ends it.
+//! Checks the credentials and the limits of a request. In: a checked request. Out: a caller whose
+//! request is reserved under the good limit, or the reply that ends it.
 
 use super::last_requests::{HostResult, LastRequests};
 use super::rehash::{DueRehash, Rehash};
@@ -97,7 +97,8 @@ impl Authenticate {
         self.limits.purge(self.clock.now());
     }
 
-    /// A cached password needs no task. Hashing goes on if the client hangs up, so that a guess counts.
+    /// A cached password needs no task. Hashing goes on if the client hangs up, so that a guess
+    /// counts.
     async fn check_or_detach(
         &self,
         request: &Arc<UpdateRequest>,

@@ -4,7 +4,8 @@ use super::error::{AdminError, AdminErrorKind};
 use crate::db::Db;
 use crate::model::user::UserRecord;
 
-/// Bytes of an exported hash. No hash that can be verified is as long, and a page of them must fit a frame.
+/// Bytes of an exported hash. No hash that can be verified is as long, and a page of them must fit
+/// a frame.
 const MAX_HASH: usize = 512;
 
 #[derive(Clone)]

@@ -1,5 +1,6 @@
-//! Keeps the last request for each host, so that an administrator sees why a router's updates do not
-//! arrive. In: a request, and the result of each host. Out: a record in memory, written now and then.
+//! Keeps the last request for each host, so that an administrator sees why a router's updates do
+//! not arrive. In: a request, and the result of each host. Out: a record in memory, written now and
+//! then.
 
 use crate::db::{Db, DbError};
 use crate::model::host::{Host, HostId};
@@ -15,7 +16,8 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-/// Rejected requests that wait to be recorded. Beyond, they are not recorded, so that a flood costs nothing.
+/// Rejected requests that wait to be recorded. Beyond, they are not recorded, so that a flood costs
+/// nothing.
 const MAX_WAITING: usize = 32;
 
 /// The return code of a host, and why.
@@ -70,8 +72,9 @@ impl LastRequests {
         self.db.record_request(host, last);
     }
 
-    /// Records a request that was rejected before its hosts were looked up, for those of them that this
-    /// user owns. The reply does not wait for it, so that its time does not reveal which hosts exist.
+    /// Records a request that was rejected before its hosts were looked up, for those of them that
+    /// this user owns. The reply does not wait for it, so that its time does not reveal which hosts
+    /// exist.
     pub(super) fn record_rejected(
         &self,
         request: &Arc<UpdateRequest>,

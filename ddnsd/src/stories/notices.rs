@@ -1,5 +1,5 @@
-//! The mails to the owners of hosts, and when they are dropped. In: a change that is about to be wanted.
-//! Out: what is queued once DNS holds it, to be committed together with the change.
+//! The mails to the owners of hosts, and when they are dropped. In: a change that is about to be
+//! wanted. Out: what is queued once DNS holds it, to be committed together with the change.
 
 use crate::clock::Clock;
 use crate::config::Defaults;

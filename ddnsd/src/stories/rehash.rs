@@ -1,6 +1,6 @@
-//! Makes imported password hashes again with the configured cost. In: an authentication whose password was
-//! right, and the end of its request. Out: the user's new hash, unless it was changed meanwhile. The verdict
-//! stays cached, so that the next request costs no Argon2.
+//! Makes imported password hashes again with the configured cost. In: an authentication whose
+//! password was right, and the end of its request. Out: the user's new hash, unless it was changed
+//! meanwhile. The verdict stays cached, so that the next request costs no Argon2.
 
 use crate::clock::Clock;
 use crate::db::Db;
@@ -43,8 +43,8 @@ impl Rehash {
         Self(Arc::new(RehashHandles { db, passwords, clock, tasks, semaphore, in_progress }))
     }
 
-    /// Makes the hash again once the returned guard is dropped, with the end of the request. `None` if it is
-    /// in progress already.
+    /// Makes the hash again once the returned guard is dropped, with the end of the request. `None`
+    /// if it is in progress already.
     pub(super) fn after_request(&self, due: DueRehash) -> Option<DropGuard> {
         let id = due.account.id;
         if !self.in_progress().insert(id) {

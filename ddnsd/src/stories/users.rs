@@ -51,8 +51,8 @@ impl Users {
         Ok(self.db.users(after.unwrap_or_default(), limit).await?)
     }
 
-    /// Gives a user another password. The old one ends at once, even if its verdict is cached: a verdict
-    /// belongs to a hash.
+    /// Gives a user another password. The old one ends at once, even if its verdict is cached: a
+    /// verdict belongs to a hash.
     ///
     /// # Errors
     /// No such user, a password that is empty or too long, or the database failed.

@@ -141,8 +141,8 @@ impl Hosts {
         Ok(Shown { details, last_request })
     }
 
-    /// Removes the records, then deletes the host. If the removal is refused or interrupted, the host
-    /// stays and its records are published again; it is never deleted later.
+    /// Removes the records, then deletes the host. If the removal is refused or interrupted, the
+    /// host stays and its records are published again; it is never deleted later.
     ///
     /// # Errors
     /// No such host; the records could not be removed (nothing is deleted, unless `force`); or the
@@ -209,7 +209,8 @@ impl Hosts {
     }
 }
 
-/// `a.b` in `example.org` and `a` in `b.example.org` have the same FQDN; only one of them is the host.
+/// `a.b` in `example.org` and `a` in `b.example.org` have the same FQDN; only one of them is the
+/// host.
 fn refuse_other_zone(host: &Host, label: &Label, zone: &Zone) -> Result<(), AdminError> {
     if host.label == *label && host.zone == *zone {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Changes the TTLs of a host. In: what was typed. Out: whether anything changed, and why DNS does not hold
-//! it yet, if it should.
+//! Changes the TTLs of a host. In: what was typed. Out: whether anything changed, and why DNS does
+//! not hold it yet, if it should.
 
 use super::{Hosts, checked_ttl, has_changed};
 use crate::db::SetTtls;
@@ -56,8 +56,8 @@ pub enum Modified {
 }
 
 impl Hosts {
-    /// Stores other TTLs of a host. A new TTL of its records is published at once; a new time to expire
-    /// counts from the next sweep on. Returns the host as it is stored then.
+    /// Stores other TTLs of a host. A new TTL of its records is published at once; a new time to
+    /// expire counts from the next sweep on. Returns the host as it is stored then.
     ///
     /// # Errors
     /// No such host, a TTL out of range, or the database failed; nothing is stored then.

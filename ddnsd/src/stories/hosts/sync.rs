@@ -1,6 +1,6 @@
-//! Compares what the name server answers with what it should hold. In: a page of hosts. Out: the differences,
-//! repaired if that is asked: those hosts become unpublished and are published like every change. A host
-//! that is pending, or changes meanwhile, does not count as different.
+//! Compares what the name server answers with what it should hold. In: a page of hosts. Out: the
+//! differences, repaired if that is asked: those hosts become unpublished and are published like
+//! every change. A host that is pending, or changes meanwhile, does not count as different.
 
 use super::{Hosts, LOCK_TIMEOUT, zone_name};
 use crate::db::{DbError, HostPage};
@@ -150,8 +150,8 @@ impl Hosts {
         Ok((host, if is_same { Comparison::Same } else { Comparison::Differs(differing) }))
     }
 
-    /// The differences, repaired if that is asked. `None` if the host has changed since it was read, so that
-    /// the server's answer may be older or newer than the row.
+    /// The differences, repaired if that is asked. `None` if the host has changed since it was
+    /// read, so that the server's answer may be older or newer than the row.
     async fn confirm_and_repair(
         &self,
         host: Arc<Host>,

@@ -1,5 +1,6 @@
-//! Imports users and hosts. An import is staged line by line, in memory and within limits, then stored in
-//! one transaction, or not at all. In: the lines of the file. Out: what was stored, or every problem.
+//! Imports users and hosts. An import is staged line by line, in memory and within limits, then
+//! stored in one transaction, or not at all. In: the lines of the file. Out: what was stored, or
+//! every problem.
 
 mod staging;
 

@@ -1,5 +1,5 @@
-//! One import in progress: lines are read, checked against each other and kept. In: lines. Out: what the
-//! database must store, and the problems found so far.
+//! One import in progress: lines are read, checked against each other and kept. In: lines. Out:
+//! what the database must store, and the problems found so far.
 
 use crate::db::{Existing, Import};
 use crate::model::host::ImportedHost;

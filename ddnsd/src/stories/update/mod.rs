@@ -1,4 +1,5 @@
-//! One update, from a checked request to its reply, stage by stage as `update` and `change` list them.
+//! One update, from a checked request to its reply, stage by stage as `update` and `change` list
+//! them.
 
 mod owned_hosts;
 
@@ -164,7 +165,8 @@ impl Update {
         Ok(results)
     }
 
-    /// Looks the hosts up before any lock, so that no one waits for the lock of another user's host.
+    /// Looks the hosts up before any lock, so that no one waits for the lock of another user's
+    /// host.
     async fn owned_hosts(
         &self,
         requested: &[RequestedHost],
@@ -189,8 +191,8 @@ impl Update {
         })
     }
 
-    /// Reads each host again under its lock and decides whether it changes. A host that is kept costs
-    /// no SQL: its last update is recorded in memory.
+    /// Reads each host again under its lock and decides whether it changes. A host that is kept
+    /// costs no SQL: its last update is recorded in memory.
     async fn decide(
         &self,
         guards: Vec<HostGuard>,
@@ -246,7 +248,8 @@ impl Update {
         Ok(host.filter(|host| host.id == before.id && host.user == before.user))
     }
 
-    /// Commits the changes as wanted and unpublished. From then on they reach DNS, whatever happens.
+    /// Commits the changes as wanted and unpublished. From then on they reach DNS, whatever
+    /// happens.
     async fn store(
         &self,
         changes: Vec<HostChange>,
@@ -277,8 +280,8 @@ impl Update {
         stored
     }
 
-    /// Publishes all changes together, so that the hosts of a zone travel in one message. Each result
-    /// is settled, and its host unlocked, as soon as it is there.
+    /// Publishes all changes together, so that the hosts of a zone travel in one message. Each
+    /// result is settled, and its host unlocked, as soon as it is there.
     async fn publish(&self, stored: Vec<StoredChange>) -> Vec<(HostId, HostResult)> {
         let hosts = stored.iter().map(|change| Arc::clone(&change.host)).collect();
         let published = self.0.publisher.publish_all(hosts, Lane::Interactive);

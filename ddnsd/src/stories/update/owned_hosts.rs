@@ -1,5 +1,5 @@
-//! The requested hosts that are the caller's. In: hosts that were looked up. Out: the reply, from the result
-//! of each.
+//! The requested hosts that are the caller's. In: hosts that were looked up. Out: the reply, from
+//! the result of each.
 
 use crate::model::host::{Host, HostId};
 use crate::rules::reply::{self, Reply, ReturnCode};
