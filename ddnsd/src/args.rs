@@ -14,15 +14,15 @@ pub struct Args {
     #[arg(long, value_name = "FILE", default_value = "/etc/ddnsd/config.toml")]
     pub config: PathBuf,
 
-    /// Read and check the configuration and every file it names, then end
+    /// Check the configuration and every file it names, then exit
     #[arg(long)]
     pub check_config: bool,
 
-    /// Make or migrate the database, then end
+    /// Create or migrate the database, then exit
     #[arg(long, conflicts_with = "check_config")]
     pub init_db: bool,
 
-    /// Log everything, whatever `daemon.log_level` says
+    /// Log at level DEBUG, whatever `daemon.log_level` is
     #[arg(long)]
     pub debug: bool,
 
@@ -32,4 +32,4 @@ pub struct Args {
 }
 
 const AFTER: &str = "\
-Exit status: 0 stopped as told, 1 could not start or broke down, 2 wrong usage, 78 wrong configuration.";
+Exit status: 0 stopped by a signal, 1 cannot start or failed, 2 wrong usage, 78 wrong configuration.";

@@ -1,9 +1,8 @@
-//! The only reading of the clock. Stories read it once and hand `Now` on as an argument.
+//! The only place that reads the clock. Stories read it once and pass `Now` as an argument.
 
 use crate::model::time::{Millis, Now};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Reads the wall clock and the monotonic clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock;
 
@@ -14,7 +13,7 @@ thread_local! {
 }
 
 impl Clock {
-    /// Both clocks, now. A wall clock before 1970 reads as 1970.
+    /// Both clocks. A wall clock before 1970 reads as 1970.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     pub fn now(self) -> Now {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The daemon's parts. Entrances (http, admin, timers) call stories; stories ask pure rules and act
-//! through exits (dns, db). Imports point one way; `tests/layers` holds the table.
+//! The parts of the daemon. Entrances (http, admin, timers) call stories. Stories ask pure rules
+//! and act through exits (dns, db). Imports go one way; `tests/layers` holds the table.
 
 pub mod admin;
 pub mod app;

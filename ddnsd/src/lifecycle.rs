@@ -1,8 +1,9 @@
-//! The life of the process: signals, the watchdog, the graceful and the hard stop, systemd's messages.
+//! The life of the process: signals, the watchdog, the graceful and the hard stop, systemd's
+//! messages.
 //!
-//! How to use it: make a [`Lifecycle`] before anything else, so that no signal ends the process. Start the
-//! parts within [`Lifecycle::unless_stopped`] and give each the [`Tasks`]. [`Lifecycle::run`] then returns
-//! when the daemon is to end and its tasks have ended.
+//! How to use it: make a [`Lifecycle`] before anything else, so that no signal ends the process.
+//! Start the parts within [`Lifecycle::unless_stopped`] and give each the [`Tasks`].
+//! [`Lifecycle::run`] then returns when the daemon is to end and its tasks have ended.
 
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -53,7 +54,8 @@ struct StopSignals {
 }
 
 impl Tasks {
-    /// Runs a task that must not end before the stop. If it does, or panics, the daemon stops and fails.
+    /// Runs a task that must not end before the stop. If it does, or panics, the daemon stops and
+    /// fails.
     pub fn service(&self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
         let tasks = self.clone();
         let task = tokio::spawn(part);
@@ -117,8 +119,8 @@ impl Lifecycle {
         self.signals.received > 1
     }
 
-    /// Reports READY and serves until a stop signal arrives or a service fails; then drains. SIGHUP calls
-    /// `reload`, which must not block.
+    /// Reports READY and serves until a stop signal arrives or a service fails; then drains. SIGHUP
+    /// calls `reload`, which must not block.
     pub async fn run(&mut self, reload: impl Fn()) -> Ending {
         notify(&[NotifyState::Ready]);
         info!(version = env!("CARGO_PKG_VERSION"), "ready");

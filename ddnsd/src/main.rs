@@ -15,31 +15,31 @@ fn main() -> ExitCode {
     let loaded = match config::load::load(&args.config) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            say(std::io::stderr(), problems);
+            print(std::io::stderr(), problems);
             return ExitCode::from(WRONG_CONFIGURATION);
         }
     };
     if args.check_config {
         for warning in &loaded.warnings {
-            say(std::io::stderr(), format_args!("warning: {warning}"));
+            print(std::io::stderr(), format_args!("warning: {warning}"));
         }
         let good = format_args!("{}: the configuration is good", args.config.display());
-        say(std::io::stdout(), good);
+        print(std::io::stdout(), good);
         return ExitCode::SUCCESS;
     }
     match start(&args, loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             let problem = logging::with_causes(problem.as_ref());
-            say(std::io::stderr(), format_args!("ddnsd: {problem}"));
+            print(std::io::stderr(), format_args!("ddnsd: {problem}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Before logging is up, or when it is gone. Where nobody reads it the exit code still tells.
-fn say(mut stream: impl Write, what: impl Display) {
-    let _nobody_reads = writeln!(stream, "{what}");
+/// For messages without logging. If the stream is closed, the exit code remains.
+fn print(mut stream: impl Write, message: impl Display) {
+    let _ = writeln!(stream, "{message}");
 }
 
 fn start(args: &Args, loaded: config::load::Loaded) -> anyhow::Result<()> {

@@ -1,10 +1,11 @@
-//! Requests to reload the configuration: in from SIGHUP or `ddnsctl reload`, out to the reloader in `app/`,
-//! which takes them one at a time.
+//! Requests to reload the configuration: in from SIGHUP or `ddnsctl reload`, out to the reloader in
+//! `app/`, which takes them one at a time.
 
 use crate::config::Differences;
 use tokio::sync::{mpsc, oneshot};
 
-/// What has changed and what needs a restart; or every problem, as sentences, and nothing has changed.
+/// What has changed and what needs a restart; or every problem, as sentences, and nothing has
+/// changed.
 pub type ReloadResult = Result<Differences, Vec<String>>;
 
 /// Requests that wait: administrators may be 32 at a time.

@@ -1,4 +1,5 @@
-//! Configuration files: all problems at once, each with file, line and key; secrets must be private.
+//! Configuration files: all problems at once, each with file, line and key; secrets must be
+//! private.
 
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::named::{Named, write_private};

@@ -1,4 +1,5 @@
-//! Listening: every address of the name, with one port, and the client address that the daemon sees.
+//! Listening: every address of the name, with one port, and the client address that the daemon
+//! sees.
 
 use crate::Scene;
 use ddnsd_tests::daemon::Daemon;

@@ -1,5 +1,5 @@
-//! Reloads by `ddnsctl reload` or SIGHUP: changes take effect, keys that need a restart are named, a bad file
-//! changes nothing, and no request is lost.
+//! Reloads by `ddnsctl reload` or SIGHUP: changes take effect, keys that need a restart are named,
+//! a bad file changes nothing, and no request is lost.
 
 use crate::tls::{install, secure, with_tls};
 use crate::{RECOVERY, Scene};

@@ -1,5 +1,5 @@
-//! Starting and stopping: a failed start names its cause in one sentence, has the right exit code, and
-//! overwrites nothing.
+//! Starting and stopping: a failed start names its cause in one sentence, has the right exit code,
+//! and overwrites nothing.
 
 use crate::Scene;
 use crate::tls::{install, secure, with_tls};
@@ -215,7 +215,8 @@ fn a_hangup_during_the_start_is_a_reload_after_it() {
     });
 }
 
-/// A daemon with an unresponsive name server and this `dns_timeout`, and a request that waits for it.
+/// A daemon with an unresponsive name server and this `dns_timeout`, and a request that waits for
+/// it.
 fn waiting_for(dns_timeout: i64) -> (Scene, std::thread::JoinHandle<(String, Duration)>) {
     let unresponsive = UdpSocket::bind("127.0.0.1:0").unwrap();
     unresponsive.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

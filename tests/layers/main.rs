@@ -29,14 +29,9 @@ const LOG_LEVEL: [&str; 2] = ["tracing", "Level"];
 const CLOCKS: [&str; 4] = ["SystemTime", "Instant", "Timestamp", "Zoned"];
 
 /// Folders of ddnsd that still have circles of files, and how many.
-const KNOWN_CIRCLES: [(&str, usize); 2] = [("config/check", 1), ("db", 2)];
+const KNOWN_CIRCLES: [(&str, usize); 1] = [("db", 2)];
 /// Type names of ddnsd that still stand for several things.
-const KNOWN_SHARED_NAMES: &[&str] = &[
-    "Backend", "Counted", "Dns", "Doubt", "Due", "Email", "End", "Entry", "Family", "Flush",
-    "Imported", "Kind", "Known", "Lane", "Limits", "Line", "Memory", "NewHost", "Origin", "Parts",
-    "Place", "Pool", "Prepared", "Queue", "Queued", "Refused", "Requests", "Run", "Sent", "Server",
-    "Settings", "Shared", "Target", "Ticket", "Told", "Verdict", "Waiting", "Writer",
-];
+const KNOWN_SHARED_NAMES: &[&str] = &["Flush", "Known", "NewHost"];
 /// Longest comment line, in characters.
 const WIDEST_COMMENT: usize = 100;
 /// Comment lines that are still wider.

@@ -1,5 +1,5 @@
-//! What the daemon is made of: the handles that stories share, the settings that a reload changes, and the
-//! services over them.
+//! What the daemon is made of: the handles that stories share, the settings that a reload changes,
+//! and the services over them.
 
 use crate::clock::Clock;
 use crate::config::{Config, Defaults, DnsBackend, EmailConfig, Rfc2136};

@@ -1,5 +1,6 @@
-//! Reloads the configuration while the daemon runs. In: a request. Out: what has changed and what needs a
-//! restart; or every problem, and nothing has changed. All parts are prepared before any is committed.
+//! Reloads the configuration while the daemon runs. In: a request. Out: what has changed and what
+//! needs a restart; or every problem, and nothing has changed. All parts are prepared before any is
+//! committed.
 
 use super::handles::{Handles, LiveSettings, Services};
 use super::{Args, apply_args, warn_of_missing_mail};

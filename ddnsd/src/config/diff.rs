@@ -1,6 +1,6 @@
-//! Two configurations in: the one in force and the one of the file. Out: the one that can take effect
-//! without a restart, and the keys that differ. Pure. `check/` records the value of each key it reads,
-//! defaults included; `load.rs` adds what the named files hold.
+//! Two configurations in: the one in force and the one of the file. Out: the one that can take
+//! effect without a restart, and the keys that differ. Pure. `check/` records the value of each key
+//! it reads, defaults included; `load.rs` adds what the named files hold.
 
 use super::{Config, DnsBackend};
 use crate::model::secret::SecretBytes;
@@ -36,8 +36,8 @@ struct Value {
 pub struct Difference {
     /// The dotted key.
     pub key: String,
-    /// The old and the new value; empty where it is not set. `None` for what is not shown: a secret, or
-    /// what a file holds.
+    /// The old and the new value; empty where it is not set. `None` for what is not shown: a
+    /// secret, or what a file holds.
     pub values: Option<(String, String)>,
 }
 
@@ -130,8 +130,8 @@ impl Config {
         next
     }
 
-    /// What is wrong with a configuration that took its backend from the running one, although the file
-    /// itself has no problem.
+    /// What is wrong with a configuration that took its backend from the running one, although the
+    /// file itself has no problem.
     pub fn conflict(&self) -> Option<String> {
         let DnsBackend::Rfc2136(dns) = &self.dns.backend else { return None };
         let request_timeout = self.http.request_timeout.as_secs();

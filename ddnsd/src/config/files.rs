@@ -1,5 +1,5 @@
-//! In: a file that the configuration names. Out: its bytes. Reads regular files of a bounded size only, and
-//! private ones only if others cannot read them.
+//! In: a file that the configuration names. Out: its bytes. Reads regular files of a bounded size
+//! only, and private ones only if others cannot read them.
 
 use super::error::Location;
 use crate::model::name::Zone;

@@ -1,5 +1,5 @@
-//! What must hold for every file that is read as a TSIG key, driven by fuzzers (`tests/fuzz`) and, with
-//! made-up texts, by the property tests below.
+//! What must hold for every file that is read as a TSIG key, driven by fuzzers (`tests/fuzz`) and,
+//! with made-up texts, by the property tests below.
 
 use super::tsig_key;
 

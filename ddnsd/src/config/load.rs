@@ -1,5 +1,5 @@
-//! In: the path of the configuration file. Out: the whole configuration. Reads the file and the files it
-//! names, and reports the problems of all of them together.
+//! In: the path of the configuration file. Out: the whole configuration. Reads the file and the
+//! files it names, and reports the problems of all of them together.
 
 #[cfg(test)]
 mod tests;
@@ -28,8 +28,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// Reads and checks a configuration file and every file it names; relative paths start at the current
-/// directory. Uses no network and no database.
+/// Reads and checks a configuration file and every file it names; relative paths start at the
+/// current directory. Uses no network and no database.
 ///
 /// # Errors
 /// All problems, by line.
@@ -106,8 +106,9 @@ impl Reader {
         Some(Tls { cert_file: cert.path, key_file: key.path, certified: Arc::new(certified) })
     }
 
-    /// The bytes of a PEM file. One that holds a private key must be private, whatever key names it: the
-    /// two files may be swapped. It is returned all the same, so that its other problems are found too.
+    /// The bytes of a PEM file. One that holds a private key must be private, whatever key names
+    /// it: the two files may be swapped. It is returned all the same, so that its other problems
+    /// are found too.
     fn pem(&mut self, file: &NamedFile) -> Option<Zeroizing<Vec<u8>>> {
         let content = files::read(&file.path, MAX_PEM_BYTES, Privacy::Public);
         let content = self.accept(file, content)?;

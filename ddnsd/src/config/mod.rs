@@ -1,6 +1,7 @@
-//! The checked configuration. Every value is in range, and each part of the program gets its section only.
-//! `check/` turns the text of the file into this or names every problem with its line. `load.rs` reads the
-//! file and the files it names; `tsig_key.rs` parses BIND's key files; `diff.rs` compares two configurations.
+//! The checked configuration. Every value is in range, and each part of the program gets its
+//! section only. `check/` turns the text of the file into this or names every problem with its
+//! line. `load.rs` reads the file and the files it names; `tsig_key.rs` parses BIND's key files;
+//! `diff.rs` compares two configurations.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz_checks;

@@ -1,4 +1,5 @@
-//! Text of the file for messages: shortened, quoted, its TOML type named; the known word nearest to a typo.
+//! Text of the file for messages: shortened, quoted, its TOML type named; the known word nearest to
+//! a typo.
 
 use toml::de::DeValue;
 

@@ -1,5 +1,5 @@
-//! In: the text of a BIND key file, as `tsig-keygen` writes it. Out: the TSIG key (RFC 8945), or a problem
-//! with its line. Pure. No message holds any part of the secret.
+//! In: the text of a BIND key file, as `tsig-keygen` writes it. Out: the TSIG key (RFC 8945), or a
+//! problem with its line. Pure. No message holds any part of the secret.
 
 use crate::model::secret::SecretBytes;
 use base64::Engine;
@@ -33,8 +33,8 @@ pub struct KeyProblem {
     pub what: String,
 }
 
-/// Reads the one `key "name" { algorithm hmac-sha256; secret "base64"; };` of a key file, with BIND's
-/// comments, quoting and white space.
+/// Reads the one `key "name" { algorithm hmac-sha256; secret "base64"; };` of a key file, with
+/// BIND's comments, quoting and white space.
 ///
 /// # Errors
 /// The first problem.
@@ -80,7 +80,8 @@ fn problem(line: usize, what: impl Into<String>) -> KeyProblem {
 
 //----- The three values -----
 
-/// A DNS name (RFC 1035, 3.1) in lower case; underscores are allowed, because it is not a host name.
+/// A DNS name (RFC 1035, 3.1) in lower case; underscores are allowed, because it is not a host
+/// name.
 fn key_name(text: &str) -> Result<String, String> {
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let is_label = |label: &str| {

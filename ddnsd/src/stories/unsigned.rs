@@ -1,5 +1,5 @@
-//! In: the zones that have hosts, and the configured keys. Out: one warning that counts the zones without a
-//! key and names the first ten: their updates go unsigned.
+//! In: the zones that have hosts, and the configured keys. Out: one warning that counts the zones
+//! without a key and names the first ten: their updates go unsigned.
 
 use crate::config::ZoneKeys;
 use crate::db::{Db, DbError};
@@ -10,7 +10,8 @@ const MAX_NAMED: usize = 10;
 /// A start must not wait for more zones than this.
 const MAX_CHECKED: usize = 10_000;
 
-/// Logs the warning, if there is such a zone. A database that fails stops neither a start nor a reload.
+/// Logs the warning, if there is such a zone. A database that fails stops neither a start nor a
+/// reload.
 pub async fn warn_of_zones_without_key(keys: &ZoneKeys, db: &Db) {
     let zones = match zones_without_key(keys, db).await {
         Ok(zones) if zones.is_empty() => return,

@@ -84,8 +84,8 @@ fn param(text: &str) -> Result<String, String> {
     }
 }
 
-/// Names that two parameters share: the later key, the name, the earlier key. `ipv4` and `ipv6` may share
-/// a name, because each takes both families.
+/// Names that two parameters share: the later key, the name, the earlier key. `ipv4` and `ipv6` may
+/// share a name, because each takes both families.
 fn shared(params: &Params) -> Vec<(&'static str, &str, &'static str)> {
     let mut owners = BTreeMap::new();
     let mut shared = Vec::new();

@@ -1,5 +1,6 @@
-//! In: the text of the configuration file. Out: the checked configuration and the files it names, or every
-//! problem. Pure: `load.rs` reads the files. Each section has a file or function, each key a line.
+//! In: the text of the configuration file. Out: the checked configuration and the files it names,
+//! or every problem. Pure: `load.rs` reads the files. Each section has a file or function, each key
+//! a line.
 
 mod daemon;
 mod database;

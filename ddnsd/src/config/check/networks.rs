@@ -19,8 +19,8 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// A network; a single address is a network of one. An IPv4-mapped one becomes IPv4, as the addresses of
-/// its clients do (RFC 4291, 2.5.5.2).
+/// A network; a single address is a network of one. An IPv4-mapped one becomes IPv4, as the
+/// addresses of its clients do (RFC 4291, 2.5.5.2).
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     if let Ok(net) = text.parse::<IpNet>() {
         return unmapped(net).ok_or_else(|| {

@@ -1,6 +1,6 @@
-//! In: a table of the file. Out: its values, with every problem by key and line. `value.rs` adds the types.
-//! A wrong value yields the default, so that one pass finds every problem. A key that `check/` did not
-//! read is unknown.
+//! In: a table of the file. Out: its values, with every problem by key and line. `value.rs` adds
+//! the types. A wrong value yields the default, so that one pass finds every problem. A key that
+//! `check/` did not read is unknown.
 
 use super::line_index::LineIndex;
 use crate::config::diff::Values;

@@ -1,5 +1,5 @@
-//! The types of values: each call names key, range and default in one line. A problem names what was
-//! expected and what was found.
+//! The types of values: each call names key, range and default in one line. A problem names what
+//! was expected and what was found.
 
 use super::section::Section;
 use crate::config::error::{Location, Problem};
