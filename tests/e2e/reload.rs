@@ -80,7 +80,8 @@ fn the_password_cache_is_reloaded() {
         scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
         scene.counter("passwords.hashed")
     };
-    let (first, second) = (ask(&scene), ask(&scene));
+    let first = ask(&scene);
+    let second = ask(&scene);
     assert_eq!(first, second, "a cached password is not hashed again");
     scene.reload(|setup| setup.set("auth.cache_ttl", 0).set("daemon.thread_pool_size", 1));
     assert_eq!([ask(&scene), ask(&scene)], [second + 1, second + 2]);
@@ -292,7 +293,8 @@ fn new_connections_get_the_new_certificate_and_a_bad_one_keeps_the_old() {
     let ask = |scene: &Scene, name: &str| secure(&scene.daemon, &authority, name, "/update").send();
     ask(&scene, "one.example").is(401, "badauth\n");
 
-    let (one, two) = (authority.sign("one.example"), authority.sign("two.example"));
+    let one = authority.sign("one.example");
+    let two = authority.sign("two.example");
     std::fs::copy(&two.certificate, scene.daemon.setup().file("cert.pem")).unwrap();
     let output = scene.ctl().run(&["reload"]).exits(1);
     output.says(&["does not hold the key of the certificate", "nothing was changed"]);
@@ -340,14 +342,16 @@ fn certificates_and_tls_itself_change_under_load_and_no_request_is_lost() {
     let mut scene = Scene::new();
     let certificates = [authority.sign("ddns.example"), authority.sign("ddns.example")];
     let address = scene.daemon.address().to_owned();
-    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let done = AtomicBool::new(false);
+    let asked = AtomicUsize::new(0);
     std::thread::scope(|threads| {
         let _over = Over(&done);
         for _ in 0..4 {
             // it began without TLS and stays so
             let mut kept = Kept::open(&address);
             kept.asks();
-            let (done, asked) = (&done, &asked);
+            let done = &done;
+            let asked = &asked;
             threads.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
                     kept.asks();
@@ -587,9 +591,12 @@ const LABELS: [&str; 4] = ["h0", "h1", "h2", "h3"];
 fn under_load(scene: &mut Scene, times: i64, mut act: impl FnMut(&mut Scene, i64)) {
     scene.add_hosts(&LABELS);
     let server = scene.daemon.address().to_owned();
-    let (done, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let done = AtomicBool::new(false);
+    let count = AtomicUsize::new(0);
     std::thread::scope(|threads| {
-        let (server, done, count) = (&server, &done, &count);
+        let server = &server;
+        let done = &done;
+        let count = &count;
         for label in LABELS {
             threads.spawn(move || update_until(done, count, server, label));
         }

@@ -84,8 +84,8 @@ mod tests {
     use crate::model::secret::SecretBytes;
 
     fn key(name: &str) -> Arc<TsigKey> {
-        let (algorithm, secret) = (TsigAlgorithm::Sha256, SecretBytes::new(b"secret".to_vec()));
-        Arc::new(TsigKey { name: name.into(), algorithm, secret })
+        let secret = SecretBytes::new(b"secret".to_vec());
+        Arc::new(TsigKey { name: name.into(), algorithm: TsigAlgorithm::Sha256, secret })
     }
 
     #[test]

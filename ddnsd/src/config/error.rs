@@ -25,7 +25,8 @@ pub struct Problem {
 impl Problem {
     /// The whole sentence, with the name of the file.
     pub(super) fn in_file(&self, file: &Path) -> String {
-        let (file, Location { line, column, key }) = (file.display(), &self.location);
+        let file = file.display();
+        let Location { line, column, key } = &self.location;
         let location = match (line, column) {
             (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
             (Some(line), None) => format!("{file}:{line}"),

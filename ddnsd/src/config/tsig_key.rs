@@ -44,7 +44,8 @@ pub fn parse(text: &str) -> Result<TsigKey, KeyProblem> {
     let (line, name) = tokens.word("the key's name")?;
     let name = key_name(name).map_err(|what| KeyProblem { line, what })?;
     tokens.expect_mark('{')?;
-    let (mut algorithm, mut secret) = (None, None);
+    let mut algorithm = None;
+    let mut secret = None;
     loop {
         let what = "`algorithm`, `secret` or `}`";
         let (line, clause) = match tokens.next()? {

@@ -71,9 +71,11 @@ fn bound_timeout(section: &mut Section<'_>, timeout: Duration, request: Option<D
         && timeout >= request
         && section.is_sound("dns_service.dns_timeout")
     {
-        let (got, most) = (timeout.as_secs(), request.as_secs());
+        let got = timeout.as_secs();
+        let limit = request.as_secs();
         let default = if section.is_given("dns_timeout") { "" } else { ", its default" };
-        let what = format!("must be less than daemon.request_timeout ({most}), got {got}{default}");
+        let what =
+            format!("must be less than daemon.request_timeout ({limit}), got {got}{default}");
         section.problem("dns_timeout", what);
     }
 }
