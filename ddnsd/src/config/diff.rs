@@ -23,7 +23,7 @@ const RESTART_KEYS: [&str; 7] = [
 #[derive(Clone, Debug, Default)]
 pub(super) struct Values(BTreeMap<String, Value>);
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 struct Value {
     /// As the file writes it; `***` for a secret.
     shown: String,
@@ -88,10 +88,13 @@ impl Values {
 }
 
 fn difference(key: &str, old: Value, new: Value) -> Option<Difference> {
-    if old == new {
+    // a file that is not in use is not read, so it has no digest
+    let has_other_content = old.digest.zip(new.digest).is_some_and(|(old, new)| old != new);
+    let has_other_value = old.shown != new.shown;
+    if !has_other_value && !has_other_content {
         return None;
     }
-    let values = (old.shown != new.shown).then_some((old.shown, new.shown));
+    let values = has_other_value.then_some((old.shown, new.shown));
     Some(Difference { key: key.to_owned(), values })
 }
 
@@ -199,6 +202,9 @@ mod tests {
         let found = with_key("new").differences(&with_key("old"));
         assert_eq!(shown(&found.changed), ["dns_service.ddns_default_key_file changed"]);
         assert_eq!(with_key("old").differences(&with_key("old")), Differences::default());
+        let unread = config("dns_service.ddns_default_key_file = \"k\"");
+        assert_eq!(with_key("old").differences(&unread), Differences::default());
+        assert_eq!(unread.differences(&with_key("old")), Differences::default());
     }
 
     fn shown(differences: &[Difference]) -> Vec<String> {
