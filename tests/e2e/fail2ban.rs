@@ -108,7 +108,8 @@ fn syslogd(socket: &UnixDatagram, log: &Path) {
 #[test]
 fn refused_logins_are_found_as_syslog_and_the_journal_write_them() {
     let scene = scene(|setup| {
-        let (path, log) = (setup.file("syslog"), setup.file("log"));
+        let path = setup.file("syslog");
+        let log = setup.file("log");
         let socket = UnixDatagram::bind(&path).unwrap();
         std::thread::spawn(move || syslogd(&socket, &log));
         setup.set("daemon.log_target", "syslog").set("daemon.syslog_socket", path.to_str().unwrap())

@@ -18,7 +18,8 @@ fn session_with(name: &str, configure: impl FnOnce(Setup) -> Setup) {
         let setup = setup.set("dns_service.dns_timeout", 1);
         configure(setup.set("dns_service.cleanup_interval", 3600))
     });
-    let (url, socket) = (daemon.url().to_owned(), daemon.setup().socket());
+    let url = daemon.url().to_owned();
+    let socket = daemon.setup().socket();
     let ctl = daemon.ctl();
     let differs = vec![(daemon.setup().database().name(), "DATABASE")];
     let session = Session {

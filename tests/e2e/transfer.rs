@@ -359,7 +359,8 @@ fn long_files_are_imported_listed_and_exported_completely() {
     let count = 20_000;
     let mut lines = user("carol") + "\n";
     for n in 0..count {
-        let (label, address) = (format!("h{n:06}"), format!("192.0.{}.{}", n / 250, n % 250 + 1));
+        let label = format!("h{n:06}");
+        let address = format!("192.0.{}.{}", n / 250, n % 250 + 1);
         let live = json!({"hostname": label, "zone": ZONE, "user": "carol", "last_ipv4": address});
         lines += &format!("{live}\n");
     }

@@ -46,8 +46,8 @@ fn known(status: &StatusView, number: u64) -> Option<u64> {
 
 fn zone<'a>(status: &StatusView, zone: &'a ZoneView) -> Health<'a> {
     let ZoneView { zone, down, pending, last_error } = zone;
-    let (pending, last_error) = (known(status, *pending), last_error.as_deref());
-    Health { zone, down: *down, pending, last_error }
+    let pending = known(status, *pending);
+    Health { zone, down: *down, pending, last_error: last_error.as_deref() }
 }
 
 fn render(status: &StatusView, format: &Format) -> String {

@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn the_line_that_fail2ban_reads_has_its_exact_form() {
-        let (user, client) = ("alice", std::net::Ipv4Addr::new(192, 0, 2, 1));
+        let user = "alice";
+        let client = std::net::Ipv4Addr::new(192, 0, 2, 1);
         let line = logged(|| tracing::warn!(user, %client, "auth failed"));
         assert_eq!(line, r#"auth failed user="alice" client=192.0.2.1"#);
     }

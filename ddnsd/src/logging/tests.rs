@@ -50,7 +50,8 @@ fn our_crates_log_at_the_level_and_others_at_warning() {
 #[test]
 fn target_and_level_change_while_the_daemon_runs() {
     let folder = tempfile::tempdir().unwrap();
-    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    let old = folder.path().join("old");
+    let new = folder.path().join("new");
     let (subscriber, handle) = subscriber(&to_file(&old, Level::INFO)).unwrap();
     tracing::subscriber::with_default(subscriber, || {
         tracing::info!("before");

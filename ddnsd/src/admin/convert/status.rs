@@ -21,11 +21,7 @@ const MAX_RECORDS: usize = 50;
 
 /// The outcome of a reload; its error is the list of problems.
 pub(in crate::admin) fn reloaded(outcome: Result<Differences, Vec<String>>) -> Reloaded {
-    let key = |Difference { key, values }| {
-        let (old, new) = values.map_or((None, None), |(old, new)| (Some(cut(old)), Some(cut(new))));
-        ChangedKey { key: cut(key), old, new }
-    };
-    let keys = |keys: Vec<Difference>| keys.into_iter().take(MAX_KEYS).map(key).collect();
+    let keys = |keys: Vec<Difference>| keys.into_iter().take(MAX_KEYS).map(changed_key).collect();
     match outcome {
         Ok(Differences { changed, needs_restart }) => Reloaded {
             changed_total: changed.len() as u64,
@@ -39,6 +35,12 @@ pub(in crate::admin) fn reloaded(outcome: Result<Differences, Vec<String>>) -> R
             ..Reloaded::default()
         },
     }
+}
+
+fn changed_key(Difference { key, values }: Difference) -> ChangedKey {
+    // without values the key is secret
+    let (old, new) = values.unzip();
+    ChangedKey { key: cut(key), old: old.map(cut), new: new.map(cut) }
 }
 
 pub(in crate::admin) fn status(snapshot: Snapshot) -> StatusView {
