@@ -48,7 +48,6 @@ fn ranges(line: &str) -> impl Iterator<Item = (&str, f32)> {
     })
 }
 
-/// The response for a reply.
 pub(super) fn response(reply: &Reply, form: ReplyFormat) -> Response {
     let code = reply.decisive_code();
     let status = status(code, form);

@@ -188,16 +188,16 @@ mod tests {
     }
 
     #[test]
-    fn administration_goes_ahead_of_waiting_logins() {
+    fn administration_starts_before_waiting_logins() {
         let (threads, release) = busy_thread();
         let (order, seen) = mpsc::channel();
-        for (lane, name) in [
+        for (priority, name) in [
             (Priority::Login, "first"),
             (Priority::Login, "second"),
             (Priority::Administration, "admin"),
         ] {
             let order = order.clone();
-            threads.submit(lane, SMALL, move |_| order.send(name).unwrap()).unwrap();
+            threads.submit(priority, SMALL, move |_| order.send(name).unwrap()).unwrap();
         }
         drop((release, order));
         assert_eq!(seen.iter().collect::<Vec<_>>(), ["admin", "first", "second"]);

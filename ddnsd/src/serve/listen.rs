@@ -8,28 +8,15 @@ use tokio::net::{TcpListener, TcpSocket};
 /// Connections that the kernel keeps until they are accepted, as tokio and the standard library
 /// choose.
 const BACKLOG: u32 = 1024;
-/// Tries at finding a port that is free on every address.
+/// Attempts to find a port that is free on every address.
 const TRIES: usize = 20;
 
-/// Why nothing is listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The name has no address.
     #[error("daemon.host: cannot find an address for {host:?}: {source}")]
-    Resolve {
-        /// The name.
-        host: String,
-        /// Why.
-        source: Error,
-    },
-    /// The port is taken, or may not be used.
+    Resolve { host: String, source: Error },
     #[error("cannot listen on {address}: {source}{}", hint(.source))]
-    Bind {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        source: Error,
-    },
+    Bind { address: SocketAddr, source: Error },
 }
 
 fn hint(source: &Error) -> &'static str {
@@ -44,8 +31,8 @@ fn hint(source: &Error) -> &'static str {
 /// Listens on every address that `host` resolves to. Port 0 picks a free one, the same for all.
 ///
 /// # Errors
-/// The name does not resolve, or an address cannot be bound. Of several addresses, those this
-/// machine lacks are passed over.
+/// The name does not resolve, or an address cannot be bound. Addresses that this machine does not
+/// have are skipped if it has another one.
 pub async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, ListenError> {
     let resolved = tokio::net::lookup_host((host, port)).await;
     let mut addresses: Vec<SocketAddr> = resolved
