@@ -9,7 +9,7 @@ use crate::config;
 use crate::counters::LimitCounters;
 use crate::model::client::ClientKey;
 use crate::model::time::Now;
-use crate::rules::sliding_window::{Counted, Full, Limit, Tick, Window};
+use crate::rules::sliding_window::{Counted, Full, Limit, MonoNanos, Window};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use key::LimitKey;
@@ -230,8 +230,8 @@ fn bad(config: &config::LimitsConfig) -> Limit {
 }
 
 impl LimitsInner {
-    fn tick(&self, now: Now) -> Tick {
-        Tick::after_start(now.mono.saturating_duration_since(self.start))
+    fn tick(&self, now: Now) -> MonoNanos {
+        MonoNanos::after_start(now.mono.saturating_duration_since(self.start))
     }
 
     /// Runs `work` on the client's own entry, or on that of its network when too many are tracked.
@@ -266,7 +266,7 @@ impl ClientWindows {
         held: Held,
         outcome: Counted,
         config: &config::LimitsConfig,
-        tick: Tick,
+        tick: MonoNanos,
     ) -> Result<(), Full> {
         if outcome == Counted::Bad && held != Held::Bad {
             self.bad.reserve(bad(config), tick).inspect_err(|_| self.release(held))?;

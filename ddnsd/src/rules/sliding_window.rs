@@ -18,9 +18,9 @@ pub enum Counted {
 
 /// Monotonic time as nanoseconds since a fixed start: 584 years, in half the room of an `Instant`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tick(u64);
+pub struct MonoNanos(u64);
 
-impl Tick {
+impl MonoNanos {
     /// This long after the start; saturates.
     pub fn after_start(since: Duration) -> Self {
         Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
@@ -59,7 +59,7 @@ pub struct Full {
 #[derive(Debug, Default)]
 pub struct Window {
     /// Oldest first; never more than the limit's maximum.
-    events: VecDeque<Tick>,
+    events: VecDeque<MonoNanos>,
     in_flight: usize,
 }
 
@@ -68,7 +68,7 @@ impl Window {
     ///
     /// # Errors
     /// The limit is reached; nothing is reserved then.
-    pub fn reserve(&mut self, limit: Limit, now: Tick) -> Result<(), Full> {
+    pub fn reserve(&mut self, limit: Limit, now: MonoNanos) -> Result<(), Full> {
         self.forget_old(limit, now);
         let taken = self.events.len() + self.in_flight;
         if taken < limit.max() {
@@ -89,7 +89,7 @@ impl Window {
     }
 
     /// Counts an event. Beyond the maximum the oldest is dropped: it decides nothing any more.
-    pub fn count(&mut self, limit: Limit, now: Tick) {
+    pub fn count(&mut self, limit: Limit, now: MonoNanos) {
         self.forget_old(limit, now);
         while self.events.len() >= limit.max() {
             self.events.pop_front();
@@ -100,12 +100,12 @@ impl Window {
     }
 
     /// Whether the window is empty and can be dropped.
-    pub fn is_idle(&mut self, limit: Limit, now: Tick) -> bool {
+    pub fn is_idle(&mut self, limit: Limit, now: MonoNanos) -> bool {
         self.forget_old(limit, now);
         self.events.is_empty() && self.in_flight == 0
     }
 
-    fn forget_old(&mut self, limit: Limit, now: Tick) {
+    fn forget_old(&mut self, limit: Limit, now: MonoNanos) {
         while self.events.front().is_some_and(|event| event.plus(limit.window) <= now) {
             self.events.pop_front();
         }
@@ -119,8 +119,8 @@ mod tests {
 
     const LIMIT: Limit = Limit { window: Duration::from_mins(1), max: 3 };
 
-    fn at(seconds: u64) -> Tick {
-        Tick::after_start(Duration::from_secs(seconds))
+    fn at(seconds: u64) -> MonoNanos {
+        MonoNanos::after_start(Duration::from_secs(seconds))
     }
 
     fn full(seconds: u64) -> Result<(), Full> {
@@ -190,7 +190,7 @@ mod tests {
                 now += pause;
                 match step {
                     0 | 1 => {
-                        let taken = window.reserve(LIMIT, Tick(now)).is_ok();
+                        let taken = window.reserve(LIMIT, MonoNanos(now)).is_ok();
                         prop_assert_eq!(taken, naive(&events, in_flight, now));
                         in_flight += usize::from(taken);
                     }
@@ -200,7 +200,7 @@ mod tests {
                     }
                     3 if in_flight > 0 => {
                         window.release();
-                        window.count(LIMIT, Tick(now));
+                        window.count(LIMIT, MonoNanos(now));
                         in_flight -= 1;
                         events.push(now);
                     }
@@ -216,12 +216,12 @@ mod tests {
             let (mut window, mut now) = (Window::default(), 0);
             for pause in pauses {
                 now += pause;
-                window.count(LIMIT, Tick(now));
+                window.count(LIMIT, MonoNanos(now));
             }
-            if let Err(full) = window.reserve(LIMIT, Tick(now)) {
+            if let Err(full) = window.reserve(LIMIT, MonoNanos(now)) {
                 let wait = u64::try_from(full.retry_after.as_nanos()).unwrap();
-                prop_assert!(window.reserve(LIMIT, Tick(now + wait - 1)).is_err());
-                prop_assert!(window.reserve(LIMIT, Tick(now + wait)).is_ok());
+                prop_assert!(window.reserve(LIMIT, MonoNanos(now + wait - 1)).is_err());
+                prop_assert!(window.reserve(LIMIT, MonoNanos(now + wait)).is_ok());
             }
         }
     }

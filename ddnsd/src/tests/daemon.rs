@@ -18,7 +18,7 @@ use crate::rules::request::{Change, Login, RequestedHost, UpdateRequest};
 use crate::stories::authenticate::Authenticate;
 use crate::stories::expire::Expire;
 use crate::stories::host_locks::HostLocks;
-use crate::stories::hosts::{Hosts, NewHost};
+use crate::stories::hosts::{HostInput, Hosts};
 use crate::stories::last_requests::LastRequests;
 use crate::stories::notices::Notices;
 use crate::stories::publisher::Publisher;
@@ -117,7 +117,7 @@ impl Daemon {
     /// Adds a host if it does not exist.
     pub(super) async fn add_host(&self, label: &str, expiry_ttl: Option<u32>) {
         let (user, label, zone) = ("alice".to_owned(), label.to_owned(), ZONE.to_owned());
-        let new = NewHost { user, label, zone, dns_ttl: None, expiry_ttl };
+        let new = HostInput { user, label, zone, dns_ttl: None, expiry_ttl };
         let _may_exist = self.hosts.add(new).await;
     }
 

@@ -5,7 +5,7 @@ use super::names::host_name;
 use crate::config::Defaults;
 use crate::model::host::{Host, HostDetails};
 use crate::stories::hosts::modify::{Modified, Modify, NewTtl};
-use crate::stories::hosts::{Added, Deleted, HostFilter, NewHost, Shown};
+use crate::stories::hosts::{Added, Deleted, HostFilter, HostInput, Shown};
 use ddnsd_proto::host::{
     self as proto, AddHost, AddedHost, HostState, HostView, LastRequestView, LeftRecord, ListHosts,
     ModifyHost, StoredHost,
@@ -13,9 +13,9 @@ use ddnsd_proto::host::{
 use ddnsd_proto::status::HostName;
 use std::net::IpAddr;
 
-pub(in crate::admin) fn new_host(host: AddHost) -> NewHost {
+pub(in crate::admin) fn new_host(host: AddHost) -> HostInput {
     let AddHost { user, hostname: label, zone, dns_ttl, expiry_ttl } = host;
-    NewHost { user, label, zone, dns_ttl, expiry_ttl }
+    HostInput { user, label, zone, dns_ttl, expiry_ttl }
 }
 
 pub(in crate::admin) fn added(host: &Added, defaults: Defaults) -> AddedHost {

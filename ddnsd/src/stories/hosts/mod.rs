@@ -36,7 +36,7 @@ pub struct Hosts {
 
 /// A host to add, as typed.
 #[derive(Clone, Debug)]
-pub struct NewHost {
+pub struct HostInput {
     pub user: String,
     /// Name within the zone, or `@`.
     pub label: String,
@@ -83,7 +83,7 @@ impl Hosts {
     ///
     /// # Errors
     /// No such user, a name that is not legal or taken, or the database failed.
-    pub async fn add(&self, new: NewHost) -> Result<Added, AdminError> {
+    pub async fn add(&self, new: HostInput) -> Result<Added, AdminError> {
         let user = user_name(&new.user)?;
         let (label, zone, fqdn) = names(&new.label, &new.zone)?;
         let host = db::NewHost {
