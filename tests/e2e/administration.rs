@@ -195,7 +195,7 @@ fn the_error_for_a_host_registered_in_another_zone_names_that_zone() {
         ["show a b.dyn.example", "modify a b.dyn.example --dns-ttl 1", "delete @ a.b.dyn.example"]
     {
         let words: Vec<_> = std::iter::once("hostname").chain(command.split(' ')).collect();
-        let right = "a.b.dyn.example is `a.b` in zone `dyn.example`";
+        let right = "a.b.dyn.example is registered as `a.b` in zone `dyn.example`";
         ctl.run(&words).exits(1).says(&[right]).one_sentence();
     }
     assert_eq!(ctl.hosts().len(), 2);
