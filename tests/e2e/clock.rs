@@ -1,5 +1,6 @@
-//! Wall clocks that jump while the daemon runs or is off (libfaketime): only hosts without updates expire.
-//! The monotonic clock stays true, as it does when an administrator or NTP sets the wall clock.
+//! Wall clocks that jump while the daemon runs or is off (libfaketime): only hosts without updates
+//! expire. The monotonic clock stays true, as it does when an administrator or NTP sets the wall
+//! clock.
 
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
@@ -10,7 +11,8 @@ use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A daemon whose wall clock the test sets. Most updates go unsigned: TSIG would refuse such clocks.
+/// A daemon whose wall clock the test sets. Most updates go unsigned: TSIG would refuse such
+/// clocks.
 struct Scene {
     named: Named,
     daemon: Daemon,
@@ -138,8 +140,8 @@ fn a_stop_during_a_sweep_expires_no_host_because_of_that_time() {
         let brief = scene.daemon.ctl().json(&["hostname", "show", "brief", OPEN]);
         if brief["state"] == "pending" { Ok(()) } else { Err(brief.to_string()) }
     });
-    let alive = format!("hostname=pc.{OPEN}&myip=192.0.2.1");
-    scene.daemon.update("alice", &alive).is(200, "nochg 192.0.2.1\n");
+    let query = format!("hostname=pc.{OPEN}&myip=192.0.2.1");
+    scene.daemon.update("alice", &query).is(200, "nochg 192.0.2.1\n");
     scene.daemon.signal(Signal::SIGSTOP);
     std::thread::sleep(Duration::from_secs(12));
     scene.named.go_on();

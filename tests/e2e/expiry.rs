@@ -1,4 +1,4 @@
-//! A host that falls silent is taken down, and restored by its next update.
+//! A host that is not updated expires, and its next update restores it.
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::eventually::{eventually, eventually_equals};
@@ -9,7 +9,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(15);
 
 #[test]
-fn a_silent_host_is_taken_down_and_its_next_update_restores_it() {
+fn a_host_without_updates_expires_and_its_next_update_restores_it() {
     let scene = Scene::with(|setup| {
         setup.set("dns_service.cleanup_interval", 1).set("defaults.expiry_ttl", 2)
     });
@@ -30,7 +30,7 @@ fn cleanup_sweeps_at_once_and_prints_what_expired() {
     let scene = Scene::with(|setup| setup.set("dns_service.cleanup_interval", 3600));
     scene.ctl().add_host("alice", "brief", ZONE, &["--expiry-ttl", "1"]);
     scene.update("hostname=pc.dyn.example,brief.dyn.example&myip=192.0.2.1").has_status(200);
-    let said = eventually(SOON, "cleanup to take the host down", || {
+    let said = eventually(SOON, "cleanup to remove the host", || {
         let said = scene.ctl().run(&["cleanup"]).ok().said();
         if said.contains("brief.dyn.example") { Ok(said) } else { Err(said) }
     });
@@ -39,7 +39,7 @@ fn cleanup_sweeps_at_once_and_prints_what_expired() {
 }
 
 #[test]
-fn nochg_starts_the_expiry_clock_anew() {
+fn nochg_restarts_the_expiry_time() {
     let scene = Scene::with(|setup| {
         setup.set("dns_service.cleanup_interval", 3600).set("defaults.expiry_ttl", 4)
     });
@@ -47,16 +47,16 @@ fn nochg_starts_the_expiry_clock_anew() {
     scene.update("hostname=pc.dyn.example,nas.dyn.example&myip=192.0.2.1").has_status(200);
     std::thread::sleep(Duration::from_millis(2500)); // the time that must pass, not a hope
     scene.update("hostname=nas.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
-    let said = eventually(SOON, "cleanup to take the silent host down", || {
+    let said = eventually(SOON, "cleanup to remove the host without updates", || {
         let said = scene.ctl().run(&["cleanup"]).ok().said();
         if said.contains("pc.dyn.example") { Ok(said) } else { Err(said) }
     });
-    assert!(!said.contains("nas.dyn.example"), "nochg counts as a sign of life: {said}");
+    assert!(!said.contains("nas.dyn.example"), "nochg counts as an update: {said}");
     assert_eq!((scene.a("pc"), scene.a("nas")), (vec![], vec!["192.0.2.1".to_owned()]));
 }
 
 #[test]
-fn time_while_the_daemon_was_down_is_not_held_against_a_host() {
+fn downtime_of_the_daemon_does_not_count_toward_expiry() {
     let mut scene = Scene::with(|setup| setup.set("dns_service.cleanup_interval", 3600));
     scene.ctl().add_host("alice", "brief", ZONE, &["--expiry-ttl", "5"]);
     scene.update("hostname=brief.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
@@ -69,14 +69,14 @@ fn time_while_the_daemon_was_down_is_not_held_against_a_host() {
 }
 
 #[test]
-fn an_expiry_that_dns_did_not_take_is_done_later() {
+fn an_expiry_that_dns_did_not_acknowledge_is_published_later() {
     let mut scene = Scene::with(|setup| {
         setup.set("dns_service.cleanup_interval", 3600).set("dns_service.dns_timeout", 1)
     });
     scene.ctl().add_host("alice", "brief", ZONE, &["--expiry-ttl", "1"]);
     scene.update("hostname=brief.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.named.stop();
-    eventually(SOON, "cleanup to try, and say that it failed", || {
+    eventually(SOON, "cleanup to try, and to print that it failed", || {
         let said = scene.ctl().run(&["cleanup"]).said();
         if said.contains("brief.dyn.example") { Ok(()) } else { Err(said) }
     });

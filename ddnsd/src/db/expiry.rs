@@ -23,7 +23,8 @@ statements! { ALL;
     SCHEDULE_CHECK: Indexed =
         "UPDATE hosts SET check_at = ? WHERE id = ? AND check_at = ? AND version = ?",
         mariadb
-        // of a mere `?`, or as SIGNED, the first row's numbers would decide how long the others may be
+        // with a mere `?`, or SIGNED, the first row would decide how many digits the others may
+        // have
         "UPDATE (
              WITH r (next, id, was, version) AS (VALUES (
                  CAST(? AS DECIMAL(20)), CAST(? AS DECIMAL(20)),
@@ -37,7 +38,7 @@ statements! { ALL;
          FROM hosts h LEFT JOIN touches t ON t.host_id = h.id WHERE h.id = ?";
 }
 
-/// A host the sweep must look at.
+/// A host that may have expired.
 #[derive(Clone, Debug)]
 pub struct DueHost {
     /// When it was due.
@@ -52,7 +53,7 @@ pub struct DueHost {
     pub version: i64,
 }
 
-/// The next look at a host that is alive.
+/// The next check of a host that has not expired.
 #[derive(Clone, Copy, Debug)]
 pub struct NextCheck {
     /// Key.
@@ -76,7 +77,7 @@ struct DueRow {
 }
 
 impl Db {
-    /// A page of hosts due for a look, after a position.
+    /// A page of hosts that are due for a check, after a position.
     ///
     /// # Errors
     /// The database failed. A row that does not convert is logged and left out.
@@ -106,8 +107,8 @@ impl Db {
         Ok(Page { rows: due.filter_map(readable).collect(), last })
     }
 
-    /// Moves the next look at hosts that are alive. A host that was changed since the page was read keeps
-    /// what the change said.
+    /// Schedules the next check of hosts. A host that changed since the page was read keeps the
+    /// check that its change scheduled.
     ///
     /// # Errors
     /// The database failed.
@@ -115,7 +116,7 @@ impl Db {
         self.0.writer.run(ScheduleChecks(hosts)).await
     }
 
-    /// Makes the next sweep look at every host that has a record: the default TTL changed.
+    /// Makes the next sweep check every host that has a record: the default TTL changed.
     ///
     /// # Errors
     /// The database failed.

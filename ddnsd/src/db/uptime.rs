@@ -1,10 +1,10 @@
-//! The service clock: milliseconds that ddnsd ran on a database that took writes. Expiry counts by it
-//! alone, so that downtime, a stopped process, an outage of the database and a jump of the wall clock
-//! age no host.
+//! The service clock: milliseconds that ddnsd ran on a database that took writes. Expiry counts by
+//! it alone, so that downtime, a stopped process, an outage of the database and a jump of the wall
+//! clock age no host.
 //!
-//! A daemon counts by its monotonic clock, and stores the value if it is larger than the stored one.
-//! So several daemons on one database count no faster than real time: each adds only the time since
-//! its previous tick to a value that was read by then.
+//! A daemon counts by its monotonic clock, and stores the value if it is larger than the stored
+//! one. So several daemons on one database count no faster than real time: each adds only the time
+//! since its previous tick to a value that was read by then.
 
 use super::connection::Conn;
 use super::error::DbError;

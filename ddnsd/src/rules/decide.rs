@@ -1,4 +1,5 @@
-//! Whether a host changes. In: what is asked and what is known of the host. Out: keep or change.
+//! Whether an update changes a host. In: the requested change, and the host as stored. Out: keep or
+//! change.
 
 use super::request::Change;
 use crate::model::change::RecordChange;
@@ -11,13 +12,12 @@ use crate::model::time::Millis;
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// DNS is known to hold this already: only the expiry clock starts anew.
+    /// DNS is known to hold this already. Only the expiry time restarts.
     Keep,
     /// These records are wanted from now on.
     Change(WantedRecords),
 }
 
-/// Decides for one host.
 pub fn decide(change: Change, host: &Host, defaults: &Defaults) -> Verdict {
     let wanted = match change {
         Change::Set(addresses) => host.wanted.with(addresses),
@@ -31,7 +31,8 @@ pub fn decide(change: Change, host: &Host, defaults: &Defaults) -> Verdict {
     }
 }
 
-/// Whether other TTLs of a host must go to DNS: it has a record, and DNS is not known to hold the TTL.
+/// Whether new TTLs of a host must be published: it has a record, and DNS is not known to hold the
+/// TTL.
 pub fn must_publish_ttl(new: Option<u32>, host: &Host, defaults: &Defaults) -> bool {
     let ttl = new.unwrap_or(defaults.dns_ttl);
     new != host.dns_ttl
@@ -39,12 +40,12 @@ pub fn must_publish_ttl(new: Option<u32>, host: &Host, defaults: &Defaults) -> b
         && (host.unpublished_since.is_some() || !ttl_holds(host.wanted, host, ttl))
 }
 
-/// Without a record the TTL is nowhere to be seen.
+/// Without a record no TTL is visible in DNS.
 fn ttl_holds(wanted: WantedRecords, host: &Host, ttl: u32) -> bool {
     wanted.addresses().is_empty() || host.acked.ttl == Some(ttl)
 }
 
-/// Which families an update counts for, at which time.
+/// The families that an update renews.
 pub fn seen(change: Change, at: Millis) -> Seen {
     match change {
         Change::Set(addresses) => Seen::at(addresses.families(), at),
@@ -57,7 +58,7 @@ pub fn dns_ttl(host: &Host, defaults: &Defaults) -> u32 {
     host.dns_ttl.unwrap_or(defaults.dns_ttl)
 }
 
-/// What to send to DNS for a host as it is wanted now.
+/// What to send to DNS for the host as stored.
 pub fn change(host: &Host, defaults: &Defaults) -> RecordChange {
     RecordChange {
         host: host.id,
@@ -164,7 +165,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_new_ttl_goes_to_dns_unless_it_is_there_or_nowhere_to_be_seen() {
+    fn a_new_ttl_is_published_unless_dns_holds_it_or_no_record_shows_it() {
         let mut host = published("192.0.2.1");
         host.dns_ttl = Some(60);
         for (new, goes) in [(Some(60), false), (None, false), (Some(61), true)] {
@@ -177,7 +178,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn taking_down_removes_what_was_set_and_touches_nothing_else() {
+    fn offline_removes_what_was_set_and_touches_nothing_else() {
         let records = changed(Change::Offline, &published("192.0.2.1"));
         assert_eq!((records.v4, records.v6), (Wanted::Absent, Wanted::Untouched));
         assert_eq!(decide(Change::Offline, &fresh_host(), &DEFAULTS), Verdict::Keep);

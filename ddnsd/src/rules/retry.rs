@@ -1,16 +1,16 @@
-//! When an unpublished host is sent again. In: what the name server refused, and when. Out: now, after
-//! all others, or not yet.
+//! When an unpublished host is sent again. In: what the name server refused, and when. Out: now,
+//! after all others, or not yet.
 //!
-//! A host that is refused by itself, as by a CNAME at its name, may be refused for ever. A thousand of
-//! them must delay no other host, and must not hold the locks that their owners' updates need.
+//! A host that is refused by itself, as by a CNAME at its name, may be refused for ever. A thousand
+//! of them must delay no other host, and must not hold the locks that their owners' updates need.
 
 use crate::model::host::{Host, HostId};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-/// Least time until a refused host is sent again: a server that refused everything for a while still
-/// gets all within half a minute.
+/// Least time until a refused host is sent again: a server that refused everything for a while
+/// still gets all within half a minute.
 const RETRY_AFTER: Duration = Duration::from_secs(15);
 /// Refused hosts that are remembered. Beyond, they are sent like all others.
 const MAX_REFUSED: usize = 100_000;
@@ -33,8 +33,8 @@ struct Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     Now,
-    /// After all others, in the order of these times of their last refusal; `None`: not refused since
-    /// the start or a reload.
+    /// After all others, in the order of these times of their last refusal; `None`: not refused
+    /// since the start or a reload.
     AfterOthers(Option<Instant>),
     NotYet,
 }
@@ -61,8 +61,8 @@ impl RetrySchedule {
         self.0.clear();
     }
 
-    /// `has_failed`: whether the row says that publishing this version failed. A new update is another
-    /// version.
+    /// `has_failed`: whether the row says that publishing this version failed. A new update is
+    /// another version.
     pub fn next(&self, host: HostId, version: i64, has_failed: bool, now: Instant) -> Retry {
         match self.0.get(&host).filter(|refused| refused.version == version) {
             Some(refused) if now < refused.at + RETRY_AFTER => Retry::NotYet,

@@ -1,5 +1,5 @@
-//! Expiry: wants and publishes the removal of records that were not updated for their TTL. An update
-//! meanwhile wins: the sweep locks the host and reads it again before it wants a removal.
+//! Expiry: wants and publishes the removal of records that were not updated for their TTL. An
+//! update meanwhile wins: the sweep locks the host and reads it again before it wants a removal.
 
 use super::error::AdminError;
 use super::host_locks::HostLocks;
@@ -29,7 +29,8 @@ pub struct Expire {
     notices: Notices,
     host_locks: HostLocks,
     clock: Clock,
-    /// Held during a sweep. The default TTL by which hosts without a TTL of their own were scheduled.
+    /// Held during a sweep. The default TTL by which hosts without a TTL of their own were
+    /// scheduled.
     sweeping: Arc<Mutex<Option<u32>>>,
 }
 
@@ -112,20 +113,20 @@ impl Expire {
         now: Uptime,
         swept: &mut Swept,
     ) -> Result<(), DbError> {
-        let mut alive = Vec::new();
+        let mut not_due = Vec::new();
         let mut expired = Vec::new();
         for due in page {
             let Some(host) = self.db.readable_host(&due.fqdn).await? else {
                 continue;
             };
             match self.evaluate(&host, host.wanted, due.updated, now) {
-                Expiry::Never => alive.push(next_check(&due, None)),
-                Expiry::CheckAt(at) => alive.push(next_check(&due, Some(at))),
+                Expiry::Never => not_due.push(next_check(&due, None)),
+                Expiry::CheckAt(at) => not_due.push(next_check(&due, Some(at))),
                 Expiry::Due { .. } => expired.push(self.expire(due, now)),
             }
         }
-        if !alive.is_empty() {
-            self.db.schedule_checks(alive).await?;
+        if !not_due.is_empty() {
+            self.db.schedule_checks(not_due).await?;
         }
         for removed in join_all(expired).await {
             match removed? {
@@ -137,7 +138,8 @@ impl Expire {
         Ok(())
     }
 
-    /// Wants and publishes the removal. `None` if the host was updated meanwhile, or is being changed.
+    /// Wants and publishes the removal. `None` if the host was updated meanwhile, or is being
+    /// changed.
     async fn expire(
         &self,
         due: DueHost,
@@ -183,7 +185,8 @@ impl Expire {
             Expiry::CheckAt(at) => Some(at),
             Expiry::Never | Expiry::Due { .. } => None,
         };
-        let (seen, at) = (Seen::default(), self.clock.now().wall);
+        let at = self.clock.now().wall;
+        let seen = Seen::default();
         Ok(Some(Want { host, records, seen, check_at, notices, at, uptime: now }))
     }
 

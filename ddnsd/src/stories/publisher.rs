@@ -1,8 +1,8 @@
-//! The three steps of every change: want, publish, settle. Update, expiry, deletion and the republisher
-//! all use them.
+//! The three steps of every change: want, publish, settle. Update, expiry, deletion and the
+//! republisher all use them.
 //!
-//! After a kill at any point the row is still unpublished and is sent again. It also stays unpublished
-//! while an unanswered message could still overwrite what was acknowledged.
+//! After a kill at any point the row is still unpublished and is sent again. It also stays
+//! unpublished while an unanswered message could still overwrite what was acknowledged.
 
 use crate::clock::Clock;
 use crate::config::Rfc2136;
@@ -80,7 +80,8 @@ impl Publisher {
         self.dns.look_up(name, family).await
     }
 
-    /// Whether an acknowledgement of this host is not final yet, so that it is too early to send it again.
+    /// Whether an acknowledgement of this host is not final yet, so that it is too early to send it
+    /// again.
     pub fn is_waiting(&self, host: &Fqdn) -> bool {
         self.dns.is_waiting(host)
     }
@@ -96,9 +97,9 @@ impl Publisher {
         self.refused().forget_all();
     }
 
-    /// Commits changes as wanted and unpublished, as [`Db::want`]. The caller holds the hosts' locks. A
-    /// row can change in spite of that when every record moves to another name server; then it is wanted
-    /// once more.
+    /// Commits changes as wanted and unpublished, as [`Db::want`]. The caller holds the hosts'
+    /// locks. A row can change in spite of that when every record moves to another name server;
+    /// then it is wanted once more.
     ///
     /// # Errors
     /// The database failed; what was not wanted before is not.
@@ -126,7 +127,8 @@ impl Publisher {
         self.settle(host, ttl, sent).await
     }
 
-    /// As [`Self::publish`] for several hosts, each with its own result; those of a zone travel together.
+    /// As [`Self::publish`] for several hosts, each with its own result; those of a zone travel
+    /// together.
     pub fn publish_all(
         &self,
         hosts: Vec<Arc<Host>>,
@@ -172,8 +174,8 @@ impl Publisher {
         }
     }
 
-    /// Removes the host's records before its row is deleted; nothing is settled. Repeats the removal (3
-    /// times, 90 s in all) while an unanswered message could still restore them.
+    /// Removes the host's records before its row is deleted; nothing is settled. Repeats the
+    /// removal (3 times, 90 s in all) while an unanswered message could still restore them.
     ///
     /// # Errors
     /// DNS did not acknowledge it, or a message got no answer each time.

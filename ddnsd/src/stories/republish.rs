@@ -1,6 +1,6 @@
-//! Sends unpublished hosts again, at start and on a timer, until DNS acknowledges them: first those with
-//! an address, then removals, then what failed before, for a bounded time. Why they are unpublished (a
-//! kill, an outage of the name server, a refusal) does not matter.
+//! Sends unpublished hosts again, at start and on a timer, until DNS acknowledges them: first those
+//! with an address, then removals, then what failed before, for a bounded time. Why they are
+//! unpublished (a kill, an outage of the name server, a refusal) does not matter.
 
 use super::host_locks::HostLocks;
 use super::publisher::Publisher;
@@ -22,7 +22,8 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 /// Rows of a page. One page is sent at a time.
 const PAGE: u32 = 200;
-/// How long a run may take for hosts of a zone that failed before and fail again. The next run goes on.
+/// How long a run may take for hosts of a zone that failed before and fail again. The next run goes
+/// on.
 const MAX_FAILING: Duration = Duration::from_secs(2);
 /// Hosts that failed before, in one run.
 const MAX_FAILED: usize = 20_000;
@@ -36,7 +37,8 @@ pub struct Republish {
     publisher: Publisher,
     host_locks: HostLocks,
     clock: Clock,
-    /// Whether `meta.target` names the server that is published to. Locked during a move to another one.
+    /// Whether `meta.target` names the server that is published to. Locked during a move to another
+    /// one.
     is_named: Arc<Mutex<bool>>,
     /// Notified after the move.
     moved: Arc<Notify>,
@@ -69,9 +71,9 @@ impl Republish {
         Self { db, publisher, host_locks, clock, is_named, moved: Arc::default() }
     }
 
-    /// Prepares another configuration. For another server, every live record is unpublished when this
-    /// returns, and nothing is sent before the commit: so nothing that the previous server acknowledges
-    /// is taken for published on the new one.
+    /// Prepares another configuration. For another server, every live record is unpublished when
+    /// this returns, and nothing is sent before the commit: so nothing that the previous server
+    /// acknowledges is taken for published on the new one.
     ///
     /// # Errors
     /// The database failed. Publishing goes on as before; some records may be sent once more.
@@ -94,8 +96,8 @@ impl Republish {
         Ok(PreparedPublishing { dns, publisher: self.publisher.clone(), moving })
     }
 
-    /// At the start, before anything is sent. If the server is not that of the previous run, every live
-    /// record becomes unpublished.
+    /// At the start, before anything is sent. If the server is not that of the previous run, every
+    /// live record becomes unpublished.
     ///
     /// # Errors
     /// The database failed.
@@ -190,9 +192,9 @@ impl Run {
         now
     }
 
-    /// Hosts that failed before, by zone, the longest untried first. Of those that were not tried since
-    /// the start, the one that failed least often comes first: a host that the server always ignores
-    /// must not be the one that shows each time whether the server answers.
+    /// Hosts that failed before, by zone, the longest untried first. Of those that were not tried
+    /// since the start, the one that failed least often comes first: a host that the server always
+    /// ignores must not be the one that shows each time whether the server answers.
     fn failed(&mut self) -> HashMap<Zone, Vec<UnpublishedHost>> {
         let mut failed = std::mem::take(&mut self.failed);
         failed.sort_by_key(|(at, row)| (*at, row.attempts, Reverse(row.since)));
@@ -240,8 +242,8 @@ impl Republish {
         }
     }
 
-    /// Sends hosts of a zone, in groups. While the zone is down a single host is sent, so that no other
-    /// is locked meanwhile. Ends early after this much time for groups that failed.
+    /// Sends hosts of a zone, in groups. While the zone is down a single host is sent, so that no
+    /// other is locked meanwhile. Ends early after this much time for groups that failed.
     async fn send_zone(
         &self,
         zone: Zone,
@@ -305,7 +307,8 @@ impl Republish {
             Some(host) if host.id == id && host.unpublished_since.is_some() => host,
             _ => return Ok(Resent::Skipped),
         };
-        let (old, new) = (host.acked.addresses, host.wanted.addresses());
+        let old = host.acked.addresses;
+        let new = host.wanted.addresses();
         match self.publisher.publish(host, Lane::Background).await {
             Ok(()) => {
                 // the same addresses were only sent once more
