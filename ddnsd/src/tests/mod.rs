@@ -18,6 +18,7 @@ mod refused;
 mod removal;
 mod row_checks;
 mod server;
+mod uptime;
 mod world;
 
 use crate::model::address::Addresses;
