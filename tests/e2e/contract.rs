@@ -1,5 +1,6 @@
-//! SPEC.md section 2, walked row by row over real sockets with the bytes written here, so that no client
-//! library hides a difference. What takes more than a row has a test in the file of its subject.
+//! SPEC.md section 2, walked row by row over real sockets with the bytes written here, so that no
+//! client library hides a difference. What takes more than a row has a test in the file of its
+//! subject.
 
 mod bytes;
 mod credentials;

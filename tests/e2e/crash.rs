@@ -49,7 +49,8 @@ fn thirty_kills_amid_a_load_lose_nothing_and_dns_ends_equal_to_the_database() {
     scene.ctl().run(&["sync", "--check"]).ok();
 }
 
-/// Every client updates as fast as it can, until the daemon is killed that long after their first answers.
+/// Every client updates as fast as it can, until the daemon is killed that long after their first
+/// answers.
 #[track_caller]
 fn load_until_killed(scene: &mut Scene, clients: &mut [Counting], moment: Duration) {
     let server = scene.daemon.address().to_owned();

@@ -1,6 +1,6 @@
-//! A disk that is full, or that fails when data is to be made durable: `911`, no crash, nothing that was
-//! acknowledged is lost, and all is well when it is mended. About the SQLite file; needs root, to mount and
-//! to trace.
+//! A disk that is full, or that fails when data is to be made durable: `911`, no crash, nothing
+//! that was acknowledged is lost, and all is well when it is mended. About the SQLite file; needs
+//! root, to mount and to trace.
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::eventually::{eventually, eventually_equals};
@@ -200,7 +200,8 @@ fn after_an_fsync_that_failed_once_the_log_is_no_more_relied_on() {
     recovers(&scene, &mut clients);
     let folder = TempDir::new().unwrap();
     let calls = folder.path().join("calls");
-    // per thread; and the next one succeeds, though the kernel may have dropped what it was to write
+    // per thread; and the next one succeeds, though the kernel may have dropped what it was to
+    // write
     let mut strace = trace(&scene, &calls, "inject=fsync,fdatasync:error=EIO:when=1");
     eventually(RECOVERY, "fsync to fail", || {
         let word = clients[0].update(scene.daemon.address());

@@ -1,5 +1,5 @@
-//! The last request for a host, as `ddnsctl hostname show` shows it to find out why a router's updates
-//! do not arrive.
+//! The last request for a host, as `ddnsctl hostname show` shows it to find out why a router's
+//! updates do not arrive.
 
 use crate::Scene;
 use ddnsd_tests::ctl::PASSWORD;
@@ -25,8 +25,8 @@ impl Scene {
         request.user(user, password).send()
     }
 
-    /// Waits until the last request has this return code and a reason that contains that: a rejected
-    /// one is recorded after its reply.
+    /// Waits until the last request has this return code and a reason that contains that: a
+    /// rejected one is recorded after its reply.
     #[track_caller]
     fn last_is(&self, label: &str, word: &str, reason: Option<&str>) {
         let last = eventually(Duration::from_secs(10), &format!("{word} for {label}"), || {

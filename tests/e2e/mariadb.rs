@@ -1,5 +1,5 @@
-//! What is about MariaDB: every way to reach it, every way in which that fails, and its outages. Run
-//! on MariaDB, whatever the other tests are run on.
+//! What is about MariaDB: every way to reach it, every way in which that fails, and its outages.
+//! Run on MariaDB, whatever the other tests are run on.
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::authority::Authority;
@@ -331,8 +331,8 @@ fn what_can_be_read_is_shown_and_what_cannot_is_unknown() {
     ctl.run(&["hostname", "add", "alice", "nas", ZONE]).exits(1).says(&["database"]).one_sentence();
 }
 
-/// Updates one host without a pause until `enough`; answers the address of the last `good`, which was
-/// the last answer of all.
+/// Updates one host without a pause until `enough`; answers the address of the last `good`, which
+/// was the last answer of all.
 fn update_until(scene: &Scene, host: usize, phase: &Phase) -> String {
     let server = scene.daemon.address();
     for i in 0_usize.. {

@@ -1,5 +1,5 @@
-//! Slow clients and floods of wrong passwords: others are served meanwhile, and slow connections are
-//! closed in time.
+//! Slow clients and floods of wrong passwords: others are served meanwhile, and slow connections
+//! are closed in time.
 
 use crate::Scene;
 use ddnsd_tests::authority::Authority;

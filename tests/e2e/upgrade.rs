@@ -1,6 +1,6 @@
 //! What a database must survive on the way to another version of ddnsd: a dump that is restored
-//! loses nothing; a migration that was edited, or that fails, is named and changes nothing. No version was
-//! released yet, so there is no older schema to begin from.
+//! loses nothing; a migration that was edited, or that fails, is named and changes nothing. No
+//! version was released yet, so there is no older schema to begin from.
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::ctl::{Ctl, PASSWORD};

@@ -1,6 +1,6 @@
-//! Caches of rows, and of names without a row, for the update path: an unknown name must not take longer
-//! than a known one. The writer puts in what it committed. A reader puts in what it read, unless the
-//! key was written meanwhile, so that an old row never replaces a new one.
+//! Caches of rows, and of names without a row, for the update path: an unknown name must not take
+//! longer than a known one. The writer puts in what it committed. A reader puts in what it read,
+//! unless the key was written meanwhile, so that an old row never replaces a new one.
 
 use super::error::DbError;
 use crate::model::host::Host;
@@ -45,7 +45,7 @@ struct Cached<K, V> {
 type Guard<'c, K, V> =
     PlaceholderGuard<'c, K, V, UnitWeighter, DefaultHashBuilder, DefaultLifecycle<K, V>>;
 
-enum Found<'c, K, V> {
+enum CacheLookup<'c, K, V> {
     /// The row, or that there is none.
     Cached(Option<V>),
     /// The right to put a row in, or that there is none.
@@ -64,8 +64,8 @@ impl<K: Hash + Eq + Clone, V: Clone> RowCache<K, V> {
         load: impl Future<Output = Result<Option<V>, DbError>>,
     ) -> Result<Option<V>, DbError> {
         let guards = match self.find(key) {
-            Found::Cached(row) => return Ok(row),
-            Found::Missing(guards) => guards,
+            CacheLookup::Cached(row) => return Ok(row),
+            CacheLookup::Missing(guards) => guards,
         };
         let loaded = load.await?;
         if let Some((present, absent)) = guards {
@@ -78,22 +78,22 @@ impl<K: Hash + Eq + Clone, V: Clone> RowCache<K, V> {
         Ok(loaded)
     }
 
-    /// Whoever gets both guards puts in what it loads. A caller that comes meanwhile gets none and loads for
-    /// itself: one slow or failed query must not hold up all others.
-    fn find(&self, key: &K) -> Found<'_, K, V> {
-        let Some(cached) = &self.0 else { return Found::Missing(None) };
+    /// Whoever gets both guards puts in what it loads. A caller that comes meanwhile gets none and
+    /// loads for itself: one slow or failed query must not hold up all others.
+    fn find(&self, key: &K) -> CacheLookup<'_, K, V> {
+        let Some(cached) = &self.0 else { return CacheLookup::Missing(None) };
         if let Some(row) = cached.rows.get(key) {
-            return Found::Cached(Some(row));
+            return CacheLookup::Cached(Some(row));
         }
         let absent = match cached.absent.get_value_or_guard(key, Some(Duration::ZERO)) {
-            GuardResult::Value(()) => return Found::Cached(None),
+            GuardResult::Value(()) => return CacheLookup::Cached(None),
             GuardResult::Guard(guard) => guard,
-            GuardResult::Timeout => return Found::Missing(None),
+            GuardResult::Timeout => return CacheLookup::Missing(None),
         };
         match cached.rows.get_value_or_guard(key, Some(Duration::ZERO)) {
-            GuardResult::Value(row) => Found::Cached(Some(row)),
-            GuardResult::Guard(present) => Found::Missing(Some((present, absent))),
-            GuardResult::Timeout => Found::Missing(None),
+            GuardResult::Value(row) => CacheLookup::Cached(Some(row)),
+            GuardResult::Guard(present) => CacheLookup::Missing(Some((present, absent))),
+            GuardResult::Timeout => CacheLookup::Missing(None),
         }
     }
 

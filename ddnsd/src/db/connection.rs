@@ -1,5 +1,6 @@
-//! Both drivers behind one interface. In: a statement and its values. Out: rows as the structs of `rows.rs`,
-//! or a number of rows. Every call to a MariaDB server has a timeout here; SQLite calls have none.
+//! Both drivers behind one interface. In: a statement and its values. Out: rows as the structs of
+//! `rows.rs`, or a number of rows. Every call to a MariaDB server has a timeout here; SQLite calls
+//! have none.
 
 use super::error::DbError;
 use super::mariadb::pool::MariaDbPool;
@@ -127,9 +128,9 @@ impl Conn {
 //----- Many rows at once -----
 
 impl Conn {
-    /// Runs a statement for each of these rows. On a server many rows share one statement, because each
-    /// statement is a round trip during which no other write goes on; its text has the values of a row
-    /// after VALUES. The statement must allow that a row is given twice.
+    /// Runs a statement for each of these rows. On a server many rows share one statement, because
+    /// each statement is a round trip during which no other write goes on; its text has the values
+    /// of a row after VALUES. The statement must allow that a row is given twice.
     pub(super) async fn run_each(
         &mut self,
         sql: &'static Statement,
@@ -151,9 +152,9 @@ impl Conn {
         Ok(())
     }
 
-    /// Runs an INSERT of one row for several rows at once. Call it with few different numbers of rows: the
-    /// driver keeps each text prepared, and closing one costs 40 ms, because MariaDB does not answer
-    /// and TCP delays the next packet.
+    /// Runs an INSERT of one row for several rows at once. Call it with few different numbers of
+    /// rows: the driver keeps each text prepared, and closing one costs 40 ms, because MariaDB does
+    /// not answer and TCP delays the next packet.
     pub(super) async fn run_rows(
         &mut self,
         sql: &'static Statement,
@@ -177,8 +178,8 @@ impl Conn {
         }
     }
 
-    /// Runs a query about one item, `IN (?)`, for several items at once. The items are padded to `full`,
-    /// so that the text is always the same: see [`Self::run_rows`].
+    /// Runs a query about one item, `IN (?)`, for several items at once. The items are padded to
+    /// `full`, so that the text is always the same: see [`Self::run_rows`].
     pub(super) async fn all_of<R: Row>(
         &mut self,
         sql: &'static Statement,

@@ -4,8 +4,8 @@ use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::mysql::MySqlDatabaseError;
 use std::path::PathBuf;
 
-/// Why a query or a change failed. It is cloned for every write of a failed transaction, so it holds
-/// the driver's message and not the driver's error.
+/// Why a query or a change failed. It is cloned for every write of a failed transaction, so it
+/// holds the driver's message and not the driver's error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DbError {
     /// The unique name is in use.

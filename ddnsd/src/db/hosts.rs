@@ -35,8 +35,8 @@ impl Db {
         self.0.caches.hosts.get_or_load(name, load).await
     }
 
-    /// The host of this name, for a story that goes through many hosts: a row that does not convert is
-    /// logged and skipped, so that it does not stop the others.
+    /// The host of this name, for a story that goes through many hosts: a row that does not convert
+    /// is logged and skipped, so that it does not stop the others.
     ///
     /// # Errors
     /// The database failed.
@@ -53,7 +53,8 @@ impl Db {
 
 //----- Hosts as administrators see them -----
 
-/// The owner is joined from the left: otherwise an optimizer may begin with the users and sort all hosts.
+/// The owner is joined from the left: otherwise an optimizer may begin with the users and sort all
+/// hosts.
 macro_rules! details_query {
     ($index:literal, $filter:literal) => {
         concat!(
@@ -85,8 +86,8 @@ impl Db {
         row.map(|row| row.details(|host| self.unwritten_touch(host).at)).transpose()
     }
 
-    /// Flushes, because a keepalive that is being written while the rows are read could be missing from
-    /// both. A database that cannot be written can still be read.
+    /// Flushes, because a keepalive that is being written while the rows are read could be missing
+    /// from both. A database that cannot be written can still be read.
     async fn try_to_flush_touches(&self) {
         if let Err(problem) = self.flush_touches().await {
             tracing::debug!("keepalives are not written before hosts are read: {problem}");
@@ -107,8 +108,8 @@ pub struct HostPage {
 }
 
 statements! { PAGING;
-    // One text per combination of filters, so that each finds its index. Without FORCE INDEX MariaDB
-    // sorts the rest of the table for every page.
+    // One text per combination of filters, so that each finds its index. Without FORCE INDEX
+    // MariaDB sorts the rest of the table for every page.
     PAGE: Indexed = details_query!("", "h.fqdn > ? ORDER BY h.fqdn LIMIT ?"),
         mariadb details_query!(
             "FORCE INDEX (hosts_by_fqdn)", "h.fqdn > ? ORDER BY h.fqdn LIMIT ?"
@@ -173,7 +174,8 @@ statements! { ZONES;
 }
 
 impl Db {
-    /// The first zone with a host after this one, in byte order; the first of all after an empty name.
+    /// The first zone with a host after this one, in byte order; the first of all after an empty
+    /// name.
     ///
     /// # Errors
     /// The database failed.
@@ -288,8 +290,8 @@ statements! { SETTING_TTLS;
 }
 
 impl Db {
-    /// Commits new TTLs; they are durable when it returns. Returns the host as it is now, or `None` if the
-    /// row had changed since it was read.
+    /// Commits new TTLs; they are durable when it returns. Returns the host as it is now, or `None`
+    /// if the row had changed since it was read.
     ///
     /// # Errors
     /// The database failed.

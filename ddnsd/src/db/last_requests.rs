@@ -1,5 +1,5 @@
-//! The last request for each host, for administrators. A request costs no SQL: it is recorded in memory,
-//! and batches are written. A crash loses one flush interval at most.
+//! The last request for each host, for administrators. A request costs no SQL: it is recorded in
+//! memory, and batches are written. A crash loses one flush interval at most.
 
 use super::connection::Conn;
 use super::error::DbError;
@@ -14,8 +14,8 @@ use crate::model::last_request::LastRequest;
 
 pub(super) const STATEMENTS: Statements = &[READING, WRITING];
 
-/// Hosts whose last request is kept in memory. Beyond it, requests for further hosts are not recorded
-/// until the next flush.
+/// Hosts whose last request is kept in memory. Beyond it, requests for further hosts are not
+/// recorded until the next flush.
 const MAX_UNWRITTEN: usize = 500_000;
 /// From this number on they should be flushed soon.
 const FLUSH_SOON: usize = 50_000;
@@ -60,8 +60,8 @@ fn keep_later(waiting: &mut LastRequest, request: LastRequest) {
 }
 
 statements! { WRITING;
-    // A request recorded late must not replace a newer one. A row that is more than ten minutes newer was
-    // written before the clock was set back: it is replaced.
+    // A request recorded late must not replace a newer one. A row that is more than ten minutes
+    // newer was written before the clock was set back: it is replaced.
     WRITE: Indexed =
         "INSERT INTO last_requests (host_id, received_at, client, user_agent, return_code, reason)
          VALUES (?, ?, ?, ?, ?, ?)

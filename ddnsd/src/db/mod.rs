@@ -1,8 +1,9 @@
-//! The database. In: queries and changes in terms of the model. Out: rows as model types; of a change,
-//! after its commit. SQL is nowhere else.
+//! The database. In: queries and changes in terms of the model. Out: rows as model types; of a
+//! change, after its commit. SQL is nowhere else.
 //!
-//! One writer commits in groups; readers have a pool. An SQLite file belongs to this daemon alone (a lock
-//! on `PATH.lock`), so caches serve the update path. A MariaDB server may have other clients: no cache.
+//! One writer commits in groups; readers have a pool. An SQLite file belongs to this daemon alone
+//! (a lock on `PATH.lock`), so caches serve the update path. A MariaDB server may have other
+//! clients: no cache.
 
 mod cache;
 mod connection;

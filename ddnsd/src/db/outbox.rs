@@ -1,5 +1,5 @@
-//! Mails to send. A notice waits in the host's row until DNS holds the change it reports. The transaction
-//! that records the acknowledgement moves it to the outbox.
+//! Mails to send. A notice waits in the host's row until DNS holds the change it reports. The
+//! transaction that records the acknowledgement moves it to the outbox.
 
 use super::connection::Conn;
 use super::error::DbError;
@@ -46,7 +46,8 @@ statements! { READING;
 }
 
 impl Db {
-    /// The addresses that a host has, or had before its records were removed; none for a deleted host.
+    /// The addresses that a host has, or had before its records were removed; none for a deleted
+    /// host.
     ///
     /// # Errors
     /// The database failed, or the row does not convert.

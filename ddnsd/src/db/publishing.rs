@@ -1,5 +1,6 @@
-//! The steps of a change: `want` commits it as wanted and unpublished, `settle` records what DNS answered.
-//! Each step names the row's version, so that a step that lost against another change has no effect.
+//! The steps of a change: `want` commits it as wanted and unpublished, `settle` records what DNS
+//! answered. Each step names the row's version, so that a step that lost against another change has
+//! no effect.
 
 use super::cache::Caches;
 use super::connection::Conn;
@@ -36,8 +37,9 @@ statements! { WANTING;
 }
 
 impl Db {
-    /// Commits changes as wanted and unpublished; they are durable when it returns. Returns the hosts as
-    /// they are now, in the same order; `None` where the row had changed since it was read.
+    /// Commits changes as wanted and unpublished; they are durable when it returns. Returns the
+    /// hosts as they are now, in the same order; `None` where the row had changed since it was
+    /// read.
     ///
     /// # Errors
     /// The database failed; nothing was committed.
@@ -136,8 +138,8 @@ statements! { SETTLING;
 }
 
 impl Db {
-    /// Commits what DNS answered to a change. Returns the host as it is now, or `None` if another change
-    /// came first, which then is the one to publish.
+    /// Commits what DNS answered to a change. Returns the host as it is now, or `None` if another
+    /// change came first, which then is the one to publish.
     ///
     /// # Errors
     /// The database failed; the row stays unpublished and is published again.
@@ -305,8 +307,8 @@ statements! { MARKING;
 }
 
 impl Db {
-    /// Marks a host unpublished and leaves its wanted records as they are. Returns `None` if the row
-    /// had changed.
+    /// Marks a host unpublished and leaves its wanted records as they are. Returns `None` if the
+    /// row had changed.
     ///
     /// # Errors
     /// The database failed.
@@ -349,8 +351,8 @@ statements! { MARKING_ALL;
 }
 
 impl Db {
-    /// Marks every host that ever had a record unpublished, because the name server is another one, and
-    /// stores that server's name.
+    /// Marks every host that ever had a record unpublished, because the name server is another one,
+    /// and stores that server's name.
     ///
     /// # Errors
     /// The database failed; with [`DbError::Unconfirmed`] it may be done nevertheless.

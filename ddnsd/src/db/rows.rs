@@ -1,5 +1,5 @@
-//! Rows as the driver returns them, and their conversion into model types. A row that does not convert is
-//! an error that names table, column and key.
+//! Rows as the driver returns them, and their conversion into model types. A row that does not
+//! convert is an error that names table, column and key.
 
 use super::error::DbError;
 use crate::model::address::Addresses;

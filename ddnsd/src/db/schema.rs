@@ -1,5 +1,5 @@
-//! Checks of a database's schema: whose it is, how new it is, whether it is complete. Nothing is written
-//! to a database of another program or of a newer ddnsd.
+//! Checks of a database's schema: whose it is, how new it is, whether it is complete. Nothing is
+//! written to a database of another program or of a newer ddnsd.
 
 use super::connection::Conn;
 use super::error::{DbError, OpenError};
@@ -23,7 +23,8 @@ static APPLIED_MIGRATIONS: Statement = Statement {
     mariadb: APPLIED,
 };
 
-/// Refuses a database with tables of another program, or with migrations that this program does not know.
+/// Refuses a database with tables of another program, or with migrations that this program does not
+/// know.
 pub(super) async fn refuse_foreign(
     database: &str,
     conn: &mut Conn,

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-/// Longest wait for one statement of a MariaDB server, lock waits included. SQLite has none, because
-/// it answers from this machine's disk.
+/// Longest wait for one statement of a MariaDB server, lock waits included. SQLite has none,
+/// because it answers from this machine's disk.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Longest wait for a statement that changes every row of a table, and for the commit of many rows.
@@ -16,8 +16,8 @@ pub(super) const LONG_TIMEOUT: Duration = Duration::from_mins(5);
 pub enum Access {
     /// Finds its rows by an index. Required on the update path, in a sweep and for pages of a list.
     Indexed,
-    /// May read a whole table, or change most of it. Allowed at start, after a jump of the clock and
-    /// for administrators.
+    /// May read a whole table, or change most of it. Allowed at start, after a jump of the clock
+    /// and for administrators.
     FullScan,
 }
 
@@ -40,8 +40,8 @@ pub struct Statement {
 }
 
 /// Declares a list of statements: `LIST; NAME: Access = "text";`, or with two texts
-/// `LIST; NAME: Access = "for SQLite", mariadb "for MariaDB";`. The compiler finds a list that is in no
-/// file's `STATEMENTS`, because it is unused.
+/// `LIST; NAME: Access = "for SQLite", mariadb "for MariaDB";`. The compiler finds a list that is
+/// in no file's `STATEMENTS`, because it is unused.
 macro_rules! statements {
     (@mariadb $both:expr) => { $both };
     (@mariadb $sqlite:expr, $mariadb:expr) => { $mariadb };

@@ -1,5 +1,6 @@
-//! Export and import. An import has a transaction of its own: all of it is stored, or nothing. The same
-//! transaction looks for conflicts, so that nothing can change in between, and finds all of them.
+//! Export and import. An import has a transaction of its own: all of it is stored, or nothing. The
+//! same transaction looks for conflicts, so that nothing can change in between, and finds all of
+//! them.
 
 use super::cache::Caches;
 use super::connection::{Conn, ROWS_PER_STATEMENT};
@@ -289,8 +290,8 @@ struct FamilyColumns {
 }
 
 impl FamilyColumns {
-    /// With an address: present, and updated now if the time of its update is unknown or in the future. With
-    /// only a last address: absent. With neither: never set.
+    /// With an address: present, and updated now if the time of its update is unknown or in the
+    /// future. With only a last address: absent. With neither: never set.
     fn of<A: ToString + Copy>(
         address: Option<A>,
         last: Option<A>,

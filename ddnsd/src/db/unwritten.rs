@@ -1,5 +1,5 @@
-//! Rows that wait in memory until a batch of them is written, at most one for each host. Reads take them
-//! before the stored rows.
+//! Rows that wait in memory until a batch of them is written, at most one for each host. Reads take
+//! them before the stored rows.
 
 use super::error::DbError;
 use crate::model::host::{HostId, Seen};
@@ -37,8 +37,8 @@ impl<V: Clone + PartialEq> Unwritten<V> {
         }
     }
 
-    /// Writes all rows, batch by batch. A row that was recorded again meanwhile stays, as do the rows of
-    /// a batch that failed.
+    /// Writes all rows, batch by batch. A row that was recorded again meanwhile stays, as do the
+    /// rows of a batch that failed.
     pub(super) async fn flush<F>(&self, write: impl Fn(Batch<V>) -> F) -> Result<(), DbError>
     where
         F: Future<Output = Result<(), DbError>>,

@@ -6,9 +6,9 @@ use super::error::DbError;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
-/// One change to the database. It is one statement that changes rows, or several of which none fails
-/// alone, because writes of one transaction share its fate. A write of many statements that must
-/// succeed or fail together has [`Self::OWN_TRANSACTION`].
+/// One change to the database. It is one statement that changes rows, or several of which none
+/// fails alone, because writes of one transaction share its fate. A write of many statements that
+/// must succeed or fail together has [`Self::OWN_TRANSACTION`].
 pub(super) trait Write: Send + Sync + 'static {
     type Output: Send + Sync + 'static;
     /// Whether it must survive a power cut once its result is returned.
@@ -33,7 +33,8 @@ pub(super) trait ErasedWrite: Send {
     fn is_durable(&self) -> bool;
     fn has_own_transaction(&self) -> bool;
     fn is_to_roll_back(&self) -> bool;
-    /// Fails with what concerns the whole transaction; an error of this write alone is kept for its caller.
+    /// Fails with what concerns the whole transaction; an error of this write alone is kept for its
+    /// caller.
     fn run<'a>(&'a mut self, conn: &'a mut Conn) -> BoxFuture<'a, Result<(), DbError>>;
     /// Returns the result to the caller.
     fn finish(self: Box<Self>, committed: Result<(), DbError>, caches: &Caches);

@@ -28,7 +28,8 @@ pub(super) struct WriteConnection {
     wal_suspect: bool,
 }
 
-/// Where a transaction failed. Nothing of it is stored, except perhaps with [`DbError::Unconfirmed`].
+/// Where a transaction failed. Nothing of it is stored, except perhaps with
+/// [`DbError::Unconfirmed`].
 pub(super) enum WriteFailure {
     /// Connecting or BEGIN: no write was tried.
     Begin(DbError),
@@ -80,8 +81,8 @@ impl WriteConnection {
         Some(Self { conn: None, server, lock: None, durable: true, wal_suspect: false })
     }
 
-    /// Runs the writes in one transaction. It is retried if it lost a race, or if the connection turned
-    /// out to be closed before anything was sent.
+    /// Runs the writes in one transaction. It is retried if it lost a race, or if the connection
+    /// turned out to be closed before anything was sent.
     pub(super) async fn write(
         &mut self,
         batch: &mut [Box<dyn ErasedWrite>],
@@ -133,8 +134,8 @@ impl WriteConnection {
         match &done {
             Ok(()) => self.conn = Some(conn),
             Err(failure) => {
-                // After a failed fsync Linux marks the pages clean, so earlier non-durable commits may
-                // be lost too: checkpoint before the next commit.
+                // After a failed fsync Linux marks the pages clean, so earlier non-durable commits
+                // may be lost too: checkpoint before the next commit.
                 self.wal_suspect |=
                     self.server.is_none() && matches!(failure, WriteFailure::End(_));
                 self.recycle(conn, failure.error()).await;
@@ -148,7 +149,8 @@ impl WriteConnection {
             conn.checkpoint().await?;
             self.wal_suspect = false;
         }
-        // it takes effect between transactions; NORMAL saves the fsync of writes that are only done again
+        // it takes effect between transactions; NORMAL saves the fsync of writes that are only done
+        // again
         if self.durable != durable {
             conn.set_durable(durable).await?;
             self.durable = durable;
@@ -168,7 +170,8 @@ impl WriteConnection {
         Ok(Conn::Mariadb(conn))
     }
 
-    /// Rolls back and keeps the connection: that of a file always, that of a server if it still answers.
+    /// Rolls back and keeps the connection: that of a file always, that of a server if it still
+    /// answers.
     async fn recycle(&mut self, mut conn: Conn, error: &DbError) {
         let is_server = self.server.is_some();
         if is_server && error.is_unanswered() {

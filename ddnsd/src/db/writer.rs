@@ -1,10 +1,11 @@
-//! Group commit. In: writes from many stories. Out: the result of each write, after the commit that holds it.
+//! Group commit. In: writes from many stories. Out: the result of each write, after the commit that
+//! holds it.
 //!
-//! One task owns the connection for writing. It takes whatever was queued during the previous commit, so
-//! a burst of changes costs one fsync. A write's own failure (a name in use, a row referenced) is
-//! returned to its caller alone; a failed commit is returned to all callers. If a statement fails in
-//! another way (another session holds the row, a value does not fit), each write of the batch is
-//! tried in its own transaction, so that one bad write fails no other.
+//! One task owns the connection for writing. It takes whatever was queued during the previous
+//! commit, so a burst of changes costs one fsync. A write's own failure (a name in use, a row
+//! referenced) is returned to its caller alone; a failed commit is returned to all callers. If a
+//! statement fails in another way (another session holds the row, a value does not fit), each write
+//! of the batch is tried in its own transaction, so that one bad write fails no other.
 
 use super::cache::Caches;
 use super::error::DbError;
@@ -125,7 +126,8 @@ impl WriterTask {
         }
     }
 
-    /// Commits each write alone. Once the database does not answer, the remaining ones fail at once.
+    /// Commits each write alone. Once the database does not answer, the remaining ones fail at
+    /// once.
     async fn commit_each(&mut self, batch: &mut Vec<Box<dyn ErasedWrite>>) {
         let mut unreachable = None;
         for write in batch.drain(..) {
@@ -147,7 +149,8 @@ impl WriterTask {
         }
     }
 
-    /// Commits a long transaction, on a connection of its own where the database allows two writers.
+    /// Commits a long transaction, on a connection of its own where the database allows two
+    /// writers.
     async fn commit_alone(&mut self, write: Box<dyn ErasedWrite>) {
         let mut one = [write];
         let Some(mut second) = self.connection.second() else {

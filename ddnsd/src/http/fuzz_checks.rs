@@ -1,5 +1,5 @@
-//! What must hold for everything that a request may contain, driven by fuzzers (`tests/fuzz`) and, with
-//! made-up requests, by the property tests below.
+//! What must hold for everything that a request may contain, driven by fuzzers (`tests/fuzz`) and,
+//! with made-up requests, by the property tests below.
 
 use super::query::Parameters;
 use super::{client_address, credentials};

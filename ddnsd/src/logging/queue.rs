@@ -34,11 +34,11 @@ pub(super) struct LogLine {
 /// long as the process lives.
 pub(super) struct LineQueue {
     lines: SyncSender<LogLine>,
-    counts: Arc<Counts>,
+    counts: Arc<LineCounts>,
 }
 
 #[derive(Default)]
-struct Counts {
+struct LineCounts {
     /// All lines that entered the queue.
     queued: AtomicU64,
     /// Lines that left the queue, written or lost.
@@ -51,7 +51,7 @@ impl LineQueue {
     /// Starts the thread.
     pub(super) fn start(output: impl LogOutput) -> Result<Self, LogError> {
         let (lines, receiver) = sync_channel(MAX_LINES);
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(LineCounts::default());
         let counts_of_thread = Arc::clone(&counts);
         let thread = std::thread::Builder::new().name("ddnsd-log".to_owned());
         thread
@@ -90,7 +90,7 @@ fn now() -> Zoned {
 }
 
 /// Runs until the queue is empty and its sender is dropped.
-fn write_all(lines: &Receiver<LogLine>, mut output: impl LogOutput, counts: &Counts) {
+fn write_all(lines: &Receiver<LogLine>, mut output: impl LogOutput, counts: &LineCounts) {
     for line in lines {
         let lost = counts.lost.swap(0, Ordering::Relaxed);
         let reported = lost == 0 || output.write(&loss_report(lost, &line.at)).is_ok();

@@ -1,4 +1,5 @@
-//! The service clock over restarts: it goes on where it was stored, and counts no time between runs.
+//! The service clock over restarts: it goes on where it was stored, and counts no time between
+//! runs.
 
 use super::daemon::{Daemon, ZONE, hash};
 use super::{both, name, runtime};

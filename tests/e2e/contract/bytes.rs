@@ -278,7 +278,8 @@ fn what_is_no_http_is_refused_and_hurts_nobody() {
     assert!(!scene.daemon.said().contains("panicked"), "{}", scene.daemon.said());
 }
 
-/// Requests whose framing is said in two ways: an attacker's, where a proxy in front reads them otherwise.
+/// Requests whose framing is said in two ways: an attacker's, where a proxy in front reads them
+/// otherwise.
 #[test]
 fn what_could_be_read_in_two_ways_is_never_two_requests() {
     let scene = Scene::new();

@@ -15,7 +15,8 @@ fn every_form_of_credentials_is_right_wrong_or_not_given() {
     let scene = Scene::without_hosts(|setup| setup.set("daemon.log_level", "INFO"));
     scene.ctl().add_user_with("alice", "s3:cret").ok();
     scene.ctl().add_user_with("zoë", "pässwörd").ok();
-    // nobody has hosts, so who is logged in hears nohost; the log tells wrong ones from missing ones
+    // nobody has hosts, so who is logged in hears nohost; the log tells wrong ones from missing
+    // ones
     let (right, wrong, missing) = ("nohost\n", "wrong", "missing");
     let alice = encoded("alice:s3:cret");
     let rows: Vec<(Vec<String>, &str, &str)> = vec![

@@ -1,5 +1,5 @@
-//! Whose address it is, behind proxies: each header as bytes, several lines of it, and peers that have
-//! IPv4 addresses on an IPv6 socket.
+//! Whose address it is, behind proxies: each header as bytes, several lines of it, and peers that
+//! have IPv4 addresses on an IPv6 socket.
 
 use crate::Scene;
 use ddnsd_tests::ctl::PASSWORD;

@@ -1,5 +1,5 @@
-//! A lock on the server, named after the database, that shows that a daemon runs on it. It belongs to the
-//! session of the writer and ends with it.
+//! A lock on the server, named after the database, that shows that a daemon runs on it. It belongs
+//! to the session of the writer and ends with it.
 
 use crate::db::error::{OpenError, reason};
 use sqlx::mysql::MySqlConnection;
@@ -22,8 +22,8 @@ pub(in crate::db) struct DaemonLock {
 }
 
 impl DaemonLock {
-    /// Takes the lock for this session; `false` if another daemon holds it. After a network cut the server
-    /// may still hold it for our previous session: that one is ended.
+    /// Takes the lock for this session; `false` if another daemon holds it. After a network cut the
+    /// server may still hold it for our previous session: that one is ended.
     pub(in crate::db) async fn take(&mut self, conn: &mut MySqlConnection) -> sqlx::Result<bool> {
         let get = concat!("SELECT GET_LOCK(", name!(), ", 1), CAST(CONNECTION_ID() AS SIGNED)");
         let holder: Option<i64> = sqlx::query_scalar(HOLDER).fetch_one(&mut *conn).await?;

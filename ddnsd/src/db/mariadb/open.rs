@@ -83,8 +83,8 @@ async fn connect(
     connected.map_err(no_answer)?.map_err(|error| failed(advice(&error, config)))
 }
 
-/// Runs the migrations that have not run yet, one daemon at a time. The migrator's own lock does not work on
-/// MariaDB, which reads its endless timeout as none.
+/// Runs the migrations that have not run yet, one daemon at a time. The migrator's own lock does
+/// not work on MariaDB, which reads its endless timeout as none.
 async fn migrate(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
     let lock = format!(
         "SELECT GET_LOCK(CONCAT('ddnsd schema ', LEFT(DATABASE(), 40)), {})",

@@ -1,8 +1,8 @@
-//! Connections to a MariaDB server for reading. A connection returns to the pool only after a complete
-//! answer; otherwise (no answer, an error, a caller that went away) it is dropped at once.
+//! Connections to a MariaDB server for reading. A connection returns to the pool only after a
+//! complete answer; otherwise (no answer, an error, a caller that went away) it is dropped at once.
 //!
-//! sqlx' own pool pings each connection when it is returned, without a timeout and with its place held: it
-//! doubles the round trips, and a network cut at that moment takes the place for good.
+//! sqlx' own pool pings each connection when it is returned, without a timeout and with its place
+//! held: it doubles the round trips, and a network cut at that moment takes the place for good.
 
 use super::server::MariaDbServer;
 use crate::db::error::{DbError, mariadb_number};
@@ -31,8 +31,8 @@ impl MariaDbPool {
         Self { server, permits: Semaphore::new(size), idle: Mutex::default() }
     }
 
-    /// Runs a query on a connection of the pool. Where an idle connection turns out to be closed by the
-    /// server, it runs once more on a new one.
+    /// Runs a query on a connection of the pool. Where an idle connection turns out to be closed by
+    /// the server, it runs once more on a new one.
     pub(in crate::db) async fn run<T>(
         &self,
         query: impl for<'c> Fn(&'c mut MySqlConnection) -> BoxFuture<'c, sqlx::Result<T>>,

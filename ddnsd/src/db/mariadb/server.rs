@@ -10,10 +10,10 @@ use tokio::time::timeout;
 /// Longest wait for a new connection. Whoever waits for one has still to be answered.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Set in each session, whatever the server's defaults are: autocommit, reads that see all that is committed
-/// and in full, no value cut to fit, a short wait for row locks. The wait for a locked table is longer
-/// than our own timeout, so that it is reported as a database that does not answer, and not much
-/// longer, so that abandoned statements do not pile up at the server.
+/// Set in each session, whatever the server's defaults are: autocommit, reads that see all that is
+/// committed and in full, no value cut to fit, a short wait for row locks. The wait for a locked
+/// table is longer than our own timeout, so that it is reported as a database that does not answer,
+/// and not much longer, so that abandoned statements do not pile up at the server.
 const SESSION: &str = "SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', \
      SESSION sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,\
 NO_ENGINE_SUBSTITUTION', \

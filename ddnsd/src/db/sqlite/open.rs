@@ -106,8 +106,8 @@ enum Existed {
     No,
 }
 
-/// Creates the file with its mode, because SQLite would make it world-readable. It holds password hashes.
-/// Its journals get the same mode.
+/// Creates the file with its mode, because SQLite would make it world-readable. It holds password
+/// hashes. Its journals get the same mode.
 fn create(path: &Path) -> Result<Existed, OpenError> {
     let failed = |source| OpenError::File { path: path.to_owned(), source };
     let mut options = OpenOptions::new();
