@@ -60,7 +60,7 @@ mod tests {
     fn a_message_does_not_deny_what_may_have_been_carried_out() {
         let unknown = AdminError::from(DbError::Unconfirmed).message;
         assert!(!unknown.contains("cannot carry it out"), "{unknown}");
-        assert!(unknown.contains("look before you try again"), "{unknown}");
+        assert!(unknown.contains("check whether it is stored before you retry"), "{unknown}");
         let unanswered = AdminError::from(DbError::NoAnswer).message;
         assert!(unanswered.contains("cannot carry it out"), "{unanswered}");
     }
