@@ -15,6 +15,7 @@ mod hosts;
 mod last_requests;
 mod last_seen;
 mod mariadb;
+mod marking;
 mod meta;
 mod outbox;
 mod publishing;
@@ -62,6 +63,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
         hosts::STATEMENTS,
         last_requests::STATEMENTS,
         last_seen::STATEMENTS,
+        marking::STATEMENTS,
         meta::STATEMENTS,
         outbox::STATEMENTS,
         publishing::STATEMENTS,

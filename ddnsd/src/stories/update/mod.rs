@@ -1,6 +1,7 @@
 //! One update, from a checked request to its reply, stage by stage as `update` and `change` list
 //! them.
 
+mod counting;
 mod owned_hosts;
 
 use super::authenticate::{Authenticate, Authenticated};
@@ -9,7 +10,7 @@ use super::last_requests::{HostResult, HostResults, LastRequests};
 use super::notices::Notices;
 use super::publisher::Publisher;
 use crate::clock::Clock;
-use crate::counters::{Counter, UpdateCounters};
+use crate::counters::UpdateCounters;
 use crate::db::{Db, DbError, Want};
 use crate::dns::{DnsError, Lane};
 use crate::model::address::Addresses;
@@ -291,33 +292,6 @@ impl Update {
             (guard.host(), published_result(&host, old, result))
         });
         join_all(results).await
-    }
-
-    fn count(&self, reply: &Reply) {
-        match reply {
-            Reply::Whole { code, .. } => self.counter(*code).add_one(),
-            Reply::Hosts { lines, .. } => {
-                for line in lines {
-                    self.counter(line.code).add_one();
-                }
-            }
-        }
-    }
-
-    fn counter(&self, code: ReturnCode) -> &Counter {
-        let counters = &self.0.counters;
-        match code {
-            ReturnCode::Good => &counters.good,
-            ReturnCode::Nochg => &counters.nochg,
-            ReturnCode::Badauth => &counters.badauth,
-            ReturnCode::Nohost => &counters.nohost,
-            ReturnCode::Notfqdn => &counters.notfqdn,
-            ReturnCode::Numhost => &counters.numhost,
-            ReturnCode::Badip => &counters.badip,
-            ReturnCode::Dnserr => &counters.dnserr,
-            ReturnCode::Abuse => &counters.abuse,
-            ReturnCode::ServerError => &counters.server_error,
-        }
     }
 }
 
