@@ -1,5 +1,5 @@
-//! Marks hosts as unpublished whose wanted records do not change. Each step names the row's version, so
-//! that a step that lost against another change leaves no trace.
+//! Marks hosts as unpublished whose wanted records do not change. Each step names the row's
+//! version, so that a step that lost against another change leaves no trace.
 
 use super::cache::Caches;
 use super::connection::Conn;
