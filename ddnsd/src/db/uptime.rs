@@ -18,9 +18,9 @@ pub(super) const STATEMENTS: Statements = &[SERVICE_CLOCK];
 statements! { SERVICE_CLOCK;
     STORED: Indexed = "SELECT value FROM meta WHERE name = 'uptime'";
     STORE: Indexed =
-        "UPDATE meta SET value = ? WHERE name = 'uptime' AND CAST(value AS INTEGER) < ?",
+        "UPDATE meta SET value = ? WHERE name = ? AND CAST(value AS INTEGER) < ?",
         mariadb
-        "UPDATE meta SET value = ? WHERE name = 'uptime' AND CAST(value AS SIGNED) < ?";
+        "UPDATE meta SET value = ? WHERE name = ? AND CAST(value AS SIGNED) < ?";
 }
 
 /// An idle daemon writes once in so many milliseconds. A crash loses no more.
@@ -73,7 +73,7 @@ impl Write for StoreUptime {
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
         let Uptime(value) = self.0;
-        conn.run(&STORE, args![value.to_string(), value]).await?;
+        conn.run(&STORE, args![value.to_string(), "uptime", value]).await?;
         Ok(())
     }
 }
