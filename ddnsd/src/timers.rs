@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn another_period_counts_from_its_change() {
+    async fn a_new_period_counts_from_its_change() {
         let period = watch::Sender::new(Duration::from_hours(1));
         let (mut every, stop) = (Adjustable::new(period.subscribe()), CancellationToken::new());
         assert!(every.tick(&stop).await, "at once");

@@ -126,7 +126,7 @@ async fn waiting_for_a_row(
 }
 
 #[tokio::test]
-async fn a_batch_that_loses_a_deadlock_is_written_all_the_same() {
+async fn a_batch_that_loses_a_deadlock_is_written_on_retry() {
     let server = Mariadb::start(); // the test reads its transactions
     let account = server.account();
     let db = opened(&account).await;

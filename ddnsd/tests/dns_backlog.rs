@@ -231,7 +231,7 @@ async fn hosts_that_the_server_ignores_are_sent_again_seldom_and_one_at_a_time()
 }
 
 #[tokio::test]
-async fn a_host_that_the_server_ignores_costs_the_others_of_its_refused_message_nothing() {
+async fn an_ignored_host_does_not_affect_the_other_hosts_of_its_refused_message() {
     let (server, address) = Server::start(&["ignored"]).await;
     let dns = dns(address);
     let first = dns.publish(change("ignored"), Lane::Background).await;

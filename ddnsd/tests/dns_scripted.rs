@@ -577,7 +577,7 @@ async fn a_mac_that_is_cut_to_less_than_half_proves_nothing() {
 }
 
 #[tokio::test]
-async fn servfail_once_is_a_failure_once_and_takes_no_zone_down() {
+async fn one_servfail_fails_one_change_and_takes_no_zone_down() {
     let server = Server::start().await;
     let (dns, counters) = server.dns(true, DnsTransport::Auto);
     let script = async {
@@ -750,7 +750,7 @@ async fn hosts_refused_for_different_reasons_fail_alone_and_are_isolated() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_not_answered_takes_nothing_from_those_that_were() {
+async fn an_unanswered_part_of_a_batch_does_not_affect_the_answered_ones() {
     let server = Server::start().await;
     let (dns, _) = server.dns(false, DnsTransport::Auto);
     let is_over = AtomicBool::new(false);

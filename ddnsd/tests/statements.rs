@@ -66,7 +66,7 @@ fn judge(objections: &[(&'static Statement, Vec<String>)]) {
 }
 
 #[tokio::test]
-async fn no_keyed_statement_goes_through_a_table_on_sqlite() {
+async fn no_indexed_statement_scans_a_table_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
     made(&Database::Sqlite { path: path.clone(), pool_size: 1 }).await;
@@ -88,7 +88,7 @@ async fn no_keyed_statement_goes_through_a_table_on_sqlite() {
 }
 
 #[tokio::test]
-async fn no_keyed_statement_goes_through_a_table_on_mariadb() {
+async fn no_indexed_statement_scans_a_table_on_mariadb() {
     let account = Mariadb::shared().account();
     made(&Database::Mariadb(configured(&account))).await;
     let options = MySqlConnectOptions::new().socket(&account.socket).username(&account.user);
@@ -113,7 +113,7 @@ async fn no_keyed_statement_goes_through_a_table_on_mariadb() {
 /// Which an index finds as well: by the plan alone it seems to take no longer than one of a single
 /// row.
 #[test]
-fn an_update_of_as_many_rows_as_there_are_has_time_for_a_whole_table() {
+fn an_update_of_unbounded_many_rows_is_declared_a_full_scan() {
     let updates = all_statements().filter(|sql| sql.sqlite.starts_with("UPDATE"));
     let bounded = |sql: &&Statement| sql.sqlite.rsplit("WHERE").next().unwrap().contains(" = ?");
     for sql in updates.filter(|sql| !bounded(sql)) {

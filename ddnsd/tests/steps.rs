@@ -100,8 +100,7 @@ impl Place {
         self.db.host(&fqdn).await.unwrap().unwrap()
     }
 
-    /// The row itself, past the cache; it and the cache must be as the step said, and as the model
-    /// says.
+    /// Reads the row past the cache. The row, the cache and the step's result must equal the model.
     async fn is(&self, returned: &Host, modelled: &Host) {
         assert_eq!(returned, modelled, "what the step returns");
         let page = HostPage { user: None, zone: None, after: String::new(), limit: 9 };

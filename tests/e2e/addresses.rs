@@ -65,8 +65,8 @@ fn a_rejected_address_is_logged_once_with_the_reason_and_escaped() {
     let scene = Scene::new();
     scene.add_hosts(&["nas"]);
     let lines = |reason: &str| {
-        let said = scene.daemon.said();
-        let lines = said.lines().filter(|line| line.contains(reason)).map(str::to_owned);
+        let log = scene.daemon.log();
+        let lines = log.lines().filter(|line| line.contains(reason)).map(str::to_owned);
         lines.collect::<Vec<_>>()
     };
     scene.update("hostname=pc.dyn.example,nas.dyn.example&myip=224.0.0.1");
@@ -76,9 +76,9 @@ fn a_rejected_address_is_logged_once_with_the_reason_and_escaped() {
         assert!(refused[0].contains(part), "no {part} in {refused:?}");
     }
     scene.update("hostname=pc.dyn.example&myip=evil%0aINFO%1b[31m");
-    assert_eq!(lines("characters that are no address").len(), 1, "{}", scene.daemon.said());
-    assert!(!scene.daemon.said().contains('\u{1b}'), "{}", scene.daemon.said());
-    assert!(!scene.daemon.said().lines().any(|line| line.starts_with("INFO")));
+    assert_eq!(lines("characters that are no address").len(), 1, "{}", scene.daemon.log());
+    assert!(!scene.daemon.log().contains('\u{1b}'), "{}", scene.daemon.log());
+    assert!(!scene.daemon.log().lines().any(|line| line.starts_with("INFO")));
     scene.update("hostname=other.dyn.example&myip=ff02::1").is(200, "nohost\n");
     assert_eq!(lines("ff02::1").len(), 0, "no reply was about this address");
 }
@@ -105,8 +105,8 @@ fn an_update_to_the_address_of_this_machine_logs_what_may_be_wrong() {
     let scene = Scene::new();
     scene.add_hosts(&["two"]);
     let warnings = || {
-        let said = scene.daemon.said();
-        let all = said.lines().filter(|line| line.contains("proxy_header and trusted_proxies"));
+        let log = scene.daemon.log();
+        let all = log.lines().filter(|line| line.contains("proxy_header and trusted_proxies"));
         let all: Vec<_> = all.map(str::to_owned).collect();
         assert!(
             all.iter().all(|line| line.contains(" WARN") && line.contains("127.0.0.1")),

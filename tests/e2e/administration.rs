@@ -48,9 +48,9 @@ fn a_generated_password_is_printed_and_logs_in() {
     assert_eq!(made["name"], "alice");
     assert_eq!(update_with(&scene, made["password"].as_str().unwrap()), "nochg 192.0.2.1\n");
     let secrets = [password, made["password"].as_str().unwrap(), PASSWORD];
-    let said = scene.daemon.said();
-    assert!(said.contains("admin call"), "not at DEBUG");
-    assert!(!secrets.iter().any(|secret| said.contains(secret)), "a password in the log");
+    let log = scene.daemon.log();
+    assert!(log.contains("admin call"), "not at DEBUG");
+    assert!(!secrets.iter().any(|secret| log.contains(secret)), "a password in the log");
 }
 
 #[test]
@@ -60,11 +60,11 @@ fn an_invalid_password_changes_nothing() {
     let passwd = |name, input: &str| {
         ctl.run_with_input(&["user", "passwd", name, "--password-stdin"], input)
     };
-    passwd("ghost", "a password\n").exits(1).says(&["no user ghost", "user list"]).one_sentence();
-    passwd("a:b", "a password\n").exits(1).says(&["a:b"]).one_sentence();
-    passwd("alice", "").exits(2).says(&["empty"]).one_sentence();
-    passwd("alice", &"x".repeat(1025)).exits(2).says(&["1024"]).one_sentence();
-    ctl.run(&["user", "passwd", "alice"]).exits(2).says(&["--password-stdin"]).one_sentence();
+    passwd("ghost", "a password\n").exits(1).prints(&["no user ghost", "user list"]).one_sentence();
+    passwd("a:b", "a password\n").exits(1).prints(&["a:b"]).one_sentence();
+    passwd("alice", "").exits(2).prints(&["empty"]).one_sentence();
+    passwd("alice", &"x".repeat(1025)).exits(2).prints(&["1024"]).one_sentence();
+    ctl.run(&["user", "passwd", "alice"]).exits(2).prints(&["--password-stdin"]).one_sentence();
     assert_eq!(update_with(&scene, PASSWORD), "good 192.0.2.1\n");
 }
 
@@ -72,13 +72,13 @@ fn an_invalid_password_changes_nothing() {
 fn a_mail_address_is_changed() {
     let scene = Scene::new();
     let ctl = scene.ctl();
-    ctl.run(&["user", "email", "alice", "new@example.net"]).ok().says(&["new@example.net"]);
+    ctl.run(&["user", "email", "alice", "new@example.net"]).ok().prints(&["new@example.net"]);
     assert_eq!(ctl.json(&["user", "list"])[0]["email"], "new@example.net");
     let changed = ctl.json(&["user", "email", "alice", "newer@example.net"]);
     assert_eq!(changed, json!({"name": "alice", "email": "newer@example.net"}));
-    ctl.run(&["user", "email", "alice", "nobody"]).exits(1).says(&["nobody"]).one_sentence();
+    ctl.run(&["user", "email", "alice", "nobody"]).exits(1).prints(&["nobody"]).one_sentence();
     let ghost = ctl.run(&["user", "email", "ghost", "g@example.org"]);
-    ghost.exits(1).says(&["no user ghost"]).one_sentence();
+    ghost.exits(1).prints(&["no user ghost"]).one_sentence();
     assert_eq!(ctl.json(&["user", "list"])[0]["email"], "newer@example.net");
     assert_eq!(update_with(&scene, PASSWORD), "good 192.0.2.1\n");
 }
@@ -88,10 +88,10 @@ fn a_new_dns_ttl_is_published_at_once() {
     let scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1,2001:db8::1").has_status(200);
     let modified = modify(&scene.ctl(), &["--dns-ttl", "30"]).ok();
-    assert_eq!(modified.said(), "modified pc in dyn.example\n");
-    let said = scene.daemon.said();
+    assert_eq!(modified.output(), "modified pc in dyn.example\n");
+    let log = scene.daemon.log();
     let line = "TTLs modified host=pc.dyn.example dns_ttl=30 expiry_ttl=default";
-    assert!(said.contains(line), "{said}");
+    assert!(log.contains(line), "{log}");
     assert_eq!(scene.named.lookup(PC, "A"), [(30, "192.0.2.1".to_owned())]);
     assert_eq!(scene.named.lookup(PC, "AAAA"), [(30, "2001:db8::1".to_owned())]);
     let shown = scene.ctl().json(&["hostname", "show", "pc", ZONE]);
@@ -120,9 +120,9 @@ fn changes_that_do_not_affect_dns_send_nothing() {
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     assert_eq!(scene.named.lookup(PC, "A"), [(30, "192.0.2.1".to_owned())]);
     let before = scene.named.update_messages();
-    modify(&ctl, &["--dns-ttl", "30"]).ok().says(&["nothing to do", "already"]);
-    modify(&ctl, &["--dns-ttl", "30", "--expiry-ttl", "default"]).ok().says(&["nothing to do"]);
-    modify(&ctl, &["--expiry-ttl", "86400"]).ok().says(&["modified"]);
+    modify(&ctl, &["--dns-ttl", "30"]).ok().prints(&["nothing to do", "already"]);
+    modify(&ctl, &["--dns-ttl", "30", "--expiry-ttl", "default"]).ok().prints(&["nothing to do"]);
+    modify(&ctl, &["--expiry-ttl", "86400"]).ok().prints(&["modified"]);
     scene.update("hostname=pc.dyn.example&offline=YES").is(200, "good\n");
     let taken_down = scene.named.update_messages();
     assert_eq!(taken_down - before, 1, "the removal only");
@@ -133,7 +133,7 @@ fn changes_that_do_not_affect_dns_send_nothing() {
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
     modify(&ctl, &["--dns-ttl", "default"]).ok();
     let published = scene.named.update_messages();
-    modify(&ctl, &["--dns-ttl", "60"]).ok().says(&["modified"]);
+    modify(&ctl, &["--dns-ttl", "60"]).ok().prints(&["modified"]);
     assert_eq!(scene.named.update_messages(), published);
 }
 
@@ -145,7 +145,7 @@ fn a_name_server_that_was_down_gets_the_new_ttl_when_it_is_back() {
     let modified = modify(&scene.ctl(), &["--dns-ttl", "30"]).ok();
     assert_eq!(modified.stdout, "", "{modified}");
     let modified =
-        modified.says(&["modified pc", "not yet published: ", "name server", "ddnsd retries"]);
+        modified.prints(&["modified pc", "not yet published: ", "name server", "ddnsd retries"]);
     assert_eq!(modified.stderr.lines().count(), 2, "{modified}");
     let as_json = scene.ctl().json(&["hostname", "modify", "pc", ZONE, "--dns-ttl", "31"]);
     assert!(as_json["not_yet_published"].as_str().unwrap().contains("name server"), "{as_json}");
@@ -163,11 +163,11 @@ fn a_name_server_that_was_down_gets_the_new_ttl_when_it_is_back() {
 fn a_new_expiry_ttl_applies_from_the_next_sweep_on() {
     let scene = Scene::with(|setup| setup.set("dns_service.cleanup_interval", 3600));
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
-    scene.ctl().run(&["cleanup"]).ok().says(&["0 expired"]);
+    scene.ctl().run(&["cleanup"]).ok().prints(&["0 expired"]);
     modify(&scene.ctl(), &["--expiry-ttl", "1"]).ok();
     assert_eq!(scene.a("pc"), ["192.0.2.1"], "the sweep removes it, not the change");
     eventually_equals(RECOVERY, "a sweep to remove it", &true, || {
-        scene.ctl().run(&["cleanup"]).ok().said().contains("1 expired")
+        scene.ctl().run(&["cleanup"]).ok().output().contains("1 expired")
     });
     assert_eq!(scene.a("pc"), [""; 0]);
 }
@@ -176,13 +176,13 @@ fn a_new_expiry_ttl_applies_from_the_next_sweep_on() {
 fn an_invalid_modification_is_refused() {
     let scene = Scene::new();
     let ctl = scene.ctl();
-    modify(&ctl, &[]).exits(2).says(&["--dns-ttl", "--expiry-ttl", "--help"]);
-    modify(&ctl, &["--dns-ttl", "soon"]).exits(2).says(&["soon", "default"]);
-    modify(&ctl, &["--dns-ttl", "2147483648"]).exits(2).says(&["2147483647"]);
+    modify(&ctl, &[]).exits(2).prints(&["--dns-ttl", "--expiry-ttl", "--help"]);
+    modify(&ctl, &["--dns-ttl", "soon"]).exits(2).prints(&["soon", "default"]);
+    modify(&ctl, &["--dns-ttl", "2147483648"]).exits(2).prints(&["2147483647"]);
     let ghost = ["hostname", "modify", "ghost", ZONE, "--dns-ttl", "1"];
-    ctl.run(&ghost).exits(1).says(&["no hostname ghost", "hostname list"]).one_sentence();
+    ctl.run(&ghost).exits(1).prints(&["no hostname ghost", "hostname list"]).one_sentence();
     let no_name = ["hostname", "modify", "a_b", ZONE, "--dns-ttl", "1"];
-    ctl.run(&no_name).exits(1).says(&["a_b"]).one_sentence();
+    ctl.run(&no_name).exits(1).prints(&["a_b"]).one_sentence();
     ctl.add_host("alice", "a.b", ZONE, &[]);
 }
 
@@ -196,7 +196,7 @@ fn the_error_for_a_host_registered_in_another_zone_names_that_zone() {
     {
         let words: Vec<_> = std::iter::once("hostname").chain(command.split(' ')).collect();
         let right = "a.b.dyn.example is registered as `a.b` in zone `dyn.example`";
-        ctl.run(&words).exits(1).says(&[right]).one_sentence();
+        ctl.run(&words).exits(1).prints(&[right]).one_sentence();
     }
     assert_eq!(ctl.hosts().len(), 2);
 }
@@ -206,12 +206,12 @@ fn a_zone_without_hostnames_is_an_error_for_sync_and_a_message_for_list() {
     let scene = Scene::new();
     let ctl = scene.ctl();
     for options in [&["sync", "nope.example"][..], &["sync", "--check", "nope.example"]] {
-        ctl.run(options).exits(1).one_sentence().says(&["no hostname in zone nope.example"]);
+        ctl.run(options).exits(1).one_sentence().prints(&["no hostname in zone nope.example"]);
     }
     // a zone whose host was never updated
     ctl.run(&["sync", "--check", ZONE]).ok();
     let listed = ctl.run(&["hostname", "list", "--zone", "nope.example"]).ok();
-    listed.one_sentence().says(&["no hostname in zone nope.example"]);
+    listed.one_sentence().prints(&["no hostname in zone nope.example"]);
     let of_alice = ["--json", "hostname", "list", "--user", "alice", "--zone", "nope.example"];
     let listed = ctl.run(&of_alice).ok().one_sentence();
     assert!(listed.stderr.contains("no hostname of user alice"), "{listed}");
@@ -225,9 +225,9 @@ fn adding_a_hostname_that_contains_its_zone_prints_the_full_name_and_how_to_undo
     let added = ctl.run(&["hostname", "add", "alice", &format!("nas.{ZONE}"), ZONE]).ok();
     let whole = format!("added nas.{ZONE}.{ZONE} for user alice");
     let undo = format!("ddnsctl hostname delete nas.{ZONE} {ZONE}");
-    added.says(&[&whole, "twice", &undo]);
+    added.prints(&[&whole, "twice", &undo]);
     let plain = ctl.run(&["hostname", "add", "alice", "nas", ZONE]).ok().one_sentence();
-    plain.says(&[&format!("added nas.{ZONE} for user alice")]);
+    plain.prints(&[&format!("added nas.{ZONE} for user alice")]);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn the_error_for_a_name_that_is_too_long_shows_its_beginning() {
     let long = "x".repeat(100_000);
     let refused = scene.ctl().run(&["user", "email", &long, "x@example.org"]).exits(1);
     assert!(refused.stderr.len() < 1_000, "{}", refused.stderr.len());
-    refused.one_sentence().says(&["xxx", "longer than 64 characters"]);
+    refused.one_sentence().prints(&["xxx", "longer than 64 characters"]);
 }
 
 #[test]
@@ -271,16 +271,16 @@ fn a_closed_pipe_turns_no_failure_into_success() {
     ctl.run_unread(&["hostname", "list"], "").ok();
     let bob = r#"{"user":"bob","email":"b@example.org","password_hash":"$argon2id$v=19$m=8,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$jZhab/11I2+caaKeWdIG1g"}"#;
     ctl.run_unread(&["--json", "import", "-"], bob).ok();
-    ctl.run_unread(&["--json", "import", "-"], "{}\n").exits(1).says(&["nothing was imported"]);
+    ctl.run_unread(&["--json", "import", "-"], "{}\n").exits(1).prints(&["nothing was imported"]);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.named.nsupdate("update add pc.dyn.example 60 A 192.0.2.99");
-    ctl.run_unread(&["sync", "--check"], "").exits(1).says(&["differs"]);
+    ctl.run_unread(&["sync", "--check"], "").exits(1).prints(&["differs"]);
     scene.daemon.reconfigure(|setup| setup.set("defaults.dns_ttl", "soon"));
-    ctl.run_unread(&["--json", "reload"], "").exits(1).says(&["nothing was changed"]);
+    ctl.run_unread(&["--json", "reload"], "").exits(1).prints(&["nothing was changed"]);
     modify(&ctl, &["--expiry-ttl", "1"]).ok();
     scene.named.stop();
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    ctl.run_unread(&["cleanup"], "").exits(1).says(&["could not be removed"]);
+    ctl.run_unread(&["cleanup"], "").exits(1).prints(&["could not be removed"]);
 }
 
 #[test]
@@ -304,14 +304,15 @@ fn every_command_has_help_with_a_sentence_of_its_own() {
         &["import"],
         &["completions"],
     ] {
-        let help = ctl.run(&[words, &["--help"]].concat()).ok().says(&["Usage: ddnsctl", "--json"]);
+        let help =
+            ctl.run(&[words, &["--help"]].concat()).ok().prints(&["Usage: ddnsctl", "--json"]);
         let sentence = help.stdout.lines().next().unwrap();
         assert!(sentence.contains(' ') && help.stderr.is_empty(), "{help}");
         let wraps = |line: &&str| !line.starts_with("Usage:");
         let longest = help.stdout.lines().filter(wraps).map(|line| line.chars().count()).max();
         assert!(longest <= Some(100), "{help}");
     }
-    ctl.run(&["--help"]).ok().says(&["Exit codes: 0", "69", "77"]);
+    ctl.run(&["--help"]).ok().prints(&["Exit codes: 0", "69", "77"]);
 }
 
 #[test]
@@ -326,7 +327,7 @@ fn completions_need_no_daemon_and_are_scripts_of_their_shell() {
     let script = bash.stdout + asks;
     let completed = ddnsd_tests::process::run(shell.args(["--norc", "-s"]), &script).ok();
     assert_eq!(completed.stdout, "modify\n", "{completed}");
-    ctl.run(&["completions", "zsh"]).ok().says(&["#compdef ddnsctl"]);
-    ctl.run(&["completions", "fish"]).ok().says(&["complete -c ddnsctl"]);
-    ctl.run(&["completions", "csh"]).exits(2).says(&["bash", "zsh", "fish"]);
+    ctl.run(&["completions", "zsh"]).ok().prints(&["#compdef ddnsctl"]);
+    ctl.run(&["completions", "fish"]).ok().prints(&["complete -c ddnsctl"]);
+    ctl.run(&["completions", "csh"]).exits(2).prints(&["bash", "zsh", "fish"]);
 }

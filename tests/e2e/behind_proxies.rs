@@ -104,7 +104,7 @@ fn limits_and_the_log_use_the_client_behind_the_proxy() {
         let abuse = ask(proxy.address(), "127.0.0.7", PASSWORD, &[]).is(503, "abuse\n");
         assert!(abuse.retry_after() <= 60, "{kind:?}: {abuse}");
         ask(proxy.address(), "127.0.0.8", PASSWORD, &[]).is(200, "good 127.0.0.8\n");
-        let log = scene.daemon.said();
+        let log = scene.daemon.log();
         let refused = log.matches("auth failed user=\"alice\" client=127.0.0.7").count();
         assert_eq!(refused, 3, "{kind:?}: {log}");
     }

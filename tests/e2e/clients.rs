@@ -76,7 +76,7 @@ impl Net {
 
     /// How many requests were answered with this return code.
     fn answered(&self, code: &str) -> usize {
-        self.scene.daemon.said().matches(&format!("word=\"{code}\"")).count()
+        self.scene.daemon.log().matches(&format!("word=\"{code}\"")).count()
     }
 }
 
@@ -88,14 +88,14 @@ fn holds(v4: &str, v6: &str) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn ddclient_updates_one_host_or_two_of_either_family_and_then_keeps_still() {
+fn ddclient_updates_one_host_or_two_of_either_family_and_then_changes_nothing() {
     for by in [By::Http, By::Tls] {
         let net = Net::new(by);
         let clients = net.clients();
-        clients.ddclient(&ONE, "192.0.2.1", "one").ok().says(&["SUCCESS", "pc.dyn.example"]);
+        clients.ddclient(&ONE, "192.0.2.1", "one").ok().prints(&["SUCCESS", "pc.dyn.example"]);
         assert_eq!(net.dns("pc"), holds("192.0.2.1", ""), "{by:?}");
-        clients.ddclient(&TWO, "192.0.2.2", "two").ok().says(&["two.dyn.example"]);
-        clients.ddclient(&TWO, "2001:db8::2", "six").ok().says(&["SUCCESS"]);
+        clients.ddclient(&TWO, "192.0.2.2", "two").ok().prints(&["two.dyn.example"]);
+        clients.ddclient(&TWO, "2001:db8::2", "six").ok().prints(&["SUCCESS"]);
         for label in ["pc", "two"] {
             assert_eq!(net.dns(label), holds("192.0.2.2", "2001:db8::2"), "{by:?}");
         }
@@ -104,23 +104,23 @@ fn ddclient_updates_one_host_or_two_of_either_family_and_then_keeps_still() {
         assert_eq!((net.answered("good"), net.answered("nochg")), (3, 0));
         clients.ddclient(&TWO, "192.0.2.2", "two").ok();
         assert_eq!((net.answered("good"), net.answered("nochg")), (3, 0), "{by:?}");
-        clients.ddclient(&TWO, "192.0.2.2", "fresh").ok().says(&["nochg"]);
+        clients.ddclient(&TWO, "192.0.2.2", "fresh").ok().prints(&["nochg"]);
         assert_eq!((net.answered("good"), net.answered("nochg")), (3, 1), "{by:?}");
     }
 }
 
 #[test]
-fn ddclient_tells_its_owner_of_what_only_they_can_mend() {
+fn ddclient_reports_errors_that_only_its_owner_can_fix() {
     let net = Net::new(By::Http);
     let wrong = net.clients().with_password("wrong").ddclient(&ONE, "192.0.2.1", "wrong");
-    wrong.exits(1).says(&["FAILED", "authorization failed"]);
+    wrong.exits(1).prints(&["FAILED", "authorization failed"]);
     let ghost = net.clients().ddclient(&["ghost.dyn.example"], "192.0.2.1", "ghost");
-    ghost.exits(1).says(&["FAILED", "nohost"]);
+    ghost.exits(1).prints(&["FAILED", "nohost"]);
     // of two hosts each gets its own
     let mixed = net.clients().ddclient(&["pc.dyn.example", "zz.dyn.example"], "192.0.2.1", "mix");
-    mixed.exits(1).says(&["SUCCESS", "pc.dyn.example", "FAILED", "zz.dyn.example"]);
+    mixed.exits(1).prints(&["SUCCESS", "pc.dyn.example", "FAILED", "zz.dyn.example"]);
     assert_eq!(net.dns("pc"), holds("192.0.2.1", ""));
-    net.clients().ddclient(&ONE, "127.0.0.1", "bad").exits(1).says(&["FAILED", "badip"]);
+    net.clients().ddclient(&ONE, "127.0.0.1", "bad").exits(1).prints(&["FAILED", "badip"]);
 }
 
 #[test]
@@ -158,9 +158,9 @@ fn a_client_that_does_not_trust_the_authority_sends_no_password() {
     let client = Clients::of(&net.scene.daemon, Some(&ca), "carol", SIMPLE);
     assert_ne!(client.curl("hostname=pc.dyn.example", &[]).code, Some(0));
     // it reports this as a temporary error
-    client.inadyn(&ONE, &["192.0.2.1"]).says(&["certificate"]);
-    client.ddclient(&ONE, "192.0.2.1", "x").says(&["FAILED"]);
-    assert_eq!(net.answered("good") + net.answered("badauth"), 0, "{}", net.scene.daemon.said());
+    client.inadyn(&ONE, &["192.0.2.1"]).prints(&["certificate"]);
+    client.ddclient(&ONE, "192.0.2.1", "x").prints(&["FAILED"]);
+    assert_eq!(net.answered("good") + net.answered("badauth"), 0, "{}", net.scene.daemon.log());
 }
 
 /// Checks that an inadyn daemon sends another request after this return code, on SIGUSR1.
@@ -278,7 +278,7 @@ fn curl_wget_and_urllib_report_errors() {
     wrong.wget(query).exits(6);
     // urllib stops when its credentials are refused
     let gave_up = wrong.urllib(query);
-    assert!(gave_up.said().contains("401"), "{gave_up}");
+    assert!(gave_up.output().contains("401"), "{gave_up}");
     let ghost = "hostname=ghost.dyn.example";
     assert_eq!(printed(right.curl(ghost, &["-f"])), "nohost\n");
     assert_eq!(printed(right.wget(ghost)), "nohost\n");
@@ -298,7 +298,7 @@ fn a_first_request_without_credentials_counts_toward_no_limit() {
         assert!(output.ends_with(&format!("good 192.0.2.{n}\n")), "{output}");
     }
     assert_eq!((net.answered("badauth"), net.answered("good")), (5, 5));
-    assert!(!net.scene.daemon.said().contains("auth failed"), "{}", net.scene.daemon.said());
+    assert!(!net.scene.daemon.log().contains("auth failed"), "{}", net.scene.daemon.log());
     clients.wget("hostname=pc.dyn.example&myip=192.0.2.9").exits(8);
     assert_eq!(net.answered("abuse"), 1);
 }

@@ -70,7 +70,7 @@ impl Scene {
     /// A host that is updated stays, and one that is not expires.
     #[track_caller]
     fn only_hosts_without_updates_expire(&self) {
-        self.daemon.ctl().run(&["cleanup"]).ok().says(&["0 expired"]);
+        self.daemon.ctl().run(&["cleanup"]).ok().prints(&["0 expired"]);
         assert_eq!((self.a("pc"), self.a("brief")), (one(), one()));
         let gone = (one(), Vec::new());
         eventually_equals(
@@ -101,7 +101,7 @@ fn a_clock_that_jumps_ahead_and_back_expires_no_host_early() {
         scene.update("brief");
         scene.set_clock(offset);
         scene.only_hosts_without_updates_expire();
-        assert!(scene.daemon.said().contains("the clock "), "a jump is logged");
+        assert!(scene.daemon.log().contains("the clock "), "a jump is logged");
     }
 }
 
@@ -115,10 +115,10 @@ fn a_stopped_process_expires_no_host_because_of_that_time() {
     std::thread::sleep(Duration::from_secs(12));
     scene.daemon.signal(Signal::SIGCONT);
     eventually(Duration::from_secs(10), "the stop to be logged", || {
-        let said = scene.daemon.said();
-        if said.contains("ddnsd did not run for 1") { Ok(()) } else { Err(said) }
+        let log = scene.daemon.log();
+        if log.contains("ddnsd did not run for 1") { Ok(()) } else { Err(log) }
     });
-    scene.daemon.ctl().run(&["cleanup"]).ok().says(&["0 expired"]);
+    scene.daemon.ctl().run(&["cleanup"]).ok().prints(&["0 expired"]);
     assert_eq!(scene.a("pc"), one());
     eventually_equals(
         Duration::from_secs(30),
@@ -146,8 +146,8 @@ fn a_stop_during_a_sweep_expires_no_host_because_of_that_time() {
     std::thread::sleep(Duration::from_secs(12));
     scene.named.go_on();
     scene.daemon.signal(Signal::SIGCONT);
-    scene.daemon.ctl().run(&["cleanup"]).ok().says(&["0 expired"]);
-    assert!(scene.daemon.said().contains("ddnsd did not run for 1"));
+    scene.daemon.ctl().run(&["cleanup"]).ok().prints(&["0 expired"]);
+    assert!(scene.daemon.log().contains("ddnsd did not run for 1"));
     assert_eq!(scene.a("pc"), one());
 }
 
@@ -174,9 +174,9 @@ fn a_clock_that_differs_from_the_name_servers_is_logged_as_badtime() {
     let update = || scene.daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1");
     scene.set_clock("+1h");
     update().is(503, "dnserr\n");
-    let said = scene.daemon.said();
+    let log = scene.daemon.log();
     let cause = "NOTAUTH/BADTIME (the clocks differ by more than 300 s; the server's shows 20";
-    assert!(said.contains(cause), "{said}");
+    assert!(log.contains(cause), "{log}");
     scene.set_clock("+0");
     update().has_status(200);
     assert_eq!(scene.named.data("pc.dyn.example", "A"), ["192.0.2.1"]);

@@ -85,7 +85,7 @@ fn all_problems_of_a_file_are_reported_together_with_line_and_key() {
         names(&refused, line, key);
     }
     assert!(!refused.stderr.contains("panicked"), "{refused}");
-    setup.run_as_written(&[]).exits(78).says(&["config.toml:2:", "config.toml:19:"]);
+    setup.run_as_written(&[]).exits(78).prints(&["config.toml:2:", "config.toml:19:"]);
     assert!(!setup.sqlite_file().exists());
 }
 
@@ -117,17 +117,17 @@ fn each_kind_of_problem_is_found_alone() {
 fn conflicting_keys_are_named_together() {
     let late = written(&format!("[daemon]\nrequest_timeout = 5\n{LEAST}"));
     let late = late.run_as_written(&["--check-config"]).exits(78);
-    late.says(&["config.toml:", "dns_timeout", "request_timeout"]);
+    late.prints(&["config.toml:", "dns_timeout", "request_timeout"]);
     let bare = written(&format!("[daemon]\nssl = true\n{LEAST}"));
     let bare = bare.run_as_written(&["--check-config"]).exits(78);
-    bare.says(&["config.toml:", "ssl_cert_file", "ssl_key_file"]);
+    bare.prints(&["config.toml:", "ssl_cert_file", "ssl_key_file"]);
 }
 
 #[test]
 fn a_missing_configuration_is_named() {
     let setup = Setup::empty();
-    setup.run_as_written(&[]).exits(78).says(&["config.toml"]).one_sentence();
-    setup.run_as_written(&["--check-config"]).exits(78).says(&["config.toml"]).one_sentence();
+    setup.run_as_written(&[]).exits(78).prints(&["config.toml"]).one_sentence();
+    setup.run_as_written(&["--check-config"]).exits(78).prints(&["config.toml"]).one_sentence();
 }
 
 #[test]
@@ -149,13 +149,13 @@ fn missing_and_malformed_key_files_are_named_with_their_line() {
         let setup = written(LEAST);
         write_private(&setup.file("ddns.key"), key);
         for arguments in [&["--check-config"][..], &[]] {
-            let refused = setup.run_as_written(arguments).exits(78).says(words);
+            let refused = setup.run_as_written(arguments).exits(78).prints(words);
             assert!(!refused.stderr.contains("c2VjcmV0"), "the secret is shown: {refused}");
         }
     }
     let missing = written(LEAST);
     std::fs::remove_file(missing.file("ddns.key")).unwrap();
-    missing.run_as_written(&["--check-config"]).exits(78).says(&["ddns.key"]);
+    missing.run_as_written(&["--check-config"]).exits(78).prints(&["ddns.key"]);
 }
 
 #[test]
@@ -165,8 +165,8 @@ fn secrets_that_others_can_read_are_refused_with_the_chmod_that_fixes_it() {
 
     let key = written(LEAST);
     world_readable(key.file("ddns.key"));
-    key.run_as_written(&["--check-config"]).exits(78).says(&["ddns.key", "chmod"]);
-    key.run_as_written(&[]).exits(78).says(&["ddns.key", "chmod"]);
+    key.run_as_written(&["--check-config"]).exits(78).prints(&["ddns.key", "chmod"]);
+    key.run_as_written(&[]).exits(78).prints(&["ddns.key", "chmod"]);
     set_permissions(key.file("ddns.key"), Permissions::from_mode(0o640)).unwrap();
     key.run_as_written(&["--check-config"]).ok();
 
@@ -180,8 +180,8 @@ fn secrets_that_others_can_read_are_refused_with_the_chmod_that_fixes_it() {
     );
     world_readable(holds_one.config());
     let refused = holds_one.run_as_written(&["--check-config"]).exits(78);
-    let refused = refused.says(&["config.toml", "chmod"]);
-    assert!(!refused.said().contains("hunter2"), "the secret is shown: {refused}");
+    let refused = refused.prints(&["config.toml", "chmod"]);
+    assert!(!refused.output().contains("hunter2"), "the secret is shown: {refused}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod credentials;
 mod order;
 mod parameters;
 mod proxies;
-mod words;
+mod return_codes;
 
 use crate::Scene;
 use ddnsd_tests::ctl::PASSWORD;
@@ -16,9 +16,9 @@ use ddnsd_tests::http::{Reply, ask, basic, lines};
 const JSON: &str = "Accept: application/json";
 
 impl Scene {
-    /// What alice hears to a GET of `/update`, with further header lines.
+    /// The reply to a GET of `/update` by alice, with further header lines.
     #[track_caller]
-    fn hears(&self, query: &str, headers: &[&str]) -> Reply {
+    fn get(&self, query: &str, headers: &[&str]) -> Reply {
         let alice = basic("alice", PASSWORD);
         let headers = [&[alice.as_str()], headers].concat();
         ask(self.daemon.address(), lines(&format!("GET /update?{query}"), &headers, ""))

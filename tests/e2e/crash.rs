@@ -59,8 +59,8 @@ fn load_until_killed(scene: &mut Scene, clients: &mut [Counting], moment: Durati
         for client in clients {
             let (server, answered) = (&server, &answered);
             threads.spawn(move || {
-                while let Some(word) = client.update(server) {
-                    assert_eq!(word, "good", "under load: {client:?}");
+                while let Some(code) = client.update(server) {
+                    assert_eq!(code, "good", "under load: {client:?}");
                     answered.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -74,15 +74,15 @@ fn load_until_killed(scene: &mut Scene, clients: &mut [Counting], moment: Durati
     });
 }
 
-/// Hosts that come and go under load, and how long the brief one lives.
-const GUESTS: [&str; 2] = ["guest", "visitor"];
-/// How often the daemon is killed amid them.
-const COMINGS: usize = 10;
+/// Hosts that are added and deleted under load.
+const TEMPORARY: [&str; 2] = ["temp0", "temp1"];
+/// How often the daemon is killed meanwhile.
+const CHURN_ROUNDS: usize = 10;
 
 /// Names and addresses.
 type Records = Vec<(String, String)>;
 
-/// What DNS holds in the zone, and what it should.
+/// What DNS holds in the zone, and what it should hold.
 fn both_sides(scene: &Scene) -> (Records, Records) {
     let mut wanted = Vec::new();
     for host in scene.ctl().hosts() {
@@ -103,12 +103,12 @@ fn kills_amid_expiries_offline_and_deletions_leave_dns_equal_to_the_database() {
     scene.add_hosts(&["mixed"]);
     scene.ctl().add_host("alice", "brief", ZONE, &["--expiry-ttl", "1"]);
     let (mut changes, mut deletions) = (0, 0);
-    for round in 0..COMINGS {
+    for round in 0..CHURN_ROUNDS {
         let (server, ctl) = (scene.daemon.address().to_owned(), scene.ctl());
         let moment = chance.millis(200, 1_500);
         let seeds = [chance.number(), chance.number()];
         std::thread::scope(|threads| {
-            let update = threads.spawn(|| come_and_go(&server, Chance::new(seeds[0])));
+            let update = threads.spawn(|| update_on_and_off(&server, Chance::new(seeds[0])));
             let delete = threads.spawn(|| delete_again_and_again(&ctl, Chance::new(seeds[1])));
             std::thread::sleep(moment); // the random moment itself
             scene.daemon.kill9();
@@ -130,11 +130,11 @@ fn kills_amid_expiries_offline_and_deletions_leave_dns_equal_to_the_database() {
     assert!(changes > 100 && deletions > 5, "{changes} changes, {deletions} deletions");
 }
 
-/// Updates of all hosts, offline and on, until no answer comes; how many were good.
-fn come_and_go(server: &str, mut chance: Chance) -> usize {
+/// Updates all hosts, offline and online, until no reply comes; returns how many were good.
+fn update_on_and_off(server: &str, mut chance: Chance) -> usize {
     let mut good = 0;
     for n in 0.. {
-        let label = ["mixed", "brief", GUESTS[0], GUESTS[1]][n % 4];
+        let label = ["mixed", "brief", TEMPORARY[0], TEMPORARY[1]][n % 4];
         let what = match chance.below(3) {
             0 => "offline=YES".to_owned(),
             1 => format!("myip=192.0.2.{}", 1 + n % 250),
@@ -142,24 +142,24 @@ fn come_and_go(server: &str, mut chance: Chance) -> usize {
         };
         let path = format!("/update?hostname={label}.{ZONE}&{what}");
         let Some(reply) = quick_get(server, &path, "alice", PASSWORD) else { break };
-        let word = reply.body.split([' ', '\n']).next().unwrap_or_default();
-        assert!(["good", "nochg", "nohost", "911"].contains(&word), "{reply}");
-        good += usize::from(word == "good");
+        let code = reply.body.split([' ', '\n']).next().unwrap_or_default();
+        assert!(["good", "nochg", "nohost", "911"].contains(&code), "{reply}");
+        good += usize::from(code == "good");
     }
     good
 }
 
-/// Deletes the guests and adds them again, until nobody is there to do it; how many were deleted.
+/// Deletes and adds the temporary hosts until the daemon is gone; returns how many were deleted.
 fn delete_again_and_again(ctl: &Ctl, mut chance: Chance) -> usize {
     let mut deleted = 0;
     loop {
-        let guest = GUESTS[usize::try_from(chance.below(2)).unwrap()];
-        let added = ctl.run(&["hostname", "add", "alice", guest, ZONE]);
+        let label = TEMPORARY[usize::try_from(chance.below(2)).unwrap()];
+        let added = ctl.run(&["hostname", "add", "alice", label, ZONE]);
         if ![Some(0), Some(1)].contains(&added.code) {
             return deleted;
         }
         std::thread::sleep(chance.millis(0, 60));
-        deleted += usize::from(ctl.run(&["hostname", "delete", guest, ZONE]).code == Some(0));
+        deleted += usize::from(ctl.run(&["hostname", "delete", label, ZONE]).code == Some(0));
     }
 }
 

@@ -19,7 +19,7 @@ fn a_wrong_password_and_an_unknown_user_answer_badauth_and_change_nothing() {
         assert_eq!(challenge, Some("Basic realm=\"ddns\""), "the challenge to {user}");
     }
     assert_eq!(scene.a("pc"), Vec::<String>::new());
-    let log = scene.daemon.said();
+    let log = scene.daemon.log();
     assert!(log.contains(r#"auth failed user="nobody" client=127.0.0.1"#), "the log: {log}");
     assert!(!log.contains(PASSWORD), "a password is in the log: {log}");
 }
@@ -39,7 +39,7 @@ fn a_request_without_credentials_gets_a_challenge() {
     let asked_twice = scene.daemon.get(QUERY).user("alice", PASSWORD).with(&["--anyauth"]).send();
     assert!(asked_twice.body.ends_with("good 192.0.2.1\n"), "{asked_twice}");
     assert!(
-        !scene.daemon.said().contains("auth failed"),
+        !scene.daemon.log().contains("auth failed"),
         "asking without credentials is no failure"
     );
 }

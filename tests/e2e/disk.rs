@@ -1,6 +1,6 @@
 //! A disk that is full, or that fails when data is to be made durable: `911`, no crash, nothing
-//! that was acknowledged is lost, and all is well when it is mended. About the SQLite file; needs
-//! root, to mount and to trace.
+//! that was acknowledged is lost, and updates work again once the disk does. About the SQLite file;
+//! needs root, to mount and to trace.
 
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::eventually::{eventually, eventually_equals};
@@ -47,7 +47,7 @@ impl SmallDisk {
     fn fill(&self) {
         let mut dd = Command::new(program("dd"));
         dd.args(["if=/dev/zero", "bs=4k"]).arg(format!("of={}", self.ballast().display()));
-        run(&mut dd, "").exits(1).says(&["no space left"]);
+        run(&mut dd, "").exits(1).prints(&["no space left"]);
     }
 
     fn empty(&self) {
@@ -75,8 +75,8 @@ fn fails(scene: &Scene, clients: &mut [Counting]) {
 fn recovers(scene: &Scene, clients: &mut [Counting]) {
     for client in clients {
         eventually(RECOVERY, "updates to be good again", || {
-            let word = client.update(scene.daemon.address());
-            if word.as_deref() == Some("good") { Ok(()) } else { Err(format!("{word:?}")) }
+            let code = client.update(scene.daemon.address());
+            if code.as_deref() == Some("good") { Ok(()) } else { Err(format!("{code:?}")) }
         });
     }
 }
@@ -114,21 +114,21 @@ fn a_full_disk_is_911_and_loses_nothing() {
     disk.fill();
     // the log of the database may have room for a few more
     eventually(RECOVERY, "the disk to be full", || {
-        let words: Vec<_> =
+        let codes: Vec<_> =
             clients.iter_mut().map(|client| client.update(scene.daemon.address())).collect();
-        let full = words.iter().all(|word| word.as_deref() == Some("911"));
-        if full { Ok(()) } else { Err(format!("{words:?}")) }
+        let full = codes.iter().all(|code| code.as_deref() == Some("911"));
+        if full { Ok(()) } else { Err(format!("{codes:?}")) }
     });
     for _ in 0..5 {
         fails(&scene, &mut clients);
     }
-    assert!(scene.daemon.said().contains("full"), "the log says why: {}", scene.daemon.said());
+    assert!(scene.daemon.log().contains("full"), "the log says why: {}", scene.daemon.log());
     // with a keepalive that waits to be written
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
     for reading in ["status", "hostname list", "hostname show pc dyn.example", "export"] {
         scene.ctl().run(&reading.split(' ').collect::<Vec<_>>()).ok();
     }
-    scene.ctl().run(&["sync", "--check"]).says(&["compared"]);
+    scene.ctl().run(&["sync", "--check"]).prints(&["compared"]);
     disk.empty();
     recovers(&scene, &mut clients);
     is_whole(&scene, &clients);
@@ -147,7 +147,7 @@ fn failing_fsync(scene: &Scene) -> Running {
     trace(scene, Path::new("/dev/null"), "inject=fsync,fdatasync:error=EIO")
 }
 
-/// Notes what becomes durable, and meddles with it, until dropped.
+/// Records the calls that make data durable, and injects faults into them, until dropped.
 #[track_caller]
 fn trace(scene: &Scene, to: &Path, inject: &str) -> Running {
     let pid = scene.daemon.pid().to_string();
@@ -169,8 +169,8 @@ fn fsync_that_fails_is_911_and_loses_nothing() {
     for round in 0..3 {
         let mut strace = failing_fsync(&scene);
         eventually(RECOVERY, "fsync to fail", || {
-            let word = clients[0].update(scene.daemon.address());
-            if word.as_deref() == Some("911") { Ok(()) } else { Err(format!("{word:?}")) }
+            let code = clients[0].update(scene.daemon.address());
+            if code.as_deref() == Some("911") { Ok(()) } else { Err(format!("{code:?}")) }
         });
         for _ in 0..5 {
             fails(&scene, &mut clients);
@@ -187,11 +187,11 @@ fn fsync_that_fails_is_911_and_loses_nothing() {
         recovers(&scene, &mut clients);
         is_whole(&scene, &clients);
     }
-    assert!(scene.daemon.said().contains("changes are not written"), "{}", scene.daemon.said());
+    assert!(scene.daemon.log().contains("changes are not written"), "{}", scene.daemon.log());
 }
 
 #[test]
-fn after_an_fsync_that_failed_once_the_log_is_no_more_relied_on() {
+fn after_a_failed_fsync_the_database_file_is_synced_before_the_wal_is_reset() {
     if !is_root() {
         return;
     }
@@ -204,8 +204,8 @@ fn after_an_fsync_that_failed_once_the_log_is_no_more_relied_on() {
     // write
     let mut strace = trace(&scene, &calls, "inject=fsync,fdatasync:error=EIO:when=1");
     eventually(RECOVERY, "fsync to fail", || {
-        let word = clients[0].update(scene.daemon.address());
-        if word.as_deref() == Some("911") { Ok(()) } else { Err(format!("{word:?}")) }
+        let code = clients[0].update(scene.daemon.address());
+        if code.as_deref() == Some("911") { Ok(()) } else { Err(format!("{code:?}")) }
     });
     recovers(&scene, &mut clients);
     strace.signal(Signal::SIGINT);
@@ -215,8 +215,8 @@ fn after_an_fsync_that_failed_once_the_log_is_no_more_relied_on() {
     let next = |call: &str, file: &str| {
         after.lines().position(|line| line.contains(call) && line.contains(file))
     };
-    let emptied = next("ftruncate(", "-wal>, 0)").expect("the log is begun anew");
-    let stored = next("sync(", "ddnsd.sqlite>)").expect("the file itself is made durable");
+    let emptied = next("ftruncate(", "-wal>, 0)").expect("the WAL is reset");
+    let stored = next("sync(", "ddnsd.sqlite>)").expect("the database file is synced");
     assert!(stored < emptied, "{calls}");
     is_whole(&scene, &clients);
 }

@@ -30,11 +30,11 @@ fn cleanup_sweeps_at_once_and_prints_what_expired() {
     let scene = Scene::with(|setup| setup.set("dns_service.cleanup_interval", 3600));
     scene.ctl().add_host("alice", "brief", ZONE, &["--expiry-ttl", "1"]);
     scene.update("hostname=pc.dyn.example,brief.dyn.example&myip=192.0.2.1").has_status(200);
-    let said = eventually(SOON, "cleanup to remove the host", || {
-        let said = scene.ctl().run(&["cleanup"]).ok().said();
-        if said.contains("brief.dyn.example") { Ok(said) } else { Err(said) }
+    let output = eventually(SOON, "cleanup to remove the host", || {
+        let output = scene.ctl().run(&["cleanup"]).ok().output();
+        if output.contains("brief.dyn.example") { Ok(output) } else { Err(output) }
     });
-    assert!(!said.contains("pc.dyn.example"), "what has not expired is not named: {said}");
+    assert!(!output.contains("pc.dyn.example"), "what has not expired is not named: {output}");
     assert_eq!((scene.a("brief"), scene.a("pc")), (vec![], vec!["192.0.2.1".to_owned()]));
 }
 
@@ -47,11 +47,11 @@ fn nochg_restarts_the_expiry_time() {
     scene.update("hostname=pc.dyn.example,nas.dyn.example&myip=192.0.2.1").has_status(200);
     std::thread::sleep(Duration::from_millis(2500)); // the time that must pass, not a hope
     scene.update("hostname=nas.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
-    let said = eventually(SOON, "cleanup to remove the host without updates", || {
-        let said = scene.ctl().run(&["cleanup"]).ok().said();
-        if said.contains("pc.dyn.example") { Ok(said) } else { Err(said) }
+    let output = eventually(SOON, "cleanup to remove the host without updates", || {
+        let output = scene.ctl().run(&["cleanup"]).ok().output();
+        if output.contains("pc.dyn.example") { Ok(output) } else { Err(output) }
     });
-    assert!(!said.contains("nas.dyn.example"), "nochg counts as an update: {said}");
+    assert!(!output.contains("nas.dyn.example"), "nochg counts as an update: {output}");
     assert_eq!((scene.a("pc"), scene.a("nas")), (vec![], vec!["192.0.2.1".to_owned()]));
 }
 
@@ -63,8 +63,8 @@ fn downtime_of_the_daemon_does_not_count_toward_expiry() {
     assert!(scene.daemon.terminate().success());
     std::thread::sleep(Duration::from_millis(5200)); // the downtime itself
     scene.daemon.start_again();
-    let said = scene.ctl().run(&["cleanup"]).ok().said();
-    assert!(!said.contains("brief.dyn.example"), "cleanup right after the start: {said}");
+    let output = scene.ctl().run(&["cleanup"]).ok().output();
+    assert!(!output.contains("brief.dyn.example"), "cleanup right after the start: {output}");
     assert_eq!(scene.a("brief"), ["192.0.2.1"]);
 }
 
@@ -77,8 +77,8 @@ fn an_expiry_that_dns_did_not_acknowledge_is_published_later() {
     scene.update("hostname=brief.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     scene.named.stop();
     eventually(SOON, "cleanup to try, and to print that it failed", || {
-        let said = scene.ctl().run(&["cleanup"]).said();
-        if said.contains("brief.dyn.example") { Ok(()) } else { Err(said) }
+        let output = scene.ctl().run(&["cleanup"]).output();
+        if output.contains("brief.dyn.example") { Ok(()) } else { Err(output) }
     });
     scene.named.start_again();
     eventually_equals(RECOVERY, "the removal in DNS", &Vec::<String>::new(), || scene.a("brief"));

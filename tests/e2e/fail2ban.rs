@@ -84,16 +84,16 @@ fn only_addresses_of_refused_logins_are_found_in_the_log_file() {
         setup.set("daemon.log_target", "file").set("daemon.log_file", log)
     });
     let clients = attack(&scene);
-    let said = scene.daemon.said();
-    assert_eq!(found(&scene.daemon.setup().file("log")), clients, "{said}");
+    let log = scene.daemon.log();
+    assert_eq!(found(&scene.daemon.setup().file("log")), clients, "{log}");
 }
 
 #[test]
 fn refused_logins_are_found_on_standard_output() {
     let scene = scene(|setup| setup);
     let clients = attack(&scene);
-    let said = scene.daemon.said();
-    assert_eq!(found(&scene.daemon.setup().file("log")), clients, "{said}");
+    let log = scene.daemon.log();
+    assert_eq!(found(&scene.daemon.setup().file("log")), clients, "{log}");
 }
 
 /// Writes the datagrams of a syslog socket to the harness's log, one per line.
@@ -115,20 +115,20 @@ fn refused_logins_are_found_as_syslog_and_the_journal_write_them() {
         setup.set("daemon.log_target", "syslog").set("daemon.syslog_socket", path.to_str().unwrap())
     });
     let clients = attack(&scene);
-    let said = eventually(Duration::from_secs(10), "a message of each refused login", || {
-        let said = scene.daemon.said();
+    let log = eventually(Duration::from_secs(10), "a message of each refused login", || {
+        let log = scene.daemon.log();
         // priority 28: a warning of a daemon
         let is_refusal = |line: &&str| line.starts_with("<28>") && line.contains("auth failed");
-        let refused = said.lines().filter(is_refusal).count();
-        if refused == clients.len() { Ok(said) } else { Err(said) }
+        let refused = log.lines().filter(is_refusal).count();
+        if refused == clients.len() { Ok(log) } else { Err(log) }
     });
     // "<28>Nov 24 10:00:00 ddnsd[77]: text"; daemons write it with a time and host of their own
-    let texts: Vec<_> = said.lines().map(|line| line.split_once(" ddnsd[").unwrap().1).collect();
+    let texts: Vec<_> = log.lines().map(|line| line.split_once(" ddnsd[").unwrap().1).collect();
     for stamp in ["Nov 24 10:00:00", "2026-11-24T10:00:00.123456+01:00"] {
         let file = scene.daemon.setup().file("messages");
         let lines = texts.iter().map(|text| format!("{stamp} host ddnsd[{text}\n"));
         std::fs::write(&file, lines.collect::<String>()).unwrap();
-        assert_eq!(found(&file), clients, "with {stamp}: {said}");
+        assert_eq!(found(&file), clients, "with {stamp}: {log}");
     }
 }
 

@@ -104,14 +104,14 @@ fn cleanup_and_sync_show_readable_names_and_give_both_forms_in_json() {
         std::thread::sleep(std::time::Duration::from_millis(1100));
     };
     falls_silent(&scene);
-    ctl.run(&["cleanup"]).ok().says(&["büro.dyn.example  expired"]);
+    ctl.run(&["cleanup"]).ok().prints(&["büro.dyn.example  expired"]);
     falls_silent(&scene);
     assert_eq!(ctl.json(&["cleanup"])["expired"], json!([both]));
 
     // a zone that the name server does not have
     scene.update("hostname=b%C3%BCro.other.example&myip=192.0.2.1").has_status(503);
     scene.daemon.setup().database().sql("UPDATE hosts SET unpublished_since = NULL;");
-    ctl.run(&["sync", "--check"]).exits(1).says(&["büro.other.example", "not compared"]);
+    ctl.run(&["sync", "--check"]).exits(1).prints(&["büro.other.example", "not compared"]);
     let synced = ctl.run(&["--json", "sync", "--check"]).exits(1);
     let synced: Value = serde_json::from_str(&synced.stdout).unwrap();
     named(&synced["failed"][0], &elsewhere);

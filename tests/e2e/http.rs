@@ -43,5 +43,5 @@ fn a_request_without_a_path_is_not_found_and_breaks_nothing() {
         let received = raw(scene.daemon.address(), request.as_bytes()).expect("an answer");
         Reply::parse(&received).unwrap_or_else(|| panic!("{line}: {received:?}")).has_status(404);
     }
-    assert!(!scene.daemon.said().contains("panicked"), "{}", scene.daemon.said());
+    assert!(!scene.daemon.log().contains("panicked"), "{}", scene.daemon.log());
 }

@@ -75,7 +75,7 @@ fn a_head_that_is_too_large_is_refused_and_the_daemon_goes_on() {
     }
     assert_eq!(served.scene.a("pc"), [""; 0], "what is refused updates nothing");
     served.ask(UPDATE, &[]).is(200, "good 192.0.2.1\n");
-    assert!(!served.scene.daemon.said().contains("panicked"), "{}", served.scene.daemon.said());
+    assert!(!served.scene.daemon.log().contains("panicked"), "{}", served.scene.daemon.log());
 }
 
 /// Asks by hand on one connection, so often at once and then once more. Says how many were

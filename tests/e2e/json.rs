@@ -49,7 +49,7 @@ fn a_list_is_an_array_in_the_order_and_spelling_of_the_request() {
 fn errors_have_matching_status_codes() {
     let scene = Scene::new();
     let many = vec!["pc.dyn.example"; 21].join(",");
-    for (query, status, word) in [
+    for (query, status, code) in [
         ("hostname=ghost.dyn.example", 404, "nohost"),
         ("hostname=x", 400, "notfqdn"),
         (&format!("hostname={many}"), 400, "numhost"),
@@ -58,7 +58,7 @@ fn errors_have_matching_status_codes() {
     ] {
         let reply = ask(&scene, query);
         let seen = (reply.status, reply.json()["status"].clone());
-        assert_eq!(seen, (status, json!(word)), "the answer to {query}");
+        assert_eq!(seen, (status, json!(code)), "the answer to {query}");
     }
     let anonymous = scene.daemon.get("/update?hostname=pc.dyn.example").accept_json().send();
     assert_eq!(anonymous.header("www-authenticate"), Some("Basic realm=\"ddns\""));

@@ -28,15 +28,15 @@ impl Scene {
     /// Waits until the last request has this return code and a reason that contains that: a
     /// rejected one is recorded after its reply.
     #[track_caller]
-    fn last_is(&self, label: &str, word: &str, reason: Option<&str>) {
-        let last = eventually(Duration::from_secs(10), &format!("{word} for {label}"), || {
+    fn last_is(&self, label: &str, code: &str, reason: Option<&str>) {
+        let last = eventually(Duration::from_secs(10), &format!("{code} for {label}"), || {
             let last = self.last(label);
             let why = last["reason"].as_str();
             let is_so = match reason {
                 Some(reason) => why.is_some_and(|why| why.contains(reason)),
                 None => why.is_none(),
             };
-            if is_so && last["word"] == word { Ok(last) } else { Err(last.to_string()) }
+            if is_so && last["word"] == code { Ok(last) } else { Err(last.to_string()) }
         });
         assert_eq!((&last["client"], &last["user_agent"]), (&json!("127.0.0.1"), &json!(AGENT)));
         assert!(last["at"].as_str().is_some_and(|at| at.ends_with('Z')), "{last}");
@@ -68,13 +68,13 @@ fn a_failed_authentication_is_recorded_for_no_other_users_host() {
     scene.ctl().add_user_with("mallory", "mallorys own").ok();
     let host = format!("hostname=pc.{ZONE}&myip=192.0.2.1");
     scene.ask("alice", PASSWORD, &host).is(200, "good 192.0.2.1\n");
-    for (user, password, word) in [
+    for (user, password, code) in [
         ("mallory", "mallorys own", "nohost\n"),
         ("mallory", "wrong", "badauth\n"),
         ("nobody", "wrong", "badauth\n"),
         ("Alice", PASSWORD, "badauth\n"),
     ] {
-        assert_eq!(scene.ask(user, password, &host).body, word, "{user}");
+        assert_eq!(scene.ask(user, password, &host).body, code, "{user}");
         scene.last_is("pc", "good", None);
     }
     scene.daemon.get(&format!("/update?{host}")).send().is(401, "badauth\n");
@@ -107,7 +107,7 @@ fn a_request_over_the_good_limit_is_recorded_and_a_rejected_guess_is_not() {
     scene.last_is("pc", "badauth", Some("wrong password"));
     let before = scene.last("pc");
     ask("two").is(503, "abuse\n");
-    assert_eq!(scene.last("pc"), before, "nothing is noted beyond the bad limit");
+    assert_eq!(scene.last("pc"), before, "nothing is recorded beyond the bad limit");
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn parallel_bad_requests_of_a_logged_in_user_stay_within_the_limit() {
         let path = format!("/update?hostname=h{i}.dyn.example&myip=192.0.2.1");
         quick_get(server, &path, "alice", PASSWORD).expect("a reply").body
     });
-    let count = |word| codes.iter().filter(|w| *w == word).count();
+    let count = |code| codes.iter().filter(|w| *w == code).count();
     assert_eq!(
         (count("nohost\n"), count("abuse\n")),
         (3, 37),
@@ -171,8 +171,8 @@ fn only_what_is_new_and_within_the_limits_is_hashed() {
     }
     assert_eq!(scene.counter("passwords.hashed"), before + 2, "no unreadable header");
     let right = lines(&format!("GET /update?{query}"), &[&basic("alice", PASSWORD)], "");
-    for word in ["good", "nochg", "nochg"] {
-        ask(scene.daemon.address(), &right).is(200, &format!("{word} 192.0.2.1\n"));
+    for code in ["good", "nochg", "nochg"] {
+        ask(scene.daemon.address(), &right).is(200, &format!("{code} 192.0.2.1\n"));
     }
     assert_eq!(scene.counter("passwords.hashed"), before + 3, "a known password once");
 }

@@ -85,7 +85,7 @@ fn two_colons_serve_both_families_and_an_ipv4_client_is_seen_as_one() {
     // two IPv4 clients are limited separately, not as one network ::ffff:0:0/64
     wrong("127.0.0.1", "127.0.0.2").is(401, "badauth\n");
     wrong("[::1]", "::1").is(401, "badauth\n");
-    let log = scene.daemon.said();
+    let log = scene.daemon.log();
     for client in ["client=127.0.0.1", "client=127.0.0.2", "client=::1"] {
         assert!(log.contains(client), "no {client} in the log: {log}");
     }
@@ -125,11 +125,11 @@ fn two_colons_serve_both_families_whatever_the_system_prefers() {
 fn debug_on_the_command_line_beats_the_log_level() {
     let named = Named::start();
     let quiet = Daemon::builder(&named).set("daemon.log_level", "ERROR");
-    let output = quiet.run(&["--check-config"]).ok().said();
+    let output = quiet.run(&["--check-config"]).ok().output();
     assert!(!output.contains("DEBUG"), "{output}");
     let with_debug = ["sh", "-c", r#"exec "$0" --debug "$@""#];
     let daemon = quiet.wrapped_in(&with_debug).start();
     daemon.ctl().run(&["status"]).ok();
-    let log = daemon.said();
+    let log = daemon.log();
     assert!(log.lines().any(|line| line.contains("DEBUG")), "no line of DEBUG: {log}");
 }

@@ -88,7 +88,7 @@ fn a_blocked_pipe_as_log_file_blocks_nothing() {
 }
 
 #[test]
-fn all_lines_are_written_before_the_end() {
+fn all_lines_are_written_before_the_process_ends() {
     let named = Named::start();
     let (setup, port, mut reader, writer) = setup_with_pipe(&named);
     setup.write();

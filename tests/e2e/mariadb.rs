@@ -23,7 +23,7 @@ const CLIENTS: usize = 6;
 
 //----- Reaching it -----
 
-/// It starts with this configuration, and what it is told is in the database.
+/// It starts with this configuration and stores an added user in the database.
 #[track_caller]
 fn works(setup: Setup) {
     let daemon = setup.start();
@@ -35,8 +35,8 @@ fn works(setup: Setup) {
 /// It does not start, and says why in one sentence without a password.
 #[track_caller]
 fn refuses(setup: &Setup, parts: &[&str]) {
-    let refused: Finished = setup.run(&[]).exits(1).one_sentence().says(parts);
-    assert!(!refused.said().contains("pässword"), "the password is shown: {refused}");
+    let refused: Finished = setup.run(&[]).exits(1).one_sentence().prints(parts);
+    assert!(!refused.output().contains("pässword"), "the password is shown: {refused}");
     setup.run(&["--init-db"]).exits(1).one_sentence();
 }
 
@@ -86,15 +86,15 @@ fn init_db_makes_the_tables_in_mariadb_and_leaves_them_to_a_running_daemon() {
     let daemon = setup.start();
     daemon.ctl().add_user("alice");
     let refused = daemon.setup().run(&["--init-db"]);
-    refused.exits(1).says(&["in use by a running ddnsd", "stop it first"]).one_sentence();
+    refused.exits(1).prints(&["in use by a running ddnsd", "stop it first"]).one_sentence();
     assert_eq!(daemon.ctl().json(&["user", "list"]).as_array().unwrap().len(), 1);
-    // a second daemon is told, and starts
+    // a second daemon logs a warning and starts
     let second = Daemon::builder(&named).on_mariadb(account).start();
-    assert!(second.said().contains("another ddnsd uses the database"), "{}", second.said());
+    assert!(second.log().contains("another ddnsd uses the database"), "{}", second.log());
 }
 
 #[test]
-fn a_mariadb_that_does_not_let_us_in_is_named_with_the_user_and_without_the_password() {
+fn a_mariadb_that_denies_the_login_is_named_with_the_user_and_without_the_password() {
     let named = Named::start();
     let account = Mariadb::shared().account();
     let with = |account: &Account| Daemon::builder(&named).on_mariadb(account.clone());
@@ -102,8 +102,8 @@ fn a_mariadb_that_does_not_let_us_in_is_named_with_the_user_and_without_the_pass
 
     let wrong = Account { password: "wrong pässword".into(), ..account.clone() };
     refuses(&with(&wrong), &[&server, &account.user]);
-    let nobody = Account { user: "nobody".into(), ..account.clone() };
-    refuses(&with(&nobody), &[&server, "nobody"]);
+    let unknown = Account { user: "nobody".into(), ..account.clone() };
+    refuses(&with(&unknown), &[&server, "nobody"]);
     let nowhere = Account { database: "no_such_database".into(), ..account.clone() };
     refuses(&with(&nowhere), &["no_such_database", &account.user]);
     let nothing = Account { port: free_port(), ..account.clone() };
@@ -135,7 +135,7 @@ fn a_mariadb_database_of_another_program_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn an_account_of_the_system_needs_no_password_and_one_by_ed25519_is_told_to_change() {
+fn a_unix_socket_account_needs_no_password_and_an_ed25519_account_is_refused_with_the_fix() {
     let named = Named::start();
     let server = Mariadb::start();
     let account = server.account();
@@ -158,7 +158,7 @@ fn an_account_of_the_system_needs_no_password_and_one_by_ed25519_is_told_to_chan
 }
 
 #[test]
-fn a_mariadb_with_other_defaults_for_sessions_is_used_as_any() {
+fn a_mariadb_with_other_session_defaults_works() {
     let server = Mariadb::start();
     let account = server.account();
     server.administer(
@@ -246,11 +246,11 @@ fn tls_to_mariadb_is_what_the_configuration_says() {
     let other_name = fresh("verify", "127.0.0.1").set("database.tls_ca_file", right);
     refuses(&other_name, &["127.0.0.1", "certificate"]);
     let no_file = fresh("verify", "localhost").set("database.tls_ca_file", "/no/such/ca.pem");
-    no_file.run(&[]).exits(78).says(&["/no/such/ca.pem"]);
+    no_file.run(&[]).exits(78).prints(&["/no/such/ca.pem"]);
 }
 
 #[test]
-fn a_socket_is_not_encrypted_unless_that_was_asked_for_and_no_goodbye_is_a_warning() {
+fn a_socket_is_encrypted_only_if_required_and_closing_it_logs_no_warning() {
     let authority = Authority::new();
     let proof = authority.sign("localhost");
     let server = Mariadb::start_with(&[
@@ -264,12 +264,12 @@ fn a_socket_is_not_encrypted_unless_that_was_asked_for_and_no_goodbye_is_a_warni
         let setup = Daemon::builder(&named).on_mariadb(account.clone());
         let setup = setup.set("database.socket", socket).set("database.tls", tls);
         let made = setup.run(&["--init-db"]).ok();
-        assert!(!made.said().contains("WARN"), "{made}");
+        assert!(!made.output().contains("WARN"), "{made}");
         let mut daemon = setup.start();
         daemon.ctl().add_user("alice");
         assert!(daemon.terminate().success());
-        let said = daemon.said();
-        assert!(!said.contains("WARN") && !said.contains("closing the database"), "{said}");
+        let log = daemon.log();
+        assert!(!log.contains("WARN") && !log.contains("closing the database"), "{log}");
         server.administer(&format!("ALTER USER {}@'%' REQUIRE SSL;", account.user));
         let started = daemon.setup().run(&["--init-db"]);
         assert_eq!(started.code == Some(0), encrypted, "{started}");
@@ -277,7 +277,7 @@ fn a_socket_is_not_encrypted_unless_that_was_asked_for_and_no_goodbye_is_a_warni
 }
 
 #[test]
-fn tls_that_mariadb_does_not_speak_is_refused_where_it_was_asked_for() {
+fn a_mariadb_without_tls_is_refused_where_tls_is_required() {
     let named = Named::start();
     let fresh = |tls: &str| {
         let setup = Daemon::builder(&named).on_mariadb(Mariadb::shared().account());
@@ -303,7 +303,7 @@ fn outage_scene(server: &Mariadb) -> Scene {
 }
 
 #[test]
-fn what_can_be_read_is_shown_and_what_cannot_is_unknown() {
+fn what_the_database_answers_is_shown_and_the_rest_is_unknown() {
     let mut server = Mariadb::start();
     let scene = outage_scene(&server);
     let ctl = scene.ctl();
@@ -316,7 +316,7 @@ fn what_can_be_read_is_shown_and_what_cannot_is_unknown() {
     ctl.run(&["export"]).ok();
     assert_eq!(ctl.json(&["status"])["users"], 1);
     ctl.run(&["user", "email", "alice", "other@example.org"]).exits(1);
-    ctl.run(&["status"]).ok().says(&["failing: changes have not been written for"]);
+    ctl.run(&["status"]).ok().prints(&["failing: changes have not been written for"]);
     let status = ctl.json(&["status"]);
     assert_eq!((&status["users"], &status["database_reachable"]), (&1.into(), &true.into()));
     server.administer("SET GLOBAL read_only = OFF;");
@@ -328,7 +328,10 @@ fn what_can_be_read_is_shown_and_what_cannot_is_unknown() {
     for unknown in ["users", "hostnames", "pending"] {
         assert!(status[unknown].is_null(), "{status}");
     }
-    ctl.run(&["hostname", "add", "alice", "nas", ZONE]).exits(1).says(&["database"]).one_sentence();
+    ctl.run(&["hostname", "add", "alice", "nas", ZONE])
+        .exits(1)
+        .prints(&["database"])
+        .one_sentence();
 }
 
 /// Updates one host without a pause until `enough`; answers the address of the last `good`, which
@@ -423,8 +426,8 @@ fn survives(
         hosts.filter(|host| !host.published).map(|host| host.fqdn).collect()
     });
     scene.ctl().add_user("bob");
-    let said = scene.daemon.said();
-    assert!(!said.contains("panicked") && !said.contains("pässword"), "the log: {said}");
+    let log = scene.daemon.log();
+    assert!(!log.contains("panicked") && !log.contains("pässword"), "the log: {log}");
 }
 
 /// Ends the clients' load when it is dropped.
@@ -441,10 +444,10 @@ impl Drop for Over<'_> {
 #[track_caller]
 fn administration_says_so(scene: &Scene) {
     let ctl = scene.ctl();
-    ctl.run(&["user", "list"]).exits(1).says(&["database"]).one_sentence();
-    ctl.run(&["hostname", "list"]).exits(1).says(&["database"]).one_sentence();
-    ctl.add_user_with("carol", "a password").exits(1).says(&["database"]).one_sentence();
-    ctl.run(&["hostname", "delete", "h0", ZONE]).exits(1).says(&["database"]).one_sentence();
+    ctl.run(&["user", "list"]).exits(1).prints(&["database"]).one_sentence();
+    ctl.run(&["hostname", "list"]).exits(1).prints(&["database"]).one_sentence();
+    ctl.add_user_with("carol", "a password").exits(1).prints(&["database"]).one_sentence();
+    ctl.run(&["hostname", "delete", "h0", ZONE]).exits(1).prints(&["database"]).one_sentence();
     let status = ctl.json(&["status"]);
     assert_eq!(status["database_reachable"], false, "{status:#}");
 }

@@ -37,8 +37,8 @@ impl Scene {
     #[track_caller]
     fn only_mail(&self) -> Value {
         let sql = "SELECT recipient FROM outbox; SELECT variables FROM outbox;";
-        let said = self.daemon.setup().database().sql(sql);
-        let (recipient, variables) = said.trim_end().split_once('\n').expect("a mail");
+        let rows = self.daemon.setup().database().sql(sql);
+        let (recipient, variables) = rows.trim_end().split_once('\n').expect("a mail");
         assert_eq!(recipient, "alice@example.org");
         serde_json::from_str(variables).unwrap_or_else(|why| panic!("{why}: {variables}"))
     }
@@ -60,7 +60,7 @@ impl Scene {
 fn a_change_that_asks_for_it_queues_one_mail_with_its_variables() {
     let scene = Scene::with(with_mail);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
-    assert!(scene.mails().is_empty(), "nobody asked for it");
+    assert!(scene.mails().is_empty(), "no client asked for it");
     let changed = "hostname=pc.dyn.example&myip=192.0.2.2,2001:db8::2&notify_change=yes";
     scene.update(changed).is(200, "good 192.0.2.2 2001:db8::2\n");
     scene.update(changed).is(200, "nochg 192.0.2.2 2001:db8::2\n");
@@ -128,9 +128,9 @@ fn a_host_that_expires_queues_one_mail_for_both_families() {
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1,2001:db8::1");
     eventually_equals(RECOVERY, "a mail", &vec!["expiry".to_owned()], || scene.mails());
     let mail = scene.only_mail();
-    let said = ["ipv4_expired", "ipv6_expired", "last_ipv4", "last_ipv6", "expiry_ttl"]
+    let values = ["ipv4_expired", "ipv6_expired", "last_ipv4", "last_ipv6", "expiry_ttl"]
         .map(|name| mail[name].to_string());
-    assert_eq!(said, ["true", "true", "\"192.0.2.1\"", "\"2001:db8::1\"", "2"]);
+    assert_eq!(values, ["true", "true", "\"192.0.2.1\"", "\"2001:db8::1\"", "2"]);
     assert_eq!(scene.a("pc"), Vec::<String>::new(), "the mail comes after DNS");
 }
 

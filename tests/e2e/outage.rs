@@ -34,7 +34,7 @@ fn a_record_that_a_dead_name_server_missed_appears_when_it_is_back() {
     eventually_equals(RECOVERY, "the host to be published", &true, || {
         scene.ctl().host("pc.dyn.example").published
     });
-    let log = scene.daemon.said();
+    let log = scene.daemon.log();
     let lines = log.lines().filter(|line| line.contains("address changed"));
     assert_eq!(lines.count(), 1, "a change that is published late is logged once: {log}");
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
@@ -106,13 +106,13 @@ fn going_back_to_the_acknowledged_address_while_dns_is_down_is_not_nochg() {
 }
 
 #[test]
-fn a_zone_that_the_server_does_not_have_is_dnserr_and_hurts_no_other() {
+fn a_zone_that_the_server_does_not_have_is_dnserr_and_affects_no_other() {
     let scene = Scene::new();
     scene.ctl().add_host("alice", "pc", "elsewhere.example", &[]);
     scene
         .update("hostname=pc.elsewhere.example,pc.dyn.example&myip=192.0.2.1")
         .is(200, "dnserr\ngood 192.0.2.1\n");
-    let log = scene.daemon.said();
+    let log = scene.daemon.log();
     assert!(log.contains("NOTAUTH"), "the log does not name the RCODE: {log}");
 }
 
@@ -145,7 +145,7 @@ fn a_wrong_key_is_dnserr_and_no_response_to_it_counts() {
     daemon.ctl().add_host("alice", "pc", ZONE, &[]);
     daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
     assert_eq!(named.data("pc.dyn.example", "A"), Vec::<String>::new());
-    let log = daemon.said();
+    let log = daemon.log();
     assert!(log.contains("NOTAUTH") || log.contains("BADSIG"), "the log names no cause: {log}");
     assert!(!log.contains("d3Jvbmcga2V5"), "the key is in the log: {log}");
 }
@@ -157,7 +157,7 @@ fn without_a_key_updates_go_unsigned_and_a_server_that_wants_one_refuses() {
     daemon.ctl().add_user("alice");
     daemon.ctl().add_host("alice", "pc", ZONE, &[]);
     daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
-    let log = daemon.said();
+    let log = daemon.log();
     assert!(log.contains("REFUSED"), "the log does not name the RCODE: {log}");
 }
 
@@ -169,9 +169,9 @@ fn zones_without_a_key_are_one_warning_at_start_and_at_reload() {
     for (label, zone) in [("pc", "a.example"), ("nas", "a.example"), ("pc", "b.example")] {
         scene.ctl().add_host("alice", label, zone, &[]);
     }
-    let mut seen = scene.daemon.said().len();
+    let mut seen = scene.daemon.log().len();
     let mut warned = |scene: &Scene, expected: &[&str]| {
-        let log = scene.daemon.said();
+        let log = scene.daemon.log();
         let lines = log[seen..].lines().filter(|line| line.contains("go unsigned, because"));
         let lines: Vec<_> = lines.filter(|line| line.contains("WARN")).collect();
         assert_eq!(lines.len(), expected.len(), "{lines:?}");

@@ -79,6 +79,6 @@ fn concurrent_logins_replace_a_hash_once() {
     // one for the ten logins, one for the hash
     assert_eq!((hashed(&scene) - before, stored(&scene)), (2, hash), "runs of Argon2");
     eventually_equals(LONG, "one line about it", &1, || {
-        scene.daemon.said().matches("an imported password hash was remade").count()
+        scene.daemon.log().matches("an imported password hash was remade").count()
     });
 }

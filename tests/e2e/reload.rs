@@ -53,7 +53,7 @@ fn endpoints_and_proxies_are_reloaded() {
             .set("daemon.proxy_header", "X-Forwarded-For")
             .set("daemon.trusted_proxies", vec!["127.0.0.0/8"])
     });
-    output.says(&["endpoints.\"/nic/update\".hostname", "daemon.proxy_header", "127.0.0.0/8"]);
+    output.prints(&["endpoints.\"/nic/update\".hostname", "daemon.proxy_header", "127.0.0.0/8"]);
     scene.daemon.get("/update").send().has_status(404);
     let request = scene.daemon.get("/nic/update?hostname=pc.dyn.example").user("alice", PASSWORD);
     request.header("X-Forwarded-For: 192.0.2.77").send().is(200, "good 192.0.2.77\n");
@@ -126,7 +126,7 @@ fn mail_is_reloaded_without_an_error() {
         let setup = setup.set("email.enabled", true).set("email.smtp_host", "localhost");
         setup.set("email.from_address", "ddns@example.org")
     });
-    output.says(&["email.enabled", "email.smtp_host"]);
+    output.prints(&["email.enabled", "email.smtp_host"]);
 }
 
 //----- The log -----
@@ -174,10 +174,10 @@ fn a_log_that_cannot_be_opened_changes_nothing() {
         setup.set("daemon.log_file", "/nonexistent/ddnsd.log").set("defaults.dns_ttl", 77)
     });
     let output = scene.ctl().run(&["reload"]).exits(1);
-    output.says(&["/nonexistent/ddnsd.log", "nothing was changed"]);
+    output.prints(&["/nonexistent/ddnsd.log", "nothing was changed"]);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
     assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(60, "192.0.2.1".to_owned())]);
-    assert!(scene.daemon.said().contains("address changed"), "the old log is in use");
+    assert!(scene.daemon.log().contains("address changed"), "the old log is in use");
 }
 
 #[test]
@@ -186,9 +186,9 @@ fn debug_on_the_command_line_beats_the_log_level_after_a_reload_too() {
         Scene::with(|setup| setup.wrapped_in(&["sh", "-c", r#"exec "$0" --debug "$@""#]));
     let output = scene.reload(|setup| setup.set("daemon.log_level", "ERROR"));
     assert!(!output.stdout.contains("log_level"), "it has no effect: {output}");
-    let before = scene.daemon.said().matches("DEBUG").count();
+    let before = scene.daemon.log().matches("DEBUG").count();
     scene.ctl().run(&["status"]).ok();
-    assert!(scene.daemon.said().matches("DEBUG").count() > before, "{}", scene.daemon.said());
+    assert!(scene.daemon.log().matches("DEBUG").count() > before, "{}", scene.daemon.log());
 }
 
 //----- What fails -----
@@ -203,11 +203,11 @@ fn a_database_that_refuses_the_move_to_another_name_server_changes_nothing() {
         let setup = setup.set("dns_service.dns_port", i64::from(second.port()));
         setup.set("defaults.dns_ttl", 77)
     });
-    scene.ctl().run(&["reload"]).exits(1).says(&["meta", "nothing was changed"]);
+    scene.ctl().run(&["reload"]).exits(1).prints(&["meta", "nothing was changed"]);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(60, "192.0.2.1".to_owned())]);
     sql(&scene, "ALTER TABLE meta_elsewhere RENAME TO meta;");
-    scene.reload(|setup| setup).says(&["dns_service.dns_port", "defaults.dns_ttl"]);
+    scene.reload(|setup| setup).prints(&["dns_service.dns_port", "defaults.dns_ttl"]);
 }
 
 #[test]
@@ -229,17 +229,17 @@ fn a_bad_file_changes_nothing_and_every_problem_is_reported() {
     ];
     let output = scene.ctl().run(&["reload"]).exits(1);
     assert_eq!(output.stdout, "", "problems are on stderr: {output}");
-    output.says(&problems).says(&["nothing was changed"]);
+    output.prints(&problems).prints(&["nothing was changed"]);
     let json = scene.ctl().run(&["--json", "reload"]).exits(1);
     let json: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!((&json["problems_total"], &json["changed"]), (&json!(4), &json!([])), "{json}");
-    let log = scene.daemon.said();
+    let log = scene.daemon.log();
     assert!(problems.iter().all(|problem| log.contains(problem)), "{log}");
 
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(60, "192.0.2.1".to_owned())]);
     std::fs::remove_file(scene.daemon.setup().config()).unwrap();
-    scene.ctl().run(&["reload"]).exits(1).says(&["config.toml", "cannot be read"]);
+    scene.ctl().run(&["reload"]).exits(1).prints(&["config.toml", "cannot be read"]);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
 }
 
@@ -258,7 +258,7 @@ fn keys_that_need_a_restart_are_named_at_each_reload_and_the_rest_takes_effect()
             .set("dns_service.builtin", listen)
             .set("defaults.dns_ttl", 77)
     });
-    output.says(&["defaults.dns_ttl", "1 key has changed; 7 need a restart of ddnsd"]);
+    output.prints(&["defaults.dns_ttl", "1 key has changed; 7 need a restart of ddnsd"]);
     let json = scene.ctl().json(&["reload"]);
     let keys = |of: &str| -> Vec<String> {
         let rows = json[of].as_array().unwrap().iter();
@@ -297,11 +297,11 @@ fn new_connections_get_the_new_certificate_and_a_bad_one_keeps_the_old() {
     let two = authority.sign("two.example");
     std::fs::copy(&two.certificate, scene.daemon.setup().file("cert.pem")).unwrap();
     let output = scene.ctl().run(&["reload"]).exits(1);
-    output.says(&["does not hold the key of the certificate", "nothing was changed"]);
+    output.prints(&["does not hold the key of the certificate", "nothing was changed"]);
     ask(&scene, "one.example").is(401, "badauth\n");
 
     write_private(&scene.daemon.setup().file("key.pem"), "rubbish");
-    scene.ctl().run(&["reload"]).exits(1).says(&["key.pem", "holds no readable private key"]);
+    scene.ctl().run(&["reload"]).exits(1).prints(&["key.pem", "holds no readable private key"]);
     ask(&scene, "one.example").is(401, "badauth\n");
 
     install(scene.daemon.setup(), &two);
@@ -319,7 +319,7 @@ fn new_connections_get_the_new_certificate_and_a_bad_one_keeps_the_old() {
         let tried = std::panic::catch_unwind(|| ask(&scene, "one.example").status);
         if tried.is_ok() { Ok(()) } else { Err("it is not".to_owned()) }
     });
-    scene.reload(|setup| setup.set("daemon.ssl", false)).says(&["daemon.ssl"]);
+    scene.reload(|setup| setup.set("daemon.ssl", false)).prints(&["daemon.ssl"]);
     let plain = format!("http://{}/update", scene.daemon.address());
     get(&plain).send().is(401, "badauth\n");
 }
@@ -331,7 +331,7 @@ fn tls_is_switched_on_for_new_connections_only() {
     install(scene.daemon.setup(), &authority.sign("ddns.example"));
     let mut kept = Kept::open(scene.daemon.address());
     kept.asks();
-    scene.reload(with_tls).says(&["daemon.ssl"]);
+    scene.reload(with_tls).prints(&["daemon.ssl"]);
     kept.asks();
     secure(&scene.daemon, &authority, "ddns.example", "/update").send().is(401, "badauth\n");
 }
@@ -425,7 +425,7 @@ fn another_name_server_gets_every_record_and_the_old_one_nothing_more() {
         let setup = setup.set("dns_service.dns_port", i64::from(second.port()));
         setup.set("dns_service.ddns_default_key_file", key)
     });
-    output.says(&["dns_service.dns_port"]);
+    output.prints(&["dns_service.dns_port"]);
     // a keepalive right after the reload: its reply is true for the new server
     scene.update("hostname=nas.dyn.example&myip=192.0.2.1").has_status(200);
     assert_eq!(second.data("nas.dyn.example", "A"), ["192.0.2.1"]);
@@ -546,7 +546,7 @@ fn another_key_and_another_transport_take_effect_at_once() {
     let wrong_key = std::fs::read_to_string(&wrong).unwrap();
     std::fs::copy(&right, &wrong).unwrap();
     let output = scene.reload(|setup| setup);
-    output.says(&["dns_service.ddns_default_key_file", "(not shown)"]);
+    output.prints(&["dns_service.ddns_default_key_file", "(not shown)"]);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.2").is(200, "good 192.0.2.2\n");
     let before = scene.counter("dns.tcp");
     scene.reload(|setup| setup.set("dns_service.dns_transport", "tcp"));
@@ -570,7 +570,7 @@ fn sighup_does_the_same_as_ddnsctl() {
     scene.daemon.signal(Signal::SIGHUP);
     let lines = ["defaults.dns_ttl: \"60\" -> \"77\"", "needs a restart", "configuration reloaded"];
     eventually(SOON, "the reload in the log", || {
-        let log = scene.daemon.said();
+        let log = scene.daemon.log();
         if lines.iter().all(|line| log.contains(line)) { Ok(()) } else { Err(log) }
     });
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
@@ -578,7 +578,7 @@ fn sighup_does_the_same_as_ddnsctl() {
     std::fs::write(scene.daemon.setup().config(), "nonsense").unwrap();
     scene.daemon.signal(Signal::SIGHUP);
     eventually(SOON, "the problem in the log", || {
-        let log = scene.daemon.said();
+        let log = scene.daemon.log();
         if log.contains("nothing was changed") { Ok(()) } else { Err(log) }
     });
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");

@@ -23,24 +23,24 @@ fn logging() -> Scene {
 fn line(scene: &Scene, path: &str) -> String {
     let part = format!("path={path:?}");
     eventually(Duration::from_secs(10), &format!("a line of {path}"), || {
-        let said = scene.daemon.said();
-        let line = said.lines().find(|line| line.contains(&part)).ok_or(said.clone())?;
+        let log = scene.daemon.log();
+        let line = log.lines().find(|line| line.contains(&part)).ok_or(log.clone())?;
         let (start, end) = line.split_once(" request client=").ok_or(line)?;
         if start.ends_with("INFO ") { Ok(end.to_owned()) } else { Err(line.to_owned()) }
     })
 }
 
 #[test]
-fn an_update_is_logged_by_its_fields_and_never_by_its_query() {
+fn an_update_is_logged_with_its_fields_and_never_with_its_query() {
     let scene = logging();
     let query = "hostname=pc.dyn.example&myip=192.0.2.1&user=alice&password=hunter2&x=in%0Aject";
     ask(scene.daemon.address(), lines(&format!("GET //update/?{query}"), &[], "")).has_status(401);
-    let said = line(&scene, "//update/");
+    let line = line(&scene, "//update/");
     let fields = r#"127.0.0.1 method=GET path="//update/" user="alice" hosts="pc.dyn.example" addresses="192.0.2.1" word="badauth" status=401 ms="#;
-    assert!(said.starts_with(fields), "{said}");
-    let said = scene.daemon.said();
+    assert!(line.starts_with(fields), "{line}");
+    let log = scene.daemon.log();
     for secret in ["hunter2", "password=", "in\nject", "in%0Aject", "inject"] {
-        assert!(!said.contains(secret), "{secret:?} is in the log: {said}");
+        assert!(!log.contains(secret), "{secret:?} is in the log: {log}");
     }
 }
 
@@ -62,7 +62,7 @@ fn requests_rejected_before_they_are_read_are_logged_too() {
         let expected = format!("127.0.0.1 method={method} path={path:?} status={status}");
         assert_eq!(line(&scene, path), expected);
     }
-    assert!(!scene.daemon.said().contains("hunter2"), "{}", scene.daemon.said());
+    assert!(!scene.daemon.log().contains("hunter2"), "{}", scene.daemon.log());
     // the rest of the body is never sent
     let half = "POST /update HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nmyip";
     ask(scene.daemon.address(), half).has_status(408);
@@ -80,16 +80,16 @@ fn of_an_unknown_path_only_parts_that_cannot_be_a_token_are_logged() {
         ("/hunter2/update", "/…"),
         ("/", "/"),
     ] {
-        let before = scene.daemon.said().len();
+        let before = scene.daemon.log().len();
         ask(scene.daemon.address(), lines(&format!("GET {path}"), &[], "")).has_status(404);
         let expected = format!("request client=127.0.0.1 method=GET path={shown:?} status=404");
         eventually(Duration::from_secs(10), &format!("the line of {path}"), || {
-            let said = scene.daemon.said();
-            let is_there = said[before..].lines().any(|line| line.ends_with(&expected));
-            if is_there { Ok(()) } else { Err(said) }
+            let log = scene.daemon.log();
+            let is_there = log[before..].lines().any(|line| line.ends_with(&expected));
+            if is_there { Ok(()) } else { Err(log) }
         });
     }
-    assert!(!scene.daemon.said().contains("hunter2"), "{}", scene.daemon.said());
+    assert!(!scene.daemon.log().contains("hunter2"), "{}", scene.daemon.log());
 }
 
 #[test]
@@ -110,13 +110,13 @@ fn the_log_contains_no_credentials_at_any_level() {
         secure("/update/pc/horse-token").with(&[version]).send().has_status(404);
         secure(query).header("Authorization: Bearer horse-token").with(&[version]).send();
     }
-    let said = scene.daemon.said();
+    let log = scene.daemon.log();
     let token = |password: &str| {
         let header = basic("alice", password);
         header.rsplit(' ').next().unwrap().trim_end_matches('=').to_owned()
     };
     for secret in ["horse", &token(PASSWORD), &token("wrong horse")] {
-        assert!(!said.contains(secret), "{secret:?} is in the log: {said}");
+        assert!(!log.contains(secret), "{secret:?} is in the log: {log}");
     }
 }
 
@@ -137,9 +137,9 @@ fn a_client_that_disconnects_has_its_line() {
     let request = secure(&scene.daemon, &authority, "ddns.example", path);
     request.user("alice", PASSWORD).with(&["--http2"]).hang_up_after(1);
     unanswering.recv(&mut [0; 512]).expect("the update was sent");
-    let said = line(&scene, "//update");
+    let line = line(&scene, "//update");
     let fields = r#"127.0.0.1 method=GET path="//update" user="alice" hosts="pc.dyn.example" addresses="192.0.2.1" status=499 ms="#;
-    assert!(said.starts_with(fields), "{said}");
+    assert!(line.starts_with(fields), "{line}");
 }
 
 #[test]
@@ -149,14 +149,14 @@ fn a_password_in_place_of_an_address_or_host_is_not_logged() {
     assert!(line(&scene, "/update").contains(
         r#"hosts="pc.dyn.example,(13 characters that are no name)" addresses="192.0.2.1""#
     ));
-    for (parameters, said) in [
+    for (parameters, reason) in [
         ("myip=correct%20horse%3a+battery", "the ipv4 parameter holds 22 characters"),
         ("myip=192.0.2.1&myip6=correct+horse:+battery", "the ipv6 parameter holds 22 characters"),
     ] {
         scene.update(&format!("hostname=pc.dyn.example&{parameters}")).is(200, "badip\n");
         let shown = scene.ctl().json(&["hostname", "show", "pc", "dyn.example"]).to_string();
-        assert!(shown.contains(said) && !shown.contains("horse"), "{shown}");
-        assert!(scene.daemon.said().contains(said), "{}", scene.daemon.said());
+        assert!(shown.contains(reason) && !shown.contains("horse"), "{shown}");
+        assert!(scene.daemon.log().contains(reason), "{}", scene.daemon.log());
     }
-    assert!(!scene.daemon.said().contains("horse"), "{}", scene.daemon.said());
+    assert!(!scene.daemon.log().contains("horse"), "{}", scene.daemon.log());
 }

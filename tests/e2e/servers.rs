@@ -161,7 +161,7 @@ fn records_are_added_changed_expired_restored_and_deleted(kind: &Kind) {
 
     place.good("hostname=brief.dyn.example&myip=192.0.2.4,2001:db8::4", "192.0.2.4 2001:db8::4");
     eventually(Duration::from_secs(15), "the sweep to take the host down", || {
-        let output = ctl.run(&["cleanup"]).said();
+        let output = ctl.run(&["cleanup"]).output();
         if output.contains("brief.dyn.example") { Ok(()) } else { Err(output) }
     });
     assert_eq!(place.records("brief.dyn.example"), [vec![], vec![]]);
@@ -233,7 +233,7 @@ fn a_cname_and_a_forbidden_name_among_many_fail_alone(kind: &Kind) {
         assert_eq!(a.is_empty(), fails(label), "{label}");
     }
     assert_eq!(place.server.data("alias.dyn.example", "CNAME"), ["ns.dyn.example."]);
-    let log = place.daemon.said();
+    let log = place.daemon.log();
     assert!(log.contains("YXRRSET (a CNAME stands at the name"), "{log}");
     assert!(kind.denied.is_none_or(|code| log.contains(code)), "{log}");
 
@@ -263,7 +263,7 @@ fn a_wrong_key_and_a_wrong_zone_are_reported_and_change_nothing(kind: &Kind) {
         place.daemon.update("alice", &query).is(503, "dnserr\n");
         let shown = ctl.host(name);
         assert!(!shown.published, "{shown:?}");
-        let log = place.daemon.said();
+        let log = place.daemon.log();
         let line = log.lines().find(|line| line.contains(name) && line.contains(code));
         assert!(line.is_some(), "no line names {name} and {code}: {log}");
     }
@@ -279,7 +279,7 @@ fn clocks_that_differ_are_reported_and_change_nothing(kind: &Kind) {
     let place = Place::new(kind, |setup| setup.wrapped_in(&wrapper));
     place.daemon.ctl().add_host("alice", "pc", ZONE, &[]);
     place.daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
-    let log = place.daemon.said();
+    let log = place.daemon.log();
     assert!(log.contains(kind.wrong_clock), "{log}");
     assert_eq!(place.records("pc.dyn.example"), [vec![], vec![]]);
 }
@@ -293,7 +293,7 @@ fn without_a_key_updates_go_unsigned_where_that_is_allowed(kind: &Kind) {
     assert_eq!(place.records("pc.open.example"), [one("192.0.2.1"), vec![]]);
     place.daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
     assert_eq!(place.records("pc.dyn.example"), [vec![], vec![]]);
-    let log = place.daemon.said();
+    let log = place.daemon.log();
     assert!(log.contains(kind.unsigned), "{log}");
 }
 

@@ -234,7 +234,7 @@ fn tls_clients_that_send_nothing_and_half_prefaces_delay_no_one_and_are_closed_i
         drop(over);
         assert_served(&normal.join().unwrap());
     });
-    assert!(!scene.daemon.said().contains("panicked"), "{}", scene.daemon.said());
+    assert!(!scene.daemon.log().contains("panicked"), "{}", scene.daemon.log());
 }
 
 #[test]

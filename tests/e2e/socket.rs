@@ -63,9 +63,9 @@ fn a_process_outside_the_admin_group_is_denied_whatever_the_mode() {
     as_nobody(&scene.daemon, &["--clear-groups"]).exits(77).one_sentence();
     set_permissions(scene.daemon.setup().socket(), Permissions::from_mode(0o666)).unwrap();
     as_nobody(&scene.daemon, &["--clear-groups"]).exits(77).one_sentence();
-    let said = scene.daemon.said();
-    let logged = said.lines().any(|line| line.contains(NOBODY) && line.contains("pid"));
-    assert!(logged, "no line with uid and pid of who was refused: {said}");
+    let log = scene.daemon.log();
+    let logged = log.lines().any(|line| line.contains(NOBODY) && line.contains("pid"));
+    assert!(logged, "no line with uid and pid of who was refused: {log}");
     scene.ctl().run(&["status"]).ok();
 }
 
@@ -84,7 +84,7 @@ fn only_supplementary_members_of_the_admin_group_may_administer() {
     // the daemon's primary group is no longer the admin group
     as_nobody(&daemon, &["--groups", "0"]).exits(77);
     set_permissions(daemon.setup().socket(), Permissions::from_mode(0o666)).unwrap();
-    as_nobody(&daemon, &["--groups", "0"]).exits(77).says(&["admin group"]).one_sentence();
+    as_nobody(&daemon, &["--groups", "0"]).exits(77).prints(&["admin group"]).one_sentence();
     daemon.ctl().run(&["status"]).ok();
 }
 
@@ -97,12 +97,12 @@ fn an_admin_group_that_is_not_the_daemons_own_is_an_error_that_names_it() {
     let setup = Daemon::builder(&named);
     let setup = setup.wrapped_in(&["setpriv", "--regid", "0", "--clear-groups"]);
     let setup = setup.set("admin.group", GROUP.0);
-    setup.run(&[]).exits(1).says(&[GROUP.0]).one_sentence();
+    setup.run(&[]).exits(1).prints(&[GROUP.0]).one_sentence();
     setup
         .set("admin.group", "no-such-group")
         .run(&[])
         .exits(1)
-        .says(&["no-such-group"])
+        .prints(&["no-such-group"])
         .one_sentence();
 }
 
@@ -189,8 +189,8 @@ fn a_thousand_connections_with_garbage_keep_no_administrator_out() {
     });
     scene.ctl().run(&["status"]).ok();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
-    let said = scene.daemon.said();
-    assert!(!said.contains("panicked"), "the daemon's log: {said}");
+    let log = scene.daemon.log();
+    assert!(!log.contains("panicked"), "the daemon's log: {log}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn a_sqlite_file_can_be_read_by_its_owner_only() {
 }
 
 #[test]
-fn an_existing_sqlite_file_that_is_open_to_everyone_is_closed_and_that_is_said() {
+fn an_existing_sqlite_file_with_access_for_everyone_is_restricted_with_a_warning() {
     let named = Named::start();
     let setup = Daemon::builder(&named).on_sqlite();
     let file = setup.sqlite_file();
@@ -40,8 +40,8 @@ fn an_existing_sqlite_file_that_is_open_to_everyone_is_closed_and_that_is_said()
     // empty at first, and of ours the second time
     for _ in 0..2 {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o646)).unwrap();
-        let said = setup.run(&["--init-db"]).exits(0);
-        said.says(&["WARN", "ddnsd.sqlite", "everyone had access"]);
+        let output = setup.run(&["--init-db"]).exits(0);
+        output.prints(&["WARN", "ddnsd.sqlite", "everyone had access"]);
         let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o640, "{mode:o}");
     }
@@ -55,10 +55,10 @@ fn a_sqlite_file_owned_by_a_running_daemon_is_left_alone_whatever_its_name() {
     symlink(&file, &soft).unwrap();
     for name in [&file, &soft] {
         let refused = second(&scene, name).run(&[]).exits(1).one_sentence();
-        refused.says(&[".sqlite", "another"]);
+        refused.prints(&[".sqlite", "another"]);
     }
     std::fs::hard_link(&file, &hard).unwrap();
-    second(&scene, &hard).run(&[]).exits(1).one_sentence().says(&["hard.sqlite", "hard links"]);
+    second(&scene, &hard).run(&[]).exits(1).one_sentence().prints(&["hard.sqlite", "hard links"]);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
 }
 
@@ -67,7 +67,7 @@ fn init_db_of_a_sqlite_file_that_a_running_daemon_owns_is_refused_by_name() {
     let scene = scene();
     let before = scene.ctl().hosts();
     let refused = scene.daemon.setup().run(&["--init-db"]).exits(1).one_sentence();
-    refused.says(&[&scene.daemon.setup().sqlite_file().display().to_string(), "another"]);
+    refused.prints(&[&scene.daemon.setup().sqlite_file().display().to_string(), "another"]);
     assert_eq!(scene.ctl().hosts(), before);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
 }
@@ -79,7 +79,7 @@ fn a_file_that_is_no_sqlite_database_is_refused_and_left_as_it_is() {
     let text = "dear diary, today I was not a database\n".repeat(50);
     std::fs::write(setup.sqlite_file(), &text).unwrap();
     for arguments in [&[][..], &["--init-db"]] {
-        setup.run(arguments).exits(1).says(&["ddnsd.sqlite"]).one_sentence();
+        setup.run(arguments).exits(1).prints(&["ddnsd.sqlite"]).one_sentence();
         assert_eq!(std::fs::read_to_string(setup.sqlite_file()).unwrap(), text);
     }
 }
@@ -104,7 +104,7 @@ fn a_sqlite_file_of_another_program_is_refused_and_left_as_it_is() {
         let before = std::fs::read(setup.sqlite_file()).unwrap();
         for arguments in [&[][..], &["--init-db"]] {
             let refused = setup.run(arguments).exits(1).one_sentence();
-            refused.says(&["ddnsd.sqlite", "belongs to another program"]);
+            refused.prints(&["ddnsd.sqlite", "belongs to another program"]);
             let after = std::fs::read(setup.sqlite_file()).unwrap();
             assert!(before == after, "the file was changed by ddnsd {arguments:?}: {theirs}");
         }
@@ -123,7 +123,7 @@ fn a_sqlite_file_that_lacks_a_table_or_a_column_is_refused_at_the_start() {
         setup.database().sql(loss);
         for arguments in [&[][..], &["--init-db"]] {
             let refused = setup.run(arguments).exits(1).one_sentence();
-            refused.says(&["ddnsd.sqlite", what, "restore a backup"]);
+            refused.prints(&["ddnsd.sqlite", what, "restore a backup"]);
         }
     }
 }
@@ -137,19 +137,19 @@ fn a_damaged_sqlite_file_is_named() {
     // all but the first page, which holds the schema
     bytes.iter_mut().skip(4096).for_each(|byte| *byte = 0x5a);
     std::fs::write(setup.sqlite_file(), bytes).unwrap();
-    setup.run(&[]).exits(1).one_sentence().says(&["ddnsd.sqlite", "malformed"]);
+    setup.run(&[]).exits(1).one_sentence().prints(&["ddnsd.sqlite", "malformed"]);
 }
 
 #[test]
-fn what_is_no_file_or_no_database_of_ours_is_refused_as_it_is() {
+fn a_special_file_or_a_foreign_database_is_refused_and_left_as_it_is() {
     let named = Named::start();
     let setup = Daemon::builder(&named).on_sqlite();
     let path = setup.sqlite_file();
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
-    setup.run(&[]).exits(1).one_sentence().says(&["ddnsd.sqlite", "not a regular file"]);
+    setup.run(&[]).exits(1).one_sentence().prints(&["ddnsd.sqlite", "not a regular file"]);
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
-    setup.run(&[]).exits(1).one_sentence().says(&["ddnsd.sqlite", "not a regular file"]);
+    setup.run(&[]).exits(1).one_sentence().prints(&["ddnsd.sqlite", "not a regular file"]);
     std::fs::remove_dir(&path).unwrap();
     std::fs::write(&path, "dear diary").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();

@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 #[test]
 fn version_and_help_need_no_configuration() {
     let nothing = ddnsd_tests::setup::Setup::empty();
-    nothing.run_as_written(&["--version"]).ok().says(&["ddnsd", env!("CARGO_PKG_VERSION")]);
-    nothing.run_as_written(&["--help"]).ok().says(&["--config", "--check-config", "--init-db"]);
-    nothing.run_as_written(&["--no-such-option"]).exits(2).says(&["--no-such-option"]);
+    nothing.run_as_written(&["--version"]).ok().prints(&["ddnsd", env!("CARGO_PKG_VERSION")]);
+    nothing.run_as_written(&["--help"]).ok().prints(&["--config", "--check-config", "--init-db"]);
+    nothing.run_as_written(&["--no-such-option"]).exits(2).prints(&["--no-such-option"]);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_busy_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let setup = Daemon::builder(&named).set("daemon.port", i64::from(port));
-    let output = setup.run(&[]).exits(1).says(&[&format!("127.0.0.1:{port}"), "in use"]);
+    let output = setup.run(&[]).exits(1).prints(&[&format!("127.0.0.1:{port}"), "in use"]);
     let output = output.one_sentence();
     assert_eq!(output.stderr.matches("in use").count(), 1, "the cause is named once: {output}");
     assert!(!setup.socket().exists(), "a start that failed left its socket behind");
@@ -79,7 +79,7 @@ fn a_database_of_a_newer_version_is_refused_and_not_changed() {
     );
     let before = database.dump();
     let refused = scene.daemon.setup().run(&[]);
-    refused.exits(1).says(&[&database.name(), "newer"]).one_sentence();
+    refused.exits(1).prints(&[&database.name(), "newer"]).one_sentence();
     assert_eq!(database.dump(), before, "the refused database was changed");
 }
 
@@ -88,7 +88,7 @@ fn a_regular_file_at_the_socket_path_is_refused_and_not_changed() {
     let named = Named::start();
     let setup = Daemon::builder(&named);
     std::fs::write(setup.socket(), "precious").unwrap();
-    setup.run(&[]).exits(1).says(&["admin.sock", "not a socket"]).one_sentence();
+    setup.run(&[]).exits(1).prints(&["admin.sock", "not a socket"]).one_sentence();
     assert_eq!(std::fs::read_to_string(setup.socket()).unwrap(), "precious");
 }
 
@@ -97,7 +97,7 @@ fn a_live_socket_of_another_daemon_is_not_taken_over() {
     let scene = Scene::new();
     let socket = scene.daemon.setup().socket();
     let second = Daemon::builder(&scene.named).set("admin.socket", socket.to_str().unwrap());
-    second.run(&[]).exits(1).says(&["admin.sock"]).one_sentence();
+    second.run(&[]).exits(1).prints(&["admin.sock"]).one_sentence();
     scene.ctl().run(&["status"]).ok();
 }
 
@@ -105,7 +105,7 @@ fn a_live_socket_of_another_daemon_is_not_taken_over() {
 fn a_missing_folder_of_the_socket_is_named() {
     let named = Named::start();
     let setup = Daemon::builder(&named).set("admin.socket", "/nonexistent-ddnsd/admin.sock");
-    setup.run(&[]).exits(1).says(&["/nonexistent-ddnsd"]).one_sentence();
+    setup.run(&[]).exits(1).prints(&["/nonexistent-ddnsd"]).one_sentence();
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_second_signal_aborts_requests_at_once() {
     scene.daemon.signal(Signal::SIGTERM);
     // two signals that arrive together are delivered as one
     eventually(Duration::from_secs(5), "the first signal to be handled", || {
-        let log = scene.daemon.said();
+        let log = scene.daemon.log();
         if log.contains("stopping") { Ok(()) } else { Err(log) }
     });
     // after the first signal alone the request may finish
@@ -144,11 +144,7 @@ fn a_second_signal_aborts_requests_at_once() {
     assert_eq!(scene.daemon.terminate().code(), Some(0), "exit code after the second signal");
     let took = start.elapsed();
     assert!(took < Duration::from_secs(3), "after the second signal it took {took:?}");
-    assert!(
-        scene.daemon.said().contains("aborting requests in progress"),
-        "{}",
-        scene.daemon.said()
-    );
+    assert!(scene.daemon.log().contains("aborting requests in progress"), "{}", scene.daemon.log());
     client.join().unwrap();
 }
 
@@ -188,11 +184,11 @@ fn a_stop_during_the_start_ends_it() {
     let (scene, _holder) = held_up();
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut process = starting(&scene);
-        let before = scene.daemon.said().len();
+        let before = scene.daemon.log().len();
         process.signal(signal);
         let status = process.wait(Duration::from_secs(3), "the interrupted start to end");
         assert_eq!(status.code(), Some(0), "exit code after {signal}");
-        let log = scene.daemon.said();
+        let log = scene.daemon.log();
         assert!(log[before..].contains(&format!("{signal} while starting: stopped")), "{log}");
         assert!(!scene.daemon.setup().socket().exists(), "the socket is still there");
     }
@@ -203,13 +199,13 @@ fn a_hangup_during_the_start_is_a_reload_after_it() {
     let (mut scene, holder) = held_up();
     let mut process = starting(&scene);
     scene.daemon.reconfigure(|setup| setup.set("defaults.dns_ttl", 77));
-    let before = scene.daemon.said().len();
+    let before = scene.daemon.log().len();
     process.signal(Signal::SIGHUP);
     std::thread::sleep(Duration::from_millis(300));
     assert!(process.ended().is_none(), "it was killed by SIGHUP");
     drop(holder);
     eventually(Duration::from_secs(20), "the start and then the reload", || {
-        let log = scene.daemon.said()[before..].to_owned();
+        let log = scene.daemon.log()[before..].to_owned();
         let ready = log.find(" ready").ok_or(log.clone())?;
         if log[ready..].contains("defaults.dns_ttl") { Ok(()) } else { Err(log) }
     });
@@ -249,7 +245,7 @@ fn a_stop_lets_a_request_finish_and_refuses_new_connections() {
     assert_eq!(scene.daemon.terminated().code(), Some(0));
     let (reply, _) = client.join().unwrap();
     assert!(reply.starts_with("HTTP/1.1 503") && reply.ends_with("dnserr\n"), "{reply:?}");
-    assert!(!scene.daemon.said().contains("were aborted"), "{}", scene.daemon.said());
+    assert!(!scene.daemon.log().contains("were aborted"), "{}", scene.daemon.log());
 }
 
 #[test]
@@ -261,7 +257,7 @@ fn a_stop_aborts_a_request_that_takes_over_five_seconds() {
     assert!((4900..8000).contains(&took.as_millis()), "it took {took:?}");
     let (reply, _) = client.join().unwrap();
     assert_eq!(reply, "", "it is aborted, without a reply");
-    assert!(scene.daemon.said().contains("were aborted"), "{}", scene.daemon.said());
+    assert!(scene.daemon.log().contains("were aborted"), "{}", scene.daemon.log());
 }
 
 #[test]
@@ -281,7 +277,7 @@ fn idle_clients_do_not_delay_a_stop() {
     assert_eq!(scene.daemon.terminate().code(), Some(0));
     let took = start.elapsed();
     assert!(took < Duration::from_secs(3), "the stop took {took:?}");
-    assert!(!scene.daemon.said().contains("were aborted"), "{}", scene.daemon.said());
+    assert!(!scene.daemon.log().contains("were aborted"), "{}", scene.daemon.log());
     drop(clients);
 }
 

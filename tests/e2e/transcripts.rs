@@ -69,7 +69,7 @@ fn a_session_with_status_and_cleanup() {
 }
 
 #[test]
-fn a_session_of_comparing_dns_with_the_database() {
+fn a_session_of_dns_comparisons() {
     session("sync");
 }
 

@@ -156,11 +156,11 @@ fn a_daemon_killed_during_an_import_has_stored_nothing_or_all() {
         let mut importing = Running(ctl.spawn().unwrap());
         std::thread::sleep(Duration::from_millis(wait));
         scene.daemon.kill9();
-        let said = importing.wait(Duration::from_secs(20), "ddnsctl import").success();
+        let succeeded = importing.wait(Duration::from_secs(20), "ddnsctl import").success();
         scene.daemon.start_again();
         let stored = scene.ctl().hosts().len() - 1;
         assert!(stored == HOSTS || stored == 0, "{stored} hosts after {wait} ms");
-        assert!(stored == HOSTS || !said, "it said that all was stored, after {wait} ms");
+        assert!(stored == HOSTS || !succeeded, "it reported success, after {wait} ms");
         if stored == HOSTS {
             return; // later kills would find the same
         }
@@ -198,7 +198,7 @@ fn lines_written_by_hand_need_few_keys() {
 }
 
 #[test]
-fn the_selects_of_the_readme_bring_users_and_hosts_over() {
+fn the_selects_of_the_readme_transfer_users_and_hosts() {
     let scene = Scene::without_hosts(|setup| setup);
     let readme = std::fs::read_to_string(ddnsd_tests::setup::source("README.md")).unwrap();
     let selects = readme
@@ -221,7 +221,7 @@ fn the_selects_of_the_readme_bring_users_and_hosts_over() {
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     assert_eq!(objects(&of_mariadb), objects(&lines), "what MariaDB makes of the same SELECTs");
-    import(&scene.ctl(), &of_mariadb).ok().says(&["1 users and 1 hostnames"]);
+    import(&scene.ctl(), &of_mariadb).ok().prints(&["1 users and 1 hostnames"]);
     let update = || {
         let path = "/update?hostname=pc.dyn.example&myip=192.0.2.1";
         scene.daemon.get(path).user("al\"ice", "correct horse").send().body
@@ -252,7 +252,7 @@ fn every_problem_is_printed_with_its_line_and_nothing_is_stored() {
         host("daves", "dave"),
     ];
     let refused = import(&ctl, &lines.join("\n")).exits(1);
-    let said: Vec<&str> = refused.stderr.lines().collect();
+    let printed: Vec<&str> = refused.stderr.lines().collect();
     let expected = [
         "line 2: it is not a JSON object",
         "line 4: unknown field `colour`",
@@ -265,17 +265,17 @@ fn every_problem_is_printed_with_its_line_and_nothing_is_stored() {
         "line 12: hostname pc.dyn.example exists already",
         "ddnsctl: nothing was imported",
     ];
-    assert_eq!(said.len(), expected.len(), "{refused}");
-    for (line, start) in said.iter().zip(expected) {
+    assert_eq!(printed.len(), expected.len(), "{refused}");
+    for (line, start) in printed.iter().zip(expected) {
         assert!(line.starts_with(start), "{line:?} does not start with {start:?}");
     }
-    assert!(!refused.said().contains("secret"), "a hash was shown: {refused}");
+    assert!(!refused.output().contains("secret"), "a hash was shown: {refused}");
     assert_eq!((refused.stdout.as_str(), export(&ctl)), ("", before));
     let refused = ctl.run_with_input(&["--json", "import", "-"], "{}\n").exits(1);
     let report: Value = serde_json::from_str(&refused.stdout).unwrap();
     assert_eq!(report["problems"], json!([{"line": 1, "problem": "user is missing"}]));
     import(&ctl, &user("carol")).ok();
-    let log = scene.daemon.said();
+    let log = scene.daemon.log();
     assert!(!log.contains("secret") && !log.contains("$argon2"), "a hash in the log");
 }
 
@@ -289,7 +289,7 @@ fn twenty_problems_are_shown_and_the_rest_is_counted() {
     );
     let hosts: String = (0..30).map(|n| host(&format!("h{n}"), "ghost") + "\n").collect();
     let refused =
-        import(&scene.ctl(), &hosts).exits(1).says(&["line 1: ", "line 20: ", "and 10 more"]);
+        import(&scene.ctl(), &hosts).exits(1).prints(&["line 1: ", "line 20: ", "and 10 more"]);
     assert_eq!(refused.stderr.lines().count(), 22, "{refused}");
 }
 
@@ -323,10 +323,13 @@ fn existing_users_and_hosts_are_skipped_on_request() {
 fn an_unreadable_file_is_wrong_usage() {
     let scene = Scene::new();
     let ctl = scene.ctl();
-    ctl.run(&["import", "/nonexistent/file"]).exits(2).says(&["/nonexistent/file"]).one_sentence();
-    ctl.run(&["import", "/"]).exits(2).says(&["cannot read /"]).one_sentence();
-    ctl.run(&["import"]).exits(2).says(&["FILE", "--help"]);
-    import(&ctl, &"x".repeat(70_000)).exits(1).says(&["line 1: it is longer than 65536 bytes"]);
+    ctl.run(&["import", "/nonexistent/file"])
+        .exits(2)
+        .prints(&["/nonexistent/file"])
+        .one_sentence();
+    ctl.run(&["import", "/"]).exits(2).prints(&["cannot read /"]).one_sentence();
+    ctl.run(&["import"]).exits(2).prints(&["FILE", "--help"]);
+    import(&ctl, &"x".repeat(70_000)).exits(1).prints(&["line 1: it is longer than 65536 bytes"]);
 }
 
 #[test]
@@ -342,7 +345,7 @@ fn four_imports_exclude_a_fifth_and_once_aborted_they_store_nothing() {
         ctl
     };
     let live = [start(), start(), start(), start()];
-    import(&scene.ctl(), &user("carol")).exits(1).says(&["other imports are in progress"]);
+    import(&scene.ctl(), &user("carol")).exits(1).prints(&["other imports are in progress"]);
     drop(live);
     eventually(RECOVERY, "room for another import", || {
         let imported = import(&scene.ctl(), &user("carol"));
@@ -364,7 +367,7 @@ fn long_files_are_imported_listed_and_exported_completely() {
         let live = json!({"hostname": label, "zone": ZONE, "user": "carol", "last_ipv4": address});
         lines += &format!("{live}\n");
     }
-    import(&scene.ctl(), &lines).ok().says(&["imported 1 users and 20000 hostnames"]);
+    import(&scene.ctl(), &lines).ok().prints(&["imported 1 users and 20000 hostnames"]);
     let list = scene.ctl().run(&["hostname", "list", "--user", "carol"]).ok();
     assert_eq!(list.stdout.lines().count(), count + 1);
     assert_eq!(export(&scene.ctl()).lines().count(), count + 3);
@@ -386,7 +389,7 @@ fn a_failing_import_reverts_no_update() {
             let reply = scene.update(&format!("hostname=pc.dyn.example&myip={address}"));
             reply.is(200, &format!("good {address}\n"));
         }
-        failing.join().unwrap().exits(1).says(&["line 5001: hostname pc.dyn.example exists"]);
+        failing.join().unwrap().exits(1).prints(&["line 5001: hostname pc.dyn.example exists"]);
     });
     scene.daemon.kill9();
     scene.daemon.start_again();
@@ -402,7 +405,7 @@ fn an_import_without_lines_is_refused_because_the_export_may_have_failed() {
     let before = scene.ctl().hosts();
     for nothing in ["", "\n \n"] {
         let refused = import(&scene.ctl(), nothing).exits(1).one_sentence();
-        refused.says(&["standard input has no line", "nothing was imported"]);
+        refused.prints(&["standard input has no line", "nothing was imported"]);
     }
     assert_eq!(scene.ctl().hosts(), before);
 }

@@ -91,7 +91,7 @@ fn a_cname_at_the_name_is_dnserr_and_logged_as_such() {
     let reply = scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
     assert!(reply.retry_after() > 0);
     assert_eq!(scene.named.data("pc.dyn.example", "CNAME"), ["www.example."]);
-    let log = scene.daemon.said();
+    let log = scene.daemon.log();
     assert!(log.contains("CNAME"), "the log does not name the CNAME: {log}");
 }
 

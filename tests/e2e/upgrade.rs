@@ -123,7 +123,7 @@ fn is_refused_after(statements: &str, message: &str) {
     let database = scene.daemon.setup().database();
     database.sql(statements);
     let before = database.dump();
-    scene.daemon.setup().run(&[]).exits(1).says(&[&database.name(), message]).one_sentence();
+    scene.daemon.setup().run(&[]).exits(1).prints(&[&database.name(), message]).one_sentence();
     assert_eq!(database.dump(), before, "the refused database was changed");
 }
 
@@ -195,7 +195,7 @@ fn works(scene: &mut Scene) {
     }
     assert_eq!(scene.named.lookup("xn--bcher-kva.dyn.example", "A")[0].0, 300, "its own TTL");
     assert_eq!(scene.named.data(OTHER, "AAAA"), ["2001:db8::8"]);
-    for (user, name, address, word) in [
+    for (user, name, address, code) in [
         ("alice", "v4.dyn.example", "192.0.2.1", "nochg"),
         ("alice", "late.dyn.example", "192.0.2.6", "nochg"),
         ("alice", "never.dyn.example", "192.0.2.9", "good"),
@@ -203,7 +203,7 @@ fn works(scene: &mut Scene) {
         ("bob", OTHER, "2001:db8::8", "nochg"),
     ] {
         let reply = scene.daemon.update(user, &format!("hostname={name}&myip={address}"));
-        reply.is(200, &format!("{word} {address}\n"));
+        reply.is(200, &format!("{code} {address}\n"));
     }
     scene.ctl().add_user_with("carol", PASSWORD).ok();
     scene.daemon.restart();

@@ -69,7 +69,7 @@ fn the_error_names_a_daemons_other_major_version_and_ddnsctls_own() {
     let finished = status_after(preamble(major + 1, 7, "99.1.2"));
     let own = format!("protocol {major}.{minor}");
     let both = ["99.1.2", &format!("{}.7", major + 1), env!("CARGO_PKG_VERSION"), &own];
-    finished.exits(1).says(&both).says(&["install the same version"]).one_sentence();
+    finished.exits(1).prints(&both).prints(&["install the same version"]).one_sentence();
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn the_error_names_a_daemons_other_minor_version_when_it_closes_the_connection()
         if other == minor {
             finished.exits(69).one_sentence(); // the first minor there is has none before it
         } else {
-            finished.exits(69).says(&both).one_sentence();
+            finished.exits(69).prints(&both).one_sentence();
         }
     }
 }
@@ -91,10 +91,10 @@ fn the_error_names_a_daemons_other_minor_version_when_it_closes_the_connection()
 fn another_program_is_distinguished_from_a_daemon_of_another_version() {
     for foreign in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"220 mail ESMTP\r\n"] {
         let finished = status_after(foreign.to_vec());
-        finished.exits(69).says(&["admin.sock", "not ddnsd"]).one_sentence();
+        finished.exits(69).prints(&["admin.sock", "not ddnsd"]).one_sentence();
     }
-    status_after(b"DDNA".to_vec()).exits(69).says(&["admin.sock"]).one_sentence();
-    status_after(Vec::new()).exits(69).says(&["admin.sock"]).one_sentence();
+    status_after(b"DDNA".to_vec()).exits(69).prints(&["admin.sock"]).one_sentence();
+    status_after(Vec::new()).exits(69).prints(&["admin.sock"]).one_sentence();
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn a_client_of_another_major_version_is_dropped_and_logged_with_both_versions() 
     stream.read_to_end(&mut rest).expect("the daemon closes the connection");
     assert_eq!(rest, b"", "no RPC message is sent to a client of another version");
     let line = eventually(Duration::from_secs(5), "a line in the log", || {
-        let said = scene.daemon.said();
-        let line = said.lines().find(|line| line.contains("ddnsctl 9.9"));
-        line.map(str::to_owned).ok_or(said.clone())
+        let log = scene.daemon.log();
+        let line = log.lines().find(|line| line.contains("ddnsctl 9.9"));
+        line.map(str::to_owned).ok_or(log.clone())
     });
     for part in [format!("{}.3", major + 8), format!("{major}.{minor}")] {
         assert!(line.contains(&part), "{part} is not in {line}");

@@ -89,7 +89,7 @@ fn comment_lines_fit_the_width() {
 }
 
 #[test]
-fn no_file_is_longer_than_it_may_be() {
+fn no_file_exceeds_the_maximum_length() {
     let all = ["ddnsd", "ddnsctl", "proto"].into_iter().flat_map(sources);
     let long = all.filter(|source| source.product_lines() > LONGEST);
     let lines = |s: Source| {
@@ -99,7 +99,7 @@ fn no_file_is_longer_than_it_may_be() {
 }
 
 #[test]
-fn what_decides_is_pure() {
+fn model_rules_and_config_checks_are_pure() {
     let pure = |source: &Source| {
         source.path.starts_with("model/")
             || source.path.starts_with("rules/")

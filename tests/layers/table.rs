@@ -35,7 +35,7 @@ pub const DDNSD: Table = &[
     ),
     ("args", &[]),
     ("lifecycle", &[]),
-    // lifecycle: systemd is told, whoever asked for it
+    // lifecycle: every reload is reported to systemd, by signal or by ddnsctl
     ("reload", &["config", "lifecycle"]),
     ("clock", &["model"]),
     ("counters", &[]),

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_authority_signs_is_verified_by_its_certificate_and_no_other() {
+    fn a_signed_certificate_is_verified_by_its_authority_and_no_other() {
         let (ours, other) = (Authority::new(), Authority::new());
         let signed = ours.sign("db.example");
         let verify = |authority: &Authority| {

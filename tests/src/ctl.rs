@@ -97,7 +97,7 @@ impl Ctl {
         self.run(&all).ok();
     }
 
-    /// What the daemon says of every host, sorted by name.
+    /// Every host as the daemon lists it, sorted by name.
     #[track_caller]
     pub fn hosts(&self) -> Vec<Host> {
         let list = self.json(&["hostname", "list"]);
@@ -107,7 +107,7 @@ impl Ctl {
         hosts
     }
 
-    /// What the daemon says of one host.
+    /// One host as the daemon lists it.
     ///
     /// # Panics
     /// When there is no such host.

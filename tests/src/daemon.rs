@@ -1,5 +1,5 @@
 //! The real `ddnsd` in a temporary folder, on a free port, with its own database and admin socket.
-//! [`Setup`] is what an administrator has on disk; [`Daemon`] is the running program. What it says
+//! [`Setup`] is what an administrator has on disk; [`Daemon`] is the running program. Its log
 //! goes to a file, whose end is shown when a test fails.
 
 use crate::ctl::Ctl;
@@ -109,7 +109,7 @@ impl Daemon {
     }
 
     /// Its log since its first start.
-    pub fn said(&self) -> String {
+    pub fn log(&self) -> String {
         if let Some(process) = &self.process {
             written(process.0.id());
         }
@@ -169,7 +169,7 @@ impl Daemon {
     /// When it does not get ready.
     #[track_caller]
     pub fn start_again(&mut self) {
-        let before = self.said().len();
+        let before = self.log().len();
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let child = self
             .setup
@@ -184,15 +184,15 @@ impl Daemon {
             if let Some(status) = process.ended() {
                 panic!("ddnsd ended instead of getting ready: {status}\n{}", tail(&self.log, 40));
             }
-            let said = self.said();
-            let said = &said[before..];
-            if said.lines().any(says_ready) {
-                Ok(listening_on(said))
+            let log = self.log();
+            let log = &log[before..];
+            if log.lines().any(says_ready) {
+                Ok(listening_on(log))
             } else {
-                Err(format!("its log: {said}"))
+                Err(format!("its log: {log}"))
             }
         });
-        assert!(!self.urls.is_empty(), "no line `listening on http://…`:\n{}", self.said());
+        assert!(!self.urls.is_empty(), "no line `listening on http://…`:\n{}", self.log());
         self.process = Some(process);
     }
 }
@@ -225,8 +225,8 @@ fn written(process: u32) {
 }
 
 /// The addresses in lines like `… listening on http://127.0.0.1:34567`.
-fn listening_on(said: &str) -> Vec<String> {
-    said.lines()
+fn listening_on(log: &str) -> Vec<String> {
+    log.lines()
         .filter_map(|line| line.split_once("listening on ")?.1.split_ascii_whitespace().next())
         .filter(|url| url.starts_with("http://") || url.starts_with("https://"))
         .map(|url| url.trim_end_matches('/').to_owned())

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_true_later_is_waited_for() {
+    fn a_condition_that_becomes_true_later_is_waited_for() {
         let mut looks = 0;
         eventually_equals(Duration::from_secs(5), "three looks", &3, || {
             looks += 1;
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "waited 1ms for: pigs\nlast seen: \"grounded\", not \"flying\"")]
-    fn what_never_comes_true_is_reported_with_the_last_thing_seen() {
+    fn a_condition_that_never_becomes_true_is_reported_with_the_last_value() {
         eventually_equals(Duration::from_millis(1), "pigs", &"flying", || "grounded");
     }
 }

@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "wrong Content-Length")]
-    fn a_wrong_length_is_noticed() {
+    fn a_wrong_content_length_is_detected() {
         let _ =
             Reply::parse("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nx\n").unwrap().is(200, "x\n");
     }

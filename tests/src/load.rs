@@ -129,14 +129,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_tells_its_number() {
+    fn the_number_of_an_address_is_read_back() {
         for n in [0, 1, 255, 256, 65_535, 65_536, 131_071] {
             assert_eq!((of_v4(&v4(n)), of_v6(&v6(n))), (Some(n), Some(n)));
         }
     }
 
     #[test]
-    fn what_is_older_than_acknowledged_or_half_is_judged() {
+    fn addresses_older_than_acknowledged_or_of_two_updates_are_wrong() {
         let client = Counting { acknowledged: 4, accepted: 5, sent: 6, ..Counting::new("pc") };
         for (stands, settled, fine) in [
             ((4, 4), false, true),

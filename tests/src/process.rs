@@ -56,7 +56,7 @@ impl Finished {
     }
 
     /// Standard output and standard error together.
-    pub fn said(&self) -> String {
+    pub fn output(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
 
@@ -65,8 +65,8 @@ impl Finished {
     /// # Panics
     /// When one is missing, with its output.
     #[track_caller]
-    pub fn says(self, parts: &[&str]) -> Self {
-        let output = self.said().to_lowercase();
+    pub fn prints(self, parts: &[&str]) -> Self {
+        let output = self.output().to_lowercase();
         for part in parts {
             assert!(output.contains(&part.to_lowercase()), "{part:?} is not in its output: {self}");
         }

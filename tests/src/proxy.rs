@@ -53,7 +53,7 @@ impl Proxy {
             let ended = proxy.process.ended().map(|status| status.to_string());
             TcpStream::connect(&proxy.address)
                 .map(drop)
-                .map_err(|error| format!("{error}; {ended:?}; {}", proxy.said()))
+                .map_err(|error| format!("{error}; {ended:?}; {}", proxy.output()))
         });
         proxy
     }
@@ -64,7 +64,7 @@ impl Proxy {
     }
 
     /// The end of its output, for failures.
-    pub fn said(&self) -> String {
+    pub fn output(&self) -> String {
         tail(&self.folder.path().join("output"), 15)
     }
 }

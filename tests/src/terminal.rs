@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_typed_is_echoed_until_a_program_turns_that_off() {
+    fn typed_text_is_echoed_until_a_program_disables_the_echo() {
         let script = r#"printf 'name? '; read name; stty -echo < /dev/tty
                         printf 'secret? '; read secret; stty echo; exit 3"#;
         let mut terminal = Terminal::start(&["sh", "-c", script]);

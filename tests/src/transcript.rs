@@ -1,6 +1,6 @@
 //! Whole sessions of an administrator as reviewed text. In: a file of comments (`# …`), commands
-//! (`$ …`, run by a shell) and what happens beside them (`@ …`), with what each command said below
-//! it. Out: the same text as the commands said it now, without what differs from run to run; a
+//! (`$ …`, run by a shell) and what happens beside them (`@ …`), each with its output below it.
+//! Out: the same text with the present output, without what differs from run to run; a
 //! difference fails the test, and `DDNSD_BLESS=1` writes the file again for review.
 //!
 //! Below a command: standard output indented, then standard error after `! `, then the exit code if
@@ -62,8 +62,8 @@ pub fn check(name: &str, session: &Session<'_>, mut beside: impl FnMut(&str)) {
                 writeln!(now, "{line}\n").unwrap();
             }
             Some("$ ") => {
-                let said = session.run(&line[2..]);
-                writeln!(now, "{line}\n{}", session.redacted(&below(&said))).unwrap();
+                let finished = session.run(&line[2..]);
+                writeln!(now, "{line}\n{}", session.redacted(&below(&finished))).unwrap();
             }
             _ => {} // output
         }
@@ -115,15 +115,15 @@ impl Session<'_> {
 }
 
 /// The output of a command, as a transcript shows it.
-fn below(said: &Finished) -> String {
+fn below(finished: &Finished) -> String {
     let mut text = String::new();
-    for (mark, stream) in [("  ", &said.stdout), ("! ", &said.stderr)] {
+    for (mark, stream) in [("  ", &finished.stdout), ("! ", &finished.stderr)] {
         for line in stream.lines() {
             text += format!("{mark}{line}").trim_end();
             text.push('\n');
         }
     }
-    match said.code {
+    match finished.code {
         Some(0) => {}
         Some(code) => writeln!(text, "[exit {code}]").unwrap(),
         None => text += "[killed]\n",
@@ -213,8 +213,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_from_run_to_run_is_redacted_and_the_rest_stays() {
-        for (said, shown) in [
+    fn values_that_differ_between_runs_are_redacted_and_the_rest_stays() {
+        for (printed, shown) in [
             ("pc  2026-11-24 03:04:41  60", "pc  YYYY-MM-DD hh:mm:ss  60"),
             (r#""at": "2026-11-24T03:04:41.538Z","#, r#""at": "YYYY-MM-DDThh:mm:ssZ","#),
             ("$argon2id$v=19$m=1,t=2$a$b\"}", "$argon2…\"}"),
@@ -224,7 +224,7 @@ mod tests {
             ("database.jobs   17\n\"dns.tcp\": 3,\n", "database.jobs   N\n\"dns.tcp\": N,\n"),
             ("xn--bcher-kva.dyn.example 192.0.2.1 ü", "xn--bcher-kva.dyn.example 192.0.2.1 ü"),
         ] {
-            assert_eq!(redacted(said), shown);
+            assert_eq!(redacted(printed), shown);
         }
     }
 }

@@ -26,12 +26,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_a_key_or_a_problem_with_a_line(text in "(?s).{0,200}") {
+        fn arbitrary_text_is_a_key_or_a_problem_with_a_line(text in "(?s).{0,200}") {
             super::key_file(&text);
         }
 
         #[test]
-        fn pieces_of_key_files_in_any_order_too(pieces in proptest::collection::vec(prop::sample::select(vec![
+        fn shuffled_pieces_of_key_files_are_a_key_or_a_problem_with_a_line(pieces in proptest::collection::vec(prop::sample::select(vec![
             "key", " ", "\"", "name", "{", "}", ";", "algorithm", "hmac-sha256", "hmac-md5", "secret", "c2VjcmV0", "//",
             "#", "/*", "*/", "\n", "\\", "\t", "key \"k\" { algorithm hmac-sha256; secret \"c2VjcmV0\"; };",
         ]), 0..24)) {

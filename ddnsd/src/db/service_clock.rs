@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_is_told_from_passing_time_and_from_drift() {
+    fn a_clock_jump_is_distinguished_from_passing_time_and_drift() {
         let start = Clock.now();
         for (mono, wall, jumped) in
             [(3600, 3600, 0), (5, 65, 0), (5, 66, 61_000), (5, -3600, -3_605_000)]

@@ -40,12 +40,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_no_success(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn arbitrary_bytes_are_never_a_success(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             super::answer(&bytes);
         }
 
         #[test]
-        fn bytes_after_a_head_that_fits_are_none_either(
+        fn arbitrary_bytes_after_a_matching_head_are_never_a_success(
             flags in any::<[u8; 2]>(),
             counts in any::<[u8; 8]>(),
             rest in proptest::collection::vec(any::<u8>(), 0..200),

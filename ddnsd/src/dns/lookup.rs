@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_an_error_nor_an_answer_without_authority_counts_as_what_stands_there() {
+    fn an_error_or_an_answer_without_authority_is_not_taken_for_the_records() {
         for rcode in [ResponseCode::Refused, ResponseCode::ServFail, ResponseCode::NotAuth] {
             assert!(
                 read(&answer_with(rcode, vec![("pc.example.org.", a(1))]), &question()).is_err()

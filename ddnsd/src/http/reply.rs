@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn each_word_has_its_status_in_text_and_json() {
+    fn each_return_code_has_its_status_in_text_and_json() {
         for (code, in_text, in_json) in [
             (ReturnCode::Good, 200, 200),
             (ReturnCode::Nochg, 200, 200),

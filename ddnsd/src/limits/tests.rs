@@ -57,7 +57,7 @@ fn succeed(limits: &Limits, address: &str, now: Now) -> Result<(), LimitExceeded
 }
 
 #[test]
-fn after_three_bad_ones_a_client_is_refused_until_the_window_frees() {
+fn after_three_bad_requests_a_client_is_refused_until_the_window_frees() {
     let (limits, now) = limits(CONFIG);
     for seconds in [0, 10, 20] {
         fail(&limits, "192.0.2.1", later(now, seconds));
@@ -70,7 +70,7 @@ fn after_three_bad_ones_a_client_is_refused_until_the_window_frees() {
 }
 
 #[test]
-fn a_thousand_parallel_guesses_are_three() {
+fn of_a_thousand_parallel_guesses_three_are_admitted() {
     let (limits, now) = limits(CONFIG);
     let slots: Vec<_> = (0..1000).filter_map(|_| reserve(&limits, "192.0.2.1", now).ok()).collect();
     assert_eq!(slots.len(), 3);

@@ -48,19 +48,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_refused_or_read_as_a_legal_name(text in ".{0,80}") {
+        fn arbitrary_text_is_refused_or_read_as_a_legal_name(text in ".{0,80}") {
             super::names(&text);
         }
 
         #[test]
-        fn what_looks_like_a_name_too(
+        fn text_that_resembles_a_name_is_refused_or_read_as_a_legal_name(
             text in "[a-zA-Z0-9._üßäéαб中\u{e0061}\u{200d}。@ -]{1,40}(\\.[a-z\u{300}-]{1,8}){0,3}\\.?"
         ) {
             super::names(&text);
         }
 
         #[test]
-        fn labels_and_names_at_their_limits_too(label in "x{60,66}", count in 1..6_usize) {
+        fn labels_and_names_at_their_limits_are_refused_or_read_as_legal_names(label in "x{60,66}", count in 1..6_usize) {
             super::names(&vec![label; count].join("."));
         }
     }

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_differs_gives_another_digest() {
+    fn any_difference_gives_another_digest() {
         let (cache, other) = (cache(), VerdictCache::new(&[8; 64], DAY));
         let all = [
             digest(&cache, "ab", Some("h"), "p"),

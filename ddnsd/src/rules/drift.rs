@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_address_that_is_wanted_is_right_and_everything_else_differs() {
+    fn only_exactly_the_wanted_address_does_not_differ() {
         let wanted = Some("192.0.2.1");
         assert!(!judged(wanted, &found(&["192.0.2.1"], Some(60))));
         assert!(judged(wanted, &found(&[], None)));

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_never_expires_and_neither_does_what_is_down() {
+    fn a_ttl_of_zero_never_expires_and_neither_does_an_offline_host() {
         let mut host = host();
         host.expiry_ttl = Some(0);
         assert_eq!(evaluate_at(&host, (0, 0), i64::MAX), Expiry::Never);

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_of_a_host_is_read() {
+    fn all_fields_of_a_host_are_read() {
         let host = host(
             r#"{"hostname":"@","zone":"example.org","user":"alice","dns_ttl":0,"expiry_ttl":2147483647,
                "ipv4":"192.0.2.1","ipv6":null,"ipv4_updated":"2026-11-23T10:00:00.123Z",

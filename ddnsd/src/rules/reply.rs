@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_changed_something_wherever_good_stands_in_it() {
+    fn a_list_with_good_at_any_position_changed_something() {
         assert!(
             hosts(&[ReturnCode::Nochg, ReturnCode::Nohost, ReturnCode::Good]).has_changed_any()
         );

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_flight_takes_a_place_until_it_is_released() {
+    fn a_request_in_flight_takes_a_place_until_it_is_released() {
         let mut window = Window::default();
         for _ in 0..3 {
             assert_eq!(window.reserve(LIMIT, at(0)), Ok(()));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lowered_limit_waits_for_as_many_as_are_too_many() {
+    fn a_lowered_limit_waits_until_the_excess_has_left_the_window() {
         let mut window = Window::default();
         for second in [0, 10, 20] {
             window.count(LIMIT, at(second));
@@ -182,7 +182,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_counting_every_event(
+        fn the_window_agrees_with_counting_every_event(
             steps in prop::collection::vec((0_u64..40_000_000_000, 0..4_u8), 1..200)
         ) {
             let (mut window, mut events, mut in_flight, mut now) = (Window::default(), vec![], 0, 0);
@@ -210,7 +210,7 @@ mod tests {
         }
 
         #[test]
-        fn waiting_as_told_is_enough_and_less_is_not(
+        fn waiting_for_the_returned_time_is_enough_and_less_is_not(
             pauses in prop::collection::vec(0_u64..40_000_000_000, 3..50)
         ) {
             let (mut window, mut now) = (Window::default(), 0);

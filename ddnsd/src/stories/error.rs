@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_does_not_deny_what_may_have_been_carried_out() {
+    fn an_unconfirmed_write_is_not_reported_as_not_carried_out() {
         let unknown = AdminError::from(DbError::Unconfirmed).message;
         assert!(!unknown.contains("cannot carry it out"), "{unknown}");
         assert!(unknown.contains("check whether it is stored before you retry"), "{unknown}");

@@ -144,16 +144,16 @@ impl Client {
         }
     }
 
-    /// Adds host `guest`, updates it and deletes it again.
+    /// Adds host `temporary`, updates it and deletes it again.
     async fn add_and_delete(self, mut chance: Chance) {
-        let names = [name("guest")];
+        let names = [name("temporary")];
         loop {
-            self.daemon.add_host("guest", None).await;
+            self.daemon.add_host("temporary", None).await;
             for _ in 0..chance.below(4) {
                 let n = u32::try_from(chance.below(1000)).unwrap();
                 self.daemon.update(&names, Change::Set(both(n))).await;
             }
-            if self.daemon.hosts.delete("guest", ZONE, false).await.is_err() {
+            if self.daemon.hosts.delete("temporary", ZONE, false).await.is_err() {
                 continue;
             }
             let from = Instant::now();

@@ -50,7 +50,7 @@ async fn has_address(daemon: &Daemon) -> bool {
 }
 
 #[test]
-fn a_host_lives_for_its_ttl_of_service_over_a_kill_and_a_jump_of_the_clock() {
+fn a_host_expires_after_its_ttl_of_uptime_despite_a_kill_and_a_clock_jump() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ddnsd.sqlite");
     let server = server();

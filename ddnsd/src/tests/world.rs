@@ -196,7 +196,7 @@ impl World {
     }
 
     async fn dns_holds_what_the_database_wants(&self, daemon: &Daemon) -> Result<(), Problem> {
-        for label in ["h0", "h1", "h2", "mixed", "guest"] {
+        for label in ["h0", "h1", "h2", "mixed", "temporary"] {
             let name = name(label);
             let host = daemon.db.host(&Fqdn::parse(&name).unwrap()).await.unwrap();
             let wanted = host.as_deref().map_or((None, None), numbers);

@@ -31,7 +31,7 @@ fn only_get_and_post_update() {
 }
 
 #[test]
-fn slashes_are_forgiven_and_nothing_else() {
+fn extra_slashes_in_a_path_are_ignored_and_any_other_difference_is_404() {
     let scene = Scene::new();
     let alice = basic("alice", PASSWORD);
     let status = |target: &str| {
@@ -62,7 +62,7 @@ fn slashes_are_forgiven_and_nothing_else() {
 }
 
 #[test]
-fn every_reply_is_announced_and_plain_whatever_the_client_can_do() {
+fn every_reply_has_a_length_and_no_encoding_whatever_the_client_accepts() {
     let scene = Scene::new();
     let alice = basic("alice", PASSWORD);
     let offers = ["Accept-Encoding: gzip, deflate, br, zstd", "TE: trailers, chunked"];
@@ -98,12 +98,12 @@ fn requests_of_one_connection_are_answered_one_after_the_other() {
     let form = lines("POST /update", &[&alice, FORM], QUERY).replace("Connection: close\r\n", "");
     let last = lines(&format!("GET /update?{QUERY}"), &[&alice], "");
     let all = [kept(QUERY), kept("hostname=x"), form, last].concat();
-    let said = raw(scene.daemon.address(), all.as_bytes()).unwrap();
+    let got = raw(scene.daemon.address(), all.as_bytes()).unwrap();
     let bodies: Vec<_> =
-        said.split("HTTP/1.1 200 OK").filter_map(|one| one.split_once("\r\n\r\n")).collect();
+        got.split("HTTP/1.1 200 OK").filter_map(|one| one.split_once("\r\n\r\n")).collect();
     let bodies: Vec<_> = bodies.into_iter().map(|(_, body)| body).collect();
     let nochg = "nochg 192.0.2.1\n";
-    assert_eq!(bodies, ["good 192.0.2.1\n", "notfqdn\n", nochg, nochg], "{said}");
+    assert_eq!(bodies, ["good 192.0.2.1\n", "notfqdn\n", nochg, nochg], "{got}");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn http_1_0_is_answered_and_closed() {
 }
 
 #[test]
-fn a_client_that_closes_its_half_with_the_request_is_answered_and_the_connection_ends() {
+fn a_client_that_half_closes_after_its_request_is_answered_and_the_connection_ends() {
     let scene = Scene::new();
     let alice = basic("alice", PASSWORD);
     let (get, post) =
@@ -142,24 +142,23 @@ fn a_client_that_closes_its_half_with_the_request_is_answered_and_the_connection
     let mut answer = "good 192.0.2.1\n";
     for request in [old, post, kept, closed.clone()] {
         let start = Instant::now();
-        let said = raw_half_closed(scene.daemon.address(), request.as_bytes()).unwrap();
-        let reply =
-            Reply::parse(&said).unwrap_or_else(|| panic!("no reply to {request}: {said:?}"));
+        let got = raw_half_closed(scene.daemon.address(), request.as_bytes()).unwrap();
+        let reply = Reply::parse(&got).unwrap_or_else(|| panic!("no reply to {request}: {got:?}"));
         reply.is(200, answer);
         assert!(start.elapsed() < Duration::from_secs(5), "{request}: {:?}", start.elapsed());
         answer = "nochg 192.0.2.1\n";
     }
-    // what can never become a request ends too
+    // an incomplete request ends too
     for half in ["", "GET /upd", &closed[..closed.len() - 2]] {
         let start = Instant::now();
-        let said = raw_half_closed(scene.daemon.address(), half.as_bytes()).unwrap_or_default();
-        assert!(!said.contains("200"), "{half:?}: {said}");
+        let got = raw_half_closed(scene.daemon.address(), half.as_bytes()).unwrap_or_default();
+        assert!(!got.contains("200"), "{half:?}: {got}");
         assert!(start.elapsed() < Duration::from_secs(5), "{half:?}: {:?}", start.elapsed());
     }
 }
 
 #[test]
-fn forms_are_bounded_and_of_one_type() {
+fn forms_have_a_maximum_size_and_one_media_type() {
     let scene = Scene::new();
     let alice = basic("alice", PASSWORD);
     let padded = |length: usize| format!("{QUERY}&url={}", "x".repeat(length - QUERY.len() - 5));
@@ -173,7 +172,7 @@ fn forms_are_bounded_and_of_one_type() {
         ("Content-Type: multipart/form-data; boundary=x", "--x--", 415),
         ("Content-Type: text/plain", QUERY, 415),
         ("X-No-Type: 1", QUERY, 415),
-        // nothing is of no type
+        // an empty body needs no type
         ("Content-Type: application/json", "", 200),
         ("Content-Length: 0", "", 200),
     ] {
@@ -181,7 +180,7 @@ fn forms_are_bounded_and_of_one_type() {
         let reply = ask(scene.daemon.address(), &request);
         assert_eq!(reply.status, status, "{kind}, {} bytes: {reply}", form.len());
     }
-    // the body in pieces is as good, and a GET's is not looked at
+    // a chunked body works too, and the body of a GET is ignored
     let chunked = lines("POST /update", &[&alice, FORM, "Transfer-Encoding: chunked"], "");
     let (one, two) = QUERY.split_at(9);
     let chunked =
@@ -207,7 +206,7 @@ fn a_body_that_is_declared_too_long_is_not_waited_for() {
         assert_eq!(reply.status, status, "{headers:?}: {reply}");
         assert!(start.elapsed() < Duration::from_secs(5), "after {:?}", start.elapsed());
     }
-    // what is under way is read, so that its sender hears the answer
+    // a body on its way is read, so that its sender receives the reply
     for form in ["x".repeat(16 * 1024 + 1), "x".repeat(20_000)] {
         let request = lines("POST /update", &[&alice, FORM], &form);
         let got = raw_got(scene.daemon.address(), request.as_bytes());
@@ -231,8 +230,8 @@ fn queries_and_heads_are_bounded() {
     let scene = Scene::new();
     let alice = basic("alice", PASSWORD);
     let query = |length: usize| format!("{QUERY}&url={}", "x".repeat(length - QUERY.len() - 5));
-    scene.hears(&query(8192), &[]).is(200, "good 192.0.2.1\n");
-    scene.hears(&query(8193), &[]).has_status(414);
+    scene.get(&query(8192), &[]).is(200, "good 192.0.2.1\n");
+    scene.get(&query(8193), &[]).has_status(414);
     // a path alone is no query
     let path = format!("GET /{}", "x".repeat(9000));
     ask(scene.daemon.address(), lines(&path, &[], "")).has_status(404);
@@ -245,7 +244,7 @@ fn queries_and_heads_are_bounded() {
         ask(scene.daemon.address(), head(length)).is(200, "nochg 192.0.2.1\n");
     }
     ask(scene.daemon.address(), head(HEAD + 1)).has_status(431);
-    // of more than it reads the kernel may say that it was not wanted
+    // unread bytes may reset the connection after the reply
     for length in [17 * 1024, 64 * 1024] {
         let got = raw_got(scene.daemon.address(), head(length).as_bytes());
         let reply = Reply::parse(&got).unwrap_or_else(|| panic!("{length} bytes: {got:?}"));
@@ -254,7 +253,7 @@ fn queries_and_heads_are_bounded() {
 }
 
 #[test]
-fn what_is_no_http_is_refused_and_hurts_nobody() {
+fn garbage_instead_of_http_is_refused_and_affects_no_other_request() {
     let scene = Scene::new();
     for rubbish in [
         "\x16\x03\x01\x02\x00nonsense\r\n\r\n",
@@ -271,17 +270,17 @@ fn what_is_no_http_is_refused_and_hurts_nobody() {
             Reply::parse(&got).unwrap_or_else(|| panic!("no reply to {rubbish:?}: {got:?}"));
         assert_eq!(reply.status, 400, "{rubbish:?}: {reply}");
     }
-    // who speaks HTTP/2 without TLS would not understand an answer in HTTP/1
+    // an HTTP/2 client without TLS would not understand a reply in HTTP/1
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     assert_eq!(raw_got(scene.daemon.address(), preface), "");
-    scene.hears(QUERY, &[]).is(200, "good 192.0.2.1\n");
-    assert!(!scene.daemon.said().contains("panicked"), "{}", scene.daemon.said());
+    scene.get(QUERY, &[]).is(200, "good 192.0.2.1\n");
+    assert!(!scene.daemon.log().contains("panicked"), "{}", scene.daemon.log());
 }
 
-/// Requests whose framing is said in two ways: an attacker's, where a proxy in front reads them
+/// Requests whose framing is ambiguous: an attack, where a proxy in front reads them
 /// otherwise.
 #[test]
-fn what_could_be_read_in_two_ways_is_never_two_requests() {
+fn ambiguous_framing_is_never_read_as_two_requests() {
     let scene = Scene::new();
     let alice = basic("alice", PASSWORD);
     let smuggled = format!("GET /update?{QUERY} HTTP/1.1\r\nHost: x\r\n{alice}\r\n\r\n");
@@ -304,7 +303,7 @@ fn what_could_be_read_in_two_ways_is_never_two_requests() {
         assert!(answers <= 1 && !got.contains(" 200 "), "{request:?}: {got}");
         assert_eq!(scene.a("pc"), [""; 0], "{request:?}: {got}");
     }
-    scene.hears(QUERY, &[]).is(200, "good 192.0.2.1\n");
+    scene.get(QUERY, &[]).is(200, "good 192.0.2.1\n");
 }
 
 #[test]
@@ -330,7 +329,7 @@ fn unusual_requests_are_answered_as_usual() {
 }
 
 #[test]
-fn a_client_that_waits_to_be_told_to_go_on_is_told() {
+fn a_client_that_expects_100_continue_receives_it() {
     let scene = Scene::new();
     let alice = basic("alice", PASSWORD);
     let length = format!("Content-Length: {}", QUERY.len());
@@ -338,9 +337,9 @@ fn a_client_that_waits_to_be_told_to_go_on_is_told() {
     let mut stream = TcpStream::connect(scene.daemon.address()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
-    let mut told = [0; 25];
-    stream.read_exact(&mut told).unwrap();
-    assert_eq!(told, *b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).unwrap();
+    assert_eq!(interim, *b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(QUERY.as_bytes()).unwrap();
     let reply = Reply::parse(&read_all(stream).unwrap()).unwrap();
     reply.is(200, "good 192.0.2.1\n");
@@ -357,7 +356,7 @@ fn the_body_of_a_request_that_is_refused_is_not_the_next_request() {
         let next = lines("GET /update?hostname=x", &[&alice], "");
         let got = raw_got(scene.daemon.address(), (refused + &next).as_bytes());
         let answers: Vec<_> = got.split("HTTP/1.1 ").skip(1).map(|one| &one[..3]).collect();
-        // it may also close instead of reading what it does not want
+        // it may also close instead of reading the body
         assert!(
             [&["404", "200"][..], &["405", "200"], &["404"], &["405"]].contains(&&*answers),
             "{got}"

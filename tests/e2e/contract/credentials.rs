@@ -15,8 +15,7 @@ fn every_form_of_credentials_is_right_wrong_or_not_given() {
     let scene = Scene::without_hosts(|setup| setup.set("daemon.log_level", "INFO"));
     scene.ctl().add_user_with("alice", "s3:cret").ok();
     scene.ctl().add_user_with("zoë", "pässwörd").ok();
-    // nobody has hosts, so who is logged in hears nohost; the log tells wrong ones from missing
-    // ones
+    // no user has hosts, so a successful login answers nohost; only wrong credentials are logged
     let (right, wrong, missing) = ("nohost\n", "wrong", "missing");
     let alice = encoded("alice:s3:cret");
     let rows: Vec<(Vec<String>, &str, &str)> = vec![
@@ -60,7 +59,7 @@ fn every_form_of_credentials_is_right_wrong_or_not_given() {
         (vec![], "&Username=alice&Password=s3:cret", missing),
     ];
     for (headers, parameters, expected) in rows {
-        let refused = |scene: &Scene| scene.daemon.said().matches("auth failed").count();
+        let refused = |scene: &Scene| scene.daemon.log().matches("auth failed").count();
         let before = refused(&scene);
         let headers: Vec<_> = headers.iter().map(String::as_str).collect();
         let request =
@@ -84,5 +83,5 @@ fn user_info_in_a_form_works_and_stays_out_of_the_log() {
     let form = "user=bob&pass=hunter2&hostname=pc.dyn.example";
     let kind = "Content-Type: application/x-www-form-urlencoded";
     ask(scene.daemon.address(), lines("POST /update", &[kind], form)).is(200, "nohost\n");
-    assert!(!scene.daemon.said().contains("hunter2"), "{}", scene.daemon.said());
+    assert!(!scene.daemon.log().contains("hunter2"), "{}", scene.daemon.log());
 }

@@ -16,7 +16,7 @@ fn limited() -> Scene {
     })
 }
 
-/// Clients, each with an address that nobody had before.
+/// Clients, each with an address of its own.
 struct Clients<'a> {
     scene: &'a Scene,
     next: Cell<u16>,
@@ -35,24 +35,24 @@ impl Clients<'_> {
     }
 }
 
-const NOBODY: &str = "X-Nobody: 1";
+const NO_CREDENTIALS: &str = "X-No-Credentials: 1";
 const KNOWN: &str = "hostname=pc.dyn.example&myip=192.0.2.1";
 
 impl Client<'_> {
     #[track_caller]
-    fn hears(&self, query: &str, credentials: &str) -> Reply {
+    fn get(&self, query: &str, credentials: &str) -> Reply {
         let request = format!("GET /update?{query}");
         ask(self.scene.daemon.address(), lines(&request, &[&self.line, credentials], ""))
     }
 
     #[track_caller]
-    fn word(&self, query: &str, credentials: &str) -> String {
-        self.hears(query, credentials).body.split([' ', '\n']).next().unwrap().to_owned()
+    fn code(&self, query: &str, credentials: &str) -> String {
+        self.get(query, credentials).body.split([' ', '\n']).next().unwrap().to_owned()
     }
 }
 
 #[test]
-fn checks_come_in_their_order() {
+fn checks_run_in_the_documented_order() {
     let scene = limited();
     let clients = Clients { scene: &scene, next: Cell::new(0) };
     let (right, wrong) = (basic("alice", PASSWORD), basic("alice", "wrong"));
@@ -60,29 +60,29 @@ fn checks_come_in_their_order() {
 
     let over_bad = clients.another();
     for n in 1..=3 {
-        assert_eq!(over_bad.word(KNOWN, &basic("alice", &format!("wrong {n}"))), "badauth");
+        assert_eq!(over_bad.code(KNOWN, &basic("alice", &format!("wrong {n}"))), "badauth");
     }
     // none given, whatever the limits say; then the bad limit; then the password
-    assert_eq!(over_bad.word(KNOWN, NOBODY), "badauth");
-    assert_eq!(over_bad.hears(KNOWN, NOBODY).status, 401);
-    assert_eq!(over_bad.word(KNOWN, &right), "abuse");
-    assert_eq!(over_bad.word(KNOWN, &wrong), "abuse");
-    assert_eq!(over_bad.word(KNOWN, "Authorization: Basic !"), "abuse");
+    assert_eq!(over_bad.code(KNOWN, NO_CREDENTIALS), "badauth");
+    assert_eq!(over_bad.get(KNOWN, NO_CREDENTIALS).status, 401);
+    assert_eq!(over_bad.code(KNOWN, &right), "abuse");
+    assert_eq!(over_bad.code(KNOWN, &wrong), "abuse");
+    assert_eq!(over_bad.code(KNOWN, "Authorization: Basic !"), "abuse");
 
     let over_good = clients.another();
     for _ in 0..5 {
-        over_good.hears(KNOWN, &right).has_status(200);
+        over_good.get(KNOWN, &right).has_status(200);
     }
     // the password, then the good limit, then hosts and addresses
-    assert_eq!(over_good.word(KNOWN, &wrong), "badauth");
+    assert_eq!(over_good.code(KNOWN, &wrong), "badauth");
     for query in [KNOWN, "hostname=ghost.dyn.example", "", &many, "hostname=pc.dyn.example&myip=no"]
     {
-        assert_eq!(over_good.word(query, &right), "abuse", "{query}");
+        assert_eq!(over_good.code(query, &right), "abuse", "{query}");
     }
-    assert_eq!(over_good.word(KNOWN, NOBODY), "badauth");
+    assert_eq!(over_good.code(KNOWN, NO_CREDENTIALS), "badauth");
 
     // hosts, then addresses
-    for (query, word) in [
+    for (query, code) in [
         ("hostname=ghost.dyn.example&myip=no", "nohost"),
         ("hostname=x&myip=no", "notfqdn"),
         ("myip=no", "notfqdn"),
@@ -90,14 +90,14 @@ fn checks_come_in_their_order() {
         ("hostname=pc.dyn.example&myip=no", "badip"),
         ("hostname=ghost.dyn.example,pc.dyn.example&myip=no", "nohost"),
     ] {
-        assert_eq!(clients.another().word(query, &right), word, "{query}");
-        assert_eq!(clients.another().word(query, &wrong), "badauth", "{query}");
-        assert_eq!(clients.another().word(query, NOBODY), "badauth", "{query}");
+        assert_eq!(clients.another().code(query, &right), code, "{query}");
+        assert_eq!(clients.another().code(query, &wrong), "badauth", "{query}");
+        assert_eq!(clients.another().code(query, NO_CREDENTIALS), "badauth", "{query}");
     }
 }
 
 #[test]
-fn each_word_counts_as_it_should() {
+fn each_return_code_counts_toward_its_limit() {
     let mut scene = limited();
     scene.add_hosts(&["two"]);
     scene.ctl().add_host("alice", "far", "other.example", &[]);
@@ -106,8 +106,8 @@ fn each_word_counts_as_it_should() {
     let scene = scene;
     let clients = Clients { scene: &scene, next: Cell::new(0) };
     let right = basic("alice", PASSWORD);
-    // the query, its first word, and how often it is answered before `abuse`
-    for (query, word, often) in [
+    // the query, its first code, and how often it is answered before `abuse`
+    for (query, code, often) in [
         ("hostname=pc.dyn.example&myip=no", "badip", 5),
         ("hostname=far.other.example&myip=192.0.2.1", "dnserr", 5),
         ("hostname=ghost.dyn.example", "nohost", 3),
@@ -120,31 +120,35 @@ fn each_word_counts_as_it_should() {
     ] {
         let client = clients.another();
         for n in 1..=often {
-            assert_eq!(client.word(query, &right), word, "{query}, time {n}");
+            assert_eq!(client.code(query, &right), code, "{query}, time {n}");
         }
-        let refused = client.hears(query, &right).is(503, "abuse\n").retry_after();
+        let refused = client.get(query, &right).is(503, "abuse\n").retry_after();
         assert!((1..=60).contains(&refused), "{query}: {refused}");
     }
     // what was given as credentials counts, whatever it is
     for (query, credentials) in [
         (KNOWN, "Authorization: Basic %%%"),
         (KNOWN, "Authorization: Basic /////w=="),
-        (&format!("{KNOWN}&user=alice"), NOBODY),
-        (&format!("{KNOWN}&user=no%0Aname&pass=x"), NOBODY),
+        (&format!("{KNOWN}&user=alice"), NO_CREDENTIALS),
+        (&format!("{KNOWN}&user=no%0Aname&pass=x"), NO_CREDENTIALS),
     ] {
         let client = clients.another();
         for n in 1..=3 {
-            assert_eq!(client.word(query, credentials), "badauth", "{query}, time {n}");
+            assert_eq!(client.code(query, credentials), "badauth", "{query}, time {n}");
         }
-        assert_eq!(client.word(query, credentials), "abuse", "{query} {credentials}");
-        assert_eq!(client.word(KNOWN, NOBODY), "badauth", "none given, whatever the limits say");
+        assert_eq!(client.code(query, credentials), "abuse", "{query} {credentials}");
+        assert_eq!(
+            client.code(KNOWN, NO_CREDENTIALS),
+            "badauth",
+            "none given, whatever the limits say"
+        );
     }
-    // nobody counts toward nothing
+    // a request without credentials counts toward no limit
     let client = clients.another();
     for _ in 0..20 {
-        client.hears(KNOWN, NOBODY).is(401, "badauth\n");
+        client.get(KNOWN, NO_CREDENTIALS).is(401, "badauth\n");
     }
-    assert_eq!(client.word("hostname=pc.dyn.example&myip=no", &right), "badip");
+    assert_eq!(client.code("hostname=pc.dyn.example&myip=no", &right), "badip");
 }
 
 #[test]
@@ -155,21 +159,21 @@ fn a_list_is_one_request_and_counts_as_good_if_any_line_is() {
     let list = "hostname=ghost.dyn.example,pc.dyn.example,x,ghost.dyn.example&myip=192.0.2.1";
     let client = clients.another();
     for n in 1..=5 {
-        assert_eq!(client.word(list, &right), "nohost", "time {n}");
+        assert_eq!(client.code(list, &right), "nohost", "time {n}");
     }
-    assert_eq!(client.word(list, &right), "abuse");
+    assert_eq!(client.code(list, &right), "abuse");
     // good and bad ones are counted apart
     let client = clients.another();
     for _ in 0..2 {
-        assert_eq!(client.word("hostname=x", &right), "notfqdn");
-        assert_eq!(client.word(KNOWN, &right), "nochg");
+        assert_eq!(client.code("hostname=x", &right), "notfqdn");
+        assert_eq!(client.code(KNOWN, &right), "nochg");
     }
-    assert_eq!(client.word("hostname=x", &right), "notfqdn");
-    assert_eq!(client.word(KNOWN, &right), "abuse", "over the bad limit, all is refused");
+    assert_eq!(client.code("hostname=x", &right), "notfqdn");
+    assert_eq!(client.code(KNOWN, &right), "abuse", "over the bad limit, all is refused");
 }
 
 #[test]
-fn neighbours_in_one_64_are_one_client_and_ipv4_neighbours_are_not() {
+fn addresses_of_one_64_bit_prefix_are_one_client_and_ipv4_neighbours_are_not() {
     let scene = limited();
     let right = basic("alice", PASSWORD);
     let from = |address: &str| {

@@ -39,7 +39,7 @@ fn every_name_works_in_every_place() {
                 for place in [Place::Query, Place::Form, Place::Both] {
                     for (template, answer) in ADDRESSES {
                         rows += 1;
-                        // no row's addresses are another's, so `good` says that they were read
+                        // each row has addresses of its own, so `good` shows that they were read
                         let v4 = format!("198.51.{}.{}", 100 + rows / 250, 1 + rows % 250);
                         let v6 = format!("2001:db8::{rows:x}");
                         let fill = |text: &str| {
@@ -70,8 +70,8 @@ fn every_name_works_in_every_place() {
                         };
                         let reply = ask(server, &request);
                         let expected = format!("good {}\n", fill(answer));
-                        let said = (reply.status, reply.body.as_str());
-                        assert_eq!(said, (200, &*expected), "the answer to {request}");
+                        let got = (reply.status, reply.body.as_str());
+                        assert_eq!(got, (200, &*expected), "the answer to {request}");
                     }
                 }
             }
@@ -86,10 +86,10 @@ fn the_first_value_that_is_not_empty_by_the_first_name_counts() {
     let scene = Scene::new();
     scene.add_hosts(&["two"]);
     let (pc, two) = ("hostname=pc.dyn.example", "hostname=two.dyn.example");
-    // the connection's address; some row before may have set it
+    // the connection's address; an earlier row may have set it
     let own = "127.0.0.1";
     let mut last = 0;
-    // `{new}` is an address that no row had before
+    // `{new}` is an address that no earlier row used
     for (query, form, answer) in [
         // empty counts as not given: the next alias, the next of the same name, then the connection
         (&*format!("{pc}&myip=&myip6="), "", own),
@@ -123,7 +123,7 @@ fn the_first_value_that_is_not_empty_by_the_first_name_counts() {
         (&format!("{pc}&myip={{new}}&myip6=no"), "", "badip"),
         (&format!("{pc}&myip={{new}}&myip6=::1"), "", "badip"),
         (&format!("{pc}&myip={{new}}&myip6=::ffff:{{new}}"), "", "good {new}"),
-        // what other services know is ignored
+        // parameters of other services are ignored
         (
             &format!("{pc}&system=x&wildcard=ON&mx=m&backmx=YES&url=u&myip={{new}}"),
             "",
@@ -134,7 +134,7 @@ fn the_first_value_that_is_not_empty_by_the_first_name_counts() {
             "",
             "good {new}",
         ),
-        // down, whatever comes with it; up again
+        // offline whatever else is given; online again
         (&format!("{pc}&offline=YES&myip=no"), "", "good"),
         (&format!("{pc}&offline=yes"), "", "nochg"),
         ("hostname=two.dyn.example&myip=192.0.2.77", "", "good 192.0.2.77"),
@@ -156,8 +156,8 @@ fn the_first_value_that_is_not_empty_by_the_first_name_counts() {
             "127.0.0.1" => reply.body.replace("good ", "").replace("nochg ", ""),
             _ => reply.body,
         };
-        let said = (reply.status, body);
-        assert_eq!(said, (200, format!("{}\n", fill(answer))), "the answer to {request}");
+        let got = (reply.status, body);
+        assert_eq!(got, (200, format!("{}\n", fill(answer))), "the answer to {request}");
     }
     assert_eq!((scene.a("pc"), scene.aaaa("pc")), (vec![], vec![]));
 }

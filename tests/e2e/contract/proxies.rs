@@ -9,7 +9,7 @@ const TRUSTED: [&str; 4] = ["127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"];
 
 /// Each row: header lines, and the address that is published for them; none is `badip`.
 #[track_caller]
-fn walk(header: &str, rows: &[(&[&str], Option<&str>)]) {
+fn check(header: &str, rows: &[(&[&str], Option<&str>)]) {
     let scene = Scene::with(|setup| {
         setup.set("daemon.proxy_header", header).set("daemon.trusted_proxies", TRUSTED.to_vec())
     });
@@ -18,8 +18,8 @@ fn walk(header: &str, rows: &[(&[&str], Option<&str>)]) {
         let sent: Vec<_> = values.iter().map(|value| format!("{header}: {value}")).collect();
         let mut headers = vec![alice.as_str()];
         headers.extend(sent.iter().map(String::as_str));
-        let take_down = "hostname=pc.dyn.example&offline=YES";
-        scene.hears(take_down, &[]).has_status(200);
+        let offline = "hostname=pc.dyn.example&offline=YES";
+        scene.get(offline, &[]).has_status(200);
         let request = lines("GET /update?hostname=pc.dyn.example", &headers, "");
         let expected = published.map_or("badip\n".to_owned(), |is| format!("good {is}\n"));
         let reply = ask(scene.daemon.address(), &request);
@@ -29,7 +29,7 @@ fn walk(header: &str, rows: &[(&[&str], Option<&str>)]) {
 
 #[test]
 fn x_forwarded_for_is_read_from_the_right_over_all_its_lines() {
-    walk(
+    check(
         "X-Forwarded-For",
         &[
             (&["192.0.2.1"], Some("192.0.2.1")),
@@ -46,21 +46,21 @@ fn x_forwarded_for_is_read_from_the_right_over_all_its_lines() {
             // all are trusted: the leftmost
             (&["10.0.0.3, 10.0.0.2"], Some("10.0.0.3")),
             (&["10.0.0.3", "10.0.0.2"], Some("10.0.0.3")),
-            // junk: the walk stops at the last good one
+            // junk: the search stops at the last good one
             (&["192.0.2.1, junk, 10.0.0.2"], Some("10.0.0.2")),
             (&["192.0.2.1", "unknown", "10.0.0.2"], Some("10.0.0.2")),
             (&["192.0.2.1, ä, 10.0.0.2"], Some("10.0.0.2")),
-            // nor does a stranger's junk to the left hide who he is
+            // junk to the left, sent by the client, does not hide its address
             (&["junk, 192.0.2.1"], Some("192.0.2.1")),
             (&["ä\"\\, 192.0.2.1"], Some("192.0.2.1")),
             (&["ä", "192.0.2.1"], Some("192.0.2.1")),
             (&["192.0.2.1, junk"], None),
-            // empty elements are none
+            // empty elements are ignored
             (&["192.0.2.1, , 10.0.0.2"], Some("192.0.2.1")),
             (&["192.0.2.1,"], Some("192.0.2.1")),
             (&["192.0.2.1", ""], Some("192.0.2.1")),
             (&[","], None),
-            // nobody can be reached there; where ddnsd runs, somebody can
+            // unreachable addresses are rejected; loopback is where ddnsd itself runs
             (&["0.0.0.0"], None),
             (&["::"], None),
             (&["224.1.1.1"], None),
@@ -79,7 +79,7 @@ fn x_forwarded_for_is_read_from_the_right_over_all_its_lines() {
 
 #[test]
 fn forwarded_is_read_with_quotes_and_parameters() {
-    walk(
+    check(
         "Forwarded",
         &[
             (&["for=192.0.2.1"], Some("192.0.2.1")),
@@ -91,7 +91,7 @@ fn forwarded_is_read_with_quotes_and_parameters() {
             (&["for=\"[2001:db8::1]\";host=\"a,b;for=6.6.6.6\""], Some("2001:db8::1")),
             (&["for=::1"], Some("::1")),
             (&["host=\"x;for=6.6.6.6\";for=192.0.2.1"], Some("192.0.2.1")),
-            // a quote that a stranger opens holds nothing of what the proxy adds
+            // a quote that the client opens does not swallow what the proxy adds
             (&["for=\", for=192.0.2.1"], Some("192.0.2.1")),
             (&["for=\"", "for=192.0.2.1"], Some("192.0.2.1")),
             (&["for=6.6.6.6, for=192.0.2.1, for=10.0.0.1"], Some("192.0.2.1")),
@@ -106,7 +106,7 @@ fn forwarded_is_read_with_quotes_and_parameters() {
 
 #[test]
 fn x_real_ip_is_one_address() {
-    walk(
+    check(
         "X-Real-IP",
         &[
             (&["192.0.2.1"], Some("192.0.2.1")),
@@ -128,31 +128,31 @@ fn an_untrusted_peer_is_the_client_whatever_it_sends_and_mapped_peers_are_ipv4()
         })
     };
     let alice = basic("alice", PASSWORD);
-    let hear = |scene: &Scene| {
+    let update = |scene: &Scene| {
         let port = scene.daemon.address().rsplit(':').next().unwrap();
         let headers = [alice.as_str(), "X-Forwarded-For: 192.0.2.1", "X-Real-IP: 192.0.2.2"];
         let request = lines("GET /update?hostname=pc.dyn.example", &headers, "");
         ask(&format!("127.0.0.1:{port}"), request)
     };
     // the peer is ::ffff:127.0.0.1 on the socket of both families
-    hear(&trusting(vec!["127.0.0.0/8"])).is(200, "good 192.0.2.1\n");
-    hear(&trusting(vec!["10.0.0.0/8", "::1"])).is(200, "good 127.0.0.1\n");
-    hear(&trusting(vec!["::/0"])).is(200, "good 127.0.0.1\n");
+    update(&trusting(vec!["127.0.0.0/8"])).is(200, "good 192.0.2.1\n");
+    update(&trusting(vec!["10.0.0.0/8", "::1"])).is(200, "good 127.0.0.1\n");
+    update(&trusting(vec!["::/0"])).is(200, "good 127.0.0.1\n");
 }
 
 #[test]
-fn given_addresses_count_whatever_the_proxy_says() {
+fn addresses_in_the_request_override_the_proxys_header() {
     let scene = Scene::with(|setup| {
         setup
             .set("daemon.proxy_header", "X-Forwarded-For")
             .set("daemon.trusted_proxies", vec!["127.0.0.1"])
     });
     let query = "hostname=pc.dyn.example&myip=192.0.2.7";
-    scene.hears(query, &["X-Forwarded-For: 6.6.6.6"]).is(200, "good 192.0.2.7\n");
-    scene.hears(query, &[]).is(200, "nochg 192.0.2.7\n");
+    scene.get(query, &["X-Forwarded-For: 6.6.6.6"]).is(200, "good 192.0.2.7\n");
+    scene.get(query, &[]).is(200, "nochg 192.0.2.7\n");
     // only the other family is given: the client's own is left alone
     scene
-        .hears("hostname=pc.dyn.example&myip6=2001:db8::7", &["X-Forwarded-For: 6.6.6.6"])
+        .get("hostname=pc.dyn.example&myip6=2001:db8::7", &["X-Forwarded-For: 6.6.6.6"])
         .is(200, "good 2001:db8::7\n");
     assert_eq!(scene.a("pc"), ["192.0.2.7"]);
 }

@@ -1,4 +1,4 @@
-//! Each word with its status in text and JSON, and lists of them.
+//! Each return code with its status in text and JSON, and lists of them.
 
 use super::JSON;
 use crate::Scene;
@@ -8,15 +8,15 @@ use ddnsd_tests::named::{Named, ZONE, free_port};
 use serde_json::{Value, json};
 use std::net::{TcpListener, UdpSocket};
 
-/// The word alone, as JSON.
-fn alone(word: &str) -> Value {
-    json!({"status": word})
+/// A return code without addresses, as JSON.
+fn alone(code: &str) -> Value {
+    json!({"status": code})
 }
 
 #[track_caller]
 fn is_text(reply: Reply, status: u16, body: &str) -> Reply {
     assert_eq!(reply.header("content-type"), Some("text/plain; charset=utf-8"), "{reply}");
-    comes_back(reply.is(status, body))
+    check_retry_after(reply.is(status, body))
 }
 
 #[track_caller]
@@ -24,23 +24,23 @@ fn is_json(reply: Reply, status: u16, body: &Value) -> Reply {
     assert_eq!(reply.header("content-type"), Some("application/json"), "{reply}");
     let reply = reply.has_status(status);
     assert_eq!(reply.json(), *body, "{reply}");
-    comes_back(reply)
+    check_retry_after(reply)
 }
 
-/// Retry-After is there with what mends itself, and only then.
+/// Retry-After is sent with temporary failures only.
 #[track_caller]
-fn comes_back(reply: Reply) -> Reply {
+fn check_retry_after(reply: Reply) -> Reply {
     let busy = [429, 503].contains(&reply.status);
     assert_eq!(reply.header("retry-after").is_some(), busy, "Retry-After: {reply}");
     reply
 }
 
 #[test]
-fn what_only_the_user_can_mend_is_200_in_text_and_what_fits_it_in_json() {
+fn errors_that_only_the_user_can_fix_are_200_in_text_and_have_matching_statuses_in_json() {
     let mut scene = Scene::new();
     scene.add_hosts(&["two"]);
     let many = vec!["pc.dyn.example"; 21].join(",");
-    for (query, word, in_json) in [
+    for (query, code, in_json) in [
         ("hostname=ghost.dyn.example", "nohost", 404),
         ("hostname=", "notfqdn", 400),
         ("", "notfqdn", 400),
@@ -49,15 +49,15 @@ fn what_only_the_user_can_mend_is_200_in_text_and_what_fits_it_in_json() {
         ("hostname=pc.dyn.example&myip=x", "badip", 400),
         ("hostname=pc.dyn.example&myip=192.0.2.1,192.0.2.2", "badip", 400),
     ] {
-        is_text(scene.hears(query, &[]), 200, &format!("{word}\n"));
-        is_json(scene.hears(query, &[JSON]), in_json, &alone(word));
+        is_text(scene.get(query, &[]), 200, &format!("{code}\n"));
+        is_json(scene.get(query, &[JSON]), in_json, &alone(code));
     }
     let good = "hostname=pc.dyn.example&myip=192.0.2.1&myip6=2001:DB8::1";
-    let both = |word: &str| json!({"status": word, "ipv4": "192.0.2.1", "ipv6": "2001:db8::1"});
-    is_text(scene.hears(good, &[]), 200, "good 192.0.2.1 2001:db8::1\n");
-    is_text(scene.hears(good, &[]), 200, "nochg 192.0.2.1 2001:db8::1\n");
-    is_json(scene.hears(good, &[JSON]), 200, &both("nochg"));
-    is_json(scene.hears(&good.replace("pc", "two"), &[JSON]), 200, &both("good"));
+    let both = |code: &str| json!({"status": code, "ipv4": "192.0.2.1", "ipv6": "2001:db8::1"});
+    is_text(scene.get(good, &[]), 200, "good 192.0.2.1 2001:db8::1\n");
+    is_text(scene.get(good, &[]), 200, "nochg 192.0.2.1 2001:db8::1\n");
+    is_json(scene.get(good, &[JSON]), 200, &both("nochg"));
+    is_json(scene.get(&good.replace("pc", "two"), &[JSON]), 200, &both("good"));
     for headers in [vec![], vec!["Authorization: Basic YWxpY2U6d3Jvbmc="]] {
         let server = scene.daemon.address();
         let path = format!("GET /update?{good}");
@@ -71,65 +71,65 @@ fn what_only_the_user_can_mend_is_200_in_text_and_what_fits_it_in_json() {
     }
     scene.named.stop();
     let dnserr = "hostname=pc.dyn.example&myip=192.0.2.9";
-    assert_eq!(is_text(scene.hears(dnserr, &[]), 503, "dnserr\n").retry_after(), 30);
-    assert_eq!(is_json(scene.hears(dnserr, &[JSON]), 503, &alone("dnserr")).retry_after(), 30);
-    // what DNS is known to hold needs no name server
-    is_text(scene.hears(&good.replace("pc", "two"), &[]), 200, "nochg 192.0.2.1 2001:db8::1\n");
+    assert_eq!(is_text(scene.get(dnserr, &[]), 503, "dnserr\n").retry_after(), 30);
+    assert_eq!(is_json(scene.get(dnserr, &[JSON]), 503, &alone("dnserr")).retry_after(), 30);
+    // an acknowledged address needs no name server
+    is_text(scene.get(&good.replace("pc", "two"), &[]), 200, "nochg 192.0.2.1 2001:db8::1\n");
 }
 
 #[test]
-fn abuse_says_when_the_window_frees_and_911_to_come_again_soon() {
+fn retry_after_is_the_time_until_the_window_frees_for_abuse_and_30_seconds_for_911() {
     let scene = Scene::with(|setup| {
         setup.set("rate_limit.enabled", true).set("rate_limit.good_max_requests", 1)
     });
     let query = "hostname=pc.dyn.example&myip=192.0.2.1";
-    is_text(scene.hears(query, &[]), 200, "good 192.0.2.1\n");
-    let text = is_text(scene.hears(query, &[]), 503, "abuse\n").retry_after();
-    let json = is_json(scene.hears(query, &[JSON]), 429, &alone("abuse")).retry_after();
+    is_text(scene.get(query, &[]), 200, "good 192.0.2.1\n");
+    let text = is_text(scene.get(query, &[]), 503, "abuse\n").retry_after();
+    let json = is_json(scene.get(query, &[JSON]), 429, &alone("abuse")).retry_after();
     assert!((40..=60).contains(&text) && json <= text, "Retry-After: {text}, then {json}");
 
-    // a host whose change a silent name server holds up keeps others waiting beyond their time
+    // a name server that does not answer delays the change, and later requests wait for it
     let named = Named::start();
     let port = free_port();
-    let silent = UdpSocket::bind(("127.0.0.1", port)).unwrap();
-    let _silent = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let unanswering = UdpSocket::bind(("127.0.0.1", port)).unwrap();
+    let _unanswering = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let setup = Daemon::builder(&named).set("dns_service.dns_port", i64::from(port));
     let setup = setup.set("daemon.request_timeout", 4).set("dns_service.dns_timeout", 3);
-    // in flight all three count
+    // requests in flight count too, three in all
     let setup = setup.set("rate_limit.enabled", true).set("rate_limit.good_max_requests", 4);
     let scene = Scene { daemon: setup.start(), named };
     scene.ctl().add_user("alice");
     scene.ctl().add_host("alice", "pc", ZONE, &[]);
-    let hear = |last: u8, headers: &[&str]| {
-        scene.hears(&format!("hostname=pc.dyn.example&myip=192.0.2.{last}"), headers)
+    let update = |last: u8, headers: &[&str]| {
+        scene.get(&format!("hostname=pc.dyn.example&myip=192.0.2.{last}"), headers)
     };
     std::thread::scope(|threads| {
-        let first = threads.spawn(|| hear(1, &[]));
-        silent.recv(&mut [0; 512]).unwrap();
-        let second = threads.spawn(|| hear(2, &[]));
-        let json = is_json(hear(3, &[JSON]), 503, &alone("911"));
+        let first = threads.spawn(|| update(1, &[]));
+        unanswering.recv(&mut [0; 512]).unwrap();
+        let second = threads.spawn(|| update(2, &[]));
+        let json = is_json(update(3, &[JSON]), 503, &alone("911"));
         assert_eq!(json.retry_after(), 30);
         assert_eq!(is_text(second.join().unwrap(), 503, "911\n").retry_after(), 30);
         is_text(first.join().unwrap(), 503, "dnserr\n");
     });
-    // 911 counts nothing, and dnserr counts as good
+    // 911 counts toward no limit, and dnserr counts as good
     for last in 4..=6 {
-        assert_eq!(hear(last, &[]).body, "dnserr\n");
+        assert_eq!(update(last, &[]).body, "dnserr\n");
     }
-    is_text(hear(7, &[]), 503, "abuse\n");
+    is_text(update(7, &[]), 503, "abuse\n");
 }
 
 #[test]
-fn a_list_is_a_success_if_any_line_is_and_else_what_its_first_line_is() {
+fn a_list_is_a_success_if_any_line_is_and_otherwise_has_its_first_lines_status() {
     let mut scene = Scene::new();
     scene.add_hosts(&["two", "up"]);
-    scene.hears("hostname=up.dyn.example&myip=192.0.2.1", &[]).is(200, "good 192.0.2.1\n");
+    scene.get("hostname=up.dyn.example&myip=192.0.2.1", &[]).is(200, "good 192.0.2.1\n");
     let ip = "192.0.2.1";
-    let line = |host: &str, word: &str| match word {
-        "good" | "nochg" => json!({"hostname": host, "status": word, "ipv4": ip}),
-        _ => json!({"hostname": host, "status": word}),
+    let line = |host: &str, code: &str| match code {
+        "good" | "nochg" => json!({"hostname": host, "status": code, "ipv4": ip}),
+        _ => json!({"hostname": host, "status": code}),
     };
-    // hosts, their words, the summary, the status in text and in JSON
+    // hosts, their codes, the summary, the status in text and in JSON
     type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, u16, u16);
     let (up, two) = ("up.dyn.example", "two.dyn.example");
     let (ghost, odd) = ("ghost.dyn.example", "a_b.dyn.example");
@@ -156,14 +156,14 @@ fn a_list_is_a_success_if_any_line_is_and_else_what_its_first_line_is() {
         for (row, summary, in_text, in_json) in rows {
             let hosts: Vec<_> = row.iter().map(|(host, _)| *host).collect();
             let query = format!("hostname={}&myip={ip}", hosts.join(","));
-            let text = row.iter().map(|(_, word)| match *word {
+            let text = row.iter().map(|(_, code)| match *code {
                 "nochg" => format!("nochg {ip}\n"),
-                word => format!("{word}\n"),
+                code => format!("{code}\n"),
             });
-            is_text(scene.hears(&query, &[]), *in_text, &text.collect::<String>());
-            let results: Vec<_> = row.iter().map(|(host, word)| line(host, word)).collect();
+            is_text(scene.get(&query, &[]), *in_text, &text.collect::<String>());
+            let results: Vec<_> = row.iter().map(|(host, code)| line(host, code)).collect();
             let expected = json!({"status": summary, "results": results});
-            is_json(scene.hears(&query, &[JSON]), *in_json, &expected);
+            is_json(scene.get(&query, &[JSON]), *in_json, &expected);
         }
     }
 }
@@ -173,7 +173,7 @@ fn a_mixed_list_of_twenty_has_a_line_for_each_in_its_order() {
     let scene = Scene::new();
     let labels: Vec<_> = (0..7).map(|n| format!("h{n}")).collect();
     scene.add_hosts(&labels.iter().map(String::as_str).collect::<Vec<_>>());
-    scene.hears("hostname=h0.dyn.example,h1.dyn.example&myip=192.0.2.1", &[]).has_status(200);
+    scene.get("hostname=h0.dyn.example,h1.dyn.example&myip=192.0.2.1", &[]).has_status(200);
     let kind = |n: usize| match n % 3 {
         0 => (format!("h{}.dyn.example", n / 3), if n < 6 { "nochg" } else { "good" }),
         1 => (format!("ghost{n}.dyn.example"), "nohost"),
@@ -182,21 +182,21 @@ fn a_mixed_list_of_twenty_has_a_line_for_each_in_its_order() {
     let all: Vec<_> = (0..20).map(kind).collect();
     let hosts: Vec<_> = all.iter().map(|(host, _)| host.as_str()).collect();
     let query = format!("hostname={}&myip=192.0.2.1", hosts.join(","));
-    let reply = scene.hears(&query, &[JSON]).has_status(200).json();
+    let reply = scene.get(&query, &[JSON]).has_status(200).json();
     assert_eq!(reply["status"], "nohost", "the first that is not nochg");
-    let said: Vec<_> = reply["results"].as_array().unwrap().iter().collect();
-    assert_eq!(said.len(), 20);
-    for (said, (host, word)) in said.into_iter().zip(&all) {
-        assert_eq!((&said["hostname"], &said["status"]), (&json!(host), &json!(word)));
-        assert_eq!(said.get("ipv4").is_some(), ["good", "nochg"].contains(word), "{said}");
+    let results: Vec<_> = reply["results"].as_array().unwrap().iter().collect();
+    assert_eq!(results.len(), 20);
+    for (result, (host, code)) in results.into_iter().zip(&all) {
+        assert_eq!((&result["hostname"], &result["status"]), (&json!(host), &json!(code)));
+        assert_eq!(result.get("ipv4").is_some(), ["good", "nochg"].contains(code), "{result}");
     }
     scene
-        .hears(&format!("{query}&hostname=x").replace("=h0", "=pc.dyn.example,h0"), &[])
+        .get(&format!("{query}&hostname=x").replace("=h0", "=pc.dyn.example,h0"), &[])
         .is(200, "numhost\n");
 }
 
 #[test]
-fn names_beyond_ascii_come_back_as_they_were_sent_and_are_published_as_a_labels() {
+fn names_beyond_ascii_are_returned_as_they_were_sent_and_published_as_a_labels() {
     let scene = Scene::new();
     scene.ctl().add_host("alice", "xn--strae-oqa", ZONE, &[]);
     scene.ctl().add_host("alice", "βόλος", ZONE, &[]);
@@ -209,15 +209,15 @@ fn names_beyond_ascii_come_back_as_they_were_sent_and_are_published_as_a_labels(
         ("βόλος.dyn.example", "%CE%B2%CF%8C%CE%BB%CE%BF%CF%82.dyn.example", "xn--nxasmm1c"),
     ] {
         let query = format!("hostname={escaped},pc.dyn.example&myip=192.0.2.1");
-        let reply = scene.hears(&query, &[JSON]).has_status(200).json();
+        let reply = scene.get(&query, &[JSON]).has_status(200).json();
         assert_eq!(reply["results"][0]["hostname"], sent, "{reply}");
-        let text = scene.hears(&query, &[]).is(200, "nochg 192.0.2.1\nnochg 192.0.2.1\n");
+        let text = scene.get(&query, &[]).is(200, "nochg 192.0.2.1\nnochg 192.0.2.1\n");
         assert!(text.body.is_ascii(), "{text}");
         assert_eq!(scene.a(label), ["192.0.2.1"], "published for {sent}");
     }
     // "ss" is another name, and not a host of hers
-    scene.hears("hostname=strasse.dyn.example&myip=192.0.2.1", &[]).is(200, "nohost\n");
+    scene.get("hostname=strasse.dyn.example&myip=192.0.2.1", &[]).is(200, "nohost\n");
     for bad in ["xn--a.dyn.example", "%FF.dyn.example", "a%00b.dyn.example", "a%20b.dyn.example"] {
-        scene.hears(&format!("hostname={bad}&myip=192.0.2.1"), &[]).is(200, "notfqdn\n");
+        scene.get(&format!("hostname={bad}&myip=192.0.2.1"), &[]).is(200, "notfqdn\n");
     }
 }
