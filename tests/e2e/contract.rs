@@ -1,6 +1,5 @@
-//! SPEC.md section 2, walked row by row over real sockets with the bytes written here, so that no
-//! client library hides a difference. What takes more than a row has a test in the file of its
-//! subject.
+//! The update protocol row by row, as bytes over real sockets, so that no client library hides a
+//! difference. Behaviour that needs more than one row has a test in the file of its subject.
 
 mod bytes;
 mod credentials;
