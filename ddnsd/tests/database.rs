@@ -3,7 +3,7 @@
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::counters::DatabaseCounters;
-use ddnsd::db::{Db, DbError, NewHost, NewUser, NextCheck, Settle, Want};
+use ddnsd::db::{Db, DbError, NewHost, NewUser, NextCheck, PublishResult, Want};
 use ddnsd::model::host::{Host, HostId, Seen};
 use ddnsd::model::last_request::LastRequest;
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
@@ -300,11 +300,15 @@ async fn a_row_that_changed_meanwhile_is_not_overwritten_but_published_again() {
     let seen = Seen::default();
     let want = Want { host, records, seen, check_at: None, notices: None, at, uptime: Uptime(3) };
     let other = theirs.want(vec![want]).await.unwrap().remove(0).unwrap();
-    theirs.settle(Settle::Acknowledged { host: other, ttl: 60, is_final, at }).await.unwrap();
+    theirs
+        .settle(PublishResult::Acknowledged { host: other, ttl: 60, is_final, at })
+        .await
+        .unwrap();
     assert_eq!(theirs.host(&a.fqdn).await.unwrap().unwrap().unpublished_since, None);
     // ours came after it to DNS
     let at = Millis(4);
-    let settled = db.settle(Settle::Acknowledged { host: mine, ttl: 60, is_final, at }).await;
+    let settled =
+        db.settle(PublishResult::Acknowledged { host: mine, ttl: 60, is_final, at }).await;
     assert!(settled.unwrap().is_none());
     let now = db.host(&a.fqdn).await.unwrap().unwrap();
     assert_eq!((now.wanted, now.unpublished_since), (records, Some(Millis(4))));

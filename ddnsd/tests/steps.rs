@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
-use ddnsd::db::{Db, HostPage, NewHost, NewUser, SetTtls, Settle, Want};
+use ddnsd::db::{Db, HostPage, NewHost, NewUser, PublishResult, SetTtls, Want};
 use ddnsd::model::family::PerFamily;
 use ddnsd::model::host::{Host, Seen};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
@@ -126,7 +126,7 @@ impl Place {
 
     async fn acknowledge(&self, host: &Arc<Host>, is_final: bool) -> Option<Arc<Host>> {
         let (host, at) = (Arc::clone(host), Millis(4));
-        self.db.settle(Settle::Acknowledged { host, ttl: 60, is_final, at }).await.unwrap()
+        self.db.settle(PublishResult::Acknowledged { host, ttl: 60, is_final, at }).await.unwrap()
     }
 
     async fn mails(&mut self) -> i64 {
@@ -196,7 +196,7 @@ async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other(mut place: Pl
     let b = place.want(&b, at("192.0.2.1"), Some(two_mails())).await;
     // a notice that DNS did not accept stays pending; one that another change superseded does not
     let (host, error) = (Arc::clone(&a), "no answer".to_owned());
-    place.db.settle(Settle::Failed { host, error, at: Millis(3) }).await.unwrap();
+    place.db.settle(PublishResult::Failed { host, error, at: Millis(3) }).await.unwrap();
     place.look.say("UPDATE hosts SET version = version + 1 WHERE label = 'b'").await;
     assert!(place.acknowledge(&b, true).await.is_none());
     assert_eq!(place.mails().await, 0);

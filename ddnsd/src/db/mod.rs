@@ -38,7 +38,7 @@ pub use error::{DbError, OpenError};
 pub use expiry::{DueHost, NextCheck};
 pub use handle::Db;
 pub use hosts::{HostPage, NewHost, SetTtls};
-pub use publishing::{Settle, UnpublishedHost, UnpublishedKind};
+pub use publishing::{PublishResult, UnpublishedHost, UnpublishedKind};
 pub use rows::Page;
 pub use statement::{Access, Statement};
 pub use transfer::{Conflict, Existing, Import, ImportOutcome};

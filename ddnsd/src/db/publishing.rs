@@ -1,6 +1,5 @@
-//! The steps of a change: `want` commits it as wanted and unpublished, `settle` records what DNS
-//! answered. Each step names the row's version, so that a step that lost against another change has
-//! no effect.
+//! The stored steps of a change. `want` stores the wanted records and marks the host unpublished.
+//! `settle` stores the result. A result for an older version only marks the row unpublished.
 
 use super::cache::Caches;
 use super::connection::Conn;
@@ -21,6 +20,8 @@ pub(super) const STATEMENTS: Statements = &[WANTING, SETTLING, LISTING];
 //----- Want -----
 
 statements! { WANTING;
+    // An earlier `check_at` stays, because the other family may expire first; NULL means never.
+    // A new change starts with no attempts. A set `unpublished_since` stays, too.
     WANT: Indexed =
         "UPDATE hosts SET
              state4 = ?, ipv4 = ?, state6 = ?, ipv6 = ?,
@@ -97,14 +98,14 @@ async fn want_one(change: &Want, conn: &mut Conn) -> Result<Option<Arc<Host>>, D
     Ok((rows > 0).then(|| Arc::new(host.wanting(*records, *notices, *at))))
 }
 
-//----- Settle -----
+//----- PublishResult -----
 
-/// What DNS answered to a change.
+/// The result of publishing a host, to be stored.
 #[derive(Clone, Debug)]
-pub enum Settle {
+pub enum PublishResult {
     /// DNS acknowledged these records.
     Acknowledged {
-        /// As it was published.
+        /// The host as it was sent.
         host: Arc<Host>,
         /// The TTL it was published with, in seconds.
         ttl: u32,
@@ -112,9 +113,9 @@ pub enum Settle {
         is_final: bool,
         at: Millis,
     },
-    /// It failed; the row stays unpublished.
+    /// Publishing failed; the row stays unpublished.
     Failed {
-        /// As it was to be published.
+        /// The host as it was sent.
         host: Arc<Host>,
         /// The reason, for administrators.
         error: String,
@@ -129,43 +130,44 @@ statements! { SETTLING;
          WHERE id = ? AND version = ?";
     FAILED: Indexed =
         "UPDATE hosts SET attempts = attempts + 1, last_error = ? WHERE id = ? AND version = ?";
-    // another change came first: DNS may hold, or still get, what was published late
-    LOST: Indexed =
+    // Another change came first. DNS may hold the older records, or get them from a late message.
+    // The new version overtakes any result in flight, so the host is sent again.
+    MARK_OVERTAKEN: Indexed =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
          WHERE id = ?";
 }
 
 impl Db {
-    /// Commits what DNS answered to a change. Returns the host as it is now, or `None` if another
+    /// Commits the result of publishing a host. Returns the host as it is now, or `None` if another
     /// change came first, which then is the one to publish.
     ///
     /// # Errors
     /// The database failed; the row stays unpublished and is published again.
-    pub async fn settle(&self, result: Settle) -> Result<Option<Arc<Host>>, DbError> {
+    pub async fn settle(&self, result: PublishResult) -> Result<Option<Arc<Host>>, DbError> {
         self.0.writer.run(result).await
     }
 }
 
-impl Write for Settle {
+impl Write for PublishResult {
     type Output = Option<Arc<Host>>;
     const DURABLE: bool = false;
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
         match self {
-            Settle::Acknowledged { host, ttl, is_final, at } => {
-                acknowledged(host, &host.acknowledged(*ttl, *is_final), *at, conn).await
+            PublishResult::Acknowledged { host, ttl, is_final, at } => {
+                store_acknowledged(host, &host.acknowledged(*ttl, *is_final), *at, conn).await
             }
-            Settle::Failed { host, error, at } => failed(host, error, *at, conn).await,
+            PublishResult::Failed { host, error, at } => store_failed(host, error, *at, conn).await,
         }
     }
 
     fn update_caches(&self, now: &Self::Output, caches: &Caches) {
-        let (Settle::Acknowledged { host, .. } | Settle::Failed { host, .. }) = self;
+        let (PublishResult::Acknowledged { host, .. } | PublishResult::Failed { host, .. }) = self;
         caches.hosts.update(&host.fqdn, now.as_ref());
     }
 }
 
-async fn acknowledged(
+async fn store_acknowledged(
     host: &Host,
     settled: &Host,
     at: Millis,
@@ -180,16 +182,16 @@ async fn acknowledged(
         host.id.0,
         host.version,
     ];
-    // before the statement that deletes the notice: a settle that is done twice queues nothing
+    // queue the mails before ACKNOWLEDGED clears `notice`; a repeated settle queues none again
     outbox::queue(host, at, conn).await?;
     if conn.run(&ACKNOWLEDGED, args).await? == 0 {
-        conn.run(&LOST, args![at.0, host.id.0]).await?;
+        conn.run(&MARK_OVERTAKEN, args![at.0, host.id.0]).await?;
         return Ok(None);
     }
     Ok(Some(Arc::new(settled.clone())))
 }
 
-async fn failed(
+async fn store_failed(
     host: &Arc<Host>,
     error: &str,
     at: Millis,
@@ -198,7 +200,7 @@ async fn failed(
     let rows = conn.run(&FAILED, args![error, host.id.0, host.version]).await?;
     if rows == 0 {
         // an unanswered message may still be applied, after the change that came first
-        conn.run(&LOST, args![at.0, host.id.0]).await?;
+        conn.run(&MARK_OVERTAKEN, args![at.0, host.id.0]).await?;
         return Ok(None);
     }
     Ok(Some(Arc::clone(host)))

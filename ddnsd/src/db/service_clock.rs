@@ -1,4 +1,5 @@
-//! The running value of the service clock. In: the time of each tick. Out: the value now.
+//! The running value of the service clock. `uptime.rs` says what it measures, and stores it. In: the
+//! time of each tick. Out: the value now.
 
 use crate::model::time::{Now, Uptime};
 use arc_swap::ArcSwap;
@@ -6,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
 
-/// Ticks are 2 s apart. Of a longer time, in which the process was stopped, only so much counts.
+/// The most that one gap between two ticks counts. Ticks are 2 s apart; a longer gap means that the
+/// process was stopped.
 const MAX_TICK: Duration = Duration::from_secs(5);
-/// A smaller difference between the clocks is no jump, milliseconds.
+/// The wall clock jumped if it differs from the monotonic clock by more milliseconds.
 const MAX_DRIFT: i64 = 60_000;
 
-/// The last tick.
+/// The service clock as of its last tick.
 pub(super) struct ServiceClock(ArcSwap<Tick>);
 
 #[derive(Clone, Copy)]
@@ -51,7 +53,7 @@ impl ServiceClock {
     }
 
     /// The value at this tick, which the database has not confirmed yet. Logs what does not count.
-    pub(super) fn count(&self, now: Now) -> Uptime {
+    pub(super) fn value_at_tick(&self, now: Now) -> Uptime {
         let last = **self.0.load();
         if let Some(at) = last.at {
             log_gaps(at, now);

@@ -2,9 +2,9 @@
 //! it alone, so that downtime, a stopped process, an outage of the database and a jump of the wall
 //! clock age no host.
 //!
-//! A daemon counts by its monotonic clock, and stores the value if it is larger than the stored
-//! one. So several daemons on one database count no faster than real time: each adds only the time
-//! since its previous tick to a value that was read by then.
+//! A daemon counts by its monotonic clock. At each tick it adds the time since its last tick to the
+//! value it had then, and keeps the larger of this sum and the stored value. So several daemons
+//! count no faster than real time.
 
 use super::connection::Conn;
 use super::error::DbError;
@@ -23,7 +23,8 @@ statements! { SERVICE_CLOCK;
         "UPDATE meta SET value = ? WHERE name = ? AND CAST(value AS SIGNED) < ?";
 }
 
-/// An idle daemon writes once in so many milliseconds. A crash loses no more.
+/// Stores the value once it is this many milliseconds ahead of the stored one. A crash loses no
+/// more than that.
 const STORE_EVERY: i64 = 10_000;
 
 impl Db {
@@ -40,14 +41,14 @@ impl Db {
         self.tick_and_store(now, STORE_EVERY).await
     }
 
-    /// Stops the service clock until the next tick: something failed for which users cannot update.
-    pub fn stop_uptime(&self) {
+    /// Stops the service clock until the next tick, because clients cannot update now.
+    pub fn stop_service_clock(&self) {
         self.0.uptime.stop();
     }
 
     /// As [`Self::tick`]; stores a value that is this far ahead of the stored one, in milliseconds.
     pub(super) async fn tick_and_store(&self, now: Now, ahead: i64) -> Result<Uptime, DbError> {
-        let ticked = self.advance(self.0.uptime.count(now), ahead).await;
+        let ticked = self.advance(self.0.uptime.value_at_tick(now), ahead).await;
         match ticked {
             Ok(value) => self.0.uptime.set(value, now),
             Err(_) => self.0.uptime.stop(),

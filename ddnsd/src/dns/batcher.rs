@@ -10,13 +10,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// Changes that a lane holds.
+/// The most changes in each lane, and in `held`.
 const MAX_QUEUED: usize = 10_000;
-/// Interactive messages in flight. Only a full one joins another: BIND pays per message, so
-/// waiting for more names is cheaper; Knot answers 10 ms late whatever the size, so full ones need
-/// not wait.
+/// The most interactive messages in flight. A second one starts only if it is full. With BIND each
+/// message has a fixed cost, so few large messages are cheaper. Knot delays each answer by 10 ms,
+/// so full messages run in parallel.
 const MAX_IN_FLIGHT: usize = 4;
-/// Hosts remembered as isolated. Beyond, a split of the next batch finds the next one again.
+/// The most hosts in `isolated` and in `unanswered_alone`. Halving finds a forgotten one again.
 const MAX_ISOLATED: usize = 100_000;
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LAST_BACKOFF: Duration = Duration::from_secs(15);
@@ -29,9 +29,10 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// A caller that is gone reads the state of DNS again later.
+    /// Sends the result to the caller. A caller that is gone loses nothing: the row stays
+    /// unpublished, and the republisher sends it again.
     pub(super) fn reply(self, result: Published) {
-        let _is_gone = self.reply.send(result);
+        let _unsent = self.reply.send(result);
     }
 }
 
@@ -41,7 +42,7 @@ pub(super) enum Pushed {
     Queued,
     /// Not queued: the zone is down.
     Down(Job),
-    /// Not queued: the lane is full.
+    /// Not queued: the lane is full, or `held` is.
     Full(Job),
 }
 
@@ -50,16 +51,16 @@ pub(super) enum Pushed {
 pub(super) struct Batcher {
     interactive: LaneQueue,
     background: LaneQueue,
-    /// Changes of names that have an earlier one queued or in flight.
+    /// Changes of hosts that already have one in a lane or in flight.
     held: VecDeque<Job>,
-    /// Names that have a change in a lane or in flight.
-    names: HashSet<Fqdn>,
-    /// Names that were refused or not answered alone. They travel alone until they succeed.
+    /// Hosts with a change in a lane or in flight.
+    busy: HashSet<Fqdn>,
+    /// Hosts that failed by themselves. Each is sent in a message of its own until it succeeds.
     isolated: HashSet<Fqdn>,
-    /// Names that were not answered alone, and [`Self::answers`] when that happened first.
+    /// Hosts that got no answer when sent alone, with `answered_messages` at the first time.
     unanswered_alone: HashMap<Fqdn, u64>,
-    /// Messages answered.
-    answers: u64,
+    /// How many messages the server has answered.
+    answered_messages: u64,
     batch_limit: BatchLimit,
     down: Option<ZoneDown>,
     pub(super) last_error: Option<DnsError>,
@@ -72,8 +73,8 @@ struct LaneQueue {
     in_flight: usize,
 }
 
-/// The most names in the next message. Halved by each message without an answer, in case one host
-/// is the reason; doubled by each full one with an answer.
+/// The most hosts in the next message. A message without an answer lowers it to half that message's
+/// size, in case one host is the cause. Each full message with an answer doubles it.
 struct BatchLimit(usize);
 
 impl Default for BatchLimit {
@@ -101,8 +102,8 @@ impl Batcher {
         Pushed::Queued
     }
 
-    /// While the zone is down, one interactive change may try it when the back-off is over.
-    /// Background changes always wait: for the message in flight, or to be the next try.
+    /// While the zone is down, takes one interactive change after the back-off, if nothing is queued
+    /// or in flight. Background changes do not wait for the back-off.
     fn takes_interactive(&self, now: Instant) -> bool {
         let Some(down) = &self.down else { return true };
         down.retry_at <= now && self.is_idle()
@@ -120,7 +121,7 @@ impl Batcher {
     }
 
     fn enqueue(&mut self, job: Job) {
-        if self.names.insert(job.change.fqdn.clone()) {
+        if self.busy.insert(job.change.fqdn.clone()) {
             self.lane(job.lane).jobs.push_back(job);
         } else {
             self.held.push_back(job);
@@ -132,8 +133,8 @@ impl Batcher {
         self.next_lane().is_some()
     }
 
-    /// Which lane the next message is of. The lanes do not wait for each other, because background
-    /// messages may be halved for long. One background message is in flight at a time.
+    /// The lane of the next message. The lanes do not wait for each other, because halving a refused
+    /// background message takes long. In a zone that is down, one message is in flight.
     fn next_lane(&self) -> Option<Lane> {
         if self.down.is_some() && self.in_flight() > 0 {
             return None;
@@ -177,7 +178,7 @@ impl Batcher {
 
     /// A host's change has its result: what was held for the host may follow.
     pub(super) fn host_ended(&mut self, name: &Fqdn) {
-        self.names.remove(name);
+        self.busy.remove(name);
         let next = self.held.iter().position(|job| job.change.fqdn == *name);
         if let Some(job) = next.and_then(|at| self.held.remove(at)) {
             self.enqueue(job);
@@ -203,31 +204,32 @@ impl Batcher {
         self.unanswered_alone.remove(name);
     }
 
-    /// The server answered a message with these changes. Returns whether the zone was down.
+    /// The server answered a message with these changes: a batch, or a part of a refused batch.
+    /// Returns whether the zone was down until now.
     pub(super) fn answered(&mut self, part: &[Job]) -> bool {
-        self.answers += 1;
+        self.answered_messages += 1;
         if part.len() >= self.batch_limit.0 {
             self.batch_limit.0 = (self.batch_limit.0 * 2).min(MAX_NAMES);
         }
-        // a refusal of several hosts may be for the first one, before the others were looked at
+        // a refusal of several hosts proves nothing about each: servers stop at the first bad one
         if let [job] = part {
             self.unanswered_alone.remove(&job.change.fqdn);
         }
         self.down.take().is_some()
     }
 
-    /// A message with these changes, sent then, got no answer. The zone is down, for longer after
-    /// each try. Exception: a host that repeatedly got no answer alone, while the server answered
-    /// others, is at fault itself. Returns all that was queued, if the zone is down.
+    /// A message got no answer; `sent` is when it started. The zone goes down, or its back-off
+    /// doubles, and all queued changes are returned. If one host is at fault, the zone stays up.
     pub(super) fn unanswered(&mut self, part: &[Job], sent: Instant, now: Instant) -> Vec<Job> {
         if part.len() > 1 {
             self.batch_limit.0 = self.batch_limit.0.min(part.len() / 2);
         }
-        if self.is_at_fault(part) && self.down.is_none() {
+        let is_at_fault = self.record_unanswered_alone(part);
+        if is_at_fault && self.down.is_none() {
             return Vec::new();
         }
         match &mut self.down {
-            // sent before the zone was known to be down: no try of its own
+            // sent before the zone was known to be down, so it must not lengthen the back-off
             Some(down) if sent < down.since => {}
             Some(down) => {
                 down.backoff = (down.backoff * 2).min(LAST_BACKOFF);
@@ -241,16 +243,17 @@ impl Batcher {
         self.drain()
     }
 
-    /// Records that a host got no answer alone. Returns whether that happened before, and the
-    /// server answered others since: then the host is isolated.
-    fn is_at_fault(&mut self, part: &[Job]) -> bool {
+    /// Records that a host got no answer alone. Isolates it if that happened before and the server
+    /// has answered another message since. Returns whether it did so.
+    fn record_unanswered_alone(&mut self, part: &[Job]) -> bool {
         let [job] = part else { return false };
         if self.unanswered_alone.len() >= MAX_ISOLATED {
             self.unanswered_alone.clear();
         }
         let name = &job.change.fqdn;
-        let answers_then = self.unanswered_alone.entry(name.clone()).or_insert(self.answers);
-        let is_at_fault = self.answers > *answers_then;
+        let answers_then =
+            self.unanswered_alone.entry(name.clone()).or_insert(self.answered_messages);
+        let is_at_fault = self.answered_messages > *answers_then;
         if is_at_fault {
             self.isolate(name.clone());
         }
@@ -261,7 +264,7 @@ impl Batcher {
         let mut queued: Vec<_> = self.interactive.jobs.drain(..).collect();
         queued.extend(self.background.jobs.drain(..));
         for job in &queued {
-            self.names.remove(&job.change.fqdn);
+            self.busy.remove(&job.change.fqdn);
         }
         queued.extend(self.held.drain(..));
         queued

@@ -1,6 +1,7 @@
 //! When a host's records expire. In: when it was last updated, and now, both on the service clock,
 //! which stands still while ddnsd does not run. Out: these families are due, or the next check.
 
+use crate::model::family::Families;
 use crate::model::host::{Defaults, Host, Seen};
 use crate::model::record::WantedRecords;
 use crate::model::time::Uptime;
@@ -14,16 +15,11 @@ pub enum Expiry {
     Never,
     /// Nothing expires before then.
     CheckAt(Uptime),
-    /// These families were not updated for the TTL.
-    Due {
-        /// The A record.
-        v4: bool,
-        /// The AAAA record.
-        v6: bool,
-    },
+    /// These families were not updated within the expiry TTL.
+    Due(Families),
 }
 
-/// Decides whether records of a host have expired: those it has, or those that are left of them.
+/// Decides which of `records` have expired: a host's own, or what a removal leaves of them.
 pub fn evaluate(
     host: &Host,
     records: WantedRecords,
@@ -31,20 +27,21 @@ pub fn evaluate(
     defaults: &Defaults,
     now: Uptime,
 ) -> Expiry {
-    let ttl = ttl(host, defaults);
+    let ttl = expiry_ttl(host, defaults);
     if ttl == 0 {
         return Expiry::Never;
     }
-    let ends = |present: bool, last: Option<Uptime>| {
-        // an update whose time is not known, or lies ahead after a crash, counts as now
-        present.then(|| end(last.unwrap_or(now).min(now), ttl))
+    let expires_at = |present: bool, last: Option<Uptime>| {
+        // After a crash the clock restarts up to 10 s behind stored updates. Such an update counts
+        // as now, and so does an unknown one.
+        present.then(|| expires_at(last.unwrap_or(now).min(now), ttl))
     };
     let addresses = records.addresses();
-    let v4 = ends(addresses.v4.is_some(), updated.v4);
-    let v6 = ends(addresses.v6.is_some(), updated.v6);
-    let over = |end: Option<Uptime>| end.is_some_and(|end| end <= now);
-    if over(v4) || over(v6) {
-        return Expiry::Due { v4: over(v4), v6: over(v6) };
+    let v4 = expires_at(addresses.v4.is_some(), updated.v4);
+    let v6 = expires_at(addresses.v6.is_some(), updated.v6);
+    let has_expired = |at: Option<Uptime>| at.is_some_and(|at| at <= now);
+    if has_expired(v4) || has_expired(v6) {
+        return Expiry::Due(Families { v4: has_expired(v4), v6: has_expired(v6) });
     }
     [v4, v6].into_iter().flatten().min().map_or(Expiry::Never, Expiry::CheckAt)
 }
@@ -56,19 +53,19 @@ pub fn first_check(
     defaults: &Defaults,
     now: Uptime,
 ) -> Option<Uptime> {
-    match ttl(host, defaults) {
+    match expiry_ttl(host, defaults) {
         0 => None,
         _ if records.addresses().is_empty() => None,
-        ttl => Some(end(now, ttl)),
+        ttl => Some(expires_at(now, ttl)),
     }
 }
 
-/// The time to expire in force for a host, seconds, 0 for never.
-pub fn ttl(host: &Host, defaults: &Defaults) -> u32 {
+/// The host's expiry TTL in seconds: its own or the default. 0 means never.
+pub fn expiry_ttl(host: &Host, defaults: &Defaults) -> u32 {
     host.expiry_ttl.unwrap_or(defaults.expiry_ttl)
 }
 
-fn end(last: Uptime, ttl: u32) -> Uptime {
+fn expires_at(last: Uptime, ttl: u32) -> Uptime {
     last.plus(Duration::from_secs(ttl.into()))
 }
 
@@ -95,8 +92,14 @@ mod tests {
     #[test]
     fn a_family_expires_when_its_time_is_over_and_not_a_moment_earlier() {
         assert_eq!(evaluate_at(&host(), (0, 10), HOUR - 1), Expiry::CheckAt(Uptime(HOUR)));
-        assert_eq!(evaluate_at(&host(), (0, 10), HOUR), Expiry::Due { v4: true, v6: false });
-        assert_eq!(evaluate_at(&host(), (0, 10), HOUR + 10), Expiry::Due { v4: true, v6: true });
+        assert_eq!(
+            evaluate_at(&host(), (0, 10), HOUR),
+            Expiry::Due(Families { v4: true, v6: false })
+        );
+        assert_eq!(
+            evaluate_at(&host(), (0, 10), HOUR + 10),
+            Expiry::Due(Families { v4: true, v6: true })
+        );
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub fn of_update(
     let new = records.addresses();
     let differs = new.ips().zip(in_dns(host).ips()).map(|(new, old)| new != old);
     let included = updated.or(included(pending.change)).and(differs);
-    let ttl = super::expiry::ttl(host, defaults);
+    let ttl = super::expiry::expiry_ttl(host, defaults);
     PendingNotices {
         change: seen.and_then(|seen| notice(included, new, seen, ttl)),
         expiry: without(pending.expiry, updated),
@@ -45,7 +45,7 @@ pub fn of_expiry(
 ) -> PendingNotices {
     let pending = host.notices.unwrap_or_default();
     let included = expired.or(included(pending.expiry));
-    let ttl = super::expiry::ttl(host, defaults);
+    let ttl = super::expiry::expiry_ttl(host, defaults);
     PendingNotices {
         change: without(pending.change, expired),
         expiry: last.and_then(|last| notice(included, last, seen, ttl)),

@@ -1,5 +1,5 @@
-//! Expiry: wants and publishes the removal of records that were not updated for their TTL. An
-//! update meanwhile wins: the sweep locks the host and reads it again before it wants a removal.
+//! Expiry: removes the records of hosts that were not updated within their expiry TTL. An update at
+//! the same time wins: the sweep reads a host again under its lock.
 
 use super::error::AdminError;
 use super::host_locks::HostLocks;
@@ -8,7 +8,6 @@ use super::publisher::Publisher;
 use crate::clock::Clock;
 use crate::db::{Db, DbError, DueHost, NextCheck, Want};
 use crate::dns::Lane;
-use crate::model::family::Families;
 use crate::model::host::{Host, HostId, Seen};
 use crate::model::name::Fqdn;
 use crate::model::record::WantedRecords;
@@ -29,9 +28,9 @@ pub struct Expire {
     notices: Notices,
     host_locks: HostLocks,
     clock: Clock,
-    /// Held during a sweep. The default TTL by which hosts without a TTL of their own were
-    /// scheduled.
-    sweeping: Arc<Mutex<Option<u32>>>,
+    /// The default expiry TTL that stored checks use; `None` before the first sweep. A sweep holds
+    /// the lock, so that only one runs.
+    scheduled_by: Arc<Mutex<Option<u32>>>,
 }
 
 /// What a sweep did.
@@ -41,7 +40,7 @@ pub struct Swept {
     pub expired: Vec<Fqdn>,
     /// Names whose records could not be removed yet, each with the reason.
     pub failed: Vec<(Fqdn, String)>,
-    /// Unpublished hosts, those that failed among them; 0 unless it was asked for.
+    /// The number of unpublished hosts, including those in `failed`. Only `clean_up` counts them.
     pub pending: u64,
 }
 
@@ -58,16 +57,17 @@ impl Expire {
         clock: Clock,
     ) -> Result<Self, DbError> {
         db.tick(clock.now()).await?;
-        Ok(Self { db, publisher, notices, host_locks, clock, sweeping: Arc::default() })
+        Ok(Self { db, publisher, notices, host_locks, clock, scheduled_by: Arc::default() })
     }
 
-    /// Writes keepalives, so that a crash loses few, and counts the time since the previous call.
+    /// Writes touches (updates that changed nothing) and advances the service clock. If the write
+    /// fails, the clock stops, because clients cannot renew their hosts then.
     ///
     /// # Errors
     /// The database failed.
     pub async fn flush_keepalives(&self) -> Result<(), DbError> {
         let now = self.clock.now();
-        self.db.flush_touches().await.inspect_err(|_| self.db.stop_uptime())?;
+        self.db.flush_touches().await.inspect_err(|_| self.db.stop_service_clock())?;
         self.db.tick(now).await?;
         Ok(())
     }
@@ -77,9 +77,9 @@ impl Expire {
     /// # Errors
     /// The database failed.
     pub async fn sweep(&self) -> Result<Swept, AdminError> {
-        let mut scheduled_by = self.sweeping.lock().await;
+        let mut scheduled_by = self.scheduled_by.lock().await;
         let swept = self.sweep_all(&mut scheduled_by).await;
-        swept.inspect_err(|_| self.db.stop_uptime()).map_err(AdminError::from)
+        swept.inspect_err(|_| self.db.stop_service_clock()).map_err(AdminError::from)
     }
 
     /// As [`Self::sweep`], and counts what is unpublished.
@@ -98,6 +98,7 @@ impl Expire {
         self.reschedule_if_default_changed(scheduled_by).await?;
         self.db.flush_touches().await?;
         let mut swept = Swept::default();
+        // a position in `check_at`, which is on the service clock although the type is `Millis`
         let mut after = (Millis(i64::MIN), HostId(0));
         loop {
             let page = self.db.due(now, after, PAGE).await?;
@@ -122,7 +123,7 @@ impl Expire {
             match self.evaluate(&host, host.wanted, due.updated, now) {
                 Expiry::Never => not_due.push(next_check(&due, None)),
                 Expiry::CheckAt(at) => not_due.push(next_check(&due, Some(at))),
-                Expiry::Due { .. } => expired.push(self.expire(due, now)),
+                Expiry::Due(_) => expired.push(self.expire(due, now)),
             }
         }
         if !not_due.is_empty() {
@@ -138,8 +139,8 @@ impl Expire {
         Ok(())
     }
 
-    /// Wants and publishes the removal. `None` if the host was updated meanwhile, or is being
-    /// changed.
+    /// Stores and publishes the removal of what has expired. `None` if the host was updated or
+    /// deleted meanwhile, or is being changed; otherwise its name, with the reason if it failed.
     async fn expire(
         &self,
         due: DueHost,
@@ -148,7 +149,8 @@ impl Expire {
         let Some(_guard) = self.host_locks.try_lock(due.host) else {
             return Ok(None);
         };
-        let Some(host) = self.db.readable_host(&due.fqdn).await? else {
+        let host = self.db.readable_host(&due.fqdn).await?.filter(|host| host.id == due.host);
+        let Some(host) = host else {
             return Ok(None);
         };
         let Some(removal) = self.removal(host, now).await? else {
@@ -159,6 +161,7 @@ impl Expire {
         let Some(wanted) = wanted else {
             return Ok(None);
         };
+        // the removal is stored: the republisher sends it once the name server answers
         if self.publisher.is_down(&wanted.zone) {
             let why = format!("the name server is down for zone `{}`", wanted.zone);
             return Ok(Some((due.fqdn, Err(why))));
@@ -174,16 +177,15 @@ impl Expire {
     /// The removal of what has expired of a host, if anything has.
     async fn removal(&self, host: Arc<Host>, now: Uptime) -> Result<Option<Want>, DbError> {
         let updated = self.db.last_uptimes(host.id).await?;
-        let Expiry::Due { v4, v6 } = self.evaluate(&host, host.wanted, updated, now) else {
+        let Expiry::Due(families) = self.evaluate(&host, host.wanted, updated, now) else {
             return Ok(None);
         };
-        let families = Families { v4, v6 };
         let seen = self.db.last_seen(host.id).await?;
         let notices = self.notices.of_expiry(&host, families, seen).await?;
         let records = host.wanted.without(families);
         let check_at = match self.evaluate(&host, records, updated, now) {
             Expiry::CheckAt(at) => Some(at),
-            Expiry::Never | Expiry::Due { .. } => None,
+            Expiry::Never | Expiry::Due(_) => None,
         };
         let at = self.clock.now().wall;
         let seen = Seen::default();
@@ -200,7 +202,7 @@ impl Expire {
         expiry::evaluate(host, records, updated, &self.publisher.defaults(), now)
     }
 
-    /// Hosts without a TTL of their own were scheduled by the previous default.
+    /// Checks every host again if the default expiry TTL has changed.
     async fn reschedule_if_default_changed(
         &self,
         scheduled_by: &mut Option<u32>,
@@ -209,13 +211,13 @@ impl Expire {
         if *scheduled_by == Some(ttl) {
             return Ok(());
         }
-        let now = ttl.to_string();
-        let before = self.db.meta("default_expiry_ttl").await?;
-        if before.as_ref() != Some(&now) {
-            if before.is_some() {
+        let current = ttl.to_string();
+        let stored = self.db.meta("default_expiry_ttl").await?;
+        if stored.as_ref() != Some(&current) {
+            if stored.is_some() {
                 self.db.check_all_now().await?;
             }
-            self.db.set_meta("default_expiry_ttl", now).await?;
+            self.db.set_meta("default_expiry_ttl", current).await?;
         }
         *scheduled_by = Some(ttl);
         Ok(())

@@ -6,7 +6,7 @@
 
 use crate::clock::Clock;
 use crate::config::Rfc2136;
-use crate::db::{Db, DbError, Settle, UnpublishedHost, Want};
+use crate::db::{Db, DbError, PublishResult, UnpublishedHost, Want};
 use crate::dns::{self, Dns, DnsError, Found, Lane, LookupError, Published};
 use crate::model::family::{Families, Family};
 use crate::model::host::{Defaults, Host};
@@ -151,13 +151,13 @@ impl Publisher {
             Published::Acknowledged { final_from } => {
                 self.refused().acknowledged(host.id);
                 let is_final = final_from.is_none();
-                self.store(Settle::Acknowledged { host, ttl, is_final, at }).await;
+                self.store(PublishResult::Acknowledged { host, ttl, is_final, at }).await;
                 Ok(())
             }
             Published::Refused(problem) | Published::Unconfirmed(problem) => {
                 let error = problem.to_string();
                 if self.is_new(&host, &problem, &error, now) {
-                    self.store(Settle::Failed { host, error, at }).await;
+                    self.store(PublishResult::Failed { host, error, at }).await;
                 }
                 Err(problem)
             }
@@ -204,7 +204,7 @@ impl Publisher {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn store(&self, result: Settle) {
+    async fn store(&self, result: PublishResult) {
         // a result that is not stored leaves the row unpublished, so the host is sent again
         if let Err(error) = self.db.settle(result).await {
             warn!("cannot store the result of a change: {error}");

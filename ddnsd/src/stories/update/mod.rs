@@ -45,16 +45,16 @@ pub struct UpdateHandles {
     pub host_locks: HostLocks,
     pub clock: Clock,
     pub counters: Arc<UpdateCounters>,
-    /// An update ends in one of these tasks if its client hangs up.
+    /// Run the updates that must wait, so that they finish even if their client hangs up.
     pub tasks: TaskTracker,
     /// How long to wait for hosts that another update is changing.
     pub lock_timeout: Arc<ArcSwap<Duration>>,
 }
 
-/// What the decisions were: the results of hosts that are kept, and the changes.
+/// The results of unchanged hosts, and the changes to store.
 #[derive(Default)]
 struct Decisions {
-    kept: HostResults,
+    unchanged: HostResults,
     changes: Vec<HostChange>,
 }
 
@@ -89,8 +89,8 @@ impl Update {
         Self(Arc::new(handles))
     }
 
-    /// Carries a request out. From the authentication on it runs to its end and counts, whether its
-    /// client waits for it or not. What needs no wait is answered without a task.
+    /// Carries out a request. Once it is authenticated it runs to its end, even if the client hangs
+    /// up or the deadline passes. It starts a task only if it must wait.
     pub async fn run(&self, request: UpdateRequest) -> Reply {
         let now = self.0.clock.now();
         let request = Arc::new(request);
@@ -101,7 +101,7 @@ impl Update {
                 return reply;
             }
         };
-        let mut reply = Box::pin(self.clone().reply(request, authenticated, now));
+        let mut reply = Box::pin(self.clone().run_authenticated(request, authenticated, now));
         match futures::poll!(&mut reply) {
             Poll::Ready(reply) => reply,
             Poll::Pending => {
@@ -111,13 +111,14 @@ impl Update {
         }
     }
 
-    async fn reply(
+    /// Runs an authenticated request and counts its reply.
+    async fn run_authenticated(
         self,
         request: Arc<UpdateRequest>,
         authenticated: Authenticated,
         now: Now,
     ) -> Reply {
-        let reply = self.update(&request, &authenticated.caller, now).await;
+        let reply = self.update_hosts(&request, &authenticated.caller, now).await;
         let reply = reply.unwrap_or_else(|problem| {
             error!("cannot carry out an update: {problem}");
             Reply::whole(ReturnCode::ServerError)
@@ -127,8 +128,8 @@ impl Update {
         reply
     }
 
-    /// Which hosts are the caller's, what becomes of them, and the reply.
-    async fn update(
+    /// Finds the caller's hosts, changes them and builds the reply.
+    async fn update_hosts(
         &self,
         request: &UpdateRequest,
         caller: &Caller,
@@ -144,8 +145,12 @@ impl Update {
             Err(NotChanged::Rejected(result)) => (hosts.all(&result), None),
             Err(NotChanged::Failed(problem)) => (hosts.all(&failed(&problem)), Some(problem)),
         };
+        // a database failure is recorded for each host, but the client gets one `911` for all
         self.0.last_requests.record(request, now, &results);
-        problem.map_or_else(|| Ok(hosts.reply(request, requested, &results)), Err)
+        match problem {
+            Some(problem) => Err(problem),
+            None => Ok(hosts.reply(request, requested, &results)),
+        }
     }
 
     /// Changes the hosts, one stage a line.
@@ -157,8 +162,8 @@ impl Update {
     ) -> Result<HostResults, NotChanged> {
         let change = usable_change(request, hosts)?;
         let guards = self.lock(hosts).await?;
-        let Decisions { kept, changes } = self.decide(guards, hosts, change, now).await?;
-        let mut results = kept;
+        let Decisions { unchanged, changes } = self.decide(guards, hosts, change, now).await?;
+        let mut results = unchanged;
         if !changes.is_empty() {
             let stored = self.store(changes, &mut results).await;
             results.extend(self.publish(stored).await);
@@ -192,8 +197,8 @@ impl Update {
         })
     }
 
-    /// Reads each host again under its lock and decides whether it changes. A host that is kept
-    /// costs no SQL: its last update is recorded in memory.
+    /// Reads each host again under its lock and decides whether it changes. An unchanged host costs
+    /// no write: its last update is recorded in memory. With a cached row it costs no SQL.
     async fn decide(
         &self,
         guards: Vec<HostGuard>,
@@ -203,17 +208,18 @@ impl Update {
     ) -> Result<Decisions, DbError> {
         let mut decisions = Decisions::default();
         for guard in guards {
-            let Some(host) = self.host_under(&guard, hosts).await? else {
+            let Some(host) = self.reread_locked(&guard, hosts).await? else {
+                // without a result here, `OwnedHosts::reply` answers `nohost`
                 continue;
             };
             match decide::decide(update.change, &host, &self.0.publisher.defaults()) {
                 Verdict::Keep => {
                     let seen = decide::seen(update.change, now.wall);
                     self.0.db.touch(host.id, seen, self.0.db.uptime(now));
-                    decisions.kept.insert(host.id, HostResult::new(ReturnCode::Nochg));
+                    decisions.unchanged.insert(host.id, HostResult::new(ReturnCode::Nochg));
                 }
                 Verdict::Change(records) => {
-                    let want = self.want(host, update, records, now).await?;
+                    let want = self.prepare_want(host, update, records, now).await?;
                     decisions.changes.push(HostChange { guard, want });
                 }
             }
@@ -221,7 +227,8 @@ impl Update {
         Ok(decisions)
     }
 
-    async fn want(
+    /// Gathers what the database stores for a change.
+    async fn prepare_want(
         &self,
         host: Arc<Host>,
         update: UpdateChange,
@@ -237,7 +244,7 @@ impl Update {
     }
 
     /// The locked host; `None` if it was deleted or given to another user before it was locked.
-    async fn host_under(
+    async fn reread_locked(
         &self,
         guard: &HostGuard,
         hosts: &OwnedHosts,
@@ -249,8 +256,8 @@ impl Update {
         Ok(host.filter(|host| host.id == before.id && host.user == before.user))
     }
 
-    /// Commits the changes as wanted and unpublished. From then on they reach DNS, whatever
-    /// happens.
+    /// Commits the changes as wanted and unpublished. From then on the republisher repeats them
+    /// until DNS acknowledges them.
     async fn store(
         &self,
         changes: Vec<HostChange>,
@@ -273,6 +280,7 @@ impl Update {
                 let old = want.host.wanted.addresses();
                 stored.push(StoredChange { guard, host, old });
             } else {
+                // a move to another name server, or a second daemon, takes no lock of ours
                 let reason = "it was changed or deleted at the same moment";
                 let result = HostResult::with_reason(ReturnCode::ServerError, reason);
                 results.insert(guard.host(), result);
@@ -311,12 +319,12 @@ fn failed(problem: &DbError) -> HostResult {
     HostResult::with_reason(ReturnCode::ServerError, problem.to_string())
 }
 
-/// The result of a host whose change was sent, and its line in the log.
+/// Logs the result of publishing a host, and returns it.
 fn published_result(host: &Host, old: Addresses, result: Result<(), DnsError>) -> HostResult {
     let new = host.wanted.addresses();
     match result {
         Ok(()) => {
-            // the same addresses were only sent once more
+            // no log line if the same addresses were only sent again
             if old != new || host.acked.addresses != new {
                 info!(host = %host.fqdn, %old, %new, "address changed");
             }

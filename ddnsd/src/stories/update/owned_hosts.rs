@@ -61,6 +61,7 @@ impl OwnedHosts {
         results: &HostResults,
     ) -> Reply {
         let codes = requested.iter().zip(&self.requested).map(|(host, owned)| match owned {
+            // no result: it was deleted or given to another user before the lock
             Some(id) => results.get(id).map_or(ReturnCode::Nohost, |result| result.code),
             None if host.name.is_none() => ReturnCode::Notfqdn,
             None => ReturnCode::Nohost,
