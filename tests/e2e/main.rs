@@ -51,7 +51,7 @@ use ddnsd_tests::named::{Named, ZONE};
 use ddnsd_tests::setup::Setup;
 use std::time::Duration;
 
-/// How long a dead name server's records may be late once it is back (`SPEC.md` section 4).
+/// How long a dead name server's records may be late once it is back.
 const RECOVERY: Duration = Duration::from_secs(30);
 
 /// A name server, a daemon that updates it, and the user alice with the host `pc.dyn.example`.
