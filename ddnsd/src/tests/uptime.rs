@@ -81,3 +81,28 @@ fn a_host_expires_after_its_ttl_of_uptime_despite_a_kill_and_a_clock_jump() {
     });
     SET_AHEAD.set(0);
 }
+
+#[test]
+fn the_service_clock_goes_on_where_it_was_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ddnsd.sqlite");
+    let server = server();
+    runtime().block_on(async {
+        let daemon = Daemon::start(&file, server, TIMEOUT).await;
+        daemon.add_user(&hash().await).await;
+        daemon.add_host("pc", Some(3600)).await;
+        let codes = daemon.update(&[name("pc")], Change::Set(both(1))).await;
+        assert_eq!(codes, [ReturnCode::Good]);
+        // as if the daemon ran for a year without an update
+        store_a_year(&file).await;
+    });
+    runtime().block_on(async {
+        let daemon = Daemon::start(&file, server, TIMEOUT).await;
+        daemon.run_timers();
+        let start = Instant::now();
+        while has_address(&daemon).await {
+            assert!(start.elapsed() < LONG, "it does not expire");
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+}
