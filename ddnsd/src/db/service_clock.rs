@@ -76,7 +76,9 @@ fn log_gaps(before: Now, now: Now) {
     let passed = passed(before, now);
     if passed > MAX_TICK {
         let (seconds, counted) = (passed.as_secs(), MAX_TICK.as_secs());
-        warn!("ddnsd did not run for {seconds} s; {counted} s of it count toward expiry");
+        warn!(
+            "ddnsd did not run, or waited for its database, for {seconds} s; {counted} s of it count toward expiry"
+        );
     }
     let jump = jump(before, now);
     if jump != 0 {
