@@ -2,7 +2,7 @@
 //! or its deadline passes, the story still runs to its end, and a panic becomes an error reply.
 
 use super::connection::CallHandler;
-use super::convert;
+use super::convert::{self, names};
 use crate::model::secret::Secret;
 use crate::reload::ReloadRequests;
 use crate::stories::error::AdminError;
@@ -85,12 +85,12 @@ async fn run_to_end<T: Send + 'static>(
 
 impl Administration for AdminService {
     async fn user_add(self, _: Context, user: AddUser) -> Result<UserView, Refusal> {
+        let name = names::user(&user.name)?;
+        let email = names::email(&user.email)?;
         let password = Secret::new(user.password.into_text());
-        self.run(
-            |stories| async move { stories.users.add(&user.name, &user.email, password).await },
-        )
-        .await
-        .map(|user| convert::users::user(&user))
+        self.run(|stories| async move { stories.users.add(name, email, password).await })
+            .await
+            .map(|user| convert::users::user(&user))
     }
 
     async fn user_list(self, _: Context, query: ListUsers) -> Result<Page<UserView>, Refusal> {
@@ -105,14 +105,13 @@ impl Administration for AdminService {
     }
 
     async fn user_delete(self, _: Context, user: DeleteUser) -> Result<Done, Refusal> {
-        self.run(|stories| async move { stories.users.delete(&user.name).await })
-            .await
-            .map(|()| Done {})
+        let name = names::user(&user.name)?;
+        self.run(|stories| async move { stories.users.delete(name).await }).await.map(|()| Done {})
     }
 
     async fn host_add(self, _: Context, host: AddHost) -> Result<AddedHost, Refusal> {
         let defaults = self.stories.hosts.defaults();
-        let new = convert::hosts::new_host(host);
+        let new = convert::hosts::new_host(&host)?;
         self.run(|stories| async move { stories.hosts.add(new).await })
             .await
             .map(|added| convert::hosts::added(&added, defaults))
@@ -120,23 +119,24 @@ impl Administration for AdminService {
 
     async fn host_list(self, _: Context, query: ListHosts) -> Result<Page<HostView>, Refusal> {
         let defaults = self.stories.hosts.defaults();
-        let filter = convert::hosts::host_filter(query);
-        let limit = filter.limit;
-        let hosts = self.run(|stories| async move { stories.hosts.list(filter).await }).await?;
+        let page = convert::hosts::page(query)?;
+        let limit = page.limit;
+        let hosts = self.run(|stories| async move { stories.hosts.list(page).await }).await?;
         let views = hosts.iter().map(|host| convert::hosts::host(host, defaults));
         Ok(convert::bounds::page(views, limit, |host| &host.fqdn))
     }
 
     async fn host_show(self, _: Context, host: FindHost) -> Result<HostView, Refusal> {
         let defaults = self.stories.hosts.defaults();
-        self.run(|stories| async move { stories.hosts.show(&host.hostname, &host.zone).await })
+        let names = names::host(&host.hostname, &host.zone)?;
+        self.run(|stories| async move { stories.hosts.show(&names).await })
             .await
             .map(|shown| convert::hosts::shown(shown, defaults))
     }
 
     async fn host_delete(self, _: Context, host: DeleteHost) -> Result<Deleted, Refusal> {
-        let DeleteHost { hostname, zone, force } = host;
-        self.run(move |stories| async move { stories.hosts.delete(&hostname, &zone, force).await })
+        let names = names::host(&host.hostname, &host.zone)?;
+        self.run(move |stories| async move { stories.hosts.delete(&names, host.force).await })
             .await
             .map(|deleted| convert::hosts::deleted(&deleted))
     }
@@ -154,21 +154,24 @@ impl Administration for AdminService {
     }
 
     async fn user_passwd(self, _: Context, user: SetPassword) -> Result<Done, Refusal> {
+        let name = names::user(&user.name)?;
         let password = Secret::new(user.password.into_text());
-        self.run(|stories| async move { stories.users.passwd(&user.name, password).await })
+        self.run(|stories| async move { stories.users.passwd(name, password).await })
             .await
             .map(|()| Done {})
     }
 
     async fn user_email(self, _: Context, user: SetEmail) -> Result<Done, Refusal> {
-        self.run(|stories| async move { stories.users.email(&user.name, &user.email).await })
+        let name = names::user(&user.name)?;
+        let email = names::email(&user.email)?;
+        self.run(|stories| async move { stories.users.email(name, email).await })
             .await
             .map(|()| Done {})
     }
 
     async fn host_modify(self, _: Context, host: ModifyHost) -> Result<Modified, Refusal> {
         let defaults = self.stories.hosts.defaults();
-        let modify = convert::hosts::modify(host);
+        let modify = convert::hosts::modify(&host)?;
         self.run(|stories| async move { stories.hosts.modify(modify).await })
             .await
             .map(|(host, modified)| convert::hosts::modified(&host, modified, defaults))
@@ -219,6 +222,7 @@ impl Administration for AdminService {
 
     async fn sync(self, _: Context, hosts: SyncHosts) -> Result<SyncedPage, Refusal> {
         let SyncHosts { zone, after, repair } = hosts;
+        let zone = zone.as_deref().map(names::zone).transpose()?;
         let request = SyncRequest { zone, after, repair };
         self.run(|stories| async move { stories.hosts.sync(request).await })
             .await

@@ -1,6 +1,7 @@
 //! Text of the file for messages: shortened, quoted, its TOML type named; the known word nearest to
 //! a typo.
 
+use crate::model::text::first_chars;
 use toml::de::DeValue;
 
 /// The value's type, with its article.
@@ -23,10 +24,9 @@ pub(super) fn shown(text: &str) -> String {
 
 pub(super) fn clipped(text: &str) -> String {
     const MAX_CHARS: usize = 60;
-    match text.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
+    let shown = first_chars(text, MAX_CHARS);
+    let ellipsis = if shown.len() < text.len() { "…" } else { "" };
+    format!("{shown}{ellipsis}")
 }
 
 pub(super) fn printable(text: &str) -> Result<&str, String> {

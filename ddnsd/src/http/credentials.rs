@@ -3,6 +3,7 @@
 
 use crate::model::name::UserName;
 use crate::model::secret::Secret;
+use crate::model::text::first_chars;
 use crate::rules::request::Login;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -31,7 +32,7 @@ fn given(name: &str, password: Secret) -> Login {
     match UserName::parse(name) {
         Ok(user) => Login::Given { user, password },
         // such a user cannot exist; the log shows the start of the name
-        Err(_) => Login::Unreadable { name: name.chars().take(64).collect() },
+        Err(_) => Login::Unreadable { name: first_chars(name, 64).to_owned() },
     }
 }
 

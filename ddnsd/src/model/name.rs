@@ -182,6 +182,23 @@ impl Label {
     }
 }
 
+/// Where a host is: its name within its zone, and the FQDN of both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostNames {
+    pub label: Label,
+    pub zone: Zone,
+    pub fqdn: Fqdn,
+}
+
+impl HostNames {
+    /// # Errors
+    /// See [`Label::in_zone`].
+    pub fn new(label: Label, zone: Zone) -> Result<Self, NameError> {
+        let fqdn = label.in_zone(&zone)?;
+        Ok(Self { label, zone, fqdn })
+    }
+}
+
 /// A user's name: 1 to 64 characters, NFC, case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserName(Arc<str>);

@@ -1,5 +1,7 @@
 //! Shortens and quotes foreign text for messages.
 
+use std::fmt::Display;
+
 /// Characters of a text that a message shows: as many as the longest name has.
 const MAX_EXCERPT: usize = 253;
 
@@ -14,6 +16,11 @@ pub fn excerpt(text: &str) -> String {
     let shown = first_chars(text, MAX_EXCERPT);
     let ellipsis = if shown.len() < text.len() { "…" } else { "" };
     format!("{shown:?}{ellipsis}")
+}
+
+/// Why a value was not accepted.
+pub fn cannot_take(what: &str, value: &str, why: &dyn Display) -> String {
+    format!("cannot take {what} {}: {why}", excerpt(value))
 }
 
 /// The text as one word of a shell.

@@ -4,14 +4,13 @@
 
 use crate::model::address::Addresses;
 use crate::model::host::{ImportedHost, Seen};
-use crate::model::name::{Email, Fqdn, Label, NameError, UserName, Zone};
-use crate::model::text::excerpt;
+use crate::model::name::{Email, HostNames, Label, UserName, Zone};
+use crate::model::text::cannot_take;
 use crate::model::time::Millis;
 use crate::model::ttl as ttl_range;
 use crate::model::user::{ImportedUser, PasswordHash};
 use crate::rules::request::unreachable;
 use serde::Deserialize;
-use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -89,7 +88,7 @@ impl ImportLine {
         let hash = needed("password_hash", self.password_hash)?;
         Ok(ImportedUser {
             name: user_name(&name)?,
-            email: Email::parse(&email).map_err(|why| cannot("email", &email, &why))?,
+            email: Email::parse(&email).map_err(|why| cannot_take("email", &email, &why))?,
             hash: PasswordHash(hash.into_boxed_str()),
             created_at: time("created", self.created.as_deref())?,
         })
@@ -106,7 +105,7 @@ impl ImportLine {
         let hostname = needed("hostname", self.hostname)?;
         let zone = needed("zone", self.zone)?;
         let user = user_name(&needed("user", self.user)?)?;
-        let (label, zone, fqdn) = names(&hostname, &zone)?;
+        let HostNames { label, zone, fqdn } = names(&hostname, &zone)?;
         Ok(ImportedHost {
             user,
             label,
@@ -148,20 +147,14 @@ fn needed(key: &str, value: Option<String>) -> Result<String, String> {
     value.ok_or_else(|| format!("{key} is missing"))
 }
 
-fn cannot(key: &str, value: &str, why: &dyn Display) -> String {
-    format!("cannot take {key} {}: {why}", excerpt(value))
-}
-
 fn user_name(text: &str) -> Result<UserName, String> {
-    UserName::parse(text).map_err(|why| cannot("user", text, &why))
+    UserName::parse(text).map_err(|why| cannot_take("user", text, &why))
 }
 
-fn names(hostname: &str, zone: &str) -> Result<(Label, Zone, Fqdn), String> {
-    let checked = Zone::parse(zone).map_err(|why| cannot("zone", zone, &why))?;
-    let refused = |why: NameError| cannot("hostname", hostname, &why);
-    let label = Label::parse(hostname).map_err(refused)?;
-    let fqdn = label.in_zone(&checked).map_err(refused)?;
-    Ok((label, checked, fqdn))
+fn names(hostname: &str, zone: &str) -> Result<HostNames, String> {
+    let zone = Zone::parse(zone).map_err(|why| cannot_take("zone", zone, &why))?;
+    let names = Label::parse(hostname).and_then(|label| HostNames::new(label, zone));
+    names.map_err(|why| cannot_take("hostname", hostname, &why))
 }
 
 fn ttl(key: &str, seconds: Option<i64>) -> Result<Option<u32>, String> {
@@ -174,9 +167,9 @@ where
 {
     let parse = |text: &str| {
         let address: A =
-            text.parse().map_err(|_| cannot(key, text, &format_args!("it is not {what}")))?;
+            text.parse().map_err(|_| cannot_take(key, text, &format_args!("it is not {what}")))?;
         match unpublishable(address.into()) {
-            Some(why) => Err(cannot(key, text, &format_args!("no one can reach it ({why})"))),
+            Some(why) => Err(cannot_take(key, text, &format_args!("no one can reach it ({why})"))),
             None => Ok(address),
         }
     };
@@ -194,7 +187,7 @@ fn unpublishable(address: IpAddr) -> Option<&'static str> {
 fn time(key: &str, text: Option<&str>) -> Result<Option<Millis>, String> {
     let parse = |text: &str| {
         let at = text.parse::<jiff::Timestamp>().map_err(|_| {
-            cannot(key, text, &"it is not a time like 2026-11-23T10:00:00.000Z (RFC 3339)")
+            cannot_take(key, text, &"it is not a time like 2026-11-23T10:00:00.000Z (RFC 3339)")
         });
         at.map(|at| Millis(at.as_millisecond()))
     };

@@ -3,9 +3,9 @@
 use super::error::{AdminError, AdminErrorKind};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, NewUser};
-use crate::model::name::{Email, NameError, UserName};
+use crate::model::name::{Email, UserName};
 use crate::model::secret::Secret;
-use crate::model::text::{excerpt, shell_word};
+use crate::model::text::shell_word;
 use crate::model::user::{PasswordHash, User};
 use crate::passwords::Passwords;
 
@@ -24,10 +24,13 @@ impl Users {
     /// Adds a user and returns what is stored.
     ///
     /// # Errors
-    /// The name or address is not legal, the name is taken, or the database failed.
-    pub async fn add(&self, name: &str, email: &str, password: Secret) -> Result<User, AdminError> {
-        let name = user_name(name)?;
-        let email = mail_address(email)?;
+    /// The name is taken, the password is empty or too long, or the database failed.
+    pub async fn add(
+        &self,
+        name: UserName,
+        email: Email,
+        password: Secret,
+    ) -> Result<User, AdminError> {
         check(&password)?;
         // looked up first, so that a name that is taken costs no hash; the insert decides
         if self.db.account(&name).await?.is_some() {
@@ -56,8 +59,7 @@ impl Users {
     ///
     /// # Errors
     /// No such user, a password that is empty or too long, or the database failed.
-    pub async fn passwd(&self, name: &str, password: Secret) -> Result<(), AdminError> {
-        let name = user_name(name)?;
+    pub async fn passwd(&self, name: UserName, password: Secret) -> Result<(), AdminError> {
         check(&password)?;
         // looked up first, so that a mistyped name costs no hash; the update decides
         if self.db.account(&name).await?.is_none() {
@@ -74,10 +76,8 @@ impl Users {
     /// Gives a user another mail address.
     ///
     /// # Errors
-    /// No such user, an address that is not legal, or the database failed.
-    pub async fn email(&self, name: &str, email: &str) -> Result<(), AdminError> {
-        let name = user_name(name)?;
-        let email = mail_address(email)?;
+    /// No such user, or the database failed.
+    pub async fn email(&self, name: UserName, email: Email) -> Result<(), AdminError> {
         let done = self.db.set_email(name.clone(), email, self.clock.now().wall).await;
         changed(&name, done)
     }
@@ -95,8 +95,7 @@ impl Users {
     ///
     /// # Errors
     /// No such user, hosts are left, or the database failed.
-    pub async fn delete(&self, name: &str) -> Result<(), AdminError> {
-        let name = user_name(name)?;
+    pub async fn delete(&self, name: UserName) -> Result<(), AdminError> {
         match self.db.delete_user(name.clone()).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(no_such_user(&name)),
@@ -110,24 +109,6 @@ impl Users {
             Err(problem) => Err(problem.into()),
         }
     }
-}
-
-pub(super) fn user_name(text: &str) -> Result<UserName, AdminError> {
-    UserName::parse(text).map_err(|why: NameError| {
-        AdminError::new(
-            AdminErrorKind::Invalid,
-            format!("cannot take the user name {}: {why}", excerpt(text)),
-        )
-    })
-}
-
-fn mail_address(text: &str) -> Result<Email, AdminError> {
-    Email::parse(text).map_err(|why| {
-        AdminError::new(
-            AdminErrorKind::Invalid,
-            format!("cannot take the mail address {}: {why}", excerpt(text)),
-        )
-    })
 }
 
 fn check(password: &Secret) -> Result<(), AdminError> {

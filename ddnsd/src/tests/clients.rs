@@ -1,11 +1,11 @@
 //! Clients and administrators of one run of the daemon. In: chance. Out: requests, and problems
 //! with their replies.
 
-use super::daemon::{Daemon, ZONE};
+use super::daemon::Daemon;
 use super::server::Held;
 use super::world::Problem::{self, Certain};
 use super::world::{World, set_clock};
-use super::{both, name, v4, v6};
+use super::{both, host_names, name, v4, v6};
 use crate::model::address::Addresses;
 use crate::rules::reply::ReturnCode;
 use crate::rules::request::Change;
@@ -135,11 +135,11 @@ impl Client {
     /// Gives hosts other TTLs.
     async fn modify(self, mut chance: Chance) {
         loop {
-            let label = ["h1", "mixed"][usize::try_from(chance.below(2)).unwrap()].to_owned();
+            let label = ["h1", "mixed"][usize::try_from(chance.below(2)).unwrap()];
             let dns_ttl = NewTtl::Set(Some(60 + u32::try_from(chance.below(3)).unwrap()));
-            let (zone, expiry_ttl) = (ZONE.to_owned(), NewTtl::Keep);
+            let (names, expiry_ttl) = (host_names(label), NewTtl::Keep);
             // refused while another change is in progress
-            let _ = self.daemon.hosts.modify(Modify { label, zone, dns_ttl, expiry_ttl }).await;
+            let _ = self.daemon.hosts.modify(Modify { names, dns_ttl, expiry_ttl }).await;
             sleep(chance.millis(20, 200)).await;
         }
     }
@@ -153,7 +153,7 @@ impl Client {
                 let n = u32::try_from(chance.below(1000)).unwrap();
                 self.daemon.update(&names, Change::Set(both(n))).await;
             }
-            if self.daemon.hosts.delete("temporary", ZONE, false).await.is_err() {
+            if self.daemon.hosts.delete(&host_names("temporary"), false).await.is_err() {
                 continue;
             }
             let from = Instant::now();

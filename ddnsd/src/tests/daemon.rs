@@ -1,6 +1,7 @@
 //! The daemon's stories over a real database and the model's name server, without HTTP and the
 //! admin socket. Dropping its runtime kills it.
 
+use super::host_names;
 use crate::clock::Clock;
 use crate::config::{self, Database, DnsTransport, Rfc2136, ZoneKeys};
 use crate::db::{Db, NewUser};
@@ -116,8 +117,8 @@ impl Daemon {
 
     /// Adds a host if it does not exist.
     pub(super) async fn add_host(&self, label: &str, expiry_ttl: Option<u32>) {
-        let (user, label, zone) = ("alice".to_owned(), label.to_owned(), ZONE.to_owned());
-        let new = HostInput { user, label, zone, dns_ttl: None, expiry_ttl };
+        let (user, names) = (UserName::parse("alice").unwrap(), host_names(label));
+        let new = HostInput { user, names, dns_ttl: None, expiry_ttl };
         let _may_exist = self.hosts.add(new).await;
     }
 

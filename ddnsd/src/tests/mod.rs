@@ -22,6 +22,7 @@ mod uptime;
 mod world;
 
 use crate::model::address::Addresses;
+use crate::model::name::{HostNames, Label, Zone};
 use daemon::ZONE;
 use ddnsd_tests::chance::Chance;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -42,6 +43,10 @@ const LEFT_OUT: usize = 24;
 
 fn name(label: &str) -> String {
     format!("{label}.{ZONE}")
+}
+
+fn host_names(label: &str) -> HostNames {
+    HostNames::new(Label::parse(label).unwrap(), Zone::parse(ZONE).unwrap()).unwrap()
 }
 
 /// Addresses of both families that carry the same number.

@@ -1,7 +1,7 @@
 //! A deletion ends, even if a message of each attempt gets no answer.
 
-use super::daemon::{Daemon, ZONE, hash};
-use super::{both, name, runtime};
+use super::daemon::{Daemon, hash};
+use super::{both, host_names, name, runtime};
 use crate::rules::reply::ReturnCode;
 use crate::rules::request::Change;
 use ddnsd_tests::update::answer_to;
@@ -55,7 +55,7 @@ fn a_deletion_that_is_never_final_is_refused_and_the_host_is_published_again() {
         daemon.add_host("pc", None).await;
         assert_eq!(daemon.update(&[name("pc")], Change::Set(both(1))).await, [ReturnCode::Good]);
         let start = Instant::now();
-        let refused = daemon.hosts.delete("pc", ZONE, false).await.unwrap_err().to_string();
+        let refused = daemon.hosts.delete(&host_names("pc"), false).await.unwrap_err().to_string();
         let took = start.elapsed();
         assert!(took < Duration::from_secs(10), "it took {took:?}");
         assert!(refused.contains("got no answer each time"), "{refused}");
@@ -64,7 +64,7 @@ fn a_deletion_that_is_never_final_is_refused_and_the_host_is_published_again() {
             1,
             "the host must be published again"
         );
-        let left = daemon.hosts.delete("pc", ZONE, true).await.unwrap();
+        let left = daemon.hosts.delete(&host_names("pc"), true).await.unwrap();
         assert_eq!(left.left_in_dns.len(), 2);
     });
 }

@@ -1,8 +1,8 @@
 //! The service clock over restarts: it goes on where it was stored, and counts no time between
 //! runs.
 
-use super::daemon::{Daemon, ZONE, hash};
-use super::{both, name, runtime};
+use super::daemon::{Daemon, hash};
+use super::{both, host_names, name, runtime};
 use crate::clock::SET_AHEAD;
 use crate::rules::reply::ReturnCode;
 use crate::rules::request::Change;
@@ -45,7 +45,7 @@ async fn store_a_year(file: &Path) {
 }
 
 async fn has_address(daemon: &Daemon) -> bool {
-    let page = daemon.hosts.show("pc", ZONE).await.unwrap();
+    let page = daemon.hosts.show(&host_names("pc")).await.unwrap();
     !page.details.host.wanted.addresses().is_empty()
 }
 

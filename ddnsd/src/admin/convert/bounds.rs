@@ -1,6 +1,7 @@
 //! Bounds of replies. Every reply is cut to what fits a frame, because a longer reply closes the
 //! connection.
 
+use crate::model::text::first_chars;
 use ddnsd_proto::transport::MAX_FRAME;
 use ddnsd_proto::{MAX_PAGE, Page};
 use serde::Serialize;
@@ -12,9 +13,7 @@ pub(super) const MAX_TEXT: usize = 500;
 const MAX_LIST: usize = MAX_FRAME / 4;
 
 pub(super) fn cut(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
-        text.truncate(end);
-    }
+    text.truncate(first_chars(&text, MAX_TEXT).len());
     text
 }
 

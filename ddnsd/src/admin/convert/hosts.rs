@@ -1,11 +1,14 @@
 //! Hosts: requests of `ddnsctl` into the model, and hosts into replies.
 
 use super::bounds::{cut, page_size};
-use super::names::host_name;
+use super::invalid;
+use super::names::{self, host_name};
 use crate::config::Defaults;
 use crate::model::host::{Host, HostDetails};
+use crate::model::ttl;
 use crate::stories::hosts::modify::{Modified, Modify, NewTtl};
-use crate::stories::hosts::{Added, Deleted, HostFilter, HostInput, Shown};
+use crate::stories::hosts::{Added, Deleted, HostInput, HostPage, Shown};
+use ddnsd_proto::error::Refusal;
 use ddnsd_proto::host::{
     self as proto, AddHost, AddedHost, HostState, HostView, LastRequestView, LeftRecord, ListHosts,
     ModifyHost, StoredHost,
@@ -13,9 +16,13 @@ use ddnsd_proto::host::{
 use ddnsd_proto::status::HostName;
 use std::net::IpAddr;
 
-pub(in crate::admin) fn new_host(host: AddHost) -> HostInput {
-    let AddHost { user, hostname: label, zone, dns_ttl, expiry_ttl } = host;
-    HostInput { user, label, zone, dns_ttl, expiry_ttl }
+pub(in crate::admin) fn new_host(host: &AddHost) -> Result<HostInput, Refusal> {
+    Ok(HostInput {
+        user: names::user(&host.user)?,
+        names: names::host(&host.hostname, &host.zone)?,
+        dns_ttl: checked_ttl("--dns-ttl", host.dns_ttl)?,
+        expiry_ttl: checked_ttl("--expiry-ttl", host.expiry_ttl)?,
+    })
 }
 
 pub(in crate::admin) fn added(host: &Added, defaults: Defaults) -> AddedHost {
@@ -25,15 +32,30 @@ pub(in crate::admin) fn added(host: &Added, defaults: Defaults) -> AddedHost {
     AddedHost { host: stored, user: host.user.as_str().to_owned() }
 }
 
-pub(in crate::admin) fn host_filter(query: ListHosts) -> HostFilter {
-    let ListHosts { user, zone, after, limit } = query;
-    HostFilter { user, zone, after, limit: page_size(limit) }
+pub(in crate::admin) fn page(query: ListHosts) -> Result<HostPage, Refusal> {
+    Ok(HostPage {
+        user: query.user.as_deref().map(names::user).transpose()?,
+        zone: query.zone.as_deref().map(names::zone).transpose()?,
+        after: query.after.unwrap_or_default(),
+        limit: page_size(query.limit),
+    })
 }
 
-pub(in crate::admin) fn modify(host: ModifyHost) -> Modify {
-    let new = |ttl: Option<proto::NewTtl>| ttl.map_or(NewTtl::Keep, |ttl| NewTtl::Set(ttl.seconds));
-    let ModifyHost { hostname: label, zone, dns_ttl, expiry_ttl } = host;
-    Modify { label, zone, dns_ttl: new(dns_ttl), expiry_ttl: new(expiry_ttl) }
+pub(in crate::admin) fn modify(host: &ModifyHost) -> Result<Modify, Refusal> {
+    Ok(Modify {
+        dns_ttl: new_ttl("--dns-ttl", host.dns_ttl)?,
+        expiry_ttl: new_ttl("--expiry-ttl", host.expiry_ttl)?,
+        names: names::host(&host.hostname, &host.zone)?,
+    })
+}
+
+fn new_ttl(option: &str, ttl: Option<proto::NewTtl>) -> Result<NewTtl, Refusal> {
+    ttl.map_or(Ok(NewTtl::Keep), |ttl| checked_ttl(option, ttl.seconds).map(NewTtl::Set))
+}
+
+fn checked_ttl(option: &str, seconds: Option<u32>) -> Result<Option<u32>, Refusal> {
+    let checked = seconds.map(|seconds| ttl::check(seconds.into())).transpose();
+    checked.map_err(|why| invalid(format!("{option} {why}")))
 }
 
 pub(in crate::admin) fn modified(
@@ -187,13 +209,14 @@ mod tests {
     #[test]
     fn a_ttl_that_is_not_given_stays_and_one_without_seconds_is_the_default() {
         let new = |seconds| Some(proto::NewTtl { seconds });
-        let host = ModifyHost { dns_ttl: new(None), ..ModifyHost::default() };
-        assert_eq!(
-            (modify(host.clone()).dns_ttl, modify(host).expiry_ttl),
-            (NewTtl::Set(None), NewTtl::Keep)
-        );
-        let host = ModifyHost { expiry_ttl: new(Some(0)), ..ModifyHost::default() };
-        assert_eq!(modify(host).expiry_ttl, NewTtl::Set(Some(0)));
+        let host = || {
+            let (hostname, zone) = ("pc".to_owned(), "example.org".to_owned());
+            ModifyHost { hostname, zone, ..ModifyHost::default() }
+        };
+        let to_default = modify(&ModifyHost { dns_ttl: new(None), ..host() }).unwrap();
+        assert_eq!((to_default.dns_ttl, to_default.expiry_ttl), (NewTtl::Set(None), NewTtl::Keep));
+        let never = modify(&ModifyHost { expiry_ttl: new(Some(0)), ..host() }).unwrap();
+        assert_eq!(never.expiry_ttl, NewTtl::Set(Some(0)));
         let modified = |what| modified(&details(|_| ()).host, what, DEFAULTS);
         let late = modified(Modified::NotYetPublished("down".to_owned()));
         assert_eq!((late.changed, late.not_yet_published.as_deref()), (true, Some("down")));

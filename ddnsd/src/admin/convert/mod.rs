@@ -2,7 +2,7 @@
 
 pub(super) mod bounds;
 pub(super) mod hosts;
-mod names;
+pub(super) mod names;
 pub(super) mod status;
 pub(super) mod transfer;
 pub(super) mod users;
@@ -27,4 +27,8 @@ pub(super) fn refusal(error: AdminError) -> Refusal {
         AdminErrorKind::Busy => RefusalKind::Busy,
     };
     Refusal { kind, message: cut(error.message) }
+}
+
+fn invalid(message: String) -> Refusal {
+    Refusal { kind: RefusalKind::Invalid, message: cut(message) }
 }

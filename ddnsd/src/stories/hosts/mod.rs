@@ -7,15 +7,13 @@ use super::error::{AdminError, AdminErrorKind};
 use super::host_locks::{HostGuard, HostLocks};
 use super::last_requests::LastRequests;
 use super::publisher::Publisher;
-use super::users::{no_such_user, user_name};
+use super::users::no_such_user;
 use crate::clock::Clock;
-pub use crate::db::NewHost as Added;
-use crate::db::{self, Db, DbError};
+use crate::db::{Db, DbError};
+pub use crate::db::{HostPage, NewHost as Added};
 use crate::model::host::{Defaults, Host, HostDetails};
 use crate::model::last_request::LastRequest;
-use crate::model::name::{Fqdn, Label, NameError, Zone};
-use crate::model::text::excerpt;
-use crate::model::ttl;
+use crate::model::name::{Fqdn, HostNames, UserName};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,27 +32,15 @@ pub struct Hosts {
     pub clock: Clock,
 }
 
-/// A host to add, as typed.
+/// A host to add.
 #[derive(Clone, Debug)]
 pub struct HostInput {
-    pub user: String,
-    /// Name within the zone, or `@`.
-    pub label: String,
-    pub zone: String,
+    pub user: UserName,
+    pub names: HostNames,
     /// Seconds; `None` for the default.
     pub dns_ttl: Option<u32>,
     /// Seconds; `None` for the default.
     pub expiry_ttl: Option<u32>,
-}
-
-/// Which hosts to list, and from where.
-#[derive(Clone, Debug, Default)]
-pub struct HostFilter {
-    pub user: Option<String>,
-    pub zone: Option<String>,
-    /// After this FQDN (A-labels), in byte order.
-    pub after: Option<String>,
-    pub limit: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -82,25 +68,19 @@ impl Hosts {
     /// Adds a host and returns what is stored. Nothing is published before its first update.
     ///
     /// # Errors
-    /// No such user, a name that is not legal or taken, or the database failed.
+    /// No such user, a name that is taken, or the database failed.
     pub async fn add(&self, new: HostInput) -> Result<Added, AdminError> {
-        let user = user_name(&new.user)?;
-        let (label, zone, fqdn) = names(&new.label, &new.zone)?;
-        let host = db::NewHost {
-            user: user.clone(),
-            label,
-            zone,
-            fqdn: fqdn.clone(),
-            dns_ttl: checked_ttl("--dns-ttl", new.dns_ttl)?,
-            expiry_ttl: checked_ttl("--expiry-ttl", new.expiry_ttl)?,
-            at: self.clock.now().wall,
-        };
+        let HostInput { user, names, dns_ttl, expiry_ttl } = new;
+        let HostNames { label, zone, fqdn } = names;
+        let at = self.clock.now().wall;
+        let host = Added { user, label, zone, fqdn, dns_ttl, expiry_ttl, at };
         match self.db.add_host(host.clone()).await {
             Ok(true) => Ok(host),
-            Ok(false) => Err(no_such_user(&user)),
+            Ok(false) => Err(no_such_user(&host.user)),
             Err(DbError::Exists) => {
                 let message = format!(
-                    "hostname {fqdn} exists already; `ddnsctl hostname list` shows whose it is"
+                    "hostname {} exists already; `ddnsctl hostname list` shows whose it is",
+                    host.fqdn
                 );
                 Err(AdminError::new(AdminErrorKind::Exists, message))
             }
@@ -111,20 +91,13 @@ impl Hosts {
     /// A page of hosts in byte order of their FQDNs.
     ///
     /// # Errors
-    /// No such user, a zone name that is not legal, or the database failed.
-    pub async fn list(&self, filter: HostFilter) -> Result<Vec<HostDetails>, AdminError> {
-        let user = filter.user.as_deref().map(user_name).transpose()?;
-        if let Some(user) = &user
+    /// No such user, or the database failed.
+    pub async fn list(&self, page: HostPage) -> Result<Vec<HostDetails>, AdminError> {
+        if let Some(user) = &page.user
             && self.db.account(user).await?.is_none()
         {
             return Err(no_such_user(user));
         }
-        let page = db::HostPage {
-            user,
-            zone: filter.zone.as_deref().map(zone_name).transpose()?,
-            after: filter.after.unwrap_or_default(),
-            limit: filter.limit,
-        };
         Ok(self.db.host_page(&page).await?)
     }
 
@@ -132,11 +105,10 @@ impl Hosts {
     ///
     /// # Errors
     /// No such host, or the database failed.
-    pub async fn show(&self, label: &str, zone: &str) -> Result<Shown, AdminError> {
-        let (label, zone, fqdn) = names(label, zone)?;
-        let details = self.db.host_details(&fqdn).await?;
-        let details = details.ok_or_else(|| no_such_host(&fqdn))?;
-        refuse_other_zone(&details.host, &label, &zone)?;
+    pub async fn show(&self, names: &HostNames) -> Result<Shown, AdminError> {
+        let details = self.db.host_details(&names.fqdn).await?;
+        let details = details.ok_or_else(|| no_such_host(&names.fqdn))?;
+        refuse_other_zone(&details.host, names)?;
         let last_request = self.last_requests.last(&details.host).await?;
         Ok(Shown { details, last_request })
     }
@@ -147,13 +119,8 @@ impl Hosts {
     /// # Errors
     /// No such host; the records could not be removed (nothing is deleted, unless `force`); or the
     /// database failed.
-    pub async fn delete(
-        &self,
-        label: &str,
-        zone: &str,
-        force: bool,
-    ) -> Result<Deleted, AdminError> {
-        let (_guard, host) = self.lock_host(label, zone).await?;
+    pub async fn delete(&self, names: &HostNames, force: bool) -> Result<Deleted, AdminError> {
+        let (_guard, host) = self.lock_host(names).await?;
         let fqdn = host.fqdn.clone();
         let (left_in_dns, others_possible) = match self.remove_records(&host).await {
             Ok(()) => (Vec::new(), false),
@@ -167,15 +134,11 @@ impl Hosts {
     }
 
     /// The host, read again once it is locked.
-    async fn lock_host(
-        &self,
-        label: &str,
-        zone: &str,
-    ) -> Result<(HostGuard, Arc<Host>), AdminError> {
-        let (label, zone, fqdn) = names(label, zone)?;
+    async fn lock_host(&self, names: &HostNames) -> Result<(HostGuard, Arc<Host>), AdminError> {
+        let fqdn = &names.fqdn;
         let find = || async {
-            let host = self.db.host(&fqdn).await?;
-            host.ok_or_else(|| no_such_host(&fqdn))
+            let host = self.db.host(fqdn).await?;
+            host.ok_or_else(|| no_such_host(fqdn))
         };
         let id = find().await?.id;
         let guards = self.host_locks.lock(&BTreeSet::from([id]), LOCK_TIMEOUT).await;
@@ -185,9 +148,9 @@ impl Hosts {
         })?;
         let host = find().await?;
         if host.id != id {
-            return Err(no_such_host(&fqdn));
+            return Err(no_such_host(fqdn));
         }
-        refuse_other_zone(&host, &label, &zone)?;
+        refuse_other_zone(&host, names)?;
         Ok((guard, host))
     }
 
@@ -211,7 +174,8 @@ impl Hosts {
 
 /// `a.b` in `example.org` and `a` in `b.example.org` have the same FQDN; only one of them is the
 /// host.
-fn refuse_other_zone(host: &Host, label: &Label, zone: &Zone) -> Result<(), AdminError> {
+fn refuse_other_zone(host: &Host, names: &HostNames) -> Result<(), AdminError> {
+    let HostNames { label, zone, .. } = names;
     if host.label == *label && host.zone == *zone {
         return Ok(());
     }
@@ -230,33 +194,6 @@ fn addresses(host: &Host) -> Vec<IpAddr> {
     let both = [host.wanted.addresses().ips(), host.acked.addresses.ips()];
     let all = both.into_iter().flat_map(|ips| [ips.v4, ips.v6]).flatten();
     all.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-fn names(label: &str, zone: &str) -> Result<(Label, Zone, Fqdn), AdminError> {
-    let refused = |what: String, why: NameError| {
-        AdminError::new(AdminErrorKind::Invalid, format!("cannot take {what}: {why}"))
-    };
-    let checked = zone_name(zone)?;
-    let host = Label::parse(label)
-        .map_err(|why| refused(format!("the hostname {}", excerpt(label)), why))?;
-    let fqdn = host.in_zone(&checked).map_err(|why| {
-        refused(format!("the hostname {} in zone {}", excerpt(label), excerpt(zone)), why)
-    })?;
-    Ok((host, checked, fqdn))
-}
-
-fn zone_name(zone: &str) -> Result<Zone, AdminError> {
-    Zone::parse(zone).map_err(|why| {
-        AdminError::new(
-            AdminErrorKind::Invalid,
-            format!("cannot take the zone {}: {why}", excerpt(zone)),
-        )
-    })
-}
-
-fn checked_ttl(option: &str, seconds: Option<u32>) -> Result<Option<u32>, AdminError> {
-    let checked = seconds.map(|seconds| ttl::check(seconds.into())).transpose();
-    checked.map_err(|why| AdminError::new(AdminErrorKind::Invalid, format!("{option} {why}")))
 }
 
 fn has_changed(host: &Host) -> AdminError {

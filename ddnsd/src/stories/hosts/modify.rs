@@ -1,10 +1,11 @@
-//! Changes the TTLs of a host. In: what was typed. Out: whether anything changed, and why DNS does
-//! not hold it yet, if it should.
+//! Changes the TTLs of a host. In: its names and the TTLs. Out: whether anything changed, and why
+//! DNS does not hold it yet, if it should.
 
-use super::{Hosts, checked_ttl, has_changed};
+use super::{Hosts, has_changed};
 use crate::db::SetTtls;
 use crate::dns::Lane;
 use crate::model::host::Host;
+use crate::model::name::HostNames;
 use crate::rules::decide;
 use crate::stories::error::AdminError;
 use std::sync::Arc;
@@ -26,21 +27,12 @@ impl NewTtl {
             NewTtl::Set(new) => new,
         }
     }
-
-    fn checked(self, option: &str) -> Result<Self, AdminError> {
-        match self {
-            NewTtl::Keep => Ok(self),
-            NewTtl::Set(seconds) => checked_ttl(option, seconds).map(NewTtl::Set),
-        }
-    }
 }
 
-/// Other TTLs of a host, as typed.
+/// Other TTLs of a host.
 #[derive(Clone, Debug)]
 pub struct Modify {
-    /// Name within the zone, or `@`.
-    pub label: String,
-    pub zone: String,
+    pub names: HostNames,
     pub dns_ttl: NewTtl,
     pub expiry_ttl: NewTtl,
 }
@@ -60,13 +52,11 @@ impl Hosts {
     /// expire counts from the next sweep on. Returns the host as it is stored then.
     ///
     /// # Errors
-    /// No such host, a TTL out of range, or the database failed; nothing is stored then.
+    /// No such host, or the database failed; nothing is stored then.
     pub async fn modify(&self, modify: Modify) -> Result<(Arc<Host>, Modified), AdminError> {
-        let dns_ttl = modify.dns_ttl.checked("--dns-ttl")?;
-        let expiry_ttl = modify.expiry_ttl.checked("--expiry-ttl")?;
-        let (_guard, host) = self.lock_host(&modify.label, &modify.zone).await?;
-        let dns_ttl = dns_ttl.or(host.dns_ttl);
-        let expiry_ttl = expiry_ttl.or(host.expiry_ttl);
+        let (_guard, host) = self.lock_host(&modify.names).await?;
+        let dns_ttl = modify.dns_ttl.or(host.dns_ttl);
+        let expiry_ttl = modify.expiry_ttl.or(host.expiry_ttl);
         if (dns_ttl, expiry_ttl) == (host.dns_ttl, host.expiry_ttl) {
             return Ok((host, Modified::Nothing));
         }

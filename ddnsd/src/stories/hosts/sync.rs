@@ -2,12 +2,12 @@
 //! differences, repaired if that is asked: those hosts become unpublished and are published like
 //! every change. A host that is pending, or changes meanwhile, does not count as different.
 
-use super::{Hosts, LOCK_TIMEOUT, zone_name};
+use super::{Hosts, LOCK_TIMEOUT};
 use crate::db::{DbError, HostPage};
 use crate::dns::{Found, Lane, LookupError};
 use crate::model::family::Family;
 use crate::model::host::Host;
-use crate::model::name::Fqdn;
+use crate::model::name::{Fqdn, Zone};
 use crate::rules::decide;
 use crate::rules::drift::{self, InDns};
 use crate::stories::error::{AdminError, AdminErrorKind};
@@ -26,7 +26,7 @@ const MAX_CONCURRENT: usize = 32;
 /// Which hosts to compare, and what to do then.
 #[derive(Clone, Debug, Default)]
 pub struct SyncRequest {
-    pub zone: Option<String>,
+    pub zone: Option<Zone>,
     /// After this FQDN (A-labels), in byte order.
     pub after: Option<String>,
     /// Whether differences are repaired.
@@ -82,11 +82,11 @@ impl Hosts {
     /// Compares one page of hosts and repairs what differs, if that is asked.
     ///
     /// # Errors
-    /// A zone name that is not legal, the name server does not answer, or the database failed.
+    /// The name server does not answer, or the database failed.
     pub async fn sync(&self, ask: SyncRequest) -> Result<SyncPage, AdminError> {
         let page = HostPage {
             user: None,
-            zone: ask.zone.as_deref().map(zone_name).transpose()?,
+            zone: ask.zone,
             after: ask.after.unwrap_or_default(),
             limit: PAGE,
         };
