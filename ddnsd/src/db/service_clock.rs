@@ -1,5 +1,5 @@
-//! The running value of the service clock. `uptime.rs` says what it measures, and stores it. In: the
-//! time of each tick. Out: the value now.
+//! The running value of the service clock. `uptime.rs` says what it measures, and stores it. In:
+//! the time of each tick. Out: the value now.
 
 use crate::model::time::{Now, Uptime};
 use arc_swap::ArcSwap;

@@ -102,8 +102,8 @@ impl Batcher {
         Pushed::Queued
     }
 
-    /// While the zone is down, takes one interactive change after the back-off, if nothing is queued
-    /// or in flight. Background changes do not wait for the back-off.
+    /// While the zone is down, takes one interactive change after the back-off, if nothing is
+    /// queued or in flight. Background changes do not wait for the back-off.
     fn takes_interactive(&self, now: Instant) -> bool {
         let Some(down) = &self.down else { return true };
         down.retry_at <= now && self.is_idle()
@@ -133,8 +133,8 @@ impl Batcher {
         self.next_lane().is_some()
     }
 
-    /// The lane of the next message. The lanes do not wait for each other, because halving a refused
-    /// background message takes long. In a zone that is down, one message is in flight.
+    /// The lane of the next message. The lanes do not wait for each other, because halving a
+    /// refused background message takes long. In a zone that is down, one message is in flight.
     fn next_lane(&self) -> Option<Lane> {
         if self.down.is_some() && self.in_flight() > 0 {
             return None;
