@@ -1,13 +1,14 @@
 //! The queue between the daemon and its log. In: lines, from threads that must never wait. Out: a
 //! thread writes them in order to an output that may block: a stopped terminal, a pipe that is not
-//! read, a busy log daemon. Lines that do not fit the queue, or cannot be written, are counted, and
-//! the count is logged as soon as lines can be written again.
+//! read, a busy log daemon. Lines that do not fit the queue are counted with every target, and the
+//! count is logged as soon as lines can be written again. So are lines that the output fails to
+//! write, if it reports that; journald does not.
 
 use super::error::LogError;
 use jiff::Zoned;
 use std::io::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 use tracing::Level;
@@ -15,7 +16,10 @@ use tracing::Level;
 /// Lines that can wait: several seconds of a busy daemon.
 const MAX_LINES: usize = 8_192;
 
-/// Between two looks of [`LineQueue::flush`].
+/// Bytes of the texts of these lines.
+const MAX_BYTES: usize = 4 << 20;
+
+/// Poll interval of [`LineQueue::flush`].
 const FLUSH_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Where the thread writes lines. It may block.
@@ -45,6 +49,8 @@ struct LineCounts {
     done: AtomicU64,
     /// Lost lines that were not reported yet.
     lost: AtomicU64,
+    /// Of the texts of the lines that are in the queue or being written.
+    bytes: AtomicUsize,
 }
 
 impl LineQueue {
@@ -62,11 +68,15 @@ impl LineQueue {
 
     /// Never blocks.
     pub(super) fn push(&self, level: Level, text: String) {
+        let counts = &self.counts;
+        let bytes = text.len();
         // counted first, because `flush` must not miss a line that is in the queue
-        self.counts.queued.fetch_add(1, Ordering::Relaxed);
-        if self.lines.try_send(LogLine { at: now(), level, text }).is_err() {
-            self.counts.queued.fetch_sub(1, Ordering::Relaxed);
-            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+        counts.queued.fetch_add(1, Ordering::Relaxed);
+        let fits = counts.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= MAX_BYTES;
+        if !fits || self.lines.try_send(LogLine { at: now(), level, text }).is_err() {
+            counts.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            counts.queued.fetch_sub(1, Ordering::Relaxed);
+            counts.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -101,6 +111,7 @@ fn write_all(lines: &Receiver<LogLine>, mut output: impl LogOutput, counts: &Lin
             lost + 1
         };
         counts.lost.fetch_add(still_lost, Ordering::Relaxed);
+        counts.bytes.fetch_sub(line.text.len(), Ordering::Relaxed);
         counts.done.fetch_add(1, Ordering::Release);
     }
 }
@@ -162,12 +173,12 @@ mod tests {
         queue.push(Level::INFO, text.to_owned());
     }
 
-    #[test]
-    fn a_blocked_output_blocks_no_thread_and_lost_lines_are_counted() {
+    /// Pushes lines to a blocked output, then lets it write. Returns how many lines were written,
+    /// once it has checked that all others are reported as lost.
+    fn written_of(pushed: usize, line: &str) -> usize {
         let (queue, permit, written) = slow();
-        let pushed = MAX_LINES + 1_000;
         for _ in 0..pushed {
-            info(&queue, "line");
+            info(&queue, line);
         }
         assert_eq!(text_of(&written), "");
         queue.flush(Duration::from_millis(10));
@@ -176,14 +187,25 @@ mod tests {
         info(&queue, "later");
         queue.flush(SOON);
         let text = text_of(&written);
-        let complete = text.lines().filter(|line| *line == "INFO line").count();
+        let complete = text.lines().filter(|it| it.strip_prefix("INFO ") == Some(line)).count();
         let reports = text.lines().filter_map(|line| line.strip_prefix("WARN "));
         let lost: usize =
             reports.map(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap()).sum();
         assert_eq!(complete + lost, pushed);
+        assert!(text.ends_with("INFO later\n"));
+        complete
+    }
+
+    #[test]
+    fn a_blocked_output_blocks_no_thread_and_lost_lines_are_counted() {
+        let complete = written_of(MAX_LINES + 1_000, "line");
         // the thread may have taken a line from the queue before it blocked
         assert!((MAX_LINES..=MAX_LINES + 1).contains(&complete), "{complete}");
-        assert!(text.ends_with("INFO later\n"));
+    }
+
+    #[test]
+    fn the_queue_holds_four_mebibytes_of_long_lines() {
+        assert_eq!(written_of(5_000, &"x".repeat(1_024)), MAX_BYTES / 1_024);
     }
 
     /// Needs a while for each line.
