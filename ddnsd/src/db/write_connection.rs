@@ -162,10 +162,12 @@ impl WriteConnection {
         let server = self.server.as_ref().ok_or(DbError::Closed)?;
         let mut conn = server.connect().await?;
         if let Some(lock) = &mut self.lock {
-            // another daemon may hold the lock: this one works without it
-            timeout(STATEMENT_TIMEOUT, lock.take(&mut conn))
-                .await
-                .map_err(|_| DbError::NoAnswer)??;
+            // another daemon may hold the lock, or the server may not support it: this daemon
+            // works without it
+            let taken = timeout(STATEMENT_TIMEOUT, lock.take(&mut conn)).await;
+            if let Err(error) = taken.map_err(|_| DbError::NoAnswer)? {
+                tracing::warn!("cannot ask the database server for the daemon's lock: {error}");
+            }
         }
         Ok(Conn::Mariadb(conn))
     }

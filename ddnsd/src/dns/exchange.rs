@@ -192,8 +192,8 @@ impl<R: Request> Tries<'_, R> {
         }
     }
 
-    /// By a kept connection or a new one. Once more by a new one if the kept one is closed, or
-    /// brings nothing for a third of the time.
+    /// By a kept connection or a new one. Once more by a new one if that connection breaks, or if a
+    /// kept one brings nothing for a third of the time.
     async fn by_tcp(&mut self, message: &[u8]) -> io::Result<R::Response> {
         let connections = &self.exchange.connections;
         let first = if let Some(kept) = connections.kept(self.exchange.clock.now().mono) {
