@@ -59,9 +59,9 @@ pub struct PasswordCounters {
     /// Runs of Argon2.
     pub hashed: Counter,
     /// Correct, from the verdict cache.
-    pub remembered_right: Counter,
+    pub cached_right: Counter,
     /// Wrong, from the verdict cache.
-    pub remembered_wrong: Counter,
+    pub cached_wrong: Counter,
     /// Refused because the queue was full.
     pub busy: Counter,
 }
@@ -76,8 +76,8 @@ pub struct LimitCounters {
 pub struct DatabaseCounters {
     /// Committed transactions of the writer.
     pub commits: Counter,
-    /// Jobs in these transactions.
-    pub jobs: Counter,
+    /// Writes in these transactions.
+    pub writes: Counter,
     pub failed: Counter,
     pub writing: Writing,
 }

@@ -434,9 +434,9 @@ async fn a_transaction_on_a_connection_of_its_own_is_counted_too() {
     let counters = Arc::new(DatabaseCounters::default());
     let config = configured(&Mariadb::shared().account());
     let db = Db::open(&config, Arc::clone(&counters)).await.unwrap();
-    let before = (counters.commits.get(), counters.jobs.get());
+    let before = (counters.commits.get(), counters.writes.get());
     db.check_all_now().await.unwrap();
-    assert_eq!((counters.commits.get(), counters.jobs.get()), (before.0 + 1, before.1 + 1));
+    assert_eq!((counters.commits.get(), counters.writes.get()), (before.0 + 1, before.1 + 1));
 }
 
 #[tokio::test]

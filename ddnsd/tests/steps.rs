@@ -185,7 +185,8 @@ async fn each_step_leaves_in_the_row_what_the_model_says(place: Place) {
     let doubted = place.db.host(&doubted.fqdn).await.unwrap().unwrap();
     place.is(&doubted, &Host { unpublished_since: Some(Millis(3)), ..Host::clone(&doubted) }).await;
     let (host, at) = (Arc::clone(&doubted), Millis(6));
-    let ttls = SetTtls { host, dns_ttl: Some(7), expiry_ttl: None, publish: true, look: true, at };
+    let ttls =
+        SetTtls { host, dns_ttl: Some(7), expiry_ttl: None, publish: true, check_now: true, at };
     let other = place.db.set_ttls(ttls).await.unwrap().unwrap();
     place.is(&other, &doubted.with_ttls(Some(7), None, Some(Millis(6)))).await;
 }

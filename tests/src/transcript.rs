@@ -139,7 +139,7 @@ const COUNTS: [&str; 9] = [
     "queue keepalives",
     "keepalives",
     "database.commits",
-    "database.jobs",
+    "database.writes",
     "dns.messages",
     "dns.hosts",
     "dns.tcp",
@@ -221,7 +221,7 @@ mod tests {
             ("aB3defghijklmnopqrst\n", "GENERATED20PASSWORDx\n"),
             ("refused (os error 111)", "refused (os error N)"),
             ("uptime  1 min 3 s\nusers   1", "uptime  DURATION\nusers   1"),
-            ("database.jobs   17\n\"dns.tcp\": 3,\n", "database.jobs   N\n\"dns.tcp\": N,\n"),
+            ("database.writes   17\n\"dns.tcp\": 3,\n", "database.writes   N\n\"dns.tcp\": N,\n"),
             ("xn--bcher-kva.dyn.example 192.0.2.1 ü", "xn--bcher-kva.dyn.example 192.0.2.1 ü"),
         ] {
             assert_eq!(redacted(printed), shown);

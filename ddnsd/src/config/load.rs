@@ -140,10 +140,10 @@ impl Reader {
     fn bytes(
         &mut self,
         file: &NamedFile,
-        most: u64,
+        max_bytes: u64,
         privacy: Privacy,
     ) -> Option<Zeroizing<Vec<u8>>> {
-        let content = files::read(&file.path, most, privacy);
+        let content = files::read(&file.path, max_bytes, privacy);
         let content = self.accept(file, content)?;
         self.values.record_content(&file.location.key, &content.bytes);
         Some(content.bytes)

@@ -1,4 +1,4 @@
-//! The handle on the open database. Each room of `db` adds its queries to it.
+//! The handle on the open database. Each file of `db` adds its queries to it.
 
 use super::cache::Caches;
 use super::connection::ReadPool;

@@ -277,7 +277,7 @@ pub struct SetTtls {
     /// Whether the host becomes unpublished, so that DNS gets the new TTL.
     pub publish: bool,
     /// Whether the next sweep must check the host.
-    pub look: bool,
+    pub check_now: bool,
     pub at: Millis,
 }
 
@@ -310,7 +310,7 @@ impl Write for SetTtls {
             self.dns_ttl,
             self.expiry_ttl,
             unpublished.map(|at| at.0),
-            self.look.then_some(0_i64),
+            self.check_now.then_some(0_i64),
             self.at.0,
             self.host.id.0,
             self.host.version,

@@ -183,7 +183,7 @@ impl WriteResults {
             Err(failure) => self.failed(failure),
         }
         for write in writes {
-            self.counters.jobs.add_one();
+            self.counters.writes.add_one();
             let committed = committed.as_ref().copied().map_err(|failure| failure.error().clone());
             write.finish(committed, &self.caches);
         }

@@ -183,11 +183,11 @@ fn json(reply: &Reply) -> String {
 mod tests {
     use super::*;
 
-    fn hosts(words: &[(&str, ReturnCode)]) -> Reply {
+    fn hosts(lines: &[(&str, ReturnCode)]) -> Reply {
         let line =
             |(name, code): &(&str, ReturnCode)| HostLine { hostname: (*name).into(), code: *code };
         let addresses = Addresses { v4: "192.0.2.1".parse().ok(), v6: "2001:db8::1".parse().ok() };
-        Reply::Hosts { lines: words.iter().map(line).collect(), addresses }
+        Reply::Hosts { lines: lines.iter().map(line).collect(), addresses }
     }
 
     fn accept(value: &'static str) -> ReplyFormat {
@@ -238,8 +238,8 @@ mod tests {
 
     #[test]
     fn a_list_with_a_success_is_200_and_any_other_has_its_first_lines_status() {
-        let code = |words: &[ReturnCode]| {
-            let named: Vec<_> = words.iter().map(|code| ("a.example", *code)).collect();
+        let code = |codes: &[ReturnCode]| {
+            let named: Vec<_> = codes.iter().map(|code| ("a.example", *code)).collect();
             response(&hosts(&named), ReplyFormat::Json).status().as_u16()
         };
         assert_eq!(code(&[ReturnCode::Nohost, ReturnCode::Good]), 200);

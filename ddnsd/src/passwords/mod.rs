@@ -177,8 +177,8 @@ impl Passwords {
         let vacancy = match verdicts.look_up(digest, attempt.client, now).await {
             CachedVerdict::Found(found) => {
                 match found {
-                    Match::Right { .. } => counters.remembered_right.add_one(),
-                    Match::Wrong => counters.remembered_wrong.add_one(),
+                    Match::Right { .. } => counters.cached_right.add_one(),
+                    Match::Wrong => counters.cached_wrong.add_one(),
                 }
                 return found.verification(attempt.account);
             }

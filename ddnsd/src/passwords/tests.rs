@@ -57,7 +57,7 @@ async fn a_verified_password_is_cached_for_every_client() {
     assert_eq!(login.by("192.0.2.1", Some(&alice), "correct horse").await, right(true));
     assert_eq!(login.by("192.0.2.2", Some(&alice), "correct horse").await, right(false));
     assert_eq!(login.counters.hashed.get(), 1);
-    assert_eq!(login.counters.remembered_right.get(), 1);
+    assert_eq!(login.counters.cached_right.get(), 1);
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn the_same_wrong_password_from_the_same_client_is_hashed_once() {
             assert_eq!(verdict, Verification::Wrong);
         }
         assert_eq!(login.counters.hashed.get(), 1);
-        assert_eq!(login.counters.remembered_wrong.get(), 4);
+        assert_eq!(login.counters.cached_wrong.get(), 4);
         let elsewhere = login.by("192.0.2.9", account.as_ref(), "wrong").await;
         assert_eq!((elsewhere, login.counters.hashed.get()), (Verification::Wrong, 2));
     }

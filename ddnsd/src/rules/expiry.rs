@@ -1,5 +1,5 @@
 //! When a host's records expire. In: when it was last updated, and now, both on the service clock,
-//! which stands still while ddnsd does not run. Out: these families are due, or the next check.
+//! which is stopped while ddnsd does not run. Out: these families are due, or the next check.
 
 use crate::model::family::Families;
 use crate::model::host::{Defaults, Host, Seen};

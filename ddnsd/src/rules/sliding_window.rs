@@ -210,7 +210,7 @@ mod tests {
         }
 
         #[test]
-        fn waiting_for_the_returned_time_is_enough_and_less_is_not(
+        fn a_request_is_allowed_after_retry_after_and_not_earlier(
             pauses in prop::collection::vec(0_u64..40_000_000_000, 3..50)
         ) {
             let (mut window, mut now) = (Window::default(), 0);

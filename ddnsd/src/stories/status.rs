@@ -141,13 +141,13 @@ impl Counters {
             ("dns.unanswered", &dns.unanswered),
             ("dns.dropped", &dns.dropped),
             ("passwords.hashed", &passwords.hashed),
-            ("passwords.remembered_right", &passwords.remembered_right),
-            ("passwords.remembered_wrong", &passwords.remembered_wrong),
+            ("passwords.cached_right", &passwords.cached_right),
+            ("passwords.cached_wrong", &passwords.cached_wrong),
             ("passwords.busy", &passwords.busy),
             ("limits.bad_refused", &limits.bad_refused),
             ("limits.good_refused", &limits.good_refused),
             ("database.commits", &database.commits),
-            ("database.jobs", &database.jobs),
+            ("database.writes", &database.writes),
             ("database.failed", &database.failed),
         ];
         all.into_iter().map(|(name, counter)| (name.to_owned(), counter.get())).collect()
