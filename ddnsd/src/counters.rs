@@ -23,22 +23,6 @@ impl Counter {
     }
 }
 
-/// Updates by return code; each host of a request counts.
-#[derive(Debug, Default)]
-pub struct UpdateCounters {
-    pub good: Counter,
-    pub nochg: Counter,
-    pub badauth: Counter,
-    pub nohost: Counter,
-    pub notfqdn: Counter,
-    pub numhost: Counter,
-    pub badip: Counter,
-    pub dnserr: Counter,
-    pub abuse: Counter,
-    /// Replies with 911.
-    pub server_error: Counter,
-}
-
 #[derive(Debug, Default)]
 pub struct DnsCounters {
     /// UPDATE messages sent, retries included.

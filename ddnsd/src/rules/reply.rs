@@ -32,6 +32,20 @@ pub enum ReturnCode {
 }
 
 impl ReturnCode {
+    /// In the order in which they are shown.
+    pub const ALL: [ReturnCode; 10] = [
+        ReturnCode::Good,
+        ReturnCode::Nochg,
+        ReturnCode::Badauth,
+        ReturnCode::Nohost,
+        ReturnCode::Notfqdn,
+        ReturnCode::Numhost,
+        ReturnCode::Badip,
+        ReturnCode::Dnserr,
+        ReturnCode::Abuse,
+        ReturnCode::ServerError,
+    ];
+
     /// As it stands in a reply.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,9 +1,8 @@
 //! A snapshot of the daemon's state, for `ddnsctl status`.
 
+use super::update::UpdateCounters;
 use crate::clock::Clock;
-use crate::counters::{
-    Counter, DatabaseCounters, DnsCounters, LimitCounters, PasswordCounters, UpdateCounters,
-};
+use crate::counters::{Counter, DatabaseCounters, DnsCounters, LimitCounters, PasswordCounters};
 use crate::db::{Counts, Db, DbError, PendingZone};
 use crate::dns::{Dns, ZoneHealth};
 use crate::model::time::Now;
@@ -123,17 +122,10 @@ fn zone_states(active: Vec<ZoneHealth>, pending: Vec<PendingZone>) -> Vec<ZoneSt
 impl Counters {
     fn named(&self) -> Vec<(String, u64)> {
         let Counters { updates, dns, passwords, limits, database } = self;
-        let all: [(&str, &Counter); 25] = [
-            ("updates.good", &updates.good),
-            ("updates.nochg", &updates.nochg),
-            ("updates.badauth", &updates.badauth),
-            ("updates.nohost", &updates.nohost),
-            ("updates.notfqdn", &updates.notfqdn),
-            ("updates.numhost", &updates.numhost),
-            ("updates.badip", &updates.badip),
-            ("updates.dnserr", &updates.dnserr),
-            ("updates.abuse", &updates.abuse),
-            ("updates.911", &updates.server_error),
+        let of_updates = updates.by_code();
+        let of_updates =
+            of_updates.map(|(code, counter)| (format!("updates.{}", code.as_str()), counter.get()));
+        let others: [(&str, &Counter); 15] = [
             ("dns.messages", &dns.messages),
             ("dns.hosts", &dns.hosts),
             ("dns.tcp", &dns.tcp),
@@ -150,6 +142,7 @@ impl Counters {
             ("database.writes", &database.writes),
             ("database.failed", &database.failed),
         ];
-        all.into_iter().map(|(name, counter)| (name.to_owned(), counter.get())).collect()
+        let others = others.into_iter().map(|(name, counter)| (name.to_owned(), counter.get()));
+        of_updates.chain(others).collect()
     }
 }

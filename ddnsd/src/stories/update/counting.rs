@@ -1,34 +1,28 @@
-//! Counts the return codes of a reply.
+//! Counts the return codes of replies.
 
-use super::Update;
 use crate::counters::Counter;
 use crate::rules::reply::{Reply, ReturnCode};
 
-impl Update {
+/// Updates by return code; each host of a request counts.
+#[derive(Debug, Default)]
+pub struct UpdateCounters([Counter; ReturnCode::ALL.len()]);
+
+impl UpdateCounters {
     pub(super) fn count(&self, reply: &Reply) {
         match reply {
-            Reply::Whole { code, .. } => self.counter(*code).add_one(),
-            Reply::Hosts { lines, .. } => {
-                for line in lines {
-                    self.counter(line.code).add_one();
-                }
-            }
+            Reply::Whole { code, .. } => self.add_one(*code),
+            Reply::Hosts { lines, .. } => lines.iter().for_each(|line| self.add_one(line.code)),
         }
     }
 
-    fn counter(&self, code: ReturnCode) -> &Counter {
-        let counters = &self.0.counters;
-        match code {
-            ReturnCode::Good => &counters.good,
-            ReturnCode::Nochg => &counters.nochg,
-            ReturnCode::Badauth => &counters.badauth,
-            ReturnCode::Nohost => &counters.nohost,
-            ReturnCode::Notfqdn => &counters.notfqdn,
-            ReturnCode::Numhost => &counters.numhost,
-            ReturnCode::Badip => &counters.badip,
-            ReturnCode::Dnserr => &counters.dnserr,
-            ReturnCode::Abuse => &counters.abuse,
-            ReturnCode::ServerError => &counters.server_error,
+    fn add_one(&self, code: ReturnCode) {
+        if let Some((_, counter)) = self.by_code().find(|(of, _)| *of == code) {
+            counter.add_one();
         }
+    }
+
+    /// In the order of [`ReturnCode::ALL`].
+    pub fn by_code(&self) -> impl Iterator<Item = (ReturnCode, &Counter)> {
+        ReturnCode::ALL.into_iter().zip(&self.0)
     }
 }

@@ -10,7 +10,6 @@ use super::last_requests::{HostResult, HostResults, LastRequests};
 use super::notices::Notices;
 use super::publisher::Publisher;
 use crate::clock::Clock;
-use crate::counters::UpdateCounters;
 use crate::db::{Db, DbError, Want};
 use crate::dns::{DnsError, Lane};
 use crate::model::address::Addresses;
@@ -23,6 +22,7 @@ use crate::rules::expiry;
 use crate::rules::reply::{self, Reply, ReturnCode};
 use crate::rules::request::{RequestedHost, UpdateChange, UpdateRequest};
 use arc_swap::ArcSwap;
+pub use counting::UpdateCounters;
 use futures::future::join_all;
 use owned_hosts::OwnedHosts;
 use std::sync::Arc;
@@ -97,7 +97,7 @@ impl Update {
         let authenticated = match self.0.authenticate.run(&request, now).await {
             Ok(authenticated) => authenticated,
             Err(reply) => {
-                self.count(&reply);
+                self.0.counters.count(&reply);
                 return reply;
             }
         };
@@ -124,7 +124,7 @@ impl Update {
             Reply::whole(ReturnCode::ServerError)
         });
         let reply = self.0.authenticate.record(authenticated, reply);
-        self.count(&reply);
+        self.0.counters.count(&reply);
         reply
     }
 
