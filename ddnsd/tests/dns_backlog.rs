@@ -167,7 +167,6 @@ async fn unpublished(db: &Db, host: HostId) -> UnpublishedHost {
 
 fn change(label: &str) -> RecordChange {
     RecordChange {
-        host: HostId(1),
         fqdn: Fqdn::parse(&format!("{label}.{ZONE}")).unwrap(),
         zone: Zone::parse(ZONE).unwrap(),
         ttl: 60,

@@ -12,7 +12,6 @@ use ddnsd::config::{DnsTransport, Rfc2136, TsigAlgorithm, TsigKey, ZoneKeys};
 use ddnsd::counters::DnsCounters;
 use ddnsd::dns::{Dns, DnsError, Lane, Published};
 use ddnsd::model::change::RecordChange;
-use ddnsd::model::host::HostId;
 use ddnsd::model::name::{Fqdn, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::secret::SecretBytes;
@@ -147,10 +146,9 @@ impl Drop for Named {
     }
 }
 
-fn change(host: i64, name: &str, records: WantedRecords) -> RecordChange {
+fn change(name: &str, records: WantedRecords) -> RecordChange {
     let (_, zone) = name.split_once('.').unwrap();
     RecordChange {
-        host: HostId(host),
         fqdn: Fqdn::parse(name).unwrap(),
         zone: Zone::parse(zone).unwrap(),
         ttl: 77,
@@ -199,7 +197,7 @@ async fn a_host_is_added_changed_given_both_families_and_removed() {
         (WantedRecords { v4: Wanted::Absent, v6: Wanted::Absent }, vec![], vec![]),
     ];
     for (records, a, aaaa) in steps {
-        assert!(is_plain_success(&publish(&dns, change(1, name, records)).await));
+        assert!(is_plain_success(&publish(&dns, change(name, records)).await));
         assert_eq!(named.look_up(name, RecordType::A).await, a);
         assert_eq!(named.look_up(name, RecordType::AAAA).await, aaaa);
     }
@@ -210,7 +208,7 @@ async fn a_host_is_added_changed_given_both_families_and_removed() {
 async fn a_family_that_was_never_set_is_untouched() {
     let named = Named::start().await;
     let (dns, _) = named.dns();
-    let published = publish(&dns, change(1, "static.dyn.test", only(v4(1)))).await;
+    let published = publish(&dns, change("static.dyn.test", only(v4(1)))).await;
     assert!(is_plain_success(&published));
     assert_eq!(named.look_up("static.dyn.test", RecordType::AAAA).await, ["2001:db8::53 300"]);
 }
@@ -226,7 +224,7 @@ async fn a_cname_in_the_way_and_a_forbidden_name_fail_alone_in_their_batch() {
             n => format!("h{n}.dyn.test"),
         })
         .collect();
-    let all = || hosts.iter().zip(0..).map(|(name, n)| publish(&dns, change(n, name, dual(1))));
+    let all = || hosts.iter().map(|name| publish(&dns, change(name, dual(1))));
     let published = join_all(all()).await;
     for (name, outcome) in hosts.iter().zip(&published) {
         let code = match name.as_str() {
@@ -251,7 +249,7 @@ async fn a_cname_in_the_way_and_a_forbidden_name_fail_alone_in_their_batch() {
 async fn a_wrong_secret_is_reported_and_no_response_counts() {
     let named = Named::start().await;
     let (dns, _) = named.dns_with(Some(b"another secret"), DnsTransport::Auto);
-    let published = publish(&dns, change(1, "pc.dyn.test", dual(1))).await;
+    let published = publish(&dns, change("pc.dyn.test", dual(1))).await;
     assert!(matches!(published, Published::Unconfirmed(_)), "{published:?}");
     let text = error_of(&published).to_string();
     assert!(text.contains("NOTAUTH/BADSIG (is the secret of TSIG key `k`"), "{text}");
@@ -264,7 +262,7 @@ async fn a_zone_that_is_not_served_or_takes_no_updates_is_refused_in_few_message
     let (dns, counters) = named.dns();
     for (zone, code) in [("other.test", "NOTAUTH (is it primary"), ("shut.test", "REFUSED (")] {
         let before = counters.messages.get();
-        let changes = (0..100).map(|n| change(n, &format!("h{n}.{zone}"), dual(1)));
+        let changes = (0..100).map(|n| change(&format!("h{n}.{zone}"), dual(1)));
         let published = join_all(changes.map(|change| publish(&dns, change))).await;
         for outcome in &published {
             assert!(matches!(outcome, Published::Refused(_)), "{outcome:?}");
@@ -278,7 +276,7 @@ async fn a_zone_that_is_not_served_or_takes_no_updates_is_refused_in_few_message
 async fn a_server_that_is_down_fails_changes_at_once_and_gets_them_when_it_is_back() {
     let mut named = Named::start().await;
     let (dns, _) = named.dns();
-    let pc = || change(1, "pc.dyn.test", dual(1));
+    let pc = || change("pc.dyn.test", dual(1));
     assert!(is_plain_success(&publish(&dns, pc()).await));
     named.stop();
 
@@ -300,7 +298,7 @@ async fn a_server_that_is_down_fails_changes_at_once_and_gets_them_when_it_is_ba
 async fn concurrent_changes_travel_together_by_tcp_when_they_do_not_fit_a_datagram() {
     let named = Named::start().await;
     let (dns, counters) = named.dns();
-    let changes = (0..200).map(|n| change(n, &format!("h{n}.dyn.test"), dual(9)));
+    let changes = (0..200).map(|n| change(&format!("h{n}.dyn.test"), dual(9)));
     let published = join_all(changes.map(|change| publish(&dns, change))).await;
     assert!(published.iter().all(is_plain_success));
     assert!(counters.messages.get() <= 10, "{}", counters.messages.get());
@@ -314,12 +312,12 @@ async fn tcp_connections_are_kept_and_replaced_when_the_server_has_closed_them()
     let mut named = Named::start().await;
     let (dns, counters) = named.dns_with(Some(SECRET), DnsTransport::Tcp);
     for n in 1..=3 {
-        assert!(is_plain_success(&publish(&dns, change(1, "pc.dyn.test", dual(n))).await));
+        assert!(is_plain_success(&publish(&dns, change("pc.dyn.test", dual(n))).await));
     }
     assert_eq!((counters.tcp.get(), counters.messages.get()), (3, 3));
     named.stop();
     let named = named.restarted().await;
-    let published = publish(&dns, change(1, "pc.dyn.test", dual(4))).await;
+    let published = publish(&dns, change("pc.dyn.test", dual(4))).await;
     assert!(matches!(published, Published::Acknowledged { .. }), "{published:?}");
     assert_eq!(named.look_up("pc.dyn.test", RecordType::A).await, ["192.0.2.4 77"]);
 }
@@ -328,9 +326,9 @@ async fn tcp_connections_are_kept_and_replaced_when_the_server_has_closed_them()
 async fn a_change_is_sent_though_its_caller_is_gone() {
     let named = Named::start().await;
     let (dns, _) = named.dns();
-    let left = publish(&dns, change(1, "left.dyn.test", dual(1)));
+    let left = publish(&dns, change("left.dyn.test", dual(1)));
     assert!(futures::FutureExt::now_or_never(left).is_none());
-    assert!(is_plain_success(&publish(&dns, change(2, "stayed.dyn.test", dual(2))).await));
+    assert!(is_plain_success(&publish(&dns, change("stayed.dyn.test", dual(2))).await));
     assert_eq!(named.look_up("left.dyn.test", RecordType::A).await, ["192.0.2.1 77"]);
 }
 
@@ -338,8 +336,8 @@ async fn a_change_is_sent_though_its_caller_is_gone() {
 async fn without_a_key_updates_go_unsigned() {
     let named = Named::start().await;
     let (dns, _) = named.dns_with(None, DnsTransport::Auto);
-    assert!(is_plain_success(&publish(&dns, change(1, "pc.open.test", dual(1))).await));
-    let published = publish(&dns, change(2, "pc.dyn.test", dual(1))).await;
+    assert!(is_plain_success(&publish(&dns, change("pc.open.test", dual(1))).await));
+    let published = publish(&dns, change("pc.dyn.test", dual(1))).await;
     let text = error_of(&published).to_string();
     assert!(text.contains("REFUSED (does its policy let this address"), "{text}");
 }

@@ -10,7 +10,6 @@ use ddnsd::config::{DnsTransport, Rfc2136, TsigAlgorithm, TsigKey, ZoneKeys};
 use ddnsd::counters::DnsCounters;
 use ddnsd::dns::{Dns, DnsError, Lane, Published};
 use ddnsd::model::change::RecordChange;
-use ddnsd::model::host::HostId;
 use ddnsd::model::name::{Fqdn, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::secret::SecretBytes;
@@ -133,18 +132,12 @@ fn well_signed(request: &[u8], rcode: u8) -> Vec<u8> {
 
 fn change(host: i64) -> RecordChange {
     RecordChange {
-        host: HostId(host),
         fqdn: Fqdn::parse(&format!("h{host}.example.org")).unwrap(),
         zone: Zone::parse("example.org").unwrap(),
         ttl: 60,
         records: WantedRecords { v4: Wanted::Present(Ipv4Addr::LOCALHOST), v6: Wanted::Absent },
         unpublished_since: None,
     }
-}
-
-/// The host of the same name, deleted and added again.
-fn added_again(change: RecordChange) -> RecordChange {
-    RecordChange { host: HostId(1000 + change.host.0), ..change }
 }
 
 async fn publish(dns: &Dns, host: i64) -> Published {
@@ -639,7 +632,7 @@ async fn a_host_that_is_added_again_waits_for_the_deleted_one_and_for_its_late_m
         server.udp.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
     };
     let client = async {
-        let both = vec![change(1), added_again(change(1))];
+        let both = vec![change(1), change(1)];
         let published = join_all(dns.publish_all(both, Lane::Interactive)).await;
         assert_eq!(is_final(&published[0]), Some(true));
         assert!(matches!(published[1], Published::Unconfirmed(DnsError::NoAnswer { .. })));

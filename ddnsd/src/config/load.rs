@@ -8,8 +8,9 @@ use super::check::{Checked, check};
 use super::diff::Values;
 use super::error::{ConfigError, Location, Problem};
 use super::files::{self, NamedFile, NamedFiles, Privacy};
-use super::{Config, Database, DnsBackend, Tls, TsigKey, ZoneKeys, tls, tsig_key};
+use super::{Config, Database, DnsBackend, TsigKey, ZoneKeys, tls, tsig_key};
 use crate::model::secret::Secret;
+use rustls::sign::CertifiedKey;
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,7 +71,7 @@ struct Reader {
 impl Reader {
     /// Fills in what the files hold.
     fn fill(&mut self, config: &mut Config, files: NamedFiles) {
-        config.http.tls = files.tls.and_then(|(cert, key)| self.tls(cert, key));
+        config.http.tls = files.tls.and_then(|(cert, key)| self.tls(&cert, &key));
         if let DnsBackend::Rfc2136(dns) = &mut config.dns.backend {
             let default = files.default_key.and_then(|file| self.tsig_key(&file));
             let zones = files.zone_keys.into_iter();
@@ -96,14 +97,13 @@ impl Reader {
         }
     }
 
-    fn tls(&mut self, cert: NamedFile, key: NamedFile) -> Option<Tls> {
-        let pem = self.pem(&cert);
-        let chain = pem.as_ref().and_then(|pem| self.accept(&cert, tls::chain(pem)));
+    fn tls(&mut self, cert: &NamedFile, key: &NamedFile) -> Option<Arc<CertifiedKey>> {
+        let pem = self.pem(cert);
+        let chain = pem.as_ref().and_then(|pem| self.accept(cert, tls::chain(pem)));
         // one file for both is read once, and a wrong mode is one problem
-        let signing_key = if key.path == cert.path { pem } else { self.pem(&key) };
-        let signing_key = signing_key.and_then(|pem| self.accept(&key, tls::signing_key(&pem)));
-        let certified = self.accept(&key, tls::certified(chain?, signing_key?))?;
-        Some(Tls { cert_file: cert.path, key_file: key.path, certified: Arc::new(certified) })
+        let signing_key = if key.path == cert.path { pem } else { self.pem(key) };
+        let signing_key = signing_key.and_then(|pem| self.accept(key, tls::signing_key(&pem)));
+        self.accept(key, tls::certified(chain?, signing_key?)).map(Arc::new)
     }
 
     /// The bytes of a PEM file. One that holds a private key must be private, whatever key names

@@ -65,7 +65,8 @@ pub struct Http {
     pub host: String,
     /// 0 picks a free port.
     pub port: u16,
-    pub tls: Option<Tls>,
+    /// The certificates and their key, which belongs to the first one.
+    pub tls: Option<Arc<rustls::sign::CertifiedKey>>,
     /// Log each request at INFO.
     pub log_requests: bool,
     /// The header that carries the client's address; `None` when empty.
@@ -73,15 +74,6 @@ pub struct Http {
     /// Peers whose `proxy_header` is used.
     pub trusted_proxies: Arc<[IpNet]>,
     pub request_timeout: Duration,
-}
-
-/// A certificate chain and its key.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    pub cert_file: PathBuf,
-    pub key_file: PathBuf,
-    /// The key belongs to the certificate.
-    pub certified: Arc<rustls::sign::CertifiedKey>,
 }
 
 #[derive(Clone, Debug)]

@@ -290,13 +290,11 @@ impl Batcher {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::model::host::HostId;
     use crate::model::name::Zone;
     use crate::model::record::WantedRecords;
 
     fn job(host: i64, lane: Lane) -> Job {
         let change = RecordChange {
-            host: HostId(host),
             fqdn: Fqdn::parse(&format!("h{host}.example.org")).unwrap(),
             zone: Zone::parse("example.org").unwrap(),
             ttl: 60,
@@ -315,7 +313,11 @@ mod tests {
     }
 
     fn hosts(batch: &[Job]) -> Vec<i64> {
-        batch.iter().map(|job| job.change.host.0).collect()
+        let number = |name: &Fqdn| {
+            let label = name.as_str().strip_suffix(".example.org")?;
+            label.strip_prefix('h')?.parse().ok()
+        };
+        batch.iter().map(|job| number(&job.change.fqdn).unwrap()).collect()
     }
 
     fn end(batcher: &mut Batcher, batch: &[Job]) {

@@ -8,6 +8,7 @@ use super::udp::Udp;
 use crate::clock::Clock;
 use crate::config::{DnsTransport, Rfc2136};
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -77,7 +78,9 @@ impl Copies {
 
 /// The way to one name server, of all its zones.
 pub(super) struct Exchange {
-    timeout: Duration,
+    pub(super) server: SocketAddr,
+    /// Of a whole exchange.
+    pub(super) timeout: Duration,
     mode: DnsTransport,
     clock: Clock,
     udp: Udp,
@@ -88,6 +91,7 @@ impl Exchange {
     /// Nothing is opened before the first request.
     pub(super) fn new(config: &Rfc2136, clock: Clock) -> Self {
         Self {
+            server: config.server,
             timeout: config.timeout,
             mode: config.transport,
             clock,

@@ -140,7 +140,6 @@ fn late_for(timeout: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::host::HostId;
     use crate::model::name::Zone;
     use crate::model::record::WantedRecords;
     use crate::model::time::Millis;
@@ -167,7 +166,6 @@ mod tests {
     fn change(n: usize, unpublished_since: Millis) -> RecordChange {
         let zone = Zone::parse("example.org").unwrap();
         RecordChange {
-            host: HostId(1),
             fqdn: fqdn(n),
             zone,
             ttl: 60,

@@ -4,7 +4,6 @@
 
 use super::error::Rcode;
 use super::exchange::{Accepted, Exchange, Request};
-use crate::config::Rfc2136;
 use crate::model::family::Family;
 use crate::model::name::Fqdn;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
@@ -62,16 +61,13 @@ impl LookupError {
 
 /// Asks one name server.
 pub(super) struct Lookup {
-    server: SocketAddr,
-    timeout: Duration,
     exchange: Arc<Exchange>,
     permits: Semaphore,
 }
 
 impl Lookup {
-    pub(super) fn new(config: &Rfc2136, exchange: Arc<Exchange>) -> Self {
-        let permits = Semaphore::new(MAX_QUESTIONS);
-        Self { server: config.server, timeout: config.timeout, exchange, permits }
+    pub(super) fn new(exchange: Arc<Exchange>) -> Self {
+        Self { exchange, permits: Semaphore::new(MAX_QUESTIONS) }
     }
 
     /// Asks what stands at a name. Waits while too many questions are in flight.
@@ -82,12 +78,12 @@ impl Lookup {
         let mut name = Name::from_ascii(name.as_str()).unwrap_or_default();
         name.set_fqdn(true);
         let mut question = Question { id: 0, name, family };
-        let server = self.server;
+        let Exchange { server, timeout, .. } = *self.exchange;
         match self.exchange.send(&mut question).await.response {
             Ok(Some(answer)) => {
                 read(&answer, &question).map_err(|why| LookupError::Refused { server, why })
             }
-            Ok(None) => Err(LookupError::NoAnswer { server, timeout: self.timeout }),
+            Ok(None) => Err(LookupError::NoAnswer { server, timeout }),
             Err(error) => Err(LookupError::Unreachable { server, source: Arc::new(error) }),
         }
     }

@@ -177,7 +177,6 @@ impl MessageWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::host::HostId;
     use crate::model::name::Fqdn;
     use crate::model::record::WantedRecords;
     use hickory_proto::op::{Message, MessageType, OpCode};
@@ -186,7 +185,6 @@ mod tests {
     fn change(name: &str, records: WantedRecords) -> RecordChange {
         let zone = Zone::parse("example.org").unwrap();
         RecordChange {
-            host: HostId(1),
             fqdn: Fqdn::parse(name).unwrap(),
             zone,
             ttl: 77,

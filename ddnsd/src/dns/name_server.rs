@@ -95,7 +95,7 @@ impl NameServer {
         clock: Clock,
     ) -> Self {
         let exchange = Arc::new(Exchange::new(&config, clock));
-        let lookup = Lookup::new(&config, Arc::clone(&exchange));
+        let lookup = Lookup::new(Arc::clone(&exchange));
         let zones = Arc::default();
         Self { config, counters, clock, late_messages, zones, exchange, lookup }
     }
@@ -195,12 +195,10 @@ impl NameServer {
 mod tests {
     use super::*;
     use crate::config::{DnsTransport, ZoneKeys};
-    use crate::model::host::HostId;
     use crate::model::record::WantedRecords;
 
     fn change(zone: &Zone) -> RecordChange {
         RecordChange {
-            host: HostId(1),
             fqdn: Fqdn::parse("h1.example.org").unwrap(),
             zone: zone.clone(),
             ttl: 60,

@@ -17,8 +17,6 @@ use std::time::Duration;
 
 /// Sends the updates of one zone.
 pub(super) struct UpdateSender {
-    server: SocketAddr,
-    timeout: Duration,
     zone: Zone,
     zone_name: Name,
     key: Option<(Signer, Arc<str>)>,
@@ -62,8 +60,6 @@ impl UpdateSender {
             Ok((Signer::new(key).map_err(bad_name)?, key.name.as_str().into()))
         });
         Ok(Self {
-            server: config.server,
-            timeout: config.timeout,
             zone: zone.clone(),
             // a checked zone is a DNS name
             zone_name: Name::from_ascii(zone.as_str()).unwrap_or_default(),
@@ -75,11 +71,11 @@ impl UpdateSender {
     }
 
     pub(super) fn server(&self) -> SocketAddr {
-        self.server
+        self.exchange.server
     }
 
     pub(super) fn timeout(&self) -> Duration {
-        self.timeout
+        self.exchange.timeout
     }
 
     /// Sends a message about so many hosts and waits for its response.
@@ -87,7 +83,7 @@ impl UpdateSender {
         let mut update = SentUpdate { sender: self, unsigned, id: 0, mac: Vec::new() };
         let Exchanged { response, unverified, copies } = self.exchange.send(&mut update).await;
         self.count(copies, hosts);
-        let server = self.server;
+        let server = self.server();
         let zone = self.zone.clone();
         let outcome = match (response, unverified) {
             (Ok(Some(response)), _) => self.outcome(response),
@@ -112,7 +108,7 @@ impl UpdateSender {
     }
 
     fn outcome(&self, response: UpdateResponse) -> Result<(), DnsError> {
-        let server = self.server;
+        let server = self.server();
         let zone = self.zone.clone();
         match response {
             UpdateResponse::Applied => Ok(()),
@@ -125,9 +121,9 @@ impl UpdateSender {
     }
 
     fn no_answer(&self) -> DnsError {
-        let server = self.server;
+        let server = self.server();
         let zone = self.zone.clone();
-        DnsError::NoAnswer { server, zone, timeout: self.timeout }
+        DnsError::NoAnswer { server, zone, timeout: self.timeout() }
     }
 
     fn seconds(&self) -> u64 {
@@ -151,7 +147,7 @@ impl Request for SentUpdate<'_> {
     }
 
     fn accept(&self, message: &[u8]) -> Accepted<UpdateResponse> {
-        let UpdateSender { server, zone, zone_name, key, counters, .. } = self.sender;
+        let UpdateSender { zone, zone_name, key, counters, exchange, .. } = self.sender;
         let signature = key.as_ref().map(|(signer, key)| Signature {
             signer,
             key,
@@ -166,7 +162,7 @@ impl Request for SentUpdate<'_> {
             UpdateResponse::Truncated => Accepted::Truncated,
             UpdateResponse::Foreign(reason) => {
                 counters.dropped.add_one();
-                tracing::debug!(%server, %zone, reason, "response dropped");
+                tracing::debug!(server = %exchange.server, %zone, reason, "response dropped");
                 Accepted::Foreign
             }
         }

@@ -216,7 +216,7 @@ impl Limits {
     }
 
     /// Clients and networks that have counters.
-    pub fn tracked(&self) -> usize {
+    fn tracked(&self) -> usize {
         self.0.tracked.load(Ordering::Relaxed)
     }
 }

@@ -1,6 +1,6 @@
 //! A change of a host's records: as it is stored first, and as it is sent.
 
-use super::host::{Host, HostId, Seen};
+use super::host::{Host, Seen};
 use super::name::{Fqdn, Zone};
 use super::notice::PendingNotices;
 use super::record::WantedRecords;
@@ -11,7 +11,6 @@ use std::sync::Arc;
 /// afterwards does not depend on messages that were lost before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordChange {
-    pub host: HostId,
     /// The owner name of the records.
     pub fqdn: Fqdn,
     /// The zone the message goes to.

@@ -61,7 +61,6 @@ pub fn dns_ttl(host: &Host, defaults: &Defaults) -> u32 {
 /// What to send to DNS for the host as stored.
 pub fn change(host: &Host, defaults: &Defaults) -> RecordChange {
     RecordChange {
-        host: host.id,
         fqdn: host.fqdn.clone(),
         zone: host.zone.clone(),
         ttl: dns_ttl(host, defaults),

@@ -5,7 +5,6 @@ pub mod drift;
 pub mod expiry;
 pub mod import;
 pub mod notice;
-pub mod removal;
 pub mod reply;
 pub mod request;
 pub mod retry;

@@ -1,5 +1,5 @@
-//! When an unpublished host is sent again. In: what the name server refused, and when. Out: now,
-//! after all others, or not yet.
+//! When an unpublished host is sent again, and whether a removal is. In: what the name server
+//! refused, and when. Out: now, after all others, or not yet.
 //!
 //! A host that is refused by itself, as by a CNAME at its name, may be refused for ever. A thousand
 //! of them must delay no other host, and must not hold the locks that their owners' updates need.
@@ -16,6 +16,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(15);
 const MAX_REFUSED: usize = 100_000;
 /// Hosts sent together at most.
 pub const MAX_GROUP: usize = 200;
+/// The longest that a removal may take: `ddnsctl` waits for two minutes.
+const MAX_REMOVAL_TIME: Duration = Duration::from_secs(90);
 
 /// Hosts that were refused as they are wanted now.
 #[derive(Debug, Default)]
@@ -79,6 +81,13 @@ pub fn next_group(size: usize, all_published: bool) -> usize {
     if all_published { (size * 2).min(MAX_GROUP) } else { 1 }
 }
 
+/// Whether a removal that began at `start` can be sent again at `again_at`, because an unanswered
+/// message could still restore the records, and still end in time. It may have to wait for a
+/// message before it: each takes `timeout` at most.
+pub fn is_time_for_another_removal(start: Instant, again_at: Instant, timeout: Duration) -> bool {
+    again_at + timeout * 2 <= start + MAX_REMOVAL_TIME
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::decide::tests::fresh_host;
@@ -125,5 +134,20 @@ mod tests {
             size
         });
         assert_eq!(sizes, [1, 2, 4, 1, 2, 4, 8, 16, 32, 64, 128, 200]);
+    }
+
+    #[test]
+    fn another_removal_is_sent_only_if_ddnsctl_still_waits_for_its_end() {
+        let start = Clock.now().mono;
+        let is_time = |elapsed, timeout| {
+            let timeout = Duration::from_secs(timeout);
+            let again_at = start + Duration::from_secs(elapsed) + timeout * 2;
+            is_time_for_another_removal(start, again_at, timeout)
+        };
+        assert!(is_time(10, 5), "the second of three at the default");
+        assert!(is_time(30, 5), "the third");
+        assert!(is_time(10, 20));
+        assert!(!is_time(11, 20));
+        assert!(!is_time(0, 60));
     }
 }

@@ -27,8 +27,9 @@ struct HostLock {
 
 /// The right to change a host, until dropped.
 pub struct HostGuard {
-    /// Released before `user`, so that the lock is never removed under its holder.
-    permit: Option<OwnedSemaphorePermit>,
+    // Fields are dropped in this order: the permit before `user`, so that a lock is never removed
+    // from the map while it is held.
+    _permit: OwnedSemaphorePermit,
     user: LockUser,
 }
 
@@ -76,13 +77,13 @@ impl HostLocks {
     pub fn try_lock(&self, host: HostId) -> Option<HostGuard> {
         let (user, semaphore) = self.join(host)?;
         let permit = semaphore.try_acquire_owned().ok()?;
-        Some(HostGuard { permit: Some(permit), user })
+        Some(HostGuard { _permit: permit, user })
     }
 
     async fn wait_for(&self, host: HostId) -> Result<HostGuard, NotLocked> {
         let (user, semaphore) = self.join(host).ok_or(NotLocked)?;
         let permit = semaphore.acquire_owned().await.map_err(|_| NotLocked)?;
-        Ok(HostGuard { permit: Some(permit), user })
+        Ok(HostGuard { _permit: permit, user })
     }
 
     /// `None` if too many wait already.
@@ -103,12 +104,6 @@ impl HostGuard {
     /// The host that it locks.
     pub fn host(&self) -> HostId {
         self.user.host
-    }
-}
-
-impl Drop for HostGuard {
-    fn drop(&mut self) {
-        drop(self.permit.take());
     }
 }
 

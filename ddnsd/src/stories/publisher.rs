@@ -12,8 +12,8 @@ use crate::model::family::{Families, Family};
 use crate::model::host::{Defaults, Host};
 use crate::model::name::{Fqdn, Zone};
 use crate::model::time::Now;
-use crate::rules::retry::{Retry, RetrySchedule};
-use crate::rules::{decide, removal};
+use crate::rules::decide;
+use crate::rules::retry::{self, Retry, RetrySchedule};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -192,7 +192,9 @@ impl Publisher {
                 }
             };
             let timeout = self.dns.timeout();
-            if round == MAX_REMOVALS || !removal::is_time_for_another(start, final_from, timeout) {
+            if round == MAX_REMOVALS
+                || !retry::is_time_for_another_removal(start, final_from, timeout)
+            {
                 break;
             }
             tokio::time::sleep_until(final_from.into()).await;
