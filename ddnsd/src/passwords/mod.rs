@@ -1,6 +1,7 @@
 //! Verifies passwords. In: a user name, what is stored of that user, a password. Out: a [`Caller`]
 //! that only this module makes, or wrong, or busy. Argon2 is the whole cost of a login, so verdicts
-//! are cached, equal attempts share one run, and Argon2 runs on few threads of low priority.
+//! are cached, and Argon2 runs on few threads of low priority. Equal attempts at the same time, of
+//! any client, share one run; both they and the queue for a thread are bounded.
 
 mod argon2;
 mod dummy_hash;
@@ -75,7 +76,7 @@ pub enum Verification {
     Right(Caller),
     /// The password is wrong, or there is no such user.
     Wrong,
-    /// Too many passwords are waiting to be hashed; this one was not.
+    /// Too many passwords are waiting to be hashed, or for an equal one; this one was not.
     Busy,
 }
 
@@ -169,7 +170,8 @@ impl Passwords {
         })))
     }
 
-    /// A cached verdict costs one HMAC, any other one run of Argon2, for an unknown user too.
+    /// A cached verdict costs one HMAC, any other one run of Argon2, for an unknown user too. An
+    /// attempt that arrives while an equal one is being hashed waits for that verdict.
     pub async fn verify(&self, attempt: Attempt<'_>, now: Now) -> Verification {
         let PasswordsInner { verdicts, counters, .. } = &*self.0;
         let stored = attempt.account.map(|account| &account.hash);
@@ -183,6 +185,10 @@ impl Passwords {
                 return found.verification(attempt.account);
             }
             CachedVerdict::Missing(vacancy) => vacancy,
+            CachedVerdict::Busy => {
+                counters.busy.add_one();
+                return Verification::Busy;
+            }
         };
         let Some(found) = self.0.run_argon2(attempt).await else {
             counters.busy.add_one();

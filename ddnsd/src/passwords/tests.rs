@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::time::Millis;
 use std::net::IpAddr;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// "correct horse", at a cost that tests can afford; made with argon2-cffi.
@@ -113,6 +114,76 @@ async fn equal_attempts_in_flight_share_one_run() {
     let verdicts = futures::future::join_all(attempts).await;
     assert!(verdicts.iter().all(|verdict| matches!(verdict, Verification::Right(_))));
     assert_eq!(login.counters.hashed.get(), 1);
+}
+
+/// Keeps every hashing thread busy until the sender is dropped.
+fn occupy_threads(login: &Login) -> mpsc::Sender<()> {
+    let threads = login.passwords.0.threads.load();
+    let (release, wait) = mpsc::channel();
+    let wait = Arc::new(std::sync::Mutex::new(wait));
+    for _ in 0..threads.count() {
+        let wait = Arc::clone(&wait);
+        let work = move |_: &mut HashMemory| {
+            let _: Result<(), _> = wait.lock().unwrap().recv();
+        };
+        threads.submit(Priority::Login, 8, work).unwrap();
+    }
+    release
+}
+
+/// The verdicts on the same wrong password, sent by 64 clients at once.
+async fn wrong_from_64_clients(login: &Login) -> Vec<Verification> {
+    let alice = account(CHEAP);
+    let addresses: Vec<String> = (0..64).map(|last| format!("192.0.2.{last}")).collect();
+    let attempts = addresses.iter().map(|address| login.by(address, Some(&alice), "wrong"));
+    futures::future::join_all(attempts).await
+}
+
+#[tokio::test]
+async fn equal_wrong_passwords_of_many_clients_share_one_run() {
+    let login = login(DAY);
+    let release = occupy_threads(&login);
+    let mut verdicts = Box::pin(wrong_from_64_clients(&login));
+    assert!(futures::poll!(&mut verdicts).is_pending());
+    drop(release);
+    assert_eq!(verdicts.await, [Verification::Wrong; 64]);
+    assert_eq!(login.counters.hashed.get(), 1);
+    assert_eq!(wrong_from_64_clients(&login).await, [Verification::Wrong; 64]);
+    assert_eq!(login.counters.hashed.get(), 1, "each client is known");
+}
+
+#[tokio::test]
+async fn equal_attempts_get_a_verdict_when_the_first_is_given_up() {
+    let login = login(DAY);
+    let alice = account(CHEAP);
+    let release = occupy_threads(&login);
+    let mut first = Box::pin(login.by("198.51.100.1", Some(&alice), "wrong"));
+    assert!(futures::poll!(&mut first).is_pending());
+    let mut others = Box::pin(wrong_from_64_clients(&login));
+    assert!(futures::poll!(&mut others).is_pending());
+    drop(first);
+    drop(release);
+    assert_eq!(others.await, [Verification::Wrong; 64]);
+    assert_eq!(login.counters.hashed.get(), 1, "the first is not hashed");
+}
+
+#[tokio::test]
+async fn beyond_256_waiting_equal_attempts_are_busy() {
+    let login = login(DAY);
+    let alice = account(CHEAP);
+    let release = occupy_threads(&login);
+    let attempts = (0..300).map(|_| login.by("192.0.2.1", Some(&alice), "wrong"));
+    let mut verdicts = Box::pin(futures::future::join_all(attempts));
+    assert!(futures::poll!(&mut verdicts).is_pending());
+    drop(release);
+    let verdicts = verdicts.await;
+    let (waited, refused) = verdicts.split_at(1 + 256);
+    assert!(waited.iter().all(|verdict| *verdict == Verification::Wrong));
+    assert!(refused.iter().all(|verdict| *verdict == Verification::Busy));
+    assert_eq!(login.counters.hashed.get(), 1);
+    assert_eq!(login.counters.busy.get(), 43);
+    let after = login.by("192.0.2.1", Some(&alice), "correct horse").await;
+    assert_eq!(after, right(true), "other passwords are hashed");
 }
 
 #[tokio::test]

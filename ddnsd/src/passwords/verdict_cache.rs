@@ -1,5 +1,6 @@
 //! Verdicts on passwords, so that a repeated login costs one HMAC and no Argon2. In: user, stored
-//! hash, password, client. Out: right, wrong for this client, or unknown.
+//! hash, password, client. Out: right, wrong for this client, or unknown. An attempt that arrives
+//! while an equal one is being hashed waits for its verdict, whatever the client.
 //!
 //! The key is an HMAC over user, stored hash and password. So a new password, a deleted user or
 //! another hash ends a verdict at once, and a memory dump shows no password. Right and wrong
@@ -16,11 +17,18 @@ use quick_cache::sync::{Cache, DefaultLifecycle, EntryAction, EntryResult, Place
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
 use sha2::Sha256;
 use std::hash::Hash;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 const MAX_RIGHT: usize = 100_000;
 const MAX_WRONG: usize = 65_536;
+/// Far more runs than can end between the end of one run and the last of its waiters.
+const MAX_WRONG_RUNS: usize = 16_384;
+/// Attempts that wait for an equal one, as many as logins wait for a thread.
+const MAX_WAITERS: usize = 256;
 /// Each has its own lock.
 const SHARDS: usize = 16;
 
@@ -37,12 +45,19 @@ pub(super) struct VerdictCache {
     right: Cache<Digest, Instant>,
     /// The time of the first use.
     wrong: Cache<(Digest, ClientKey), Instant>,
+    /// Counts the runs of Argon2 that found a wrong password.
+    wrong_runs: AtomicU64,
+    /// The number of the last such run.
+    last_wrong_run: Cache<Digest, u64>,
+    waiters: Semaphore,
 }
 
 /// What the cache holds for an attempt.
 pub(super) enum CachedVerdict<'a> {
     Found(Match),
     Missing(Vacancy<'a>),
+    /// Too many attempts wait for equal ones.
+    Busy,
 }
 
 type RightGuard<'a> = PlaceholderGuard<
@@ -54,8 +69,8 @@ type RightGuard<'a> = PlaceholderGuard<
     DefaultLifecycle<Digest, Instant>,
 >;
 
-/// The right to hash one password. Equal attempts wait until this is dropped or filled, then look
-/// again, so that they share one run of Argon2.
+/// The right to hash one password. Equal attempts wait until the verdict is recorded and take it.
+/// If this is dropped without a verdict, one of them gets the right.
 pub(super) struct Vacancy<'a> {
     cache: &'a VerdictCache,
     /// `None` while nothing is remembered.
@@ -72,6 +87,9 @@ impl VerdictCache {
             ttl_seconds: AtomicU64::new(ttl.as_secs()),
             right: bounded(MAX_RIGHT),
             wrong: bounded(MAX_WRONG),
+            wrong_runs: AtomicU64::new(0),
+            last_wrong_run: bounded(MAX_WRONG_RUNS),
+            waiters: Semaphore::new(MAX_WAITERS),
         }
     }
 
@@ -112,7 +130,7 @@ impl VerdictCache {
     }
 
     /// A right password is known for every client, a wrong one for the client that sent it. Waits
-    /// while an equal attempt is being hashed.
+    /// while an equal attempt is being hashed, and takes its verdict.
     pub(super) async fn look_up(
         &self,
         digest: Digest,
@@ -124,6 +142,11 @@ impl VerdictCache {
         if self.ttl_seconds.load(Ordering::Relaxed) == 0 {
             return vacancy(None);
         }
+        // before the look-up: a wrong run that this one misses has a higher number
+        let wrong_runs_before = self.wrong_runs.load(Ordering::Relaxed);
+        if self.wrong.get(&(digest, client)).is_some_and(|used| self.is_fresh(used, now)) {
+            return CachedVerdict::Found(Match::Wrong);
+        }
         let entry = self.right.entry_async(&digest, |_, last_use| {
             if self.is_fresh(*last_use, now) {
                 *last_use = now.mono.max(*last_use);
@@ -132,19 +155,31 @@ impl VerdictCache {
                 EntryAction::ReplaceWithGuard
             }
         });
-        let guard = match entry.await {
-            EntryResult::Retained(()) => {
+        let guard = match self.wait_for(entry).await {
+            None => return CachedVerdict::Busy,
+            Some(EntryResult::Retained(())) => {
                 return CachedVerdict::Found(Match::Right { rehash_due: false });
             }
-            EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _) => Some(guard),
+            Some(EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _)) => Some(guard),
             // never returned: the closure removes nothing, and the async call has no time-out
-            EntryResult::Removed(..) | EntryResult::Timeout => None,
+            Some(EntryResult::Removed(..) | EntryResult::Timeout) => None,
         };
-        // only now: an equal attempt may have been refused while this one waited
-        match self.wrong.get(&(digest, client)) {
-            Some(used) if self.is_fresh(used, now) => CachedVerdict::Found(Match::Wrong),
-            _ => vacancy(guard),
+        if self.last_wrong_run.get(&digest).is_some_and(|run| run > wrong_runs_before) {
+            self.wrong.insert((digest, client), now.mono);
+            // dropping the guard lets the next waiter look
+            return CachedVerdict::Found(Match::Wrong);
         }
+        vacancy(guard)
+    }
+
+    /// `None` if it is not ready at once and too many attempts wait already.
+    async fn wait_for<T>(&self, entry: impl Future<Output = T>) -> Option<T> {
+        let mut entry = pin!(entry);
+        if let Poll::Ready(entry) = futures::poll!(&mut entry) {
+            return Some(entry);
+        }
+        let _place = self.waiters.try_acquire().ok()?;
+        Some(entry.await)
     }
 
     /// The same password has another hash now. Does nothing if it is not known under the first.
@@ -160,15 +195,18 @@ impl VerdictCache {
 }
 
 impl Vacancy<'_> {
-    /// Lets equal attempts that wait go on.
+    /// Gives the verdict to the equal attempts that wait.
     pub(super) fn record(self, found: Match, now: Now) {
         let Some(guard) = self.guard else { return };
         match found {
             // fails if the verdict was forgotten meanwhile, which is right
             Match::Right { .. } => drop(guard.insert(now.mono)),
             Match::Wrong => {
-                self.cache.wrong.insert((self.digest, self.client), now.mono);
-                // after the insert, so that waiting attempts find it
+                let Self { cache, digest, client, .. } = self;
+                cache.wrong.insert((digest, client), now.mono);
+                let run = cache.wrong_runs.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+                cache.last_wrong_run.insert(digest, run);
+                // after the inserts, so that waiting attempts find them
                 drop(guard);
             }
         }
@@ -177,7 +215,7 @@ impl Vacancy<'_> {
 
 /// Up to `max` entries. Evicted keys are not tracked (`ghost_allocation`), which would take half as
 /// much memory again.
-fn bounded<K: Hash + Eq>(max: usize) -> Cache<K, Instant> {
+fn bounded<K: Hash + Eq, V: Clone>(max: usize) -> Cache<K, V> {
     let mut options = OptionsBuilder::new();
     options.shards(SHARDS).estimated_items_capacity(max).weight_capacity(max as u64);
     match options.ghost_allocation(0.0).build() {
@@ -233,13 +271,15 @@ mod tests {
         match cache.look_up(digest, client, now).await {
             CachedVerdict::Found(found) => Some(found),
             CachedVerdict::Missing(_) => None,
+            CachedVerdict::Busy => panic!("too many wait"),
         }
     }
 
     async fn record(cache: &VerdictCache, digest: Digest, found: Match, now: Now) {
         match cache.look_up(digest, client("192.0.2.1"), now).await {
-            CachedVerdict::Found(known) => panic!("{known:?} is there already"),
             CachedVerdict::Missing(vacancy) => vacancy.record(found, now),
+            CachedVerdict::Found(known) => panic!("{known:?} is there already"),
+            CachedVerdict::Busy => panic!("too many wait"),
         }
     }
 
@@ -314,6 +354,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_an_attempt_that_waited_takes_the_wrong_verdict_of_another_client() {
+        let (cache, now) = (cache(), now());
+        let [first, second, late] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(client);
+        let CachedVerdict::Missing(vacancy) = cache.look_up([1; 16], first, now).await else {
+            panic!("it is not known yet");
+        };
+        let mut waiting = Box::pin(look_up(&cache, [1; 16], second, now));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        vacancy.record(Match::Wrong, now);
+        assert_eq!(waiting.await, Some(Match::Wrong));
+        assert_eq!(look_up(&cache, [1; 16], second, now).await, Some(Match::Wrong));
+        assert_eq!(look_up(&cache, [1; 16], late, now).await, None);
+    }
+
+    #[tokio::test]
     async fn an_attempt_that_is_given_up_lets_an_equal_one_hash() {
         let (cache, now, client) = (cache(), now(), client("192.0.2.1"));
         let vacancy = cache.look_up([1; 16], client, now).await;
@@ -360,7 +415,9 @@ mod tests {
             record(&cache, number.to_be_bytes(), Match::Wrong, now).await;
         }
         assert_eq!((cache.right.len(), cache.wrong.len()), (MAX_RIGHT, MAX_WRONG));
-        let bytes = cache.right.memory_used().total() + cache.wrong.memory_used().total();
+        let bytes = cache.right.memory_used().total()
+            + cache.wrong.memory_used().total()
+            + cache.last_wrong_run.memory_used().total();
         // 17.5 MB is what the maps of the standard library took for as many
         assert!(bytes < 17_500_000, "{bytes} bytes");
     }
