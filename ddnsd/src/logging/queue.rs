@@ -9,14 +9,12 @@ use jiff::Zoned;
 use std::io::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use tracing::Level;
 
-/// Lines that can wait: several seconds of a busy daemon.
-const MAX_LINES: usize = 8_192;
-
-/// Bytes of the texts of these lines.
+/// Bytes of the lines that can wait: several seconds of a busy daemon. A channel that is bounded by
+/// lines would allocate all of its places at the start.
 const MAX_BYTES: usize = 4 << 20;
 
 /// Poll interval of [`LineQueue::flush`].
@@ -34,10 +32,15 @@ pub(super) struct LogLine {
     pub(super) text: String,
 }
 
+/// What a line takes in the queue, in bytes.
+fn size_of_line(text: &str) -> usize {
+    size_of::<LogLine>() + text.len()
+}
+
 /// The queue's end for the daemon. When it is dropped, the thread still writes what is queued, as
 /// long as the process lives.
 pub(super) struct LineQueue {
-    lines: SyncSender<LogLine>,
+    lines: Sender<LogLine>,
     counts: Arc<LineCounts>,
 }
 
@@ -49,14 +52,14 @@ struct LineCounts {
     done: AtomicU64,
     /// Lost lines that were not reported yet.
     lost: AtomicU64,
-    /// Of the texts of the lines that are in the queue or being written.
+    /// Of the lines that are in the queue or being written.
     bytes: AtomicUsize,
 }
 
 impl LineQueue {
     /// Starts the thread.
     pub(super) fn start(output: impl LogOutput) -> Result<Self, LogError> {
-        let (lines, receiver) = sync_channel(MAX_LINES);
+        let (lines, receiver) = channel();
         let counts = Arc::new(LineCounts::default());
         let counts_of_thread = Arc::clone(&counts);
         let thread = std::thread::Builder::new().name("ddnsd-log".to_owned());
@@ -69,11 +72,11 @@ impl LineQueue {
     /// Never blocks.
     pub(super) fn push(&self, level: Level, text: String) {
         let counts = &self.counts;
-        let bytes = text.len();
+        let bytes = size_of_line(&text);
         // counted first, because `flush` must not miss a line that is in the queue
         counts.queued.fetch_add(1, Ordering::Relaxed);
         let fits = counts.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= MAX_BYTES;
-        if !fits || self.lines.try_send(LogLine { at: now(), level, text }).is_err() {
+        if !fits || self.lines.send(LogLine { at: now(), level, text }).is_err() {
             counts.bytes.fetch_sub(bytes, Ordering::Relaxed);
             counts.queued.fetch_sub(1, Ordering::Relaxed);
             counts.lost.fetch_add(1, Ordering::Relaxed);
@@ -111,7 +114,7 @@ fn write_all(lines: &Receiver<LogLine>, mut output: impl LogOutput, counts: &Lin
             lost + 1
         };
         counts.lost.fetch_add(still_lost, Ordering::Relaxed);
-        counts.bytes.fetch_sub(line.text.len(), Ordering::Relaxed);
+        counts.bytes.fetch_sub(size_of_line(&line.text), Ordering::Relaxed);
         counts.done.fetch_add(1, Ordering::Release);
     }
 }
@@ -127,7 +130,7 @@ mod tests {
     use super::*;
     use std::io::{ErrorKind, Write};
     use std::sync::Mutex;
-    use std::sync::mpsc::{Sender, TryRecvError, channel};
+    use std::sync::mpsc::TryRecvError;
 
     const SOON: Duration = Duration::from_secs(20);
 
@@ -198,14 +201,15 @@ mod tests {
 
     #[test]
     fn a_blocked_output_blocks_no_thread_and_lost_lines_are_counted() {
-        let complete = written_of(MAX_LINES + 1_000, "line");
-        // the thread may have taken a line from the queue before it blocked
-        assert!((MAX_LINES..=MAX_LINES + 1).contains(&complete), "{complete}");
+        let line = "line";
+        let fitting = MAX_BYTES / size_of_line(line);
+        assert_eq!(written_of(fitting + 1_000, line), fitting);
     }
 
     #[test]
     fn the_queue_holds_four_mebibytes_of_long_lines() {
-        assert_eq!(written_of(5_000, &"x".repeat(1_024)), MAX_BYTES / 1_024);
+        let line = "x".repeat(1_024);
+        assert_eq!(written_of(5_000, &line), MAX_BYTES / size_of_line(&line));
     }
 
     /// Needs a while for each line.
