@@ -227,8 +227,9 @@ impl World {
         }
         let gone = async {
             loop {
-                let counts = daemon.db.counts().await.unwrap();
-                if self.server.held(&name("brief")) == (None, None) && counts.unpublished == 0 {
+                // in this order: the removal is stored before it is held, and settled after it
+                let is_removed = self.server.held(&name("brief")) == (None, None);
+                if is_removed && daemon.db.counts().await.unwrap().unpublished == 0 {
                     return;
                 }
                 sleep(Duration::from_millis(20)).await;
