@@ -263,21 +263,25 @@ impl Update {
         changes: Vec<HostChange>,
         results: &mut HostResults,
     ) -> Vec<StoredChange> {
-        let wants = changes.iter().map(|change| change.want.clone()).collect();
+        let mut wants = Vec::with_capacity(changes.len());
+        let mut guards = Vec::with_capacity(changes.len());
+        for HostChange { guard, want } in changes {
+            guards.push((guard, want.host.wanted.addresses()));
+            wants.push(want);
+        }
         let hosts = match self.0.publisher.want(wants).await {
             Ok(hosts) => hosts,
             Err(problem) => {
                 error!("cannot store a change: {problem}");
                 let result = failed(&problem);
-                let ids = changes.iter().map(|change| change.guard.host());
+                let ids = guards.iter().map(|(guard, _)| guard.host());
                 results.extend(ids.map(|host| (host, result.clone())));
                 return Vec::new();
             }
         };
-        let mut stored = Vec::with_capacity(changes.len());
-        for (HostChange { guard, want }, host) in changes.into_iter().zip(hosts) {
+        let mut stored = Vec::with_capacity(guards.len());
+        for ((guard, old), host) in guards.into_iter().zip(hosts) {
             if let Some(host) = host {
-                let old = want.host.wanted.addresses();
                 stored.push(StoredChange { guard, host, old });
             } else {
                 // a move to another name server, or a second daemon, takes no lock of ours
