@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Rows of one cache.
 const MAX_ROWS: usize = 2_000_000;
-/// Names without a row, of one cache. Anyone can ask for such names, so they take none of its space.
+/// Names without a row, of one cache. Anyone can ask for them, so they take no space from rows.
 const MAX_ABSENT: usize = 65_536;
 
 pub(super) struct Caches {
