@@ -275,16 +275,19 @@ async fn a_zone_that_is_not_served_or_takes_no_updates_is_refused_in_few_message
 #[tokio::test]
 async fn a_server_that_is_down_fails_changes_at_once_and_gets_them_when_it_is_back() {
     let mut named = Named::start().await;
-    let (dns, _) = named.dns();
+    let (dns, counters) = named.dns();
     let pc = || change("pc.dyn.test", dual(1));
     assert!(is_plain_success(&publish(&dns, pc()).await));
+    let zone = counters.zones.of("dyn.test");
+    assert_eq!(zone.last_error(), None);
     named.stop();
 
     let first = publish(&dns, pc()).await;
     assert!(matches!(first, Published::Unconfirmed(DnsError::Unreachable { .. })), "{first:?}");
     let second = publish(&dns, pc()).await;
     assert!(matches!(second, Published::Unconfirmed(DnsError::Down { .. })), "{second:?}");
-    assert!(dns.zones()[0].down && dns.zones()[0].last_error.is_some());
+    assert!(dns.zones()[0].down);
+    assert!(zone.last_error().unwrap().text.starts_with("cannot reach name server"));
 
     let named = named.restarted().await;
     let back = dns.publish(pc(), Lane::Background).await;

@@ -323,7 +323,9 @@ async fn an_unsigned_response_by_udp_is_reported_and_no_answer_when_tcp_gets_non
         }
         let health = &dns.zones()[0];
         assert!(health.down);
-        let error = health.last_error.as_ref().unwrap().to_string();
+        let zone = counters.zones.of(health.zone.as_str());
+        assert!(zone.results().any(|(name, count)| (name, count.get()) == ("unsigned", 1)));
+        let error = zone.last_error().unwrap().text;
         assert!(error.contains("by TCP (is it reachable"), "{error}");
         assert!(counters.messages.get() <= 2);
     }

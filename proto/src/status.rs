@@ -20,7 +20,11 @@ pub struct StatusView {
     pub hosts: u64,
     /// Number of hosts with unpublished records.
     pub pending: u64,
-    /// Zones that were published to recently or have pending hosts.
+    /// How long the first of them has been pending, milliseconds.
+    pub pending_ms: Option<i64>,
+    /// The last reload of the configuration since the start.
+    pub last_reload: Option<LastReloadView>,
+    /// Zones that were published to since the start or have pending hosts.
     pub zones: Vec<ZoneView>,
     /// Queue lengths, in display order.
     pub queues: Vec<Named>,
@@ -38,8 +42,22 @@ pub struct ZoneView {
     pub down: bool,
     /// Number of the zone's hosts with unpublished records.
     pub pending: u64,
-    /// The last failure within a minute, or the failure of a pending host of any age.
+    /// How long the first of them has been pending, milliseconds.
+    pub pending_ms: Option<i64>,
+    /// When the last failure was, milliseconds since 1970; `None` if it was before the start.
+    pub last_error_at: Option<i64>,
+    /// The last failure since the start, or the failure of a pending host of any age.
     pub last_error: Option<String>,
+}
+
+/// A reload of the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LastReloadView {
+    /// Milliseconds since 1970.
+    pub at: i64,
+    /// Whether the configuration was good; otherwise nothing has changed.
+    pub succeeded: bool,
 }
 
 /// A named number.

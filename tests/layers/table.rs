@@ -38,12 +38,13 @@ pub const DDNSD: Table = &[
     // lifecycle: every reload is reported to systemd, by signal or by ddnsctl
     ("reload", &["config", "lifecycle"]),
     ("clock", &["model"]),
-    ("counters", &[]),
+    ("counters", &["model"]),
     ("logging", &["config"]),
     ("config", &["model"]),
     ("model", &[]),
     ("rules", &["model"]),
-    ("passwords", &["model", "config", "counters"]),
+    // clock: times each run of Argon2, on a thread of its own
+    ("passwords", &["model", "config", "counters", "clock"]),
     ("limits", &["model", "rules", "config", "counters"]),
     ("dns", &["model", "config", "counters", "clock"]),
     ("db", &["model", "config", "counters", "clock"]),
@@ -65,9 +66,10 @@ pub const DDNSD: Table = &[
     ),
     // model: connections are counted by ClientKey, as limits are; clock: deadlines
     ("serve", &["model", "config", "counters", "clock"]),
-    ("http", &["model", "config", "rules", "stories", "serve", "clock"]),
-    ("admin", &["model", "config", "stories", "reload"]),
-    ("observe", &["config", "stories", "serve", "clock"]),
+    ("http", &["model", "config", "rules", "stories", "serve", "clock", "counters"]),
+    ("admin", &["model", "config", "stories", "reload", "counters"]),
+    // counters: the buckets of a histogram
+    ("observe", &["config", "stories", "serve", "clock", "counters"]),
     ("timers", &["config", "stories", "clock"]),
 ];
 

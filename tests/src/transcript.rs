@@ -134,12 +134,14 @@ fn below(finished: &Finished) -> String {
 //----- What differs from run to run -----
 
 /// Counts that depend on how the clock ticks: what is written or sent in the background.
-const COUNTS: [&str; 9] = [
+const COUNTS: [&str; 11] = [
     "uptime_seconds",
+    "pending_seconds",
     "queue keepalives",
     "keepalives",
     "database.commits",
     "database.writes",
+    "database.reads",
     "dns.messages",
     "dns.hosts",
     "dns.tcp",
@@ -205,6 +207,7 @@ fn number(rest: &str) -> Option<(String, usize)> {
     let count = COUNTS.iter().find_map(|label| from(label, no_digit, "N"));
     count
         .or_else(|| from("uptime", |c| c == '\n', "DURATION"))
+        .or_else(|| from("the first for", |c| c == '\n', "DURATION"))
         .or_else(|| from("os error", no_digit, "N"))
 }
 

@@ -91,8 +91,7 @@ enum Command {
     )]
     Cleanup,
     Sync(sync::SyncArgs),
-    /// Show the daemon's state: version, database, zones, queues and counters
-    Status,
+    Status(status::StatusArgs),
     /// Reload the daemon's configuration
     #[command(
         after_help = "Keys that need a restart are listed and keep their old values. If the configuration has errors,
@@ -134,7 +133,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Command::Hostname(command) => hostname::run(&session, command).await,
         Command::Cleanup => cleanup::run(&session).await,
         Command::Sync(args) => sync::run(&session, args).await,
-        Command::Status => status::run(&session).await,
+        Command::Status(args) => status::run(&session, args).await,
         Command::Reload => reload::run(&session).await,
         Command::Export => export::run(&session).await,
         Command::Import(args) => import::run(&session, args).await,

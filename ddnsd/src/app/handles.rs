@@ -183,6 +183,7 @@ fn status(handles: &Handles) -> Status {
     Status {
         db: handles.db.clone(),
         dns: handles.dns.clone(),
+        passwords: handles.passwords.clone(),
         clock: handles.clock,
         started: handles.started,
         counters: handles.counters.clone(),

@@ -162,12 +162,14 @@ fn serve_http(
     services: &Services,
     listeners: Vec<TcpListener>,
 ) -> anyhow::Result<()> {
-    let Handles { settings, tasks, .. } = handles;
-    let front = Front::new(services.update.clone(), handles.clock, Arc::clone(&settings.front));
+    let Handles { settings, tasks, counters, .. } = handles;
+    let update = services.update.clone();
+    let front_settings = Arc::clone(&settings.front);
+    let front = Front::new(update, handles.clock, front_settings, Arc::clone(&counters.http));
     let server = HttpServer {
         service: front.service(),
         settings: Arc::clone(&settings.connections),
-        limits: ConnectionLimits::of_all_files(),
+        limits: ConnectionLimits::of_all_files(Arc::clone(&counters.connections)),
         stop: tasks.stop.clone(),
         cut: tasks.cut.clone(),
         tasks: tasks.work.clone(),

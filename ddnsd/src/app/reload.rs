@@ -7,6 +7,7 @@ use super::{Args, apply_args, warn_of_missing_mail};
 use crate::clock::Clock;
 use crate::config::load::{self, Loaded};
 use crate::config::{Config, Difference, Differences, DnsBackend};
+use crate::counters::{LastReload, ReloadCounters};
 use crate::db::Db;
 use crate::limits::Limits;
 use crate::passwords::Passwords;
@@ -15,6 +16,7 @@ use crate::stories::republish::Republish;
 use crate::stories::unsigned::warn_of_zones_without_key;
 use crate::{lifecycle, logging, serve};
 use std::error::Error;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -29,6 +31,7 @@ pub(super) struct Reloader {
     passwords: Passwords,
     republish: Republish,
     db: Db,
+    counters: Arc<ReloadCounters>,
 }
 
 impl Reloader {
@@ -49,6 +52,7 @@ impl Reloader {
             passwords: handles.passwords.clone(),
             republish: services.republish.clone(),
             db: handles.db.clone(),
+            counters: Arc::clone(&handles.counters.reloads),
         }
     }
 
@@ -62,6 +66,8 @@ impl Reloader {
             lifecycle::reloading();
             let result = self.reload().await;
             lifecycle::reloaded();
+            let at = Clock.now().wall;
+            self.counters.record(LastReload { at, succeeded: result.is_ok() });
             log_result(&result);
             request.answer(result);
         }

@@ -5,10 +5,13 @@
 use super::error::DbError;
 use super::mariadb::pool::MariaDbPool;
 use super::statement::{self, Access, Arg, LONG_TIMEOUT, STATEMENT_TIMEOUT, Statement};
+use crate::clock::Clock;
+use crate::counters::DatabaseCounters;
 use futures::{FutureExt as _, TryFutureExt as _};
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlSafeStr as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most rows in one statement.
@@ -26,7 +29,12 @@ impl<R> Row for R where
 }
 
 /// Connections for reading.
-pub(super) enum ReadPool {
+pub(super) struct ReadPool {
+    pool: Pool,
+    counters: Arc<DatabaseCounters>,
+}
+
+pub(super) enum Pool {
     Sqlite(SqlitePool),
     Mariadb(MariaDbPool),
 }
@@ -48,22 +56,25 @@ macro_rules! bound {
 }
 
 impl ReadPool {
+    pub(super) fn new(pool: Pool, counters: Arc<DatabaseCounters>) -> Self {
+        Self { pool, counters }
+    }
+
     /// All rows of a query.
     pub(super) async fn all<R: Row>(
         &self,
         sql: &'static Statement,
         args: impl IntoIterator<Item = Arg>,
     ) -> Result<Vec<R>, DbError> {
-        let args: Vec<_> = args.into_iter().collect();
-        match self {
-            ReadPool::Sqlite(pool) => {
-                Ok(bound!(sqlx::query_as(sql.sqlite), args).fetch_all(pool).await?)
-            }
-            ReadPool::Mariadb(pool) => {
-                let query = || bound!(sqlx::query_as(sql.mariadb), args.clone());
-                pool.run(|conn| query().fetch_all(conn).boxed()).await
-            }
+        let start = Clock.now().mono;
+        let rows = self.pool.all(sql, args.into_iter().collect()).await;
+        let DatabaseCounters { reads, failed_reads, queries, .. } = &*self.counters;
+        queries.record(Clock.now().mono.saturating_duration_since(start));
+        reads.add_one();
+        if rows.is_err() {
+            failed_reads.add_one();
         }
+        rows
     }
 
     /// The row of a query that has one row at most.
@@ -76,9 +87,27 @@ impl ReadPool {
     }
 
     pub(super) async fn close(&self) {
+        match &self.pool {
+            Pool::Sqlite(pool) => pool.close().await,
+            Pool::Mariadb(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Pool {
+    async fn all<R: Row>(
+        &self,
+        sql: &'static Statement,
+        args: Vec<Arg>,
+    ) -> Result<Vec<R>, DbError> {
         match self {
-            ReadPool::Sqlite(pool) => pool.close().await,
-            ReadPool::Mariadb(pool) => pool.close().await,
+            Pool::Sqlite(pool) => {
+                Ok(bound!(sqlx::query_as(sql.sqlite), args).fetch_all(pool).await?)
+            }
+            Pool::Mariadb(pool) => {
+                let query = || bound!(sqlx::query_as(sql.mariadb), args.clone());
+                pool.run(|conn| query().fetch_all(conn).boxed()).await
+            }
         }
     }
 }

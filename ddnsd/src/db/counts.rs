@@ -3,6 +3,7 @@
 use super::error::DbError;
 use super::handle::Db;
 use super::statement::{Statements, args, statements};
+use crate::model::time::Millis;
 
 pub(super) const STATEMENTS: Statements = &[COUNTING, PENDING];
 
@@ -21,6 +22,8 @@ pub struct PendingZone {
     pub zone: String,
     /// The number of its unpublished hosts.
     pub hosts: u64,
+    /// Since when the first of them has been unpublished.
+    pub since: Millis,
     /// Why publishing failed, of any of these hosts: the reason is mostly the same.
     pub last_error: Option<String>,
 }
@@ -47,7 +50,8 @@ impl Db {
 
 statements! { PENDING;
     PENDING_ZONES: FullScan =
-        "SELECT zone, COUNT(*) AS hosts, MAX(last_error) AS last_error FROM hosts
+        "SELECT zone, COUNT(*) AS hosts, MIN(unpublished_since) AS since,
+                MAX(last_error) AS last_error FROM hosts
          WHERE unpublished_since IS NOT NULL GROUP BY zone ORDER BY zone";
 }
 
@@ -57,11 +61,12 @@ impl Db {
     /// # Errors
     /// The database failed.
     pub async fn pending_zones(&self) -> Result<Vec<PendingZone>, DbError> {
-        let rows: Vec<(String, i64, Option<String>)> =
+        let rows: Vec<(String, i64, i64, Option<String>)> =
             self.0.readers.all(&PENDING_ZONES, args![]).await?;
-        let zone = |(zone, hosts, last_error): (String, i64, Option<String>)| PendingZone {
+        let zone = |(zone, hosts, since, last_error): (_, i64, _, _)| PendingZone {
             zone,
             hosts: hosts.unsigned_abs(),
+            since: Millis(since),
             last_error,
         };
         Ok(rows.into_iter().map(zone).collect())

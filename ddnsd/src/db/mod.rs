@@ -47,7 +47,7 @@ pub use users::NewUser;
 use crate::config::{Database, MariaDb};
 use crate::counters::DatabaseCounters;
 use cache::Caches;
-use connection::ReadPool;
+use connection::{Pool, ReadPool};
 use mariadb::open::OpenFor;
 use mariadb::pool::MariaDbPool;
 use std::path::Path;
@@ -117,8 +117,9 @@ async fn open_sqlite(
     schema::refuse_incomplete(&database, &mut opened.writer, all_statements()).await?;
     let caches = Arc::new(Caches::enabled());
     let connection = WriteConnection::to_file(opened.writer);
-    let writer = DbWriter::start(connection, Arc::clone(&caches), counters);
-    Ok(Db::new(ReadPool::Sqlite(opened.readers), writer, caches, Some(opened.owner)))
+    let writer = DbWriter::start(connection, Arc::clone(&caches), Arc::clone(&counters));
+    let readers = ReadPool::new(Pool::Sqlite(opened.readers), counters);
+    Ok(Db::new(readers, writer, caches, Some(opened.owner)))
 }
 
 async fn open_mariadb(
@@ -131,7 +132,8 @@ async fn open_mariadb(
     schema::refuse_incomplete(&database, &mut opened.writer, all_statements()).await?;
     let caches = Arc::new(Caches::disabled());
     let readers = MariaDbPool::new(Arc::clone(&opened.server), config.pool_size);
+    let readers = ReadPool::new(Pool::Mariadb(readers), Arc::clone(&counters));
     let connection = WriteConnection::to_server(opened.writer, opened.server, opened.lock);
     let writer = DbWriter::start(connection, Arc::clone(&caches), counters);
-    Ok(Db::new(ReadPool::Mariadb(readers), writer, caches, None))
+    Ok(Db::new(readers, writer, caches, None))
 }

@@ -115,7 +115,7 @@ impl WriterTask {
         if batch.is_empty() {
             return;
         }
-        match self.connection.write(batch).await {
+        match self.results.timed(self.connection.write(batch)).await {
             Err(WriteFailure::Statement(error))
                 if batch.len() > 1 && error != DbError::NoAnswer =>
             {
@@ -134,7 +134,7 @@ impl WriterTask {
             let mut one = [write];
             let committed = match unreachable.clone() {
                 Some(error) => Err(WriteFailure::Begin(error)),
-                None => self.connection.write(&mut one).await,
+                None => self.results.timed(self.connection.write(&mut one)).await,
             };
             if let Err(failure) = &committed
                 && failure.is_unanswered()
@@ -154,12 +154,12 @@ impl WriterTask {
     async fn commit_alone(&mut self, write: Box<dyn ErasedWrite>) {
         let mut one = [write];
         let Some(mut second) = self.connection.second() else {
-            let committed = self.connection.write(&mut one).await;
+            let committed = self.results.timed(self.connection.write(&mut one)).await;
             return self.results.finish(one, &committed);
         };
         let results = Arc::clone(&self.results);
         tokio::spawn(async move {
-            let committed = second.write(&mut one).await;
+            let committed = results.timed(second.write(&mut one)).await;
             second.close().await;
             results.finish(one, &committed);
         });
@@ -173,6 +173,14 @@ struct WriteResults {
 }
 
 impl WriteResults {
+    /// Times a transaction.
+    async fn timed<T>(&self, transaction: impl Future<Output = T>) -> T {
+        let start = Clock.now().mono;
+        let done = transaction.await;
+        self.counters.transactions.record(Clock.now().mono.saturating_duration_since(start));
+        done
+    }
+
     fn finish(
         &self,
         writes: impl IntoIterator<Item = Box<dyn ErasedWrite>>,

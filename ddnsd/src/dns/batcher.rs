@@ -1,7 +1,6 @@
 //! What is queued for one zone, and which of it goes next. In: changes as they come, and how
 //! messages ended. Out: batches. Pure: no I/O, the time is an argument.
 
-use super::error::DnsError;
 use super::message::{MAX_BYTES, MAX_NAMES, size_limit};
 use super::{Lane, Published};
 use crate::model::change::RecordChange;
@@ -63,7 +62,6 @@ pub(super) struct Batcher {
     answered_messages: u64,
     batch_limit: BatchLimit,
     down: Option<ZoneDown>,
-    pub(super) last_error: Option<DnsError>,
 }
 
 #[derive(Default)]

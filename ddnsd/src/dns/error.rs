@@ -78,6 +78,15 @@ impl DnsError {
         )
     }
 
+    /// The RCODE's name, or what stands for it, as [`crate::counters::ZoneCounters`] counts it.
+    pub(super) fn result(&self) -> &'static str {
+        match self {
+            Self::Refused { refusal, .. } => rcode_name(refusal.rcode).unwrap_or("other"),
+            Self::Unverified { .. } | Self::NoAnswerByTcp { .. } => "unsigned",
+            _ => "unanswered",
+        }
+    }
+
     /// The server's refusal, with or without a signature.
     pub(super) fn refusal(&self) -> Option<&Refusal> {
         match self {
@@ -183,21 +192,28 @@ pub(super) struct Rcode(pub(super) ResponseCode);
 
 impl fmt::Display for Rcode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            ResponseCode::NoError => "NOERROR",
-            ResponseCode::FormErr => "FORMERR",
-            ResponseCode::ServFail => "SERVFAIL",
-            ResponseCode::NXDomain => "NXDOMAIN",
-            ResponseCode::NotImp => "NOTIMP",
-            ResponseCode::Refused => "REFUSED",
-            ResponseCode::YXDomain => "YXDOMAIN",
-            ResponseCode::YXRRSet => "YXRRSET",
-            ResponseCode::NXRRSet => "NXRRSET",
-            ResponseCode::NotAuth => "NOTAUTH",
-            ResponseCode::NotZone => "NOTZONE",
-            other => return write!(f, "RCODE {}", u16::from(other)),
-        })
+        match rcode_name(self.0) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "RCODE {}", u16::from(self.0)),
+        }
     }
+}
+
+fn rcode_name(rcode: ResponseCode) -> Option<&'static str> {
+    Some(match rcode {
+        ResponseCode::NoError => "NOERROR",
+        ResponseCode::FormErr => "FORMERR",
+        ResponseCode::ServFail => "SERVFAIL",
+        ResponseCode::NXDomain => "NXDOMAIN",
+        ResponseCode::NotImp => "NOTIMP",
+        ResponseCode::Refused => "REFUSED",
+        ResponseCode::YXDomain => "YXDOMAIN",
+        ResponseCode::YXRRSet => "YXRRSET",
+        ResponseCode::NXRRSet => "NXRRSET",
+        ResponseCode::NotAuth => "NOTAUTH",
+        ResponseCode::NotZone => "NOTZONE",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -101,8 +101,6 @@ pub struct ZoneHealth {
     pub zone: Zone,
     /// The server does not answer for it, and is tried again with growing pauses, up to 15 s.
     pub down: bool,
-    /// Forgotten after a minute without changes.
-    pub last_error: Option<DnsError>,
     /// Changes that wait.
     pub queued: usize,
 }

@@ -7,13 +7,13 @@ use super::response::{Expected, Signature, UpdateResponse, judge};
 use super::tsig::Signer;
 use crate::clock::Clock;
 use crate::config::Rfc2136;
-use crate::counters::DnsCounters;
+use crate::counters::{DnsCounters, LastError, ZoneCounters};
 use crate::model::name::Zone;
 use hickory_proto::rr::Name;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Sends the updates of one zone.
 pub(super) struct UpdateSender {
@@ -21,6 +21,7 @@ pub(super) struct UpdateSender {
     zone_name: Name,
     key: Option<(Signer, Arc<str>)>,
     counters: Arc<DnsCounters>,
+    zone_counters: Arc<ZoneCounters>,
     clock: Clock,
     exchange: Arc<Exchange>,
 }
@@ -64,6 +65,7 @@ impl UpdateSender {
             // a checked zone is a DNS name
             zone_name: Name::from_ascii(zone.as_str()).unwrap_or_default(),
             key: key.transpose()?,
+            zone_counters: counters.zones.of(zone.as_str()),
             counters,
             clock,
             exchange,
@@ -81,6 +83,7 @@ impl UpdateSender {
     /// Sends a message about so many hosts and waits for its response.
     pub(super) async fn send(&self, unsigned: &[u8], hosts: usize) -> UpdateResult {
         let mut update = SentUpdate { sender: self, unsigned, id: 0, mac: Vec::new() };
+        let start = self.clock.now().mono;
         let Exchanged { response, unverified, copies } = self.exchange.send(&mut update).await;
         self.count(copies, hosts);
         let server = self.server();
@@ -93,9 +96,7 @@ impl UpdateSender {
             (Err(error), _) => Err(DnsError::Unreachable { server, zone, source: Arc::new(error) }),
             (Ok(None), _) => Err(self.no_answer()),
         };
-        if matches!(outcome, Err(DnsError::Refused { .. })) {
-            self.counters.refused.add_one();
-        }
+        self.count_outcome(&outcome, hosts, start);
         UpdateResult { outcome, is_unanswered: copies.unanswered() > 0 }
     }
 
@@ -105,6 +106,23 @@ impl UpdateSender {
         self.counters.tcp.add(copies.by_tcp);
         self.counters.hosts.add(copies.sent.saturating_mul(hosts));
         self.counters.unanswered.add(copies.unanswered());
+    }
+
+    fn count_outcome(&self, outcome: &Result<(), DnsError>, hosts: usize, start: Instant) {
+        let now = self.clock.now();
+        let took = now.mono.saturating_duration_since(start);
+        let hosts = u64::try_from(hosts).unwrap_or(u64::MAX);
+        let result = match outcome {
+            Ok(()) => "NOERROR",
+            Err(error) => {
+                self.zone_counters.failed(LastError { at: now.wall, text: error.to_string() });
+                error.result()
+            }
+        };
+        if matches!(outcome, Err(DnsError::Refused { .. })) {
+            self.counters.refused.add_one();
+        }
+        self.zone_counters.message(result, hosts, took);
     }
 
     fn outcome(&self, response: UpdateResponse) -> Result<(), DnsError> {

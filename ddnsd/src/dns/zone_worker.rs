@@ -75,12 +75,7 @@ impl ZoneWorker {
 
     pub(super) fn health(&self) -> ZoneHealth {
         let batcher = self.batcher();
-        ZoneHealth {
-            zone: self.zone.clone(),
-            down: batcher.is_down(),
-            last_error: batcher.last_error.clone(),
-            queued: batcher.len(),
-        }
+        ZoneHealth { zone: self.zone.clone(), down: batcher.is_down(), queued: batcher.len() }
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -176,9 +171,6 @@ impl ZoneWorker {
         let mut batcher = self.batcher();
         if is_answered && batcher.answered(part) {
             info!(zone = %self.zone, "the name server answers again");
-        }
-        if let Err(error) = &outcome {
-            batcher.last_error = Some(error.clone());
         }
         outcome
     }

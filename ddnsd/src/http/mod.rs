@@ -13,6 +13,7 @@ mod request_log;
 
 use crate::clock::Clock;
 use crate::config::{self, Endpoint, Params};
+use crate::counters::HttpCounters;
 use crate::model::client::ClientKey;
 use crate::rules::reply::{Reply, ReturnCode};
 use crate::rules::request::{self, Change, RequestOrigin, UpdateRequest};
@@ -53,6 +54,7 @@ struct FrontInner {
     update: Update,
     clock: Clock,
     settings: Arc<ArcSwap<FrontSettings>>,
+    counters: Arc<HttpCounters>,
 }
 
 /// The head of a request.
@@ -63,13 +65,19 @@ struct Call {
     headers: HeaderMap,
     peer: PeerAddress,
     settings: Arc<FrontSettings>,
+    start: Instant,
     /// `request_timeout` after the end of the head: the form is read and the reply made by then.
     deadline: Instant,
 }
 
 impl Front {
-    pub fn new(update: Update, clock: Clock, settings: Arc<ArcSwap<FrontSettings>>) -> Self {
-        Self(Arc::new(FrontInner { update, clock, settings }))
+    pub fn new(
+        update: Update,
+        clock: Clock,
+        settings: Arc<ArcSwap<FrontSettings>>,
+        counters: Arc<HttpCounters>,
+    ) -> Self {
+        Self(Arc::new(FrontInner { update, clock, settings, counters }))
     }
 
     /// Answers the requests of a connection.
@@ -86,9 +94,9 @@ impl Front {
             .and(warp::body::stream())
             .then(|front: Self, method, path, query, headers, peer, body| async move {
                 let settings = front.0.settings.load_full();
-                let now = Instant::from_std(front.0.clock.now().mono);
-                let deadline = now + settings.http.request_timeout;
-                let call = Call { method, path, query, headers, peer, settings, deadline };
+                let start = Instant::from_std(front.0.clock.now().mono);
+                let deadline = start + settings.http.request_timeout;
+                let call = Call { method, path, query, headers, peer, settings, start, deadline };
                 front.answer(call, body).await
             });
         BoxCloneSyncService::new(tower::ServiceBuilder::new().service(warp::service(routes)))
@@ -108,6 +116,7 @@ impl Front {
         if let Some(record) = &mut record {
             record.set_status(response.status());
         }
+        self.0.counters.reply(response.status().as_u16());
         response
     }
 
@@ -139,6 +148,8 @@ impl Front {
         if let Some(record) = record {
             record.set_return_code(&reply);
         }
+        let now = self.0.clock.now().mono;
+        self.0.counters.updates.record(now.saturating_duration_since(call.start.into_std()));
         reply::response(&reply, ReplyFormat::accepted(&call.headers))
     }
 }

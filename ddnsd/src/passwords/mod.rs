@@ -8,6 +8,7 @@ mod dummy_hash;
 mod threads;
 mod verdict_cache;
 
+use crate::clock::Clock;
 use crate::config;
 use crate::counters::PasswordCounters;
 use crate::model::client::ClientKey;
@@ -206,9 +207,9 @@ impl Passwords {
         let (sender, hash) = oneshot::channel();
         let counters = Arc::clone(&self.0.counters);
         let work = move |memory: &mut HashMemory| {
-            counters.hashed.add_one();
+            let hash = counters.run(|| argon2::make(&password, rand::random(), memory));
             // fails if the caller is gone
-            drop(sender.send(argon2::make(&password, rand::random(), memory)));
+            drop(sender.send(hash));
         };
         let threads = self.0.threads.load();
         let queued = threads.submit(Priority::Administration, NEW_HASH_COST.kib(), work);
@@ -236,10 +237,26 @@ impl Passwords {
         Ok(hash)
     }
 
+    /// Attempts and administration that wait for a hashing thread.
+    pub fn waiting(&self) -> usize {
+        self.0.threads.load().waiting()
+    }
+
     /// The user's next login with this password is hashed.
     pub fn forget(&self, user: &UserName, stored: &PasswordHash, password: &Secret) {
         let verdicts = &self.0.verdicts;
         verdicts.forget_right(verdicts.digest(user, Some(stored), password));
+    }
+}
+
+impl PasswordCounters {
+    /// Counts and times a run of Argon2.
+    fn run<T>(&self, argon2: impl FnOnce() -> T) -> T {
+        let start = Clock.now().mono;
+        let done = argon2();
+        self.hashed.add_one();
+        self.runs.record(Clock.now().mono.saturating_duration_since(start));
+        done
     }
 }
 
@@ -257,8 +274,8 @@ impl PasswordsInner {
             if sender.is_closed() {
                 return;
             }
-            counters.hashed.add_one();
-            let found = if hash.matches(&password, memory) && may_match {
+            let matches = counters.run(|| hash.matches(&password, memory));
+            let found = if matches && may_match {
                 Match::Right { rehash_due: hash.is_outdated() }
             } else {
                 Match::Wrong

@@ -72,6 +72,12 @@ impl HashThreads {
         self.count
     }
 
+    /// Jobs that have not started.
+    pub(super) fn waiting(&self) -> usize {
+        let state = self.queue.lock();
+        state.administration.len() + state.logins.len()
+    }
+
     /// Queues a job that needs this much memory.
     pub(super) fn submit(
         &self,

@@ -1,5 +1,6 @@
 //! How many connections there may be, in all and per client.
 
+use crate::counters::ConnectionCounters;
 use crate::model::client::ClientKey;
 use dashmap::DashMap;
 use ipnet::IpNet;
@@ -20,28 +21,32 @@ const MAX_PER_CLIENT: usize = 256;
 pub struct ConnectionLimits {
     all: Arc<Semaphore>,
     clients: Arc<DashMap<ClientKey, usize>>,
+    counters: Arc<ConnectionCounters>,
 }
 
 /// Counts as one connection until it is dropped.
 pub(super) struct ConnectionPermit {
     _any: OwnedSemaphorePermit,
     client: Option<(ClientKey, Arc<DashMap<ClientKey, usize>>)>,
+    counters: Arc<ConnectionCounters>,
 }
 
 impl ConnectionLimits {
     /// As many connections as the limit of open files allows, after raising it as far as possible.
-    pub fn of_all_files() -> Self {
+    pub fn of_all_files(counters: Arc<ConnectionCounters>) -> Self {
         let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-            return Self::new(MAX_CONNECTIONS / 8);
+            return Self::new(MAX_CONNECTIONS / 8, counters);
         };
         let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
         let files = if raised { hard } else { soft };
         let free = files.saturating_sub(OTHER_FILES).max(16);
-        Self::new(usize::try_from(free).unwrap_or(MAX_CONNECTIONS).min(MAX_CONNECTIONS))
+        Self::new(usize::try_from(free).unwrap_or(MAX_CONNECTIONS).min(MAX_CONNECTIONS), counters)
     }
 
-    fn new(max: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(max)), clients: Arc::default() }
+    /// This many connections.
+    pub fn new(max: usize, counters: Arc<ConnectionCounters>) -> Self {
+        counters.max.set(max as u64);
+        Self { all: Arc::new(Semaphore::new(max)), clients: Arc::default(), counters }
     }
 
     /// Waits until there are fewer connections than allowed in all.
@@ -63,21 +68,33 @@ impl ConnectionLimits {
     ) -> Option<ConnectionPermit> {
         let address = client.to_canonical();
         if trusted.iter().any(|network| network.contains(&address)) {
-            return Some(ConnectionPermit { _any: any, client: None });
+            return Some(self.permit(any, None));
         }
         let key = ClientKey::from(address);
         let mut count = self.clients.entry(key).or_insert(0);
         if *count >= MAX_PER_CLIENT {
+            self.counters.refused.add_one();
             return None;
         }
         *count += 1;
         drop(count);
-        Some(ConnectionPermit { _any: any, client: Some((key, Arc::clone(&self.clients))) })
+        Some(self.permit(any, Some((key, Arc::clone(&self.clients)))))
+    }
+
+    fn permit(
+        &self,
+        any: OwnedSemaphorePermit,
+        client: Option<(ClientKey, Arc<DashMap<ClientKey, usize>>)>,
+    ) -> ConnectionPermit {
+        self.counters.accepted.add_one();
+        self.counters.open.add_one();
+        ConnectionPermit { _any: any, client, counters: Arc::clone(&self.counters) }
     }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
+        self.counters.open.subtract_one();
         if let Some((key, clients)) = &self.client {
             clients.entry(*key).and_modify(|count| *count -= 1);
             clients.remove_if(key, |_, count| *count == 0);
@@ -91,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_gets_256_connections_and_a_trusted_proxy_more() {
-        let limits = ConnectionLimits::new(1_000);
+        let limits = ConnectionLimits::new(1_000, Arc::default());
         let client = "192.0.2.1".parse().unwrap();
         let mut held = Vec::new();
         for _ in 0..MAX_PER_CLIENT {
@@ -102,7 +119,9 @@ mod tests {
         assert!(limits.of_client(limits.any().await, client, &proxy).is_some());
         let other = "192.0.2.2".parse().unwrap();
         assert!(limits.of_client(limits.any().await, other, &[]).is_some());
+        assert_eq!(limits.counters.open.get(), 258);
         drop(held);
+        assert_eq!((limits.counters.open.get(), limits.counters.refused.get()), (0, 1));
         assert!(limits.clients.is_empty());
         assert_eq!(limits.all.available_permits(), 1_000);
     }

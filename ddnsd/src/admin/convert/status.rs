@@ -3,12 +3,14 @@
 use super::bounds::{cut, fitting};
 use super::names::{failed, host_name};
 use crate::config::{Difference, Differences};
+use crate::counters::LastReload;
 use crate::model::family::Family;
+use crate::model::time::Millis;
 use crate::stories::expire::Swept;
 use crate::stories::hosts::sync::{Drift, Repair, SyncPage};
-use crate::stories::status::{Snapshot, ZoneState};
+use crate::stories::status::{Figure, Snapshot, ZoneState};
 use ddnsd_proto::reload::{ChangedKey, Reloaded};
-use ddnsd_proto::status::{Named, StatusView, SweptView, ZoneView};
+use ddnsd_proto::status::{LastReloadView, Named, StatusView, SweptView, ZoneView};
 use ddnsd_proto::sync::{DriftView, SyncedPage};
 
 /// Keys and problems of a configuration.
@@ -44,13 +46,18 @@ fn changed_key(Difference { key, values }: Difference) -> ChangedKey {
 }
 
 pub(in crate::admin) fn status(snapshot: Snapshot) -> StatusView {
-    let named = |(name, value)| Named { name, value };
+    let named = |Figure { name, value, .. }| Named { name, value };
+    let pending_ms = |since: Option<Millis>| since.map(|since| snapshot.at.since(since).max(0));
     let zone = |zone: ZoneState| ZoneView {
         zone: zone.zone,
         down: zone.down,
         pending: zone.pending,
-        last_error: zone.last_error.map(cut),
+        pending_ms: pending_ms(zone.pending_since),
+        last_error_at: zone.last_error.as_ref().and_then(|error| error.at).map(|at| at.0),
+        last_error: zone.last_error.map(|error| cut(error.text)),
     };
+    let last_reload =
+        |reload: LastReload| LastReloadView { at: reload.at.0, succeeded: reload.succeeded };
     StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_ms: snapshot.uptime_ms,
@@ -59,6 +66,8 @@ pub(in crate::admin) fn status(snapshot: Snapshot) -> StatusView {
         users: snapshot.users,
         hosts: snapshot.hosts,
         pending: snapshot.pending,
+        pending_ms: pending_ms(snapshot.pending_since),
+        last_reload: snapshot.last_reload.map(last_reload),
         zones: snapshot.zones.into_iter().take(MAX_ZONES).map(zone).collect(),
         queues: snapshot.queues.into_iter().map(named).collect(),
         counters: snapshot.counters.into_iter().map(named).collect(),
