@@ -4,29 +4,19 @@
 
 use super::error::DbError;
 use super::mariadb::pool::MariaDbPool;
+use super::row::Row;
 use super::statement::{self, Access, Arg, LONG_TIMEOUT, STATEMENT_TIMEOUT, Statement};
 use crate::clock::Clock;
 use crate::counters::DatabaseCounters;
 use futures::{FutureExt as _, TryFutureExt as _};
-use sqlx::mysql::{MySqlConnection, MySqlRow};
-use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlSafeStr as _};
+use sqlx::mysql::MySqlConnection;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqlSafeStr as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Most rows in one statement.
 pub(super) const ROWS_PER_STATEMENT: usize = 256;
-
-/// A row that both drivers can fill.
-pub(super) trait Row:
-    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin + 'static
-{
-}
-
-impl<R> Row for R where
-    R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin + 'static
-{
-}
 
 /// Connections for reading.
 pub(super) struct ReadPool {

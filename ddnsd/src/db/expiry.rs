@@ -4,6 +4,7 @@
 use super::connection::Conn;
 use super::error::DbError;
 use super::handle::Db;
+use super::row::row;
 use super::rows::{Page, RowOf, UptimeRow, readable};
 use super::statement::{Statements, args, statements};
 use super::write::Write;
@@ -66,14 +67,15 @@ pub struct NextCheck {
     pub version: i64,
 }
 
-#[derive(sqlx::FromRow)]
-struct DueRow {
-    check_at: i64,
-    id: i64,
-    fqdn: String,
-    version: i64,
-    #[sqlx(flatten)]
-    updated: UptimeRow,
+row! {
+    struct DueRow {
+        check_at: i64,
+        id: i64,
+        fqdn: String,
+        version: i64,
+        ;
+        updated: UptimeRow,
+    }
 }
 
 impl Db {

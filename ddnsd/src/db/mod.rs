@@ -19,6 +19,7 @@ mod marking;
 mod meta;
 mod outbox;
 mod publishing;
+mod row;
 mod rows;
 mod schema;
 mod service_clock;

@@ -6,6 +6,7 @@ use super::connection::Conn;
 use super::error::DbError;
 use super::handle::Db;
 use super::outbox;
+use super::row::row;
 use super::rows::{Page, RowOf, readable, wanted_columns};
 use super::statement::{Statements, args, statements};
 use super::write::Write;
@@ -231,15 +232,16 @@ pub struct UnpublishedHost {
     pub has_failed: bool,
 }
 
-#[derive(sqlx::FromRow)]
-struct UnpublishedRow {
-    unpublished_since: i64,
-    id: i64,
-    fqdn: String,
-    zone: String,
-    attempts: i64,
-    version: i64,
-    has_failed: i64,
+row! {
+    struct UnpublishedRow {
+        unpublished_since: i64,
+        id: i64,
+        fqdn: String,
+        zone: String,
+        attempts: i64,
+        version: i64,
+        has_failed: i64,
+    }
 }
 
 statements! { LISTING;

@@ -2,6 +2,7 @@
 //! convert is an error that names table, column and key.
 
 use super::error::DbError;
+use super::row::row;
 use crate::model::address::Addresses;
 use crate::model::host::{Acked, Host, HostDetails, HostId, Seen};
 use crate::model::last_request::LastRequest;
@@ -36,25 +37,26 @@ macro_rules! host_columns {
 }
 pub(super) use host_columns;
 
-#[derive(sqlx::FromRow)]
-pub(super) struct HostRow {
-    id: i64,
-    user_id: i64,
-    label: String,
-    zone: String,
-    fqdn: String,
-    dns_ttl: Option<i64>,
-    expiry_ttl: Option<i64>,
-    state4: i64,
-    ipv4: Option<String>,
-    state6: i64,
-    ipv6: Option<String>,
-    acked_ipv4: Option<String>,
-    acked_ipv6: Option<String>,
-    acked_ttl: Option<i64>,
-    unpublished_since: Option<i64>,
-    notice: Option<String>,
-    version: i64,
+row! {
+    pub(super) struct HostRow {
+        id: i64,
+        user_id: i64,
+        label: String,
+        zone: String,
+        fqdn: String,
+        dns_ttl: Option<i64>,
+        expiry_ttl: Option<i64>,
+        state4: i64,
+        ipv4: Option<String>,
+        state6: i64,
+        ipv6: Option<String>,
+        acked_ipv4: Option<String>,
+        acked_ipv6: Option<String>,
+        acked_ttl: Option<i64>,
+        unpublished_since: Option<i64>,
+        notice: Option<String>,
+        version: i64,
+    }
 }
 
 impl HostRow {
@@ -88,13 +90,14 @@ impl HostRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-#[expect(clippy::struct_field_names, reason = "they are the columns' names")]
-pub(super) struct SeenRow {
-    set4_at: Option<i64>,
-    set6_at: Option<i64>,
-    ipv4_at: Option<i64>,
-    ipv6_at: Option<i64>,
+row! {
+    #[expect(clippy::struct_field_names, reason = "they are the columns' names")]
+    pub(super) struct SeenRow {
+        set4_at: Option<i64>,
+        set6_at: Option<i64>,
+        ipv4_at: Option<i64>,
+        ipv6_at: Option<i64>,
+    }
 }
 
 impl SeenRow {
@@ -106,13 +109,14 @@ impl SeenRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-#[expect(clippy::struct_field_names, reason = "they are the columns' names")]
-pub(super) struct UptimeRow {
-    set4_uptime: Option<i64>,
-    set6_uptime: Option<i64>,
-    ipv4_uptime: Option<i64>,
-    ipv6_uptime: Option<i64>,
+row! {
+    #[expect(clippy::struct_field_names, reason = "they are the columns' names")]
+    pub(super) struct UptimeRow {
+        set4_uptime: Option<i64>,
+        set6_uptime: Option<i64>,
+        ipv4_uptime: Option<i64>,
+        ipv6_uptime: Option<i64>,
+    }
 }
 
 impl UptimeRow {
@@ -124,10 +128,11 @@ impl UptimeRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub(super) struct LastRow {
-    last_ipv4: Option<String>,
-    last_ipv6: Option<String>,
+row! {
+    pub(super) struct LastRow {
+        last_ipv4: Option<String>,
+        last_ipv6: Option<String>,
+    }
 }
 
 impl LastRow {
@@ -140,18 +145,17 @@ impl LastRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub(super) struct DetailsRow {
-    #[sqlx(flatten)]
-    host: HostRow,
-    #[sqlx(flatten)]
-    seen: SeenRow,
-    owner: String,
-    created_at: i64,
-    #[sqlx(flatten)]
-    last: LastRow,
-    attempts: i64,
-    last_error: Option<String>,
+row! {
+    pub(super) struct DetailsRow {
+        owner: String,
+        created_at: i64,
+        attempts: i64,
+        last_error: Option<String>,
+        ;
+        host: HostRow,
+        seen: SeenRow,
+        last: LastRow,
+    }
 }
 
 impl DetailsRow {
@@ -176,10 +180,11 @@ impl DetailsRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub(super) struct AccountRow {
-    id: i64,
-    password_hash: String,
+row! {
+    pub(super) struct AccountRow {
+        id: i64,
+        password_hash: String,
+    }
 }
 
 impl AccountRow {
@@ -188,13 +193,14 @@ impl AccountRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub(super) struct UserRow {
-    id: i64,
-    name: String,
-    email: String,
-    created_at: i64,
-    hosts: i64,
+row! {
+    pub(super) struct UserRow {
+        id: i64,
+        name: String,
+        email: String,
+        created_at: i64,
+        hosts: i64,
+    }
 }
 
 impl UserRow {
@@ -209,13 +215,14 @@ impl UserRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub(super) struct RecordRow {
-    id: i64,
-    name: String,
-    email: String,
-    password_hash: String,
-    created_at: i64,
+row! {
+    pub(super) struct RecordRow {
+        id: i64,
+        name: String,
+        email: String,
+        password_hash: String,
+        created_at: i64,
+    }
 }
 
 impl RecordRow {
@@ -230,14 +237,15 @@ impl RecordRow {
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub(super) struct RequestRow {
-    host_id: i64,
-    received_at: i64,
-    client: String,
-    user_agent: Option<String>,
-    return_code: String,
-    reason: Option<String>,
+row! {
+    pub(super) struct RequestRow {
+        host_id: i64,
+        received_at: i64,
+        client: String,
+        user_agent: Option<String>,
+        return_code: String,
+        reason: Option<String>,
+    }
 }
 
 impl RequestRow {

@@ -4,7 +4,8 @@
 use super::connection::Conn;
 use super::error::{DbError, OpenError};
 use super::statement::{Access, Statement};
-use sqlx::migrate::Migrator;
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 static TABLES: Statement = Statement {
     name: "TABLES",
@@ -22,6 +23,16 @@ static APPLIED_MIGRATIONS: Statement = Statement {
     sqlite: APPLIED,
     mariadb: APPLIED,
 };
+
+/// The migrations of one kind of database, from their SQL texts in order. Their versions count from
+/// 1.
+pub(super) fn migrations(texts: &[(&'static str, &'static str)]) -> Migrator {
+    let migration = |(version, (description, sql)): (i64, &(&'static str, &'static str))| {
+        let sql = sql.into_sql_str();
+        Migration::new(version, (*description).into(), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations((1..).zip(texts).map(migration).collect())
+}
 
 /// Refuses a database with tables of another program, or with migrations that this program does not
 /// know.

@@ -5,8 +5,8 @@ use super::server::Held;
 use super::world::Problem::{self, Certain};
 use super::world::{BRIEF_TTL, World};
 use super::{number4, number6};
-use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{ConnectOptions, FromRow, Row as _};
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ const HOSTS: &str = "SELECT id, label, fqdn, version, unpublished_since, state4,
 const NEVER_SET: i64 = 0;
 const ABSENT: i64 = 2;
 
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
     id: i64,
     label: String,
@@ -31,6 +31,22 @@ struct Row {
     ipv4: Option<String>,
     state6: i64,
     ipv6: Option<String>,
+}
+
+impl FromRow<'_, SqliteRow> for Row {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            label: row.try_get("label")?,
+            fqdn: row.try_get("fqdn")?,
+            version: row.try_get("version")?,
+            unpublished_since: row.try_get("unpublished_since")?,
+            state4: row.try_get("state4")?,
+            ipv4: row.try_get("ipv4")?,
+            state6: row.try_get("state6")?,
+            ipv6: row.try_get("ipv6")?,
+        })
+    }
 }
 
 impl Row {

@@ -11,11 +11,13 @@ use crate::db::statement::STATEMENT_TIMEOUT;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::time::timeout;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/mariadb");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    schema::migrations(&[("first", include_str!("../../../../migrations/mariadb/0001_first.sql"))])
+});
 
 /// Longest wait for another daemon that migrates.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(5);

@@ -12,9 +12,12 @@ use sqlx::sqlite::{
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    schema::migrations(&[("first", include_str!("../../../../migrations/sqlite/0001_first.sql"))])
+});
 
 /// Longest wait for another program that has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
