@@ -49,13 +49,13 @@ pub async fn write_last_requests(story: LastRequests, stop: CancellationToken) {
     }
 }
 
-/// Sends what is unpublished: at once at the start and after a move to another server.
+/// Sends what is unpublished: at once at the start and after a reload.
 pub async fn republish(story: Republish, stop: CancellationToken) {
     let mut every = interval(REPUBLISH);
     loop {
         tokio::select! {
             ticked = tick(&mut every, &stop) => if !ticked { return },
-            () = story.has_moved() => {}
+            () = story.is_reconfigured() => {}
         }
         // a run may be aborted at any point: the next start goes on
         let Some(done) = stop.run_until_cancelled(story.run()).await else { return };

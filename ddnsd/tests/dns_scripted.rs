@@ -6,7 +6,7 @@
 )]
 
 use ddnsd::clock::Clock;
-use ddnsd::config::{DnsTransport, Rfc2136, TsigAlgorithm, TsigKey, ZoneKeys};
+use ddnsd::config::{DnsBackend, DnsTransport, Rfc2136, TsigAlgorithm, TsigKey, ZoneKeys};
 use ddnsd::counters::DnsCounters;
 use ddnsd::dns::{Dns, DnsError, Lane, Published};
 use ddnsd::model::change::RecordChange;
@@ -352,7 +352,8 @@ async fn what_the_previous_server_acknowledges_does_not_count_for_the_new_one() 
     let (dns, _) = old.dns(false, DnsTransport::Auto);
     let script = async {
         let (request, from) = old.datagram().await;
-        let prepared = dns.prepare(new.config(false, DnsTransport::Auto)).await;
+        let prepared =
+            dns.prepare(DnsBackend::Rfc2136(new.config(false, DnsTransport::Auto))).await;
         assert!(prepared.is_elsewhere());
         prepared.commit();
         old.udp.send_to(&answer_to(&request, NOERROR), from).await.unwrap();
@@ -371,7 +372,8 @@ async fn while_the_records_move_nothing_is_sent_and_then_to_the_server_in_force(
     let (old, new) = (Server::start().await, Server::start().await);
     let (dns, _) = old.dns(false, DnsTransport::Auto);
     for (is_committed, server) in [(false, &old), (true, &new)] {
-        let prepared = dns.prepare(new.config(false, DnsTransport::Auto)).await;
+        let prepared =
+            dns.prepare(DnsBackend::Rfc2136(new.config(false, DnsTransport::Auto))).await;
         let mut one = Box::pin(publish(&dns, 1));
         assert!(futures::poll!(&mut one).is_pending());
         let many = dns.publish_all(vec![change(2), change(3)], Lane::Interactive);
@@ -406,7 +408,8 @@ async fn another_key_for_the_same_server_is_used_at_once_and_what_failed_by_the_
     let (dns, _) = server.dns(false, DnsTransport::Auto);
     let script = async {
         let (request, from) = server.datagram().await;
-        let prepared = dns.prepare(server.config(true, DnsTransport::Auto)).await;
+        let prepared =
+            dns.prepare(DnsBackend::Rfc2136(server.config(true, DnsTransport::Auto))).await;
         assert!(!prepared.is_elsewhere());
         prepared.commit();
         server.udp.send_to(&answer_to(&request, REFUSED), from).await.unwrap();

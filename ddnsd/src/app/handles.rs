@@ -2,7 +2,7 @@
 //! and the services over them.
 
 use crate::clock::Clock;
-use crate::config::{Config, Defaults, DnsBackend, EmailConfig, Rfc2136};
+use crate::config::{Config, Defaults, DnsBackend, EmailConfig};
 use crate::db::Db;
 use crate::dns::Dns;
 use crate::lifecycle::Tasks;
@@ -80,7 +80,7 @@ pub(super) struct LiveSettings {
 impl Handles {
     pub(super) fn new(
         config: &Config,
-        rfc2136: Rfc2136,
+        dns: Dns,
         db: Db,
         counters: Counters,
         tasks: Tasks,
@@ -88,7 +88,6 @@ impl Handles {
         let clock = Clock;
         let started = clock.now();
         let settings = LiveSettings::new(config)?;
-        let dns = Dns::new(rfc2136, Arc::clone(&counters.dns), clock);
         let defaults = Arc::clone(&settings.defaults);
         Ok(Self {
             publisher: Publisher::new(db.clone(), dns.clone(), clock, defaults),
@@ -126,7 +125,7 @@ impl Services {
             status: status(handles),
             users: Users { db: db.clone(), passwords: passwords.clone(), clock: *clock },
             export: Export { db: db.clone() },
-            imports: Imports::new(db.clone(), *clock),
+            imports: Imports::new(db.clone(), handles.dns.clone(), *clock),
             hosts: hosts(handles, &last_requests),
             republish,
             last_requests,

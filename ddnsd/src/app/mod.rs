@@ -2,10 +2,12 @@
 
 mod handles;
 mod reload;
+mod serving_dns;
 
 use crate::admin::socket::{self, BoundSocket};
 use crate::admin::{self, AdminStories};
 use crate::args::Args;
+use crate::clock::Clock;
 use crate::config::{Config, DnsBackend, EmailConfig};
 use crate::db::Db;
 use crate::http::Front;
@@ -19,6 +21,7 @@ use crate::timers;
 use anyhow::{Context as _, bail};
 use handles::{Handles, Services};
 use reload::Reloader;
+use serving_dns::BoundDns;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -94,22 +97,23 @@ async fn start(
     log: logging::Handle,
     tasks: Tasks,
 ) -> anyhow::Result<(Handles, Services)> {
-    let DnsBackend::Rfc2136(rfc2136) = config.dns.backend.clone() else {
-        bail!("dns_service.backend: the built-in name server is not supported by this version");
-    };
     warn_of_unsupported(&config);
     let counters = Counters::default();
     let db = Db::open(&config.database, Arc::clone(&counters.database)).await?;
     let socket = socket::bind(&config.admin)?;
     let listeners = serve::listen::bind(&config.http.host, config.http.port).await?;
+    let bound_dns = BoundDns::new(&config, &counters.dns, Clock)?;
 
     let (reload, requests) = reload_requests();
-    let handles = Handles::new(&config, rfc2136.clone(), db, counters, tasks)?;
+    let handles = Handles::new(&config, bound_dns.dns.clone(), db, counters, tasks)?;
     let cannot_start = || format!("cannot start on {}", config.database);
     let services = Services::new(&handles, reload).await.with_context(cannot_start)?;
     let now = handles.started.wall;
-    services.republish.aim_at(&rfc2136, now).await.with_context(cannot_start)?;
-    warn_of_zones_without_key(&rfc2136.keys, &handles.db).await;
+    services.republish.start(now).await.with_context(cannot_start)?;
+    bound_dns.serve(&config, &handles, &services).await.with_context(cannot_start)?;
+    if let DnsBackend::Rfc2136(rfc2136) = &config.dns.backend {
+        warn_of_zones_without_key(&rfc2136.keys, &handles.db).await;
+    }
 
     let tasks = &handles.tasks;
     let reloader = Reloader::new(args, config, log, &handles, &services);

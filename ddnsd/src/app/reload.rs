@@ -9,10 +9,12 @@ use crate::config::load::{self, Loaded};
 use crate::config::{Config, Difference, Differences, DnsBackend};
 use crate::counters::{LastReload, ReloadCounters};
 use crate::db::Db;
+use crate::dns::Dns;
 use crate::limits::Limits;
 use crate::passwords::Passwords;
 use crate::reload::{ReloadRequest, ReloadResult};
 use crate::stories::republish::Republish;
+use crate::stories::served_zones::mark_unserved;
 use crate::stories::unsigned::warn_of_zones_without_key;
 use crate::{lifecycle, logging, serve};
 use std::error::Error;
@@ -32,6 +34,7 @@ pub(super) struct Reloader {
     republish: Republish,
     db: Db,
     counters: Arc<ReloadCounters>,
+    dns: Dns,
 }
 
 impl Reloader {
@@ -53,6 +56,7 @@ impl Reloader {
             republish: services.republish.clone(),
             db: handles.db.clone(),
             counters: Arc::clone(&handles.counters.reloads),
+            dns: handles.dns.clone(),
         }
     }
 
@@ -93,22 +97,15 @@ impl Reloader {
             return Err(problems);
         };
         // last, because another name server makes every record unpublished in the database
-        let name_server = match &next.dns.backend {
-            DnsBackend::Rfc2136(section) => {
-                let prepared = self.republish.prepare(section, Clock.now().wall).await;
-                Some(prepared.map_err(|problem| vec![sentence(&problem)])?)
-            }
-            DnsBackend::Builtin(_) => None,
-        };
+        let publishing = self.republish.prepare(&next.dns.backend, Clock.now().wall).await;
+        let publishing = publishing.map_err(|problem| vec![sentence(&problem)])?;
 
         // commit: cannot fail
         self.settings.store(&next, connections);
         self.limits.reconfigure(next.limits);
         passwords.commit();
         self.log.commit(log);
-        if let Some(name_server) = name_server {
-            name_server.commit();
-        }
+        publishing.commit();
         self.running = next;
         self.warn(&warnings).await;
         Ok(differences)
@@ -137,6 +134,9 @@ impl Reloader {
         warn_of_missing_mail(self.running.email.as_ref());
         if let DnsBackend::Rfc2136(section) = &self.running.dns.backend {
             warn_of_zones_without_key(&section.keys, &self.db).await;
+        }
+        if let Some(server) = self.dns.own_server() {
+            mark_unserved(server, &self.db, Clock).await;
         }
     }
 }

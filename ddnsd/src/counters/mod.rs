@@ -2,9 +2,11 @@
 //! `stories/status/` reads them.
 
 mod histogram;
+mod server;
 mod zones;
 
 pub use histogram::{BUCKETS, Histogram, Reading};
+pub use server::ServerCounters;
 pub use zones::{LastError, ZoneCounters, ZoneList};
 
 use crate::model::time::Millis;

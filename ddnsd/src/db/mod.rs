@@ -22,6 +22,7 @@ mod publishing;
 mod row;
 mod rows;
 mod schema;
+mod served;
 mod service_clock;
 mod sqlite;
 mod statement;
@@ -41,6 +42,7 @@ pub use handle::Db;
 pub use hosts::{HostPage, NewHost, SetTtls};
 pub use publishing::{PublishResult, UnpublishedHost, UnpublishedKind};
 pub use rows::Page;
+pub use served::ServedHost;
 pub use statement::{Access, Statement};
 pub use transfer::{Conflict, Existing, Import, ImportOutcome};
 pub use users::NewUser;
@@ -68,6 +70,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
         meta::STATEMENTS,
         outbox::STATEMENTS,
         publishing::STATEMENTS,
+        served::STATEMENTS,
         transfer::STATEMENTS,
         uptime::STATEMENTS,
         users::STATEMENTS,

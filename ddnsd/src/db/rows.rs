@@ -277,7 +277,7 @@ impl RowOf {
         parsed.map_err(|_| DbError::Row { table: self.table, column, row: self.row, problem })
     }
 
-    fn address<A: FromStr>(
+    pub(super) fn address<A: FromStr>(
         &self,
         column: &'static str,
         text: Option<&str>,
@@ -285,7 +285,11 @@ impl RowOf {
         text.map(|text| self.parsed(column, "not an address", text.parse())).transpose()
     }
 
-    fn ttl(&self, column: &'static str, seconds: Option<i64>) -> Result<Option<u32>, DbError> {
+    pub(super) fn ttl(
+        &self,
+        column: &'static str,
+        seconds: Option<i64>,
+    ) -> Result<Option<u32>, DbError> {
         seconds.map(|seconds| self.parsed(column, "not a TTL", u32::try_from(seconds))).transpose()
     }
 

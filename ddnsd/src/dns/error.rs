@@ -1,7 +1,7 @@
 //! Why a change is not, or not known to be, in DNS. In: the name server's response. Out: one
 //! sentence with the likely cause.
 
-use crate::model::name::Zone;
+use crate::model::name::{Fqdn, Zone};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::tsig::TsigError;
 use std::fmt;
@@ -61,6 +61,23 @@ pub enum DnsError {
     /// The key cannot be used; nothing was sent.
     #[error("cannot sign updates of zone `{zone}`: the key's name `{key}` is not a DNS name")]
     BadKeyName { zone: Zone, key: String },
+    /// The built-in name server has no such zone.
+    #[error(
+        "ddnsd's own name server does not serve zone `{zone}` (add it to dns_service.builtin.zones \
+         and reload)"
+    )]
+    NotServed { zone: Zone },
+    /// The name belongs to the zone itself.
+    #[error(
+        "`{name}` is a name server of dns_service.builtin.nameserver_addresses, whose addresses \
+         stand there (choose another hostname)"
+    )]
+    NameServerName { name: Fqdn },
+    /// A query for the name is answered from another zone.
+    #[error(
+        "`{name}` lies in zone `{inner}`, which ddnsd serves too (add the hostname in that zone)"
+    )]
+    InInnerZone { name: Fqdn, inner: Zone },
     /// The zone's worker ended early: the daemon stops, or has a bug.
     #[error("publishing to zone `{zone}` was broken off (the change is sent again later)")]
     BrokenOff { zone: Zone },

@@ -50,12 +50,15 @@ pub enum LookupError {
         /// What it answered instead, and the likely cause.
         why: String,
     },
+    /// The built-in name server does not serve it.
+    #[error("ddnsd's own name server serves no zone that `{name}` lies in")]
+    NotServed { name: Fqdn },
 }
 
 impl LookupError {
     /// Whether the server did not answer at all, so that it is of no use to ask for another host.
     pub fn is_unanswered(&self) -> bool {
-        !matches!(self, LookupError::Refused { .. })
+        !matches!(self, LookupError::Refused { .. } | LookupError::NotServed { .. })
     }
 }
 

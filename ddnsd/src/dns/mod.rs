@@ -1,10 +1,12 @@
-//! The exit to DNS. In: a host's records as they should be. Out: whether the primary acknowledged
-//! them. Many changes of a zone travel in one message; callers do not see that.
+//! The exit to DNS. In: a host's records as they should be. Out: whether DNS holds them. Callers
+//! do not see which of the two it is: another name server that takes RFC 2136 updates, or the
+//! name server in ddnsd itself.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz_checks;
 
 mod batcher;
+pub mod builtin;
 mod error;
 mod exchange;
 mod late_messages;
@@ -12,6 +14,7 @@ mod lookup;
 mod message;
 mod name_server;
 mod response;
+mod rfc2136;
 mod tcp;
 mod tsig;
 mod udp;
@@ -22,51 +25,26 @@ pub use error::{DnsError, Refusal};
 pub use lookup::{Found, LookupError};
 
 use crate::clock::Clock;
-use crate::config::Rfc2136;
+use crate::config::{DnsBackend, Rfc2136};
 use crate::counters::DnsCounters;
 use crate::model::change::RecordChange;
 use crate::model::family::Family;
 use crate::model::name::{Fqdn, Zone};
-use arc_swap::ArcSwap;
-use name_server::NameServer;
-use std::net::SocketAddr;
-use std::slice;
+use builtin::{BuiltinServer, PreparedZones};
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use rfc2136::{PreparedClient, UpdateClient};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedRwLockWriteGuard, RwLock, oneshot};
 
 /// The handle for publishing. Clones share everything.
 #[derive(Clone)]
-pub struct Dns {
-    name_server: Arc<ArcSwap<NameServer>>,
-    /// Locked for writing while the records move to another server: nothing new is sent meanwhile.
-    gate: Arc<RwLock<()>>,
-}
+pub struct Dns(Exit);
 
-/// Another configuration, ready to be used. Dropped, nothing changes.
-#[must_use = "it is used when it is committed"]
-pub struct PreparedDns {
-    dns: Dns,
-    /// `None` if the configuration is the same.
-    name_server: Option<NameServer>,
-    closed: Option<OwnedRwLockWriteGuard<()>>,
-}
-
-impl PreparedDns {
-    /// Publishes this way from now on. What is in flight to the previous server does not count any
-    /// more, and is sent to the new one.
-    pub fn commit(self) {
-        let Self { dns, name_server, closed } = self;
-        if let Some(name_server) = name_server {
-            dns.name_server.store(Arc::new(name_server));
-        }
-        drop(closed);
-    }
-
-    /// Whether another server gets the records: nothing is sent until this is committed or dropped.
-    pub fn is_elsewhere(&self) -> bool {
-        self.closed.is_some()
-    }
+#[derive(Clone)]
+enum Exit {
+    Rfc2136(UpdateClient),
+    Builtin(BuiltinServer),
 }
 
 /// Which changes go first.
@@ -105,37 +83,76 @@ pub struct ZoneHealth {
     pub queued: usize,
 }
 
-/// A change that was queued.
-struct Queued {
-    name_server: Arc<NameServer>,
-    result: oneshot::Receiver<Published>,
+/// Another configuration, ready to be used. Dropped, nothing changes.
+#[must_use = "it is used when it is committed"]
+pub enum PreparedDns {
+    Rfc2136(PreparedClient),
+    Builtin(PreparedZones),
+    /// The configuration is of the backend that does not run.
+    Unchanged,
+}
+
+impl PreparedDns {
+    /// Publishes this way from now on.
+    pub fn commit(self) {
+        match self {
+            PreparedDns::Rfc2136(client) => client.commit(),
+            PreparedDns::Builtin(zones) => zones.commit(),
+            PreparedDns::Unchanged => {}
+        }
+    }
+
+    /// Whether another server gets the records: nothing is sent until this is committed or dropped.
+    pub fn is_elsewhere(&self) -> bool {
+        match self {
+            PreparedDns::Rfc2136(client) => client.is_elsewhere(),
+            PreparedDns::Builtin(_) | PreparedDns::Unchanged => false,
+        }
+    }
 }
 
 impl Dns {
-    /// Nothing is sent before the first change. From then on it needs tokio's runtime.
+    /// Publishes to another name server. Nothing is sent before the first change. From then on it
+    /// needs tokio's runtime.
     pub fn new(config: Rfc2136, counters: Arc<DnsCounters>, clock: Clock) -> Self {
-        let name_server = NameServer::new(config, counters, clock);
-        Self { name_server: Arc::new(ArcSwap::from_pointee(name_server)), gate: Arc::default() }
+        Self(Exit::Rfc2136(UpdateClient::new(config, counters, clock)))
     }
 
-    /// Prepares another configuration, perhaps with another server. If it is another one, changes
-    /// that come meanwhile wait, and are sent to the one in force then. The same configuration
-    /// changes nothing: zones that are down stay down.
-    pub async fn prepare(&self, config: Rfc2136) -> PreparedDns {
-        let current = self.name_server.load_full();
-        let is_elsewhere = current.address() != config.server;
-        let name_server = current.with(config);
-        let closed =
-            if is_elsewhere { Some(Arc::clone(&self.gate).write_owned().await) } else { None };
-        PreparedDns { dns: self.clone(), name_server, closed }
+    /// Publishes to the name server in ddnsd itself.
+    pub fn builtin(server: BuiltinServer) -> Self {
+        Self(Exit::Builtin(server))
     }
 
-    /// Makes DNS hold what the change says, together with whatever else is queued for the zone.
-    /// Each message has [`Self::timeout`]; a change may wait for one before its own. Once polled,
-    /// the change is sent even if the future is dropped. Changes of one host are sent in the order
-    /// of these calls, never in one message.
+    /// The name server in ddnsd itself, if that is the one.
+    pub fn own_server(&self) -> Option<&BuiltinServer> {
+        match &self.0 {
+            Exit::Rfc2136(_) => None,
+            Exit::Builtin(server) => Some(server),
+        }
+    }
+
+    /// Prepares another configuration of the running backend. If records move to another server,
+    /// changes that come meanwhile wait, and are sent to the one in force then.
+    pub async fn prepare(&self, config: DnsBackend) -> PreparedDns {
+        match (&self.0, config) {
+            (Exit::Rfc2136(client), DnsBackend::Rfc2136(config)) => {
+                PreparedDns::Rfc2136(client.prepare(config).await)
+            }
+            (Exit::Builtin(server), DnsBackend::Builtin(config)) => {
+                PreparedDns::Builtin(server.prepare(config))
+            }
+            _ => PreparedDns::Unchanged,
+        }
+    }
+
+    /// Makes DNS hold what the change says. Takes [`Self::timeout`] at most from when it is sent;
+    /// it may wait for others before. Once polled, the change is sent even if the future is
+    /// dropped. Changes of one host are sent in the order of these calls.
     pub async fn publish(&self, change: RecordChange, lane: Lane) -> Published {
-        self.clone().result(change, lane, None).await
+        match &self.0 {
+            Exit::Rfc2136(client) => client.publish(change, lane).await,
+            Exit::Builtin(server) => server.publish(&change),
+        }
     }
 
     /// As [`Self::publish`] for several changes: those of a zone travel in one message. They are
@@ -145,86 +162,79 @@ impl Dns {
         changes: Vec<RecordChange>,
         lane: Lane,
     ) -> impl Iterator<Item = impl Future<Output = Published> + use<>> + use<> {
-        let queued = match self.gate.try_read() {
-            Ok(_open) => self.queue(&changes, lane),
-            Err(_closed) => Vec::new(),
+        let results: Vec<BoxFuture<'static, Published>> = match &self.0 {
+            Exit::Rfc2136(client) => {
+                client.publish_all(changes, lane).map(FutureExt::boxed).collect()
+            }
+            Exit::Builtin(server) => server
+                .publish_all(&changes)
+                .into_iter()
+                .map(|result| ready(result).boxed())
+                .collect(),
         };
-        let dns = self.clone();
-        let mut queued = queued.into_iter();
-        changes.into_iter().map(move |change| dns.clone().result(change, lane, queued.next()))
+        results.into_iter()
     }
 
-    fn queue(&self, changes: &[RecordChange], lane: Lane) -> Vec<Queued> {
-        let name_server = self.name_server.load_full();
-        let results = name_server.queue(changes, lane).into_iter();
-        results.map(|result| Queued { name_server: Arc::clone(&name_server), result }).collect()
-    }
-
-    /// Waits for the result of a change. Queues it if it is not, and again if another
-    /// configuration came into force meanwhile.
-    async fn result(
-        self,
-        change: RecordChange,
-        lane: Lane,
-        mut queued: Option<Queued>,
-    ) -> Published {
-        loop {
-            if queued.is_none() {
-                let _open = self.gate.read().await;
-                queued = self.queue(slice::from_ref(&change), lane).pop();
-            }
-            let Some(Queued { name_server, result }) = queued.take() else { continue };
-            let result = result.await.unwrap_or_else(|_closed| {
-                Published::Unconfirmed(DnsError::BrokenOff { zone: change.zone.clone() })
-            });
-            if self.counts(&result, &name_server) {
-                return result;
-            }
-        }
-    }
-
-    /// Whether the result of a name server holds for the one in force: it does not if another
-    /// server acknowledged it, or if it failed under another configuration.
-    fn counts(&self, result: &Published, name_server: &Arc<NameServer>) -> bool {
-        let current = self.name_server.load();
-        if Arc::ptr_eq(&current, name_server) {
-            return true;
-        }
-        let is_acknowledged = matches!(result, Published::Acknowledged { .. });
-        is_acknowledged && current.address() == name_server.address()
-    }
-
-    /// What the server answers for a name, asked by a plain question. Takes [`Self::timeout`] at
-    /// most from when it is asked; a bounded number of questions is in flight.
+    /// What DNS holds for a name, as the server itself answers. Takes [`Self::timeout`] at most
+    /// from when it is asked; a bounded number of questions is in flight.
     ///
     /// # Errors
     /// It does not answer, or not for this name.
     pub async fn look_up(&self, name: &Fqdn, family: Family) -> Result<Found, LookupError> {
-        self.name_server.load_full().look_up(name, family).await
+        match &self.0 {
+            Exit::Rfc2136(client) => client.look_up(name, family).await,
+            Exit::Builtin(server) => server.look_up(name, family),
+        }
     }
 
-    /// The zones that were published to in the last minute, by name.
+    /// Whether a host of this name can be published.
+    ///
+    /// # Errors
+    /// The built-in name server does not serve the zone, or owns the name.
+    pub fn check(&self, name: &Fqdn, zone: &Zone) -> Result<(), DnsError> {
+        match &self.0 {
+            Exit::Rfc2136(_) => Ok(()),
+            Exit::Builtin(server) => server.check(name, zone),
+        }
+    }
+
+    /// The zones that were published to in the last minute, or that ddnsd serves, by name.
     pub fn zones(&self) -> Vec<ZoneHealth> {
-        self.name_server.load().health()
+        match &self.0 {
+            Exit::Rfc2136(client) => client.zones(),
+            Exit::Builtin(server) => server.zones(),
+        }
     }
 
     /// Whether the server does not answer for the zone at the moment.
     pub fn is_down(&self, zone: &Zone) -> bool {
-        self.name_server.load().is_down(zone)
+        match &self.0 {
+            Exit::Rfc2136(client) => client.is_down(zone),
+            Exit::Builtin(_) => false,
+        }
     }
 
-    /// Where messages go.
-    pub fn server(&self) -> SocketAddr {
-        self.name_server.load().address()
+    /// Where the records go, as `meta.target` stores it.
+    pub fn target(&self) -> String {
+        match &self.0 {
+            Exit::Rfc2136(client) => format!("rfc2136 {}", client.server()),
+            Exit::Builtin(_) => "builtin".to_owned(),
+        }
     }
 
     /// How long one message may take, retries included.
     pub fn timeout(&self) -> Duration {
-        self.name_server.load().timeout()
+        match &self.0 {
+            Exit::Rfc2136(client) => client.timeout(),
+            Exit::Builtin(_) => Duration::ZERO,
+        }
     }
 
     /// Whether a host is acknowledged, and its acknowledgement not final yet.
     pub fn is_waiting(&self, name: &Fqdn) -> bool {
-        self.name_server.load().is_waiting(name)
+        match &self.0 {
+            Exit::Rfc2136(client) => client.is_waiting(name),
+            Exit::Builtin(_) => false,
+        }
     }
 }

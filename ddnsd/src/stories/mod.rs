@@ -12,6 +12,7 @@ pub mod notices;
 pub mod publisher;
 pub mod rehash;
 pub mod republish;
+pub mod served_zones;
 pub mod status;
 pub mod unsigned;
 pub mod update;

@@ -5,7 +5,7 @@
 //! unpublished while an unanswered message could still overwrite what was acknowledged.
 
 use crate::clock::Clock;
-use crate::config::Rfc2136;
+use crate::config::DnsBackend;
 use crate::db::{Db, DbError, PublishResult, UnpublishedHost, Want};
 use crate::dns::{self, Dns, DnsError, Found, Lane, LookupError, Published};
 use crate::model::family::{Families, Family};
@@ -15,7 +15,6 @@ use crate::model::time::Now;
 use crate::rules::decide;
 use crate::rules::retry::{self, Retry, RetrySchedule};
 use arc_swap::ArcSwap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::warn;
 
@@ -30,11 +29,11 @@ pub enum NotRemoved {
     Dns(DnsError),
     /// Each time a message got no answer, and it may still undo the removal.
     #[error(
-        "name server {server} acknowledged it, but a message got no answer each time and may come late (does UDP reach it?)"
+        "the name server ({target}) acknowledged it, but a message got no answer each time and may come late (does UDP reach it?)"
     )]
     NotFinal {
         /// Which server.
-        server: SocketAddr,
+        target: String,
     },
 }
 
@@ -58,13 +57,21 @@ impl Publisher {
     }
 
     /// Prepares another configuration, perhaps of another server; see [`Dns::prepare`].
-    pub async fn prepare(&self, config: Rfc2136) -> dns::PreparedDns {
+    pub async fn prepare(&self, config: DnsBackend) -> dns::PreparedDns {
         self.dns.prepare(config).await
     }
 
-    /// The server that is published to.
-    pub fn server(&self) -> SocketAddr {
-        self.dns.server()
+    /// The server that is published to, as `meta.target` stores it.
+    pub fn target(&self) -> String {
+        self.dns.target()
+    }
+
+    /// Whether a host of this name can be published.
+    ///
+    /// # Errors
+    /// See [`Dns::check`].
+    pub fn check(&self, name: &Fqdn, zone: &Zone) -> Result<(), DnsError> {
+        self.dns.check(name, zone)
     }
 
     /// Whether the name server does not answer for a zone at the moment.
@@ -199,7 +206,7 @@ impl Publisher {
             }
             tokio::time::sleep_until(final_from.into()).await;
         }
-        Err(NotRemoved::NotFinal { server: self.dns.server() })
+        Err(NotRemoved::NotFinal { target: self.dns.target() })
     }
 
     fn refused(&self) -> MutexGuard<'_, RetrySchedule> {

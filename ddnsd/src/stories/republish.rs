@@ -4,10 +4,11 @@
 
 use super::host_locks::HostLocks;
 use super::publisher::Publisher;
+use super::served_zones;
 use crate::clock::Clock;
-use crate::config::Rfc2136;
+use crate::config::DnsBackend;
 use crate::db::{Db, DbError, UnpublishedHost, UnpublishedKind};
-use crate::dns::{self, Lane};
+use crate::dns::{self, Lane, PreparedDns};
 use crate::model::host::HostId;
 use crate::model::name::Zone;
 use crate::model::time::Millis;
@@ -15,7 +16,6 @@ use crate::rules::retry::{self, MAX_GROUP, Retry};
 use futures::future::join_all;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
@@ -40,8 +40,8 @@ pub struct Republish {
     /// Whether `meta.target` names the server that is published to. Locked during a move to another
     /// one.
     is_named: Arc<Mutex<bool>>,
-    /// Notified after the move.
-    moved: Arc<Notify>,
+    /// Notified after another configuration came into force.
+    changed: Arc<Notify>,
 }
 
 /// Another configuration of publishing. Dropped, nothing changes.
@@ -50,7 +50,8 @@ pub struct PreparedPublishing {
     dns: dns::PreparedDns,
     publisher: Publisher,
     /// During a move to another server.
-    moving: Option<(OwnedMutexGuard<bool>, Arc<Notify>)>,
+    moving: Option<OwnedMutexGuard<bool>>,
+    changed: Arc<Notify>,
 }
 
 impl PreparedPublishing {
@@ -58,42 +59,45 @@ impl PreparedPublishing {
     pub fn commit(self) {
         self.dns.commit();
         self.publisher.forget_refusals();
-        if let Some((is_named, moved)) = self.moving {
-            drop(is_named);
-            moved.notify_one();
-        }
+        drop(self.moving);
+        self.changed.notify_one();
     }
 }
 
 impl Republish {
     pub fn new(db: Db, publisher: Publisher, host_locks: HostLocks, clock: Clock) -> Self {
         let is_named = Arc::new(Mutex::new(true));
-        Self { db, publisher, host_locks, clock, is_named, moved: Arc::default() }
+        Self { db, publisher, host_locks, clock, is_named, changed: Arc::default() }
     }
 
     /// Prepares another configuration. For another server, every live record is unpublished when
     /// this returns, and nothing is sent before the commit: so nothing that the previous server
-    /// acknowledges is taken for published on the new one.
+    /// acknowledges is taken for published on the new one. New zones of the built-in name server
+    /// are loaded.
     ///
     /// # Errors
     /// The database failed. Publishing goes on as before; some records may be sent once more.
     pub async fn prepare(
         &self,
-        config: &Rfc2136,
+        config: &DnsBackend,
         now: Millis,
     ) -> Result<PreparedPublishing, DbError> {
         let dns = self.publisher.prepare(config.clone()).await;
-        if !dns.is_elsewhere() {
-            let publisher = self.publisher.clone();
-            return Ok(PreparedPublishing { dns, publisher, moving: None });
+        if let PreparedDns::Builtin(zones) = &dns {
+            served_zones::load(zones, &self.db, self.publisher.defaults()).await?;
         }
+        let moving = if dns.is_elsewhere() { Some(self.begin_move(now).await?) } else { None };
+        let (publisher, changed) = (self.publisher.clone(), Arc::clone(&self.changed));
+        Ok(PreparedPublishing { dns, publisher, moving, changed })
+    }
+
+    async fn begin_move(&self, now: Millis) -> Result<OwnedMutexGuard<bool>, DbError> {
         let mut is_named = Arc::clone(&self.is_named).lock_owned().await;
         *is_named = false;
         // whatever meta says: a previous move may have been stored and never carried out
         self.db.mark_all_unpublished(MOVING.to_owned(), now).await?;
-        tracing::info!(now = %config.server, "another name server: every record is sent to it");
-        let moving = Some((is_named, Arc::clone(&self.moved)));
-        Ok(PreparedPublishing { dns, publisher: self.publisher.clone(), moving })
+        tracing::info!("another name server: every record is sent to it");
+        Ok(is_named)
     }
 
     /// At the start, before anything is sent. If the server is not that of the previous run, every
@@ -101,10 +105,10 @@ impl Republish {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn aim_at(&self, config: &Rfc2136, now: Millis) -> Result<(), DbError> {
+    pub async fn start(&self, now: Millis) -> Result<(), DbError> {
         // rows of the previous run must look older than this one, even if the clock was set back
         self.db.clamp_unpublished_since(now.plus_millis(-1)).await?;
-        let target = target(config.server);
+        let target = self.publisher.target();
         let before = self.db.meta("target").await?;
         if before.as_ref() == Some(&target) {
             return Ok(());
@@ -116,16 +120,16 @@ impl Republish {
         Ok(())
     }
 
-    /// Waits for a move to another server, after which a run is due at once.
-    pub async fn has_moved(&self) {
-        self.moved.notified().await;
+    /// Waits for another configuration of publishing, after which a run is due at once.
+    pub async fn is_reconfigured(&self) {
+        self.changed.notified().await;
     }
 
     /// Stores which server is published to, unless it is stored, or a move is under way.
     async fn name_target(&self) -> Result<(), DbError> {
         let Ok(mut is_named) = self.is_named.try_lock() else { return Ok(()) };
         if !*is_named {
-            self.db.set_meta("target", target(self.publisher.server())).await?;
+            self.db.set_meta("target", self.publisher.target()).await?;
             *is_named = true;
         }
         Ok(())
@@ -324,9 +328,4 @@ impl Republish {
             }
         }
     }
-}
-
-/// The value of `meta.target` for this server.
-fn target(server: SocketAddr) -> String {
-    format!("rfc2136 {server}")
 }

@@ -61,7 +61,7 @@ impl Daemon {
         let (clock, host_locks) = (Clock, HostLocks::default());
         let keys = ZoneKeys::default();
         let aim = Rfc2136 { server, timeout, transport: DnsTransport::Auto, keys };
-        let dns = Dns::new(aim.clone(), Arc::default(), clock);
+        let dns = Dns::new(aim, Arc::default(), clock);
         let defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };
         let defaults = Arc::new(arc_swap::ArcSwap::from_pointee(defaults));
         let publisher = Publisher::new(db.clone(), dns, clock, Arc::clone(&defaults));
@@ -70,7 +70,7 @@ impl Daemon {
         let mails = Arc::new(arc_swap::ArcSwap::from_pointee(mails));
         let notices = Notices { db: db.clone(), clock, mails, defaults: Arc::clone(&defaults) };
         let republish = Republish::new(db.clone(), publisher.clone(), host_locks.clone(), clock);
-        republish.aim_at(&aim, clock.now().wall).await.unwrap();
+        republish.start(clock.now().wall).await.unwrap();
         let update = Update::new(UpdateHandles {
             db: db.clone(),
             publisher: publisher.clone(),

@@ -111,7 +111,7 @@ fn builtin(section: &mut Section<'_>, is_used: bool) -> Builtin {
     let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 53))];
     let example = |text: &str| zone(text).into_iter().collect();
     let builtin = Builtin {
-        listen: section.list("listen", listen, networks::socket),
+        listen: section.list("listen", listen, networks::listen),
         zones: section.list("zones", example("dyn.example.com"), zone),
         nameservers: section.list("nameservers", vec!["ns1.example.com".to_owned()], host),
         nameserver_addresses: section.within("nameserver_addresses", glue),

@@ -19,6 +19,11 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// An address and a port to listen on; port 0 picks a free one.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().or_else(|_| socket(text))
+}
+
 /// A network; a single address is a network of one. An IPv4-mapped one becomes IPv4, as the
 /// addresses of its clients do (RFC 4291, 2.5.5.2).
 pub(super) fn network(text: &str) -> Result<IpNet, String> {

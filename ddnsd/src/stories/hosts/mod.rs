@@ -68,10 +68,14 @@ impl Hosts {
     /// Adds a host and returns what is stored. Nothing is published before its first update.
     ///
     /// # Errors
-    /// No such user, a name that is taken, or the database failed.
+    /// No such user, a name that is taken or cannot be published, or the database failed.
     pub async fn add(&self, new: HostInput) -> Result<Added, AdminError> {
         let HostInput { user, names, dns_ttl, expiry_ttl } = new;
         let HostNames { label, zone, fqdn } = names;
+        if let Err(why) = self.publisher.check(&fqdn, &zone) {
+            let message = format!("cannot add {fqdn}: {why}");
+            return Err(AdminError::new(AdminErrorKind::Invalid, message));
+        }
         let at = self.clock.now().wall;
         let host = Added { user, label, zone, fqdn, dns_ttl, expiry_ttl, at };
         match self.db.add_host(host.clone()).await {

@@ -7,6 +7,8 @@ mod staging;
 use super::error::{AdminError, AdminErrorKind};
 use crate::clock::Clock;
 use crate::db::{self, Conflict, Db};
+use crate::dns::Dns;
+use crate::model::host::ImportedHost;
 use crate::model::time::Now;
 pub use db::Existing;
 pub use staging::StagedLine;
@@ -26,6 +28,7 @@ const MAX_IDLE_IF_FULL: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Imports {
     db: Db,
+    dns: Dns,
     clock: Clock,
     in_progress: Arc<Mutex<HashMap<String, StagedImport>>>,
 }
@@ -52,8 +55,8 @@ pub struct ImportReport {
 }
 
 impl Imports {
-    pub fn new(db: Db, clock: Clock) -> Self {
-        Self { db, clock, in_progress: Arc::default() }
+    pub fn new(db: Db, dns: Dns, clock: Clock) -> Self {
+        Self { db, dns, clock, in_progress: Arc::default() }
     }
 
     /// Begins an import and returns its token.
@@ -90,7 +93,10 @@ impl Imports {
             import.clone()
         };
         let mut staged = import.staged.lock().unwrap_or_else(PoisonError::into_inner);
-        staged.take(lines).inspect_err(|_| self.abandon(token))
+        let check = |host: &ImportedHost| {
+            self.dns.check(&host.fqdn, &host.zone).map_err(|why| why.to_string())
+        };
+        staged.take(lines, &check).inspect_err(|_| self.abandon(token))
     }
 
     /// Stores all that was staged, or nothing; the import ends either way.

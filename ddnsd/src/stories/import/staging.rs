@@ -66,9 +66,15 @@ impl Staged {
         }
     }
 
+    /// `check` says why a host cannot be published.
+    ///
     /// # Errors
     /// There are too many lines or bytes.
-    pub(super) fn take(&mut self, lines: Vec<StagedLine>) -> Result<(), AdminError> {
+    pub(super) fn take(
+        &mut self,
+        lines: Vec<StagedLine>,
+        check: &impl Fn(&ImportedHost) -> Result<(), String>,
+    ) -> Result<(), AdminError> {
         for line in lines {
             self.lines += 1;
             self.bytes = self.bytes.saturating_add(line.text.len());
@@ -80,14 +86,18 @@ impl Staged {
                 return Err(AdminError::new(AdminErrorKind::Invalid, message));
             }
             let number = line.number;
-            if let Err(problem) = self.keep(line) {
+            if let Err(problem) = self.keep(line, check) {
                 self.problems.add(number, problem);
             }
         }
         Ok(())
     }
 
-    fn keep(&mut self, line: StagedLine) -> Result<(), String> {
+    fn keep(
+        &mut self,
+        line: StagedLine,
+        check: &impl Fn(&ImportedHost) -> Result<(), String>,
+    ) -> Result<(), String> {
         let StagedLine { number, text, fault } = line;
         if let Some(fault) = fault {
             return Err(fault);
@@ -110,6 +120,7 @@ impl Staged {
                 self.users.push((number, user));
             }
             ImportEntry::Host(host) => {
+                check(&host)?;
                 if let Some(first) = self.lines_of_hosts.get(&host.fqdn) {
                     return Err(format!("hostname {} is in line {first} already", host.fqdn));
                 }
@@ -170,7 +181,7 @@ mod tests {
     fn problems(lines: &[&str]) -> Vec<(u64, String)> {
         let mut staged = Staged::new(Existing::Refuse);
         let lines = (1..).zip(lines).map(|(number, text)| line(number, text)).collect();
-        staged.take(lines).unwrap();
+        staged.take(lines, &|_| Ok(())).unwrap();
         let (import, problems) = staged.into_import(Millis(0), Uptime(0));
         let (first, count) = problems.into_first();
         assert_eq!((count == 0, first.len() as u64), (import.store, count.min(20)));
@@ -218,10 +229,10 @@ mod tests {
     fn an_import_has_bounds() {
         let mut staged = Staged::new(Existing::Refuse);
         staged.bytes = MAX_BYTES;
-        assert!(staged.take(vec![line(1, "{}")]).is_err());
+        assert!(staged.take(vec![line(1, "{}")], &|_| Ok(())).is_err());
         let mut staged = Staged::new(Existing::Refuse);
         staged.lines = MAX_LINES;
-        assert!(staged.take(vec![line(1, "{}")]).is_err());
+        assert!(staged.take(vec![line(1, "{}")], &|_| Ok(())).is_err());
         let long = format!("{{\"user\":\"{}\"}}", "x".repeat(MAX_LINE));
         assert!(problems(&[&long])[0].1.contains("longer than 65536 bytes"));
     }

@@ -95,6 +95,36 @@ impl Counters {
 }
 
 impl Status {
+    /// Those of the name server in ddnsd itself, if it serves.
+    pub(super) fn server_figures(&self) -> Vec<Figure> {
+        let Some(server) = self.dns.own_server() else { return Vec::new() };
+        let counters = server.counters();
+        let named: [(&str, &str, &Counter); 13] = [
+            ("server.udp", "Queries received by UDP", &counters.udp),
+            ("server.tcp", "Queries received by TCP", &counters.tcp),
+            ("server.noerror", "Answers with NOERROR", &counters.noerror),
+            ("server.nxdomain", "Answers with NXDOMAIN", &counters.nxdomain),
+            ("server.refused", "Answers with REFUSED", &counters.refused),
+            ("server.other_errors", "Answers with another RCODE", &counters.other_errors),
+            ("server.truncated", "Answers too long for UDP", &counters.truncated),
+            ("server.limited", "Answers withheld from networks with too many", &counters.limited),
+            ("server.dropped", "Messages without an answer", &counters.dropped),
+            (
+                "server.connections_refused",
+                "TCP connections of clients with too many",
+                &counters.connections_refused,
+            ),
+            ("server.transfers", "Zone transfers begun", &counters.transfers),
+            ("server.notifies", "NOTIFY messages sent, retries included", &counters.notifies),
+            (
+                "server.notifies_failed",
+                "Changes that a secondary acknowledged no NOTIFY about",
+                &counters.notifies_failed,
+            ),
+        ];
+        named.into_iter().map(|(name, help, counter)| figure(name, help, counter.get())).collect()
+    }
+
     /// What waits, in display order.
     pub(super) fn queues(&self, changes: usize) -> Vec<Figure> {
         let (jobs, touches) = self.db.waiting();

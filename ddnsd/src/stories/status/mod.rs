@@ -110,7 +110,7 @@ impl Status {
             at: now.wall,
             started: self.started.wall,
             uptime_ms: u64::try_from(up.as_millis()).unwrap_or(u64::MAX),
-            counters: self.counters.figures(),
+            counters: [self.counters.figures(), self.server_figures()].concat(),
             queues: self.queues(self.dns.zones().iter().map(|zone| zone.queued).sum()),
             durations: self.counters.durations(),
             replies: http.replies().map(|(status, counter)| (status, counter.get())).collect(),
