@@ -1,6 +1,5 @@
-//! The parts of the daemon. Entrances (http, admin, timers) call stories. Stories ask pure rules
-//! and act through exits (dns, db). Imports go one way; `tests/layers` holds the table.
-
+//! The parts of the daemon. Entrances (http, admin, observe, timers) call stories. Stories ask pure
+//! rules and act through exits (dns, db). Imports go one way; `tests/layers` holds the table.
 pub mod admin;
 pub mod app;
 pub mod args;
@@ -14,6 +13,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod logging;
 pub mod model;
+pub mod observe;
 pub mod passwords;
 pub mod reload;
 pub mod rules;

@@ -25,6 +25,7 @@ mod listen;
 mod lists;
 mod log;
 mod mariadb;
+mod metrics;
 mod notices;
 mod outage;
 mod rehash;

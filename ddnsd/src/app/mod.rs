@@ -13,6 +13,7 @@ use crate::db::Db;
 use crate::http::Front;
 use crate::lifecycle::{Ending, Lifecycle, Tasks};
 use crate::logging;
+use crate::observe::{self, ObserverTasks};
 use crate::reload::channel as reload_requests;
 use crate::serve::{self, ConnectionLimits, HttpServer};
 use crate::stories::status::Counters;
@@ -103,6 +104,10 @@ async fn start(
     let socket = socket::bind(&config.admin)?;
     let listeners = serve::listen::bind(&config.http.host, config.http.port).await?;
     let bound_dns = BoundDns::new(&config, &counters.dns, Clock)?;
+    let observed = match config.metrics {
+        Some(address) => Some(serve::listen::bind_one("metrics.listen", address).await?),
+        None => None,
+    };
 
     let (reload, requests) = reload_requests();
     let handles = Handles::new(&config, bound_dns.dns.clone(), db, counters, tasks)?;
@@ -121,14 +126,14 @@ async fn start(
     start_timers(&handles, &services);
     serve_http(&handles, &services, listeners)?;
     serve_admin(&handles, &services, socket);
+    if let Some(listener) = observed {
+        serve_metrics(&handles, &services, listener)?;
+    }
     Ok((handles, services))
 }
 
 fn warn_of_unsupported(config: &Config) {
     warn_of_missing_mail(config.email.as_ref());
-    if config.metrics.is_some() {
-        warn!("metrics.listen: this version has no metrics yet");
-    }
 }
 
 fn warn_of_missing_mail(email: Option<&EmailConfig>) {
@@ -199,4 +204,17 @@ fn serve_admin(handles: &Handles, services: &Services, socket: BoundSocket) {
     let tasks = &handles.tasks;
     let service = admin::serve(socket, stories, tasks.stop.clone(), tasks.work.clone());
     tasks.service("the admin socket", service);
+}
+
+fn serve_metrics(
+    handles: &Handles,
+    services: &Services,
+    listener: TcpListener,
+) -> anyhow::Result<()> {
+    let Tasks { stop, cut, work, .. } = handles.tasks.clone();
+    let server =
+        observe::server(services.status.clone(), handles.clock, ObserverTasks { stop, cut, work });
+    info!("metrics and health on http://{}", listener.local_addr()?);
+    handles.tasks.service("the metrics listener", server.run(listener));
+    Ok(())
 }

@@ -17,6 +17,8 @@ pub enum ListenError {
     Resolve { host: String, source: Error },
     #[error("cannot listen on {address}: {source}{}", hint(.source))]
     Bind { address: SocketAddr, source: Error },
+    #[error("{key}: cannot listen on {address}: {source}")]
+    BindOne { key: &'static str, address: SocketAddr, source: Error },
 }
 
 fn hint(source: &Error) -> &'static str {
@@ -51,6 +53,14 @@ pub async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, ListenError
             done => return done,
         }
     }
+}
+
+/// Listens on the one address that a key names.
+///
+/// # Errors
+/// It cannot be bound.
+pub async fn bind_one(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
+    listen(address).await.map_err(|source| ListenError::BindOne { key, address, source })
 }
 
 async fn bind_all(addresses: &[SocketAddr], port: u16) -> Result<Vec<TcpListener>, ListenError> {

@@ -73,6 +73,11 @@ impl ConnectionSettings {
         })
     }
 
+    /// Without TLS, and without trusted proxies.
+    pub fn plain(timeout: Duration) -> Self {
+        Self { tls: None, timeout, trusted: Arc::default() }
+    }
+
     /// Of a URL.
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
