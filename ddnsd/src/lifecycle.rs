@@ -177,6 +177,16 @@ async fn tick(watchdog: Option<&mut Interval>) {
     }
 }
 
+/// Whether systemd started this process and waits for its messages.
+pub fn has_systemd() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
+/// Reports to systemd the line that `systemctl status` shows.
+pub fn status(line: &str) {
+    notify(&[NotifyState::Status(line)]);
+}
+
 /// Reports to systemd that a reload begins.
 pub fn reloading() {
     // systemd compares the time with that of its own messages

@@ -4,9 +4,21 @@
 use crate::config::Differences;
 use tokio::sync::{mpsc, oneshot};
 
-/// What has changed and what needs a restart; or every problem, as sentences, and nothing has
-/// changed.
-pub type ReloadResult = Result<Differences, Vec<String>>;
+/// The result of a reload.
+#[derive(Debug)]
+pub struct ReloadResult {
+    /// What has changed and what needs a restart; or every problem, as sentences, and nothing has
+    /// changed.
+    pub configuration: Result<Differences, Vec<String>>,
+    /// Why the log file could not be opened again: the daemon still writes to the old one.
+    pub log_problem: Option<String>,
+}
+
+impl ReloadResult {
+    fn stopping() -> Self {
+        Self { configuration: Err(vec!["ddnsd is stopping".to_owned()]), log_problem: None }
+    }
+}
 
 /// Requests that wait: administrators may be 32 at a time.
 const CAPACITY: usize = 32;
@@ -32,14 +44,11 @@ impl ReloadRequests {
     }
 
     /// Reloads and waits for the result.
-    ///
-    /// # Errors
-    /// Every problem; nothing has changed.
     pub async fn run(&self) -> ReloadResult {
-        let stopping = || vec!["ddnsd is stopping".to_owned()];
         let (answer, result) = oneshot::channel();
-        self.0.send(ReloadRequest(answer)).await.map_err(|_| stopping())?;
-        result.await.map_err(|_| stopping())?
+        // if the reloader has ended, `answer` is dropped and `result` fails
+        let _ = self.0.send(ReloadRequest(answer)).await;
+        result.await.unwrap_or_else(|_| ReloadResult::stopping())
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Reloaded {
     pub problems: Vec<String>,
     /// Number of problems before truncation.
     pub problems_total: u64,
+    /// Why the log file could not be opened again; the daemon still writes to the old one.
+    pub log_problem: Option<String>,
 }
 
 /// A key of the configuration with a new value.

@@ -3,11 +3,14 @@
 
 use crate::Scene;
 use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::eventually::eventually;
 use ddnsd_tests::http::get;
-use ddnsd_tests::named::Named;
-use ddnsd_tests::process::run;
-use std::net::{TcpListener, ToSocketAddrs};
+use ddnsd_tests::named::{Named, free_port};
+use ddnsd_tests::process::{program, run};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::process::Command;
+use std::time::Duration;
 
 /// Some containers have no IPv6.
 pub(crate) fn has_ipv6(test: &str) -> bool {
@@ -132,4 +135,39 @@ fn debug_on_the_command_line_beats_the_log_level() {
     daemon.ctl().run(&["status"]).ok();
     let log = daemon.log();
     assert!(log.lines().any(|line| line.contains("DEBUG")), "no line of DEBUG: {log}");
+}
+
+//----- Sockets that systemd opened -----
+
+#[test]
+fn the_first_client_of_a_socket_unit_starts_the_daemon_and_is_answered() {
+    let named = Named::start();
+    let address = format!("127.0.0.1:{}", free_port());
+    let server = address.clone();
+    let client = std::thread::spawn(move || {
+        let mut connection = eventually(Duration::from_secs(20), "a socket to connect to", || {
+            TcpStream::connect(&server).map_err(|error| error.to_string())
+        });
+        let request = b"GET /update HTTP/1.1\r\nHost: ddns\r\nConnection: close\r\n\r\n";
+        connection.write_all(request).unwrap();
+        let mut reply = String::new();
+        connection.read_to_string(&mut reply).unwrap();
+        reply
+    });
+    let activate = program("systemd-socket-activate");
+    // another port, which is not used
+    let setup = Daemon::builder(&named).set("daemon.port", i64::from(free_port()));
+    let daemon = setup.wrapped_in(&[activate.to_str().unwrap(), "-l", &address]).start();
+    assert_eq!(daemon.urls(), [format!("http://{address}")]);
+    let reply = client.join().unwrap();
+    assert!(reply.starts_with("HTTP/1.1 401") && reply.ends_with("badauth\n"), "{reply}");
+    assert!(daemon.log().contains("daemon.port are not used"), "{}", daemon.log());
+}
+
+#[test]
+fn a_file_in_place_of_a_socket_of_systemd_is_refused() {
+    let named = Named::start();
+    let wrapper = ["sh", "-c", r#"LISTEN_FDS=1 exec "$0" "$@" 3</dev/null"#];
+    let refused = Daemon::builder(&named).wrapped_in(&wrapper).run(&[]).exits(1);
+    refused.prints(&["socket 1 from systemd", "not a socket", "ddnsd.socket"]).one_sentence();
 }

@@ -155,7 +155,7 @@ fn the_log_is_reloaded_and_reopened() {
     scene.update("hostname=pc.dyn.example&myip=192.0.2.2").has_status(200);
     assert_eq!(lines("word=\"good\""), 1);
 
-    // also when the configuration is bad
+    // also if the configuration is bad
     std::fs::rename(&log, &moved).unwrap();
     std::fs::write(scene.daemon.setup().config(), "nonsense").unwrap();
     scene.ctl().run(&["reload"]).exits(1);
@@ -164,6 +164,32 @@ fn the_log_is_reloaded_and_reopened() {
     scene.reload(|setup| setup.set("daemon.log_level", "ERROR"));
     scene.update("hostname=pc.dyn.example&myip=192.0.2.3").has_status(200);
     assert_eq!(lines("192.0.2.3"), 0, "INFO is not logged any more");
+}
+
+#[test]
+fn a_log_file_that_cannot_be_reopened_fails_the_reload_but_not_the_configuration() {
+    let mut scene = Scene::new();
+    let folder = scene.daemon.setup().file("logs");
+    let moved = scene.daemon.setup().file("moved");
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("ddnsd.log").display().to_string();
+    scene.reload(|setup| {
+        setup.set("daemon.log_target", "file").set("daemon.log_file", path.as_str())
+    });
+    std::fs::rename(&folder, &moved).unwrap();
+    scene.daemon.reconfigure(|setup| setup.set("defaults.dns_ttl", 77));
+    let output = scene.ctl().run(&["reload"]).exits(1);
+    output.prints(&["1 key has changed", "the log file is still the old one", path.as_str()]);
+    let json = scene.ctl().run(&["--json", "reload"]).exits(1).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(json["log_problem"].as_str().unwrap().contains(&path), "{json}");
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
+    assert_eq!(scene.named.lookup("pc.dyn.example", "A"), [(77, "192.0.2.1".to_owned())]);
+    let old = std::fs::read_to_string(moved.join("ddnsd.log")).unwrap();
+    assert!(old.contains("address changed"), "the old file is in use: {old}");
+
+    // another target makes up for it
+    scene.reload(|setup| setup.set("daemon.log_target", "stdout"));
 }
 
 #[test]
@@ -695,15 +721,24 @@ fn systemd_is_notified_of_a_reload() {
         String::from_utf8_lossy(&text[..length]).into_owned()
     };
     let variable = format!("NOTIFY_SOCKET={}", path.display());
-    let scene = Scene::without_hosts(|setup| setup.wrapped_in(&["env", &variable]));
-    assert_eq!(message().trim(), "READY=1");
+    let mut scene = Scene::without_hosts(|setup| setup.wrapped_in(&["env", &variable]));
+    // in either order
+    let mut start = [message(), message()];
+    start.sort();
+    assert_eq!(start.map(|text| text.trim().to_owned()), ["READY=1", "STATUS=0 hosts, 0 pending"]);
     scene.daemon.signal(Signal::SIGHUP);
     let reloading = message();
     assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
     assert_eq!(message().trim(), "READY=1");
+    let status = message();
+    assert!(status.starts_with("STATUS=0 hosts, 0 pending; last reload 20"), "{status}");
     // a failed reload ends, too
     std::fs::write(scene.daemon.setup().config(), "nonsense").unwrap();
     scene.ctl().run(&["reload"]).exits(1);
     assert!(message().starts_with("RELOADING=1\n"));
     assert_eq!(message().trim(), "READY=1");
+    let status = message();
+    assert!(status.trim_end().ends_with(": FAILED, see the log"), "{status}");
+    assert_eq!(scene.daemon.terminate().code(), Some(0));
+    assert_eq!(message().trim(), "STOPPING=1");
 }

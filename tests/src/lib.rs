@@ -12,6 +12,7 @@ pub mod eventually;
 pub mod http;
 pub mod knot;
 pub mod load;
+pub mod man;
 pub mod mariadb;
 pub mod named;
 pub mod powerdns;

@@ -175,6 +175,14 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_page_is_up_to_date() {
+        let rest = include_str!("../../tests/ddnsctl.roff");
+        // as it is without DDNSD_SOCKET in the environment
+        let command = Args::command().mut_arg("socket", |arg| arg.hide_env_values(true));
+        ddnsd_tests::man::check("ddnsctl.1", &ddnsd_tests::man::of_program(command, "1", rest));
+    }
+
+    #[test]
     fn a_completion_script_contains_every_noun_and_verb() {
         for shell in [completions::Shell::Bash, completions::Shell::Zsh, completions::Shell::Fish] {
             let script = completions::script(shell, Args::command());

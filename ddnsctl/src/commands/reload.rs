@@ -16,7 +16,10 @@ pub(super) async fn run(session: &Session) -> Result<(), Failure> {
     if let Format::Table(_) = session.format {
         message(&summary(&done));
     }
-    printed
+    match done.log_problem {
+        Some(problem) => Err(Failure::Unfinished(still_old_log(&problem))),
+        None => printed,
+    }
 }
 
 /// Prints the problems.
@@ -28,7 +31,14 @@ fn problems(done: &Reloaded) -> Failure {
     if more > 0 {
         message(&format!("and {more} more"));
     }
+    if let Some(problem) = &done.log_problem {
+        message(&still_old_log(problem));
+    }
     Failure::Unfinished("nothing was changed; fix the configuration and reload again".to_owned())
+}
+
+fn still_old_log(problem: &str) -> String {
+    format!("the log file is still the old one: {problem} (fix that and reload again)")
 }
 
 //----- Output -----

@@ -87,8 +87,11 @@ pub fn bind(config: &AdminConfig) -> Result<BoundSocket, SocketError> {
     let private = PrivateFolder::make_in(&folder.path)?;
     let fresh = private.socket();
     let listener = StdListener::bind(&fresh).map_err(failed("bind", &fresh))?;
-    chown(&fresh, None, Some(group))
-        .map_err(|error| failed("set the group of", &fresh)(error.into()))?;
+    // most often it has the group already, and a sandbox may forbid chown
+    if fs::metadata(&fresh).map_err(failed("look at", &fresh))?.gid() != group.as_raw() {
+        chown(&fresh, None, Some(group))
+            .map_err(|error| failed("set the group of", &fresh)(error.into()))?;
+    }
     fs::set_permissions(&fresh, Permissions::from_mode(config.mode & 0o777))
         .map_err(failed("set the mode of", &fresh))?;
     listener.set_nonblocking(true).map_err(failed("listen on", path))?;

@@ -2,23 +2,24 @@
 
 mod handles;
 mod reload;
+mod service_status;
 mod serving_dns;
 
 use crate::admin::socket::{self, BoundSocket};
 use crate::admin::{self, AdminStories};
 use crate::args::Args;
 use crate::clock::Clock;
-use crate::config::{Config, DnsBackend, EmailConfig};
+use crate::config::{self, Config, DnsBackend, EmailConfig};
 use crate::db::Db;
 use crate::http::Front;
 use crate::lifecycle::{Ending, Lifecycle, Tasks};
-use crate::logging;
 use crate::observe::{self, ObserverTasks};
 use crate::reload::channel as reload_requests;
 use crate::serve::{self, ConnectionLimits, HttpServer};
 use crate::stories::status::Counters;
 use crate::stories::unsigned::warn_of_zones_without_key;
 use crate::timers;
+use crate::{lifecycle, logging};
 use anyhow::{Context as _, bail};
 use handles::{Handles, Services};
 use reload::Reloader;
@@ -102,7 +103,7 @@ async fn start(
     let counters = Counters::default();
     let db = Db::open(&config.database, Arc::clone(&counters.database)).await?;
     let socket = socket::bind(&config.admin)?;
-    let listeners = serve::listen::bind(&config.http.host, config.http.port).await?;
+    let listeners = listeners(&config.http).await?;
     let bound_dns = BoundDns::new(&config, &counters.dns, Clock)?;
     let observed = match config.metrics {
         Some(address) => Some(serve::listen::bind_one("metrics.listen", address).await?),
@@ -122,6 +123,11 @@ async fn start(
 
     let tasks = &handles.tasks;
     let reloader = Reloader::new(args, config, log, &handles, &services);
+    if lifecycle::has_systemd() {
+        let reloads = handles.counters.reloads.follow();
+        let report = service_status::report(handles.db.clone(), reloads, tasks.stop.clone());
+        tasks.service("the status line", report);
+    }
     tasks.service("the reloader", reloader.run(requests, tasks.stop.clone()));
     start_timers(&handles, &services);
     serve_http(&handles, &services, listeners)?;
@@ -130,6 +136,17 @@ async fn start(
         serve_metrics(&handles, &services, listener)?;
     }
     Ok((handles, services))
+}
+
+/// The sockets of `ddnsd.socket` if systemd started the daemon with it, else those of the
+/// configuration.
+async fn listeners(config: &config::Http) -> anyhow::Result<Vec<TcpListener>> {
+    let inherited = serve::listen::inherited()?;
+    if inherited.is_empty() {
+        return Ok(serve::listen::bind(&config.host, config.port).await?);
+    }
+    info!("systemd opened the sockets; daemon.host and daemon.port are not used");
+    Ok(inherited)
 }
 
 fn warn_of_unsupported(config: &Config) {

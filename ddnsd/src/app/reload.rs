@@ -1,6 +1,6 @@
 //! Reloads the configuration while the daemon runs. In: a request. Out: what has changed and what
 //! needs a restart; or every problem, and nothing has changed. All parts are prepared before any is
-//! committed.
+//! committed. The log file is opened again in both cases.
 
 use super::handles::{Handles, LiveSettings, Services};
 use super::{Args, apply_args, warn_of_missing_mail};
@@ -68,16 +68,32 @@ impl Reloader {
     ) {
         while let Some(Some(request)) = stop.run_until_cancelled(requests.recv()).await {
             lifecycle::reloading();
-            let result = self.reload().await;
+            // first, even if the configuration is bad: logrotate has moved the file
+            let mut log_problem = self.reopen_log().await.err();
+            let configuration = self.reload(&mut log_problem).await;
+            let result = ReloadResult { configuration, log_problem };
             lifecycle::reloaded();
-            let at = Clock.now().wall;
-            self.counters.record(LastReload { at, succeeded: result.is_ok() });
+            let succeeded = result.configuration.is_ok() && result.log_problem.is_none();
+            self.counters.record(LastReload { at: Clock.now().wall, succeeded });
             log_result(&result);
             request.answer(result);
         }
     }
 
-    async fn reload(&mut self) -> ReloadResult {
+    async fn reopen_log(&self) -> Result<(), String> {
+        let log = self.log.clone();
+        let reopened = tokio::task::spawn_blocking(move || log.reopen());
+        match reopened.await {
+            Ok(reopened) => reopened.map_err(|problem| sentence(&problem)),
+            Err(panic) => Err(panic.to_string()),
+        }
+    }
+
+    /// `log_problem` is cleared if another log target replaces the file.
+    async fn reload(
+        &mut self,
+        log_problem: &mut Option<String>,
+    ) -> Result<Differences, Vec<String>> {
         let Loaded { config, warnings } = self.load().await?;
         let differences = config.differences(&self.running);
         let next = config.without_restart(&self.running);
@@ -104,6 +120,9 @@ impl Reloader {
         self.settings.store(&next, connections);
         self.limits.reconfigure(next.limits);
         passwords.commit();
+        if log.replaces_the_target() {
+            *log_problem = None;
+        }
         self.log.commit(log);
         publishing.commit();
         self.running = next;
@@ -111,15 +130,10 @@ impl Reloader {
         Ok(differences)
     }
 
-    /// Reads the file. The log is reopened first, even if the file is bad: logrotate has moved it.
     async fn load(&self) -> Result<Loaded, Vec<String>> {
         let args = self.args.clone();
-        let log = self.log.clone();
         // the files may be on a slow file system
         let loaded = tokio::task::spawn_blocking(move || {
-            if let Err(problem) = log.reopen() {
-                warn!("reload: the log could not be reopened: {}", sentence(&problem));
-            }
             let mut loaded = load::load(&args.config).map_err(|problems| problems.sentences())?;
             apply_args(&mut loaded.config, &args);
             Ok(loaded)
@@ -146,7 +160,10 @@ fn sentence(problem: &dyn Error) -> String {
 }
 
 fn log_result(result: &ReloadResult) {
-    match result {
+    if let Some(problem) = &result.log_problem {
+        error!("reload: the log file is still the old one: {problem}");
+    }
+    match &result.configuration {
         Ok(Differences { changed, needs_restart }) => {
             for difference in changed {
                 info!("reload: {}", describe(difference));

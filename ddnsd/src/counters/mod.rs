@@ -13,6 +13,7 @@ use crate::model::time::Millis;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+use tokio::sync::watch;
 
 /// Only grows. Relaxed, because it orders nothing.
 #[derive(Debug, Default)]
@@ -97,7 +98,7 @@ pub struct ConnectionCounters {
 pub struct ReloadCounters {
     pub succeeded: Counter,
     pub failed: Counter,
-    last: Mutex<Option<LastReload>>,
+    last: watch::Sender<Option<LastReload>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,12 +111,17 @@ impl ReloadCounters {
     pub fn record(&self, reload: LastReload) {
         let counter = if reload.succeeded { &self.succeeded } else { &self.failed };
         counter.add_one();
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+        self.last.send_replace(Some(reload));
     }
 
     /// `None` before the first one.
     pub fn last(&self) -> Option<LastReload> {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.last.borrow()
+    }
+
+    /// The last one, from now on.
+    pub fn follow(&self) -> watch::Receiver<Option<LastReload>> {
+        self.last.subscribe()
     }
 }
 

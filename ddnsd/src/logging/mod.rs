@@ -136,6 +136,13 @@ pub struct PreparedLog {
     filter: Targets,
 }
 
+impl PreparedLog {
+    /// Whether the log goes to another place than before.
+    pub fn replaces_the_target(&self) -> bool {
+        self.sink.is_some()
+    }
+}
+
 /// Starts logging for the whole process.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! Binds what the configuration names. In: a host name or address and a port. Out: listeners on
-//! every address it resolves to, all on one port.
+//! every address it resolves to, all on one port. Or takes the sockets that systemd opened.
 
+use listenfd::ListenFd;
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use tokio::net::{TcpListener, TcpSocket};
@@ -19,6 +20,11 @@ pub enum ListenError {
     Bind { address: SocketAddr, source: Error },
     #[error("{key}: cannot listen on {address}: {source}")]
     BindOne { key: &'static str, address: SocketAddr, source: Error },
+    #[error(
+        "cannot use socket {number} from systemd: {source} (ddnsd takes TCP ports only; \
+         see `systemctl cat ddnsd.socket`)"
+    )]
+    Inherited { number: usize, source: Error },
 }
 
 fn hint(source: &Error) -> &'static str {
@@ -28,6 +34,24 @@ fn hint(source: &Error) -> &'static str {
         ErrorKind::AddrNotAvailable => " (this machine does not have the address)",
         _ => "",
     }
+}
+
+/// The sockets that systemd opened for this process, as by `ddnsd.socket`; none without it. Returns
+/// them only once.
+///
+/// # Errors
+/// One of them is not a TCP socket.
+pub fn inherited() -> Result<Vec<TcpListener>, ListenError> {
+    let mut sockets = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..sockets.len() {
+        let failed = |source| ListenError::Inherited { number: index + 1, source };
+        if let Some(listener) = sockets.take_tcp_listener(index).map_err(failed)? {
+            listener.set_nonblocking(true).map_err(failed)?;
+            listeners.push(TcpListener::from_std(listener).map_err(failed)?);
+        }
+    }
+    Ok(listeners)
 }
 
 /// Listens on every address that `host` resolves to. Port 0 picks a free one, the same for all.

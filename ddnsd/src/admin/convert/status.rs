@@ -6,6 +6,7 @@ use crate::config::{Difference, Differences};
 use crate::counters::LastReload;
 use crate::model::family::Family;
 use crate::model::time::Millis;
+use crate::reload::ReloadResult;
 use crate::stories::expire::Swept;
 use crate::stories::hosts::sync::{Drift, Repair, SyncPage};
 use crate::stories::status::{Figure, Snapshot, ZoneState};
@@ -21,19 +22,21 @@ const MAX_ZONES: usize = 500;
 /// Records at one name.
 const MAX_RECORDS: usize = 50;
 
-/// The outcome of a reload; its error is the list of problems.
-pub(in crate::admin) fn reloaded(outcome: Result<Differences, Vec<String>>) -> Reloaded {
+pub(in crate::admin) fn reloaded(result: ReloadResult) -> Reloaded {
+    let log_problem = result.log_problem.map(cut);
     let keys = |keys: Vec<Difference>| keys.into_iter().take(MAX_KEYS).map(changed_key).collect();
-    match outcome {
+    match result.configuration {
         Ok(Differences { changed, needs_restart }) => Reloaded {
             changed_total: changed.len() as u64,
             changed: keys(changed),
             needs_restart: keys(needs_restart),
+            log_problem,
             ..Reloaded::default()
         },
         Err(problems) => Reloaded {
             problems_total: problems.len() as u64,
             problems: problems.into_iter().take(MAX_KEYS).map(cut).collect(),
+            log_problem,
             ..Reloaded::default()
         },
     }

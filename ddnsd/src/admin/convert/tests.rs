@@ -6,6 +6,7 @@ use super::status::{reloaded, swept, synced};
 use crate::config::{Difference, Differences};
 use crate::model::family::Family;
 use crate::model::name::Fqdn;
+use crate::reload::ReloadResult;
 use crate::rules::drift::InDns;
 use crate::stories::expire::Swept;
 use crate::stories::hosts::sync::{Drift, Repair, SyncPage};
@@ -63,6 +64,9 @@ fn the_longest_replies_fit_a_frame() {
     assert!(serde_json::to_vec(&page).unwrap().len() < MAX_FRAME);
     let long = || "\u{1}".repeat(9999);
     let keys = vec![Difference { key: long(), values: Some((long(), long())) }; 1000];
+    let reloaded = |configuration| {
+        reloaded(ReloadResult { configuration, log_problem: Some("\u{1}".repeat(9999)) })
+    };
     let most = reloaded(Ok(Differences { changed: keys.clone(), needs_restart: keys }));
     assert_eq!((most.changed_total, most.problems_total), (1000, 0));
     assert!(serde_json::to_vec(&most).unwrap().len() < MAX_FRAME);

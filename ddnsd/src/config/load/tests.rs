@@ -286,10 +286,12 @@ fn the_example_loads_as_it_is_and_with_every_key_in_use() {
     let folder = Folder::new();
     folder.file("ddns.key", TSIG);
     folder.file("dyn.example.com.key", TSIG);
-    for text in [EXAMPLE.to_owned(), uncommented()] {
+    for (text, has_key) in [(EXAMPLE.to_owned(), false), (uncommented(), true)] {
         let loaded = folder.load(&text.replace("/etc/ddnsd/", "DIR/")).unwrap();
-        assert_eq!(loaded.warnings, Vec::<String>::new());
-        assert!(rfc2136(&loaded.config).keys.default.is_some());
+        assert_eq!(rfc2136(&loaded.config).keys.default.is_some(), has_key);
+        // the example has no key yet, and says so
+        assert_eq!(loaded.warnings.len(), usize::from(!has_key), "{:?}", loaded.warnings);
+        assert!(loaded.warnings.iter().all(|line| line.contains("go unsigned")));
     }
 }
 
@@ -322,7 +324,14 @@ fn the_example_names_the_true_defaults() {
 
 /// Lines of the example that show no default, because there is none.
 fn is_sample(line: &str) -> bool {
-    let samples = ["smtp_host = \"mail", "from_address = \"ddns@", "change_n", "expiry_n", "\"ns1"];
+    let samples = [
+        "ddns_default_key_file",
+        "smtp_host = \"mail",
+        "from_address = \"ddns@",
+        "change_n",
+        "expiry_n",
+        "\"ns1",
+    ];
     samples.iter().any(|sample| line.starts_with(sample))
 }
 

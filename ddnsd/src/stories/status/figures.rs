@@ -75,7 +75,7 @@ impl Counters {
             ("database.reads", "Queries of readers", &database.reads),
             ("database.failed_reads", "Failed queries of readers", &database.failed_reads),
             ("reloads.succeeded", "Reloads of the configuration", &reloads.succeeded),
-            ("reloads.failed", "Reloads that changed nothing", &reloads.failed),
+            ("reloads.failed", "Reloads that failed", &reloads.failed),
         ];
         let others = others.map(|(name, help, counter)| figure(name, help, counter.get()));
         updates.chain(others).collect()
