@@ -22,6 +22,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "check_config")]
     pub init_db: bool,
 
+    /// Try it out: everything on free local ports and in a temporary folder, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["check_config", "init_db", "config"])]
+    pub demo: bool,
+
     /// Log at level DEBUG, whatever `daemon.log_level` is
     #[arg(long)]
     pub debug: bool,

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use ddnsd::args::Args;
-use ddnsd::{app, config, logging};
+use ddnsd::{app, config, demo, logging};
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,6 +12,9 @@ const WRONG_CONFIGURATION: u8 = 78;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.demo {
+        return exit_code(demo::run(&args));
+    }
     let loaded = match config::load::load(&args.config) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -27,7 +30,11 @@ fn main() -> ExitCode {
         print(std::io::stdout(), good);
         return ExitCode::SUCCESS;
     }
-    match start(&args, loaded) {
+    exit_code(start(&args, loaded))
+}
+
+fn exit_code(ended: anyhow::Result<()>) -> ExitCode {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             let problem = logging::with_causes(problem.as_ref());
@@ -50,7 +57,11 @@ fn start(args: &Args, loaded: config::load::Loaded) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let lines = log.clone();
-    let ended = if args.init_db { app::init_db(&config) } else { app::run(args, config, log) };
+    let ended = if args.init_db {
+        app::init_db(&config)
+    } else {
+        app::run(args, config, log, async |_| Ok(()))
+    };
     lines.flush();
     ended
 }

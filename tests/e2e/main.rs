@@ -11,6 +11,7 @@ mod config;
 mod contract;
 mod crash;
 mod credentials;
+mod demo;
 mod disk;
 mod expiry;
 mod fail2ban;

@@ -6,8 +6,10 @@ pub type Table = &'static [(&'static str, &'static [&'static str])];
 
 /// The daemon.
 pub const DDNSD: Table = &[
-    ("main", &["args", "config", "logging", "app"]),
+    ("main", &["args", "config", "logging", "app", "demo"]),
     ("lib", &[]),
+    // rules: the names of the return codes
+    ("demo", &["args", "app", "config", "logging", "model", "rules", "stories"]),
     (
         "app",
         &[

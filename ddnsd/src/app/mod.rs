@@ -16,14 +16,17 @@ use crate::lifecycle::{Ending, Lifecycle, Tasks};
 use crate::observe::{self, ObserverTasks};
 use crate::reload::channel as reload_requests;
 use crate::serve::{self, ConnectionLimits, HttpServer};
+use crate::stories::hosts::Hosts;
 use crate::stories::status::Counters;
 use crate::stories::unsigned::warn_of_zones_without_key;
+use crate::stories::users::Users;
 use crate::timers;
 use crate::{lifecycle, logging};
 use anyhow::{Context as _, bail};
 use handles::{Handles, Services};
 use reload::Reloader;
 use serving_dns::BoundDns;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -33,13 +36,28 @@ use tracing::{info, warn};
 /// How long the database may take to close; the next start repeats what was not written.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Runs the daemon until a signal stops it.
+/// What serves once the start is complete.
+pub struct Started {
+    pub users: Users,
+    pub hosts: Hosts,
+    pub http: Vec<SocketAddr>,
+    /// Of the built-in name server.
+    pub dns: Vec<SocketAddr>,
+}
+
+/// Runs the daemon until a signal stops it. Calls `when_started` before it is ready.
 ///
 /// # Errors
-/// A part cannot be opened or bound, or a service failed; the sentence names it.
-pub fn run(args: &Args, config: Config, log: logging::Handle) -> anyhow::Result<()> {
+/// A part cannot be opened or bound, a service failed, or `when_started` did; the sentence names
+/// it.
+pub fn run(
+    args: &Args,
+    config: Config,
+    log: logging::Handle,
+    when_started: impl AsyncFnOnce(Started) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let runtime = runtime()?;
-    let ending = runtime.block_on(run_async(args, config, log));
+    let ending = runtime.block_on(run_async(args, config, log, when_started));
     // tasks that still run have used up their time
     runtime.shutdown_background();
     match ending? {
@@ -70,9 +88,14 @@ fn runtime() -> anyhow::Result<Runtime> {
     threads.enable_all().build().context("cannot start the runtime")
 }
 
-async fn run_async(args: &Args, config: Config, log: logging::Handle) -> anyhow::Result<Ending> {
+async fn run_async(
+    args: &Args,
+    config: Config,
+    log: logging::Handle,
+    when_started: impl AsyncFnOnce(Started) -> anyhow::Result<()>,
+) -> anyhow::Result<Ending> {
     let mut life = Lifecycle::new().context("cannot install the signal handlers")?;
-    let start = Box::pin(start(args, config, log.clone(), life.tasks()));
+    let start = Box::pin(start(args, config, log.clone(), life.tasks(), when_started));
     let (handles, services) = match life.unless_stopped(start).await {
         Ok(started) => started?,
         // as safe as a kill: the next start repeats what was begun
@@ -81,7 +104,12 @@ async fn run_async(args: &Args, config: Config, log: logging::Handle) -> anyhow:
             return Ok(Ending::Stopped);
         }
     };
-    let ending = life.run(|| services.reload.trigger()).await;
+    let tasks = life.tasks();
+    let hung_up = || {
+        // nobody looks on any more
+        if args.demo { tasks.stop.cancel() } else { services.reload.trigger() }
+    };
+    let ending = life.run(hung_up).await;
     match life.unless_stopped(tokio::time::timeout(CLOSE_TIMEOUT, handles.db.close())).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => warn!("the database took too long to close"),
@@ -98,6 +126,7 @@ async fn start(
     config: Config,
     log: logging::Handle,
     tasks: Tasks,
+    when_started: impl AsyncFnOnce(Started) -> anyhow::Result<()>,
 ) -> anyhow::Result<(Handles, Services)> {
     warn_of_unsupported(&config);
     let counters = Counters::default();
@@ -116,7 +145,7 @@ async fn start(
     let services = Services::new(&handles, reload).await.with_context(cannot_start)?;
     let now = handles.started.wall;
     services.republish.start(now).await.with_context(cannot_start)?;
-    bound_dns.serve(&config, &handles, &services).await.with_context(cannot_start)?;
+    let dns = bound_dns.serve(&config, &handles, &services).await.with_context(cannot_start)?;
     if let DnsBackend::Rfc2136(rfc2136) = &config.dns.backend {
         warn_of_zones_without_key(&rfc2136.keys, &handles.db).await;
     }
@@ -130,11 +159,13 @@ async fn start(
     }
     tasks.service("the reloader", reloader.run(requests, tasks.stop.clone()));
     start_timers(&handles, &services);
-    serve_http(&handles, &services, listeners)?;
+    let http = serve_http(&handles, &services, listeners)?;
     serve_admin(&handles, &services, socket);
     if let Some(listener) = observed {
         serve_metrics(&handles, &services, listener)?;
     }
+    let (users, hosts) = (services.users.clone(), services.hosts.clone());
+    when_started(Started { users, hosts, http, dns }).await?;
     Ok((handles, services))
 }
 
@@ -187,7 +218,7 @@ fn serve_http(
     handles: &Handles,
     services: &Services,
     listeners: Vec<TcpListener>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<SocketAddr>> {
     let Handles { settings, tasks, counters, .. } = handles;
     let update = services.update.clone();
     let front_settings = Arc::clone(&settings.front);
@@ -201,11 +232,14 @@ fn serve_http(
         tasks: tasks.work.clone(),
     };
     let scheme = settings.connections.load().scheme();
+    let mut addresses = Vec::with_capacity(listeners.len());
     for listener in listeners {
-        info!("listening on {scheme}://{}", listener.local_addr()?);
+        let address = listener.local_addr()?;
+        info!("listening on {scheme}://{address}");
         tasks.service("the HTTP front end", server.clone().run(listener));
+        addresses.push(address);
     }
-    Ok(())
+    Ok(addresses)
 }
 
 fn serve_admin(handles: &Handles, services: &Services, socket: BoundSocket) {

@@ -10,6 +10,7 @@ use crate::dns::builtin::BuiltinServer;
 use crate::dns::builtin::listen::{self, DnsListenError, Listeners};
 use crate::stories::served_zones;
 use anyhow::Context as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tracing::info;
 
@@ -40,7 +41,7 @@ impl BoundDns {
         }
     }
 
-    /// Loads the zones and answers for them.
+    /// Loads the zones and answers for them on the addresses that it returns.
     ///
     /// # Errors
     /// The database failed.
@@ -49,10 +50,10 @@ impl BoundDns {
         config: &Config,
         handles: &Handles,
         services: &Services,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Vec<SocketAddr>> {
         let (Some(server), Some(listeners)) = (self.dns.own_server().cloned(), self.listeners)
         else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let Handles { db, clock, tasks, .. } = handles;
         let now = clock.now().wall;
@@ -60,7 +61,8 @@ impl BoundDns {
         let prepared = services.republish.prepare(&config.dns.backend, now).await;
         prepared.context("cannot load the zones")?.commit();
         served_zones::mark_unserved(&server, db, *clock).await;
-        for address in listeners.addresses() {
+        let addresses = listeners.addresses();
+        for address in &addresses {
             info!("name server listens on {address}, UDP and TCP");
         }
         let stop = || tasks.stop.clone();
@@ -70,6 +72,6 @@ impl BoundDns {
             stopped.run_until_cancelled(serials).await;
         });
         tasks.service("the name server", listeners.serve(server, stop(), tasks.work.clone()));
-        Ok(())
+        Ok(addresses)
     }
 }

@@ -13,7 +13,7 @@ use tracing::{Event, Level};
 const MAX_BYTES: usize = 7 * 1024;
 
 /// The event's message and fields.
-pub(super) fn text(event: &Event<'_>) -> String {
+pub fn text(event: &Event<'_>) -> String {
     let mut parts = EventText::default();
     event.record(&mut parts);
     let mut text = String::with_capacity(parts.message.len() + parts.fields.len());

@@ -14,6 +14,7 @@ use crate::config::{Log, LogTarget};
 use arc_swap::ArcSwap;
 pub use error::{LogError, with_causes};
 use file::LogFile;
+pub use format::text;
 use queue::LineQueue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -153,12 +154,35 @@ pub fn init(log: &Log) -> Result<Handle, LogError> {
     Ok(handle)
 }
 
+/// As [`init`], for a person who looks on: short lines of one's own on standard output. `line`
+/// leaves events out by `None`.
+///
+/// # Errors
+/// See [`init`].
+pub fn init_for_person(
+    log: &Log,
+    line: impl Fn(&Event<'_>) -> Option<String> + Send + Sync + 'static,
+) -> Result<Handle, LogError> {
+    let sink = stdout::to_person().map(Sink::Stream)?;
+    let (subscriber, handle) = subscriber_to(log, sink, Box::new(line));
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadyStarted)?;
+    Ok(handle)
+}
+
 fn subscriber(log: &Log) -> Result<(impl Subscriber + Send + Sync + use<>, Handle), LogError> {
-    let sink = Arc::new(ArcSwap::from_pointee(Sink::open(&log.target)?));
+    Ok(subscriber_to(log, Sink::open(&log.target)?, Box::new(|event| Some(text(event)))))
+}
+
+fn subscriber_to(
+    log: &Log,
+    sink: Sink,
+    line: LineText,
+) -> (impl Subscriber + Send + Sync + use<>, Handle) {
+    let sink = Arc::new(ArcSwap::from_pointee(sink));
     let (filter, filter_handle) = reload::Layer::new(filter(log.level));
-    let subscriber = registry().with(filter).with(LogLayer(Arc::clone(&sink)));
+    let subscriber = registry().with(filter).with(LogLayer { sink: Arc::clone(&sink), line });
     let target = Arc::new(ArcSwap::from_pointee(log.target.clone()));
-    Ok((subscriber, Handle { sink, target, filter: filter_handle, hurried: Arc::default() }))
+    (subscriber, Handle { sink, target, filter: filter_handle, hurried: Arc::default() })
 }
 
 /// Our crates log at the configured level, other crates at WARN. At DEBUG they log at INFO, because
@@ -170,12 +194,19 @@ fn filter(level: Level) -> Targets {
         .with_target("ddnsd", LevelFilter::from_level(level))
 }
 
+type LineText = Box<dyn Fn(&Event<'_>) -> Option<String> + Send + Sync>;
+
 /// Turns events into lines.
-struct LogLayer(Arc<ArcSwap<Sink>>);
+struct LogLayer {
+    sink: Arc<ArcSwap<Sink>>,
+    line: LineText,
+}
 
 impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.0.load().lines().push(*event.metadata().level(), format::text(event));
+        if let Some(line) = (self.line)(event) {
+            self.sink.load().lines().push(*event.metadata().level(), line);
+        }
     }
 }
 

@@ -18,6 +18,19 @@ pub(super) fn to_stdout() -> Result<LineQueue, LogError> {
     LineQueue::start(StdoutOutput { stream: LineStream::new(RawStdout), is_journal })
 }
 
+/// Lines with the time of day.
+pub(super) fn to_person() -> Result<LineQueue, LogError> {
+    LineQueue::start(ToPerson(LineStream::new(RawStdout)))
+}
+
+struct ToPerson(LineStream<RawStdout>);
+
+impl LogOutput for ToPerson {
+    fn write(&mut self, line: &LogLine) -> Result<(), Error> {
+        self.0.write_line(&format!("{} {}\n", line.at.strftime("%H:%M:%S"), line.text))
+    }
+}
+
 /// systemd.exec(5): programs whose output goes elsewhere inherit the variable too, so it counts
 /// only if it names the device and inode of this output.
 fn names(journal_stream: &str, device: u64, inode: u64) -> bool {
