@@ -124,7 +124,7 @@ fn a_signal_while_the_demo_starts_leaves_nothing_behind() {
         // its folder is there: the daemon does not serve yet
         eventually(SOON, "the demo's folder", || {
             let mut made = std::fs::read_dir(temporary(&demo.folder)).unwrap();
-            made.next().map(drop).ok_or("none")
+            made.next().map(drop).ok_or_else(|| "none".to_owned())
         });
         demo.ends_by(Signal::SIGINT);
     }
