@@ -6,6 +6,7 @@ mod commands;
 mod exit;
 mod output;
 mod password;
+mod snippets;
 
 use std::process::ExitCode;
 

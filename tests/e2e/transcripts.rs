@@ -108,6 +108,11 @@ fn a_session_of_reloads() {
 }
 
 #[test]
+fn a_session_of_client_setup() {
+    session("setup");
+}
+
+#[test]
 fn the_help_of_every_command() {
     session("help");
 }

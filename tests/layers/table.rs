@@ -78,11 +78,12 @@ pub const DDNSD: Table = &[
 /// The control program: output is pure, commands stand above the client.
 pub const DDNSCTL: Table = &[
     ("main", &["commands", "exit"]),
-    ("commands", &["password", "client", "output", "exit"]),
+    ("commands", &["password", "client", "output", "exit", "snippets"]),
     ("password", &["exit", "output"]),
     ("exit", &["client", "output"]),
     ("client", &[]),
     ("output", &[]),
+    ("snippets", &[]),
 ];
 
 /// The RPC: views below, the service above.

@@ -1,5 +1,6 @@
 //! `ddnsctl hostname …`
 
+mod setup;
 mod views;
 
 use super::session::{Session, all_rows, print};
@@ -91,6 +92,7 @@ Examples:
         #[arg(long)]
         force: bool,
     },
+    Setup(setup::SetupArgs),
 }
 
 #[derive(Debug, Args)]
@@ -135,6 +137,7 @@ pub(super) async fn run(session: &Session, command: HostnameCommand) -> Result<(
         HostnameCommand::Delete { host: Host { hostname, zone }, force } => {
             delete(session, DeleteHost { hostname, zone, force }).await
         }
+        HostnameCommand::Setup(args) => setup::run(session, args).await,
     }
 }
 
