@@ -28,6 +28,7 @@ mod lists;
 mod log;
 mod mariadb;
 mod metrics;
+mod name_server;
 mod notices;
 mod outage;
 mod rehash;

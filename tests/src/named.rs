@@ -1,6 +1,7 @@
 //! A private BIND in a temporary folder: its zones, TSIG keys made by `tsig-keygen`, ports that
 //! stay the same over a restart. Asked with `dig`, changed behind the daemon's back with
-//! `nsupdate`.
+//! `nsupdate`. With `DDNSD_TEST_NAME_SERVER=builtin` it is only a port and the names of its zones:
+//! the daemon under test serves them itself. Tests that need BIND then fail, and are left out.
 
 use crate::eventually::eventually;
 use crate::primary::{OPEN, Primary, Record, dig, make_key, zone_file};
@@ -24,6 +25,8 @@ pub struct Named {
     port: u16,
     statistics_port: u16,
     process: Option<Running>,
+    /// The daemon serves its zones.
+    is_builtin: bool,
 }
 
 impl Named {
@@ -47,7 +50,13 @@ impl Named {
             port: 0,
             statistics_port: 0,
             process: None,
+            is_builtin: std::env::var("DDNSD_TEST_NAME_SERVER").is_ok_and(|name| name == "builtin"),
         };
+        if server.is_builtin {
+            server.zones.push(OPEN.to_owned());
+            server.port = free_port();
+            return server;
+        }
         server.lay_out();
         let mut problem = String::new();
         for _ in 0..5 {
@@ -73,7 +82,13 @@ impl Named {
 
     /// Kills the server; its port stays reserved for it.
     pub fn stop(&mut self) {
+        self.must_be_bind();
         self.process = None;
+    }
+
+    #[track_caller]
+    fn must_be_bind(&self) {
+        assert!(!self.is_builtin, "this test needs BIND: leave it out when ddnsd serves the zones");
     }
 
     /// Starts it again on the same port, with the zones as they were.
@@ -136,6 +151,7 @@ impl Named {
     /// When the statistics cannot be read.
     #[track_caller]
     pub fn update_messages(&self) -> u64 {
+        self.must_be_bind();
         let url = format!("http://127.0.0.1:{}/json/v1/server", self.statistics_port);
         let statistics = crate::http::get(&url).send().json();
         statistics["opcodes"]["UPDATE"].as_u64().expect("opcodes.UPDATE in named's statistics")
@@ -148,6 +164,7 @@ impl Named {
     /// When the server refuses.
     #[track_caller]
     pub fn nsupdate(&self, lines: &str) {
+        self.must_be_bind();
         let input = format!("server 127.0.0.1 {}\n{lines}\nsend\n", self.port);
         run(Command::new(program("nsupdate")).arg("-k").arg(self.key_file()), &input).ok();
     }
@@ -248,6 +265,10 @@ impl Primary for Named {
 
     fn key_file(&self) -> PathBuf {
         self.file("ddns.key")
+    }
+
+    fn own_zones(&self) -> Option<&[String]> {
+        self.is_builtin.then_some(&self.zones)
     }
 
     fn stop(&mut self) {

@@ -36,6 +36,11 @@ pub trait Primary {
     /// The key file, as `tsig-keygen` wrote it.
     fn key_file(&self) -> PathBuf;
 
+    /// The zones, if the daemon under test serves them itself.
+    fn own_zones(&self) -> Option<&[String]> {
+        None
+    }
+
     /// Kills the server; its port stays reserved for it.
     fn stop(&mut self);
 
@@ -102,6 +107,19 @@ pub(crate) fn dig(port: u16, question: &[&str]) -> Result<Vec<Record>, String> {
     let mut records: Vec<_> = dig.stdout.lines().filter_map(record).collect();
     records.sort();
     Ok(records)
+}
+
+/// All that dig prints for a question, without what differs each time.
+///
+/// # Panics
+/// When there is no answer.
+#[track_caller]
+pub(crate) fn full_dig(port: u16, question: &[&str]) -> String {
+    let port = port.to_string();
+    let mut dig = Command::new(program("dig"));
+    dig.args(["@127.0.0.1", "-p", &port, "+noall", "+comments", "+question", "+answer"]);
+    dig.args(["+authority", "+additional", "+norecurse", "+tries=2", "+time=3", "+nocookie"]);
+    run(dig.args(question), "").ok().stdout
 }
 
 /// Reads `pc.dyn.example.  60  IN  A  192.0.2.1`; comments of dig are no records.

@@ -33,17 +33,47 @@ impl Setup {
         let setup = Self::empty()
             .set("daemon.host", "127.0.0.1")
             .set("daemon.port", 0)
-            .set("dns_service.dns_server", "127.0.0.1")
-            .set("dns_service.dns_port", i64::from(named.port()))
-            .set("dns_service.dns_timeout", 2)
-            .set("dns_service.ddns_default_key_file", path_text(&named.key_file()))
             .set("rate_limit.enabled", false);
+        let setup = match named.own_zones() {
+            Some(zones) => setup.serving(zones, named.port()),
+            None => setup
+                .set("dns_service.dns_server", "127.0.0.1")
+                .set("dns_service.dns_port", i64::from(named.port()))
+                .set("dns_service.dns_timeout", 2)
+                .set("dns_service.ddns_default_key_file", path_text(&named.key_file())),
+        };
         let socket = path_text(&setup.socket());
         let setup = setup.set("admin.socket", socket);
         match Backend::under_test() {
             Backend::Sqlite => setup.on_sqlite(),
             Backend::Mariadb => setup.on_mariadb(Mariadb::shared().account()),
         }
+    }
+
+    /// With the daemon's own name server, which serves these zones and lets this machine transfer
+    /// them.
+    fn serving(self, zones: &[String], port: u16) -> Self {
+        let nameservers: Vec<_> = zones.iter().map(|zone| format!("ns.{zone}")).collect();
+        let glue = nameservers.iter().map(|name| (name.clone(), vec!["127.0.0.1"].into()));
+        let glue: Table = glue.collect();
+        self.set("dns_service.backend", "builtin")
+            .builtin("listen", vec![format!("127.0.0.1:{port}")])
+            .builtin("zones", zones.to_vec())
+            .builtin("nameservers", nameservers)
+            .builtin("hostmaster", "hostmaster@dyn.example")
+            .builtin("allow_transfer", vec!["127.0.0.0/8"])
+            .builtin("nameserver_addresses", glue)
+    }
+
+    /// Sets a key of `[dns_service.builtin]`.
+    #[must_use]
+    pub fn builtin(mut self, key: &str, value: impl Into<Value>) -> Self {
+        let empty = || Table::new().into();
+        let section = self.settings.entry("dns_service").or_insert_with(empty);
+        let section = section.as_table_mut().expect("a section");
+        let section = section.entry("builtin").or_insert_with(empty);
+        section.as_table_mut().expect("a section").insert(key.to_owned(), value.into());
+        self
     }
 
     /// Only a folder, with no configuration in it.

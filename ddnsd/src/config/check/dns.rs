@@ -1,12 +1,12 @@
 //! `[dns_service]`: the name server that takes the updates and its keys, or the built-in one.
 
+use super::builtin_dns::builtin;
 use super::networks;
 use super::section::Section;
 use super::value::MAX_SECONDS;
 use crate::config::files::{NamedFile, NamedFiles};
-use crate::config::text::shown;
-use crate::config::{Builtin, DnsBackend, DnsConfig, DnsTransport, Rfc2136, ZoneKeys};
-use crate::model::name::{Email, Fqdn, Zone};
+use crate::config::{DnsBackend, DnsConfig, DnsTransport, Rfc2136, ZoneKeys};
+use crate::model::name::Zone;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -101,70 +101,4 @@ fn zone_keys(section: &mut Section<'_>) -> Vec<(Zone, NamedFile)> {
         }
     }
     keys
-}
-
-//----- [dns_service.builtin] -----
-
-const HOSTMASTER: &str = "hostmaster@example.com";
-
-fn builtin(section: &mut Section<'_>, is_used: bool) -> Builtin {
-    let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 53))];
-    let example = |text: &str| zone(text).into_iter().collect();
-    let builtin = Builtin {
-        listen: section.list("listen", listen, networks::listen),
-        zones: section.list("zones", example("dyn.example.com"), zone),
-        nameservers: section.list("nameservers", vec!["ns1.example.com".to_owned()], host),
-        nameserver_addresses: section.within("nameserver_addresses", glue),
-        hostmaster: section.parsed("hostmaster", HOSTMASTER, HOSTMASTER.to_owned(), mail),
-        allow_transfer: section.list("allow_transfer", Vec::new(), networks::network),
-        notify: section.list("notify", Vec::new(), networks::socket),
-    };
-    if is_used {
-        check_used(section, &builtin);
-    }
-    builtin
-}
-
-fn check_used(section: &mut Section<'_>, builtin: &Builtin) {
-    for (key, is_empty) in [
-        ("listen", builtin.listen.is_empty()),
-        ("zones", builtin.zones.is_empty()),
-        ("nameservers", builtin.nameservers.is_empty()),
-    ] {
-        if is_empty && section.is_sound(&section.location(key).key) {
-            section.problem(key, "must not be empty");
-        }
-    }
-    for key in ["zones", "nameservers", "hostmaster"] {
-        if !section.is_given(key) {
-            section.warn(key, "is not set, so the example's name is published");
-        }
-    }
-}
-
-fn glue(section: &mut Section<'_>) -> Vec<(String, Vec<IpAddr>)> {
-    let mut glue = Vec::new();
-    for key in section.keys() {
-        let addresses = section.list(key, Vec::new(), networks::address);
-        match host(key) {
-            Ok(name) => glue.push((name, addresses)),
-            Err(what) => section.problem(key, what),
-        }
-    }
-    glue
-}
-
-fn zone(text: &str) -> Result<Zone, String> {
-    Zone::parse(text)
-        .map_err(|why| format!("must be names of zones, got {}, but {why}", shown(text)))
-}
-
-fn host(text: &str) -> Result<String, String> {
-    let name = Fqdn::parse(text).map(|name| name.as_str().to_owned());
-    name.map_err(|why| format!("must be a host name, got {}, but {why}", shown(text)))
-}
-
-fn mail(text: &str) -> Result<String, String> {
-    let mail = Email::parse(text).map(|mail| mail.as_str().to_owned());
-    mail.map_err(|_| format!("must be a mail address, got {}", shown(text)))
 }

@@ -2,6 +2,7 @@
 //! or every problem. Pure: `load.rs` reads the files. Each section has a file or function, each key
 //! a line.
 
+mod builtin_dns;
 mod daemon;
 mod database;
 mod dns;

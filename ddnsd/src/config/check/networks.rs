@@ -2,7 +2,7 @@
 
 use crate::config::text::shown;
 use ipnet::{IpNet, Ipv4Net};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// An IP address; IPv6 with or without brackets.
 pub(super) fn address(text: &str) -> Result<IpAddr, String> {
@@ -22,6 +22,17 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
 /// An address and a port to listen on; port 0 picks a free one.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().or_else(|_| socket(text))
+}
+
+/// The address and port of another server.
+pub(super) fn server(text: &str) -> Result<SocketAddr, String> {
+    let server = socket(text)?;
+    let address = server.ip().to_canonical();
+    let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if address.is_unspecified() || address.is_multicast() || is_broadcast {
+        return Err(format!("must be the address of one server, got {}", shown(text)));
+    }
+    Ok(SocketAddr::new(address, server.port()))
 }
 
 /// A network; a single address is a network of one. An IPv4-mapped one becomes IPv4, as the

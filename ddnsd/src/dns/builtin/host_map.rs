@@ -280,6 +280,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn it_behaves_like_a_sorted_map(
             steps in proptest::collection::vec(("[a-c]{0,3}(\\.[a-c]{1,2}){0,2}", 0u8..4), 0..900),

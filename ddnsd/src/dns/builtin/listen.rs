@@ -1,8 +1,10 @@
 //! Binds the addresses of `dns_service.builtin.listen`, each for UDP and TCP, and answers there.
 
 use super::BuiltinServer;
+use super::notify;
 use super::tcp::TcpServer;
 use super::udp;
+use super::udp_port::UdpPort;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -47,7 +49,7 @@ pub struct Listeners(Vec<Listener>);
 
 struct Listener {
     address: SocketAddr,
-    udp: UdpSocket,
+    udp: UdpPort,
     tcp: TcpListener,
 }
 
@@ -71,6 +73,7 @@ fn bind_both(address: SocketAddr, is_dual: bool) -> Result<Listener, DnsListenEr
         let failed = |protocol| move |source| DnsListenError { address, protocol, source };
         let udp = udp_socket(address, is_dual).map_err(failed("UDP"))?;
         let bound = udp.local_addr().map_err(failed("UDP"))?;
+        let udp = UdpPort::new(udp).map_err(failed("UDP"))?;
         match tcp_listener(bound, is_dual) {
             Ok(tcp) => return Ok(Listener { address: bound, udp, tcp }),
             Err(source)
@@ -118,15 +121,16 @@ impl Listeners {
         self.0.iter().map(|listener| listener.address).collect()
     }
 
-    /// Answers until `stop`. `work` tracks the connections.
+    /// Answers, and notifies secondaries, until `stop`. `work` tracks the connections.
     pub async fn serve(self, server: BuiltinServer, stop: CancellationToken, work: TaskTracker) {
         let readers = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_READERS);
-        let tcp = TcpServer::new(server.clone(), stop.clone(), work);
         let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(notify::run(server.clone(), stop.clone()));
+        let tcp = TcpServer::new(server.clone(), stop.clone(), work);
         for listener in self.0 {
-            let socket = Arc::new(listener.udp);
+            let port = Arc::new(listener.udp);
             for _ in 0..readers {
-                tasks.spawn(udp::serve(Arc::clone(&socket), server.clone(), stop.clone()));
+                tasks.spawn(udp::serve(Arc::clone(&port), server.clone(), stop.clone()));
             }
             tasks.spawn(tcp.clone().serve(listener.tcp));
         }

@@ -3,15 +3,20 @@
 //!
 //! The database says what a zone holds; a start loads it from there.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz_checks;
+
 mod host_map;
 mod key;
 pub mod listen;
+mod notify;
 mod rate_limit;
 mod respond;
 mod serial;
 mod tcp;
 mod transfer;
 mod udp;
+mod udp_port;
 mod zone;
 mod zone_set;
 

@@ -4,12 +4,11 @@
 use super::BuiltinServer;
 use super::rate_limit::Limited;
 use super::respond::{Response, Transport, ask_again_by_tcp, respond};
+use super::udp_port::{UdpPeer, UdpPort};
 use crate::counters::Counter;
 use std::io::{Error, ErrorKind};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 /// No query is longer; of one that is, the end is cut off, so it is malformed.
@@ -23,13 +22,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 const NO_CLIENTS: [u16; 5] = [0, 7, 13, 19, 37];
 
 /// Answers until `stop`.
-pub(super) async fn serve(socket: Arc<UdpSocket>, server: BuiltinServer, stop: CancellationToken) {
+pub(super) async fn serve(port: Arc<UdpPort>, server: BuiltinServer, stop: CancellationToken) {
     let mut buffer = vec![0; MAX_QUERY];
     let mut burst = 0;
     while !stop.is_cancelled() {
-        match socket.try_recv_from(&mut buffer) {
-            Ok((length, client)) => {
-                answer(&socket, buffer.get(..length).unwrap_or_default(), client, &server);
+        match port.try_receive(&mut buffer) {
+            Ok((length, peer)) => {
+                answer(&port, buffer.get(..length).unwrap_or_default(), &peer, &server);
                 burst += 1;
                 if burst >= BURST {
                     burst = 0;
@@ -39,7 +38,7 @@ pub(super) async fn serve(socket: Arc<UdpSocket>, server: BuiltinServer, stop: C
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 burst = 0;
                 tokio::select! {
-                    ready = socket.readable() => pause_after(ready.err()).await,
+                    ready = port.readable() => pause_after(ready.err()).await,
                     () = stop.cancelled() => {}
                 }
             }
@@ -48,7 +47,8 @@ pub(super) async fn serve(socket: Arc<UdpSocket>, server: BuiltinServer, stop: C
     }
 }
 
-fn answer(socket: &UdpSocket, bytes: &[u8], client: SocketAddr, server: &BuiltinServer) {
+fn answer(port: &UdpPort, bytes: &[u8], peer: &UdpPeer, server: &BuiltinServer) {
+    let client = peer.client;
     let counters = server.counters();
     counters.udp.add_one();
     if NO_CLIENTS.contains(&client.port()) {
@@ -61,7 +61,7 @@ fn answer(socket: &UdpSocket, bytes: &[u8], client: SocketAddr, server: &Builtin
             Limited::AskByTcp => {
                 counters.limited.add_one();
                 if let Some(answer) = ask_again_by_tcp(bytes) {
-                    count_error(&socket.try_send_to(&answer, client), &counters.dropped);
+                    count_error(&port.try_send(&answer, peer), &counters.dropped);
                 }
                 return;
             }
@@ -72,13 +72,13 @@ fn answer(socket: &UdpSocket, bytes: &[u8], client: SocketAddr, server: &Builtin
         Response::Message(reply) => {
             server.count(&reply);
             // a full send buffer drops the answer, as a network may
-            count_error(&socket.try_send_to(&reply.bytes, client), &counters.dropped);
+            count_error(&port.try_send(&reply.bytes, peer), &counters.dropped);
         }
         Response::Nothing | Response::Transfer(_) => counters.dropped.add_one(),
     }
 }
 
-fn count_error(sent: &Result<usize, Error>, dropped: &Counter) {
+fn count_error(sent: &Result<(), Error>, dropped: &Counter) {
     if sent.is_err() {
         dropped.add_one();
     }

@@ -243,6 +243,8 @@ pub(super) fn name_of(text: &str) -> Name {
 /// RFC 1035, 8: the local part is one label, dots included.
 fn mailbox(address: &str) -> Name {
     let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+    // the domain may be given with U-labels
+    let domain = Zone::parse(domain).map_or_else(|_| domain.to_owned(), |zone| zone.to_string());
     let labels = std::iter::once(local).chain(domain.split('.').filter(|label| !label.is_empty()));
     let mut name = Name::from_labels(labels.map(str::as_bytes)).unwrap_or_default();
     name.set_fqdn(true);
