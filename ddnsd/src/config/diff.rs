@@ -321,11 +321,13 @@ mod tests {
         );
         let found = shown(&new.differences(&config("")).changed);
         assert!(
-            found.contains(&"endpoints.\"/update\".ipv4 myip, ipv4, ip4 -> ip".to_owned()),
+            found.contains(
+                &"endpoints.\"/update\".ipv4 myip, ipv4, ip4, myipv4, ip -> ip".to_owned()
+            ),
             "{found:?}"
         );
         assert!(
-            found.contains(&"endpoints.\"/nic\".ipv6  -> myip6, ipv6, ip6".to_owned()),
+            found.contains(&"endpoints.\"/nic\".ipv6  -> myip6, ipv6, ip6, myipv6".to_owned()),
             "{found:?}"
         );
         assert!(!found.iter().any(|line| line.contains("\"/update\".ipv6")), "{found:?}");

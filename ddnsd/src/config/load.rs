@@ -22,6 +22,9 @@ const MAX_PASSWORD_BYTES: u64 = 4 << 10;
 const MAX_PEM_BYTES: u64 = 1 << 20;
 const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
 
+const NO_FILE: &str =
+    " (files/config.example.toml explains every key; `ddnsd --demo` needs no file)";
+
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub config: Config,
@@ -39,8 +42,10 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let whole = |line, what| {
         failed(vec![Problem { location: Location { line, ..Location::default() }, what }])
     };
-    let source =
-        files::read(path, MAX_CONFIG_BYTES, Privacy::Public).map_err(|what| whole(None, what))?;
+    let source = files::read(path, MAX_CONFIG_BYTES, Privacy::Public).map_err(|what| {
+        let hint = if path.exists() { "" } else { NO_FILE };
+        whole(None, format!("{what}{hint}"))
+    })?;
     let text =
         utf8(&source.bytes).map_err(|line| whole(Some(line), "is not UTF-8 text".to_owned()))?;
     let Checked { mut config, files, problems, warnings } =

@@ -220,13 +220,21 @@ pub struct Params {
     pub notify_change: Vec<String>,
 }
 
+/// Whether a parameter of a request has this name: in any case, and after a leading `amp;`, which
+/// routers send that have a template with `&amp;`.
+pub fn is_param(given: &str, name: &str) -> bool {
+    let amp = given.get(..4).filter(|start| start.eq_ignore_ascii_case("amp;"));
+    let given = if amp.is_some() { given.get(4..).unwrap_or_default() } else { given };
+    given.eq_ignore_ascii_case(name)
+}
+
 impl Default for Params {
     fn default() -> Self {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Self {
             hostname: names(&["hostname", "host"]),
-            ipv4: names(&["myip", "ipv4", "ip4"]),
-            ipv6: names(&["myip6", "ipv6", "ip6"]),
+            ipv4: names(&["myip", "ipv4", "ip4", "myipv4", "ip"]),
+            ipv6: names(&["myip6", "ipv6", "ip6", "myipv6"]),
             username: names(&["username", "user"]),
             password: names(&["password", "pass", "token"]),
             notify_change: names(&["notify_change"]),

@@ -8,6 +8,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 
+const UNUSABLE_KEY: &str = "holds a key that cannot be used here; wanted: RSA with 2048 to 8192 bits, ECDSA on P-256 or P-384, or Ed25519";
+
 /// The end of every PEM label of a private key, encrypted ones included.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 
@@ -32,7 +34,7 @@ pub(super) fn signing_key(pem: &[u8]) -> Result<Arc<dyn SigningKey>, &'static st
     let key = PrivateKeyDer::from_pem_slice(pem)
         .map_err(|_| "holds no readable private key in PEM (encrypted ones are not supported)")?;
     let key = ring::default_provider().key_provider.load_private_key(key);
-    key.map_err(|_| "holds no RSA, ECDSA or Ed25519 key that TLS can use")
+    key.map_err(|_| UNUSABLE_KEY)
 }
 
 /// # Errors
@@ -150,6 +152,6 @@ mod tests {
             assert_eq!(refused(CERT, key), no_key);
         }
         let odd = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-        assert_eq!(refused(CERT, odd), "holds no RSA, ECDSA or Ed25519 key that TLS can use");
+        assert_eq!(refused(CERT, odd), UNUSABLE_KEY);
     }
 }

@@ -40,7 +40,7 @@ pub struct KeyProblem {
 /// The first problem.
 pub fn parse(text: &str) -> Result<TsigKey, KeyProblem> {
     let mut tokens = Tokens { rest: text, line: 1 };
-    let start = tokens.expect_word("key")?;
+    let start = tokens.expect_word("key").map_err(|problem| in_another_form(text, problem))?;
     let (line, name) = tokens.word("the key's name")?;
     let name = key_name(name).map_err(|what| KeyProblem { line, what })?;
     tokens.expect_mark('{')?;
@@ -73,6 +73,33 @@ pub fn parse(text: &str) -> Result<TsigKey, KeyProblem> {
     let algorithm = algorithm.ok_or_else(|| missing("algorithm"))?;
     let secret = secret.ok_or_else(|| missing("secret"))?;
     Ok(TsigKey { name, algorithm, secret })
+}
+
+/// The file as another tool writes it, if it is recognised.
+fn in_another_form(text: &str, otherwise: KeyProblem) -> KeyProblem {
+    let starts = |start| text.trim_start().starts_with(start);
+    let has_line = |is: fn(&str) -> bool| text.lines().any(|line| is(line.trim()));
+    let words = || text.split_whitespace();
+    let form = if starts("Private-key-format:") {
+        "the private key of dnssec-keygen; its `Key:` line is the secret"
+    } else if has_line(|line| line.contains(" IN KEY ")) {
+        "the public part of a key of dnssec-keygen"
+    } else if has_line(|line| line == "key:") || starts("- id:") {
+        "a key in Knot's form, as `keymgr -t` writes it"
+    } else if has_line(|line| line.starts_with("dns_rfc2136_")) {
+        "the credentials of certbot's dns-rfc2136"
+    } else if starts("-----BEGIN ") {
+        "a certificate or a private key in PEM, not a TSIG key"
+    } else if starts("hmac-") && words().count() == 1 {
+        "a key as `dig -y` takes it, ALGORITHM:NAME:SECRET"
+    } else if words().count() == 1 && secret_of(text).is_ok() {
+        "the bare secret"
+    } else {
+        return otherwise;
+    };
+    let wanted = r#"wanted: key "NAME" { algorithm hmac-sha256; secret "BASE64"; };"#;
+    let what = format!("this is {form}; {wanted}, as `tsig-keygen NAME` writes it");
+    KeyProblem { line: otherwise.line, what }
 }
 
 fn problem(line: usize, what: impl Into<String>) -> KeyProblem {
@@ -108,7 +135,7 @@ fn algorithm_of(text: &str) -> Result<TsigAlgorithm, String> {
         md5 if md5.starts_with("hmac-md5") => {
             Err("hmac-md5 is not supported, because MD5 is broken; use hmac-sha256".to_owned())
         }
-        cut if cut.starts_with("hmac-sha") && cut.matches('-').count() == 2 => {
+        cut if cut.rsplit_once('-').is_some_and(|(full, _)| algorithm_of(full).is_ok()) => {
             Err("truncated MACs are not supported; omit the number of bits, as in hmac-sha256"
                 .to_owned())
         }
@@ -160,11 +187,10 @@ impl<'t> Tokens<'t> {
             }
             '"' => {
                 self.advance(1);
-                let end = self.rest.find(['"', '\n']).unwrap_or(self.rest.len());
+                // as in BIND, a text may go on over the next lines
+                let end = self.rest.find('"');
+                let end = end.ok_or_else(|| problem(line, "a quote is not closed"))?;
                 let word = self.advance(end);
-                if !self.rest.starts_with('"') {
-                    return Err(problem(line, "a quote is not closed on its line"));
-                }
                 self.advance(1);
                 Token::Word(word)
             }
@@ -292,7 +318,7 @@ mod tests {
                 "# one\n// two\n/* three\n}} */ key/**/k#\n\r\n{{algorithm hmac-sha512//;\n;\
                  secret\t{SECRET};}};# end"
             ),
-            "key k { algorithm hmac-sha512; secret \"c2VjcmV0IG9m IHRoZSB0ZXN0cw==\"; };"
+            "key k { algorithm hmac-sha512; secret \"c2VjcmV0IG9m\n\tIHRoZSB0ZXN0cw==\"; };"
                 .to_owned(),
         ] {
             assert_eq!(parse(&text).as_ref(), Ok(&key), "{text}");
@@ -325,11 +351,32 @@ mod tests {
             ("hmac-sha256-128", cut),
             ("hmac-sha1-80", cut),
             ("sha256", unknown),
+            ("hmac-sha3-256", unknown),
             ("gss-tsig", unknown),
             ("\"\"", unknown),
         ] {
             let text = format!("key k {{\nalgorithm {word};\nsecret {SECRET}; }};");
             assert_eq!(refused(&text), why, "{word}");
+        }
+    }
+
+    #[test]
+    fn the_form_of_another_tool_is_named_with_what_is_wanted() {
+        let wanted = "; wanted: key \"NAME\" { algorithm hmac-sha256; secret \"BASE64\"; };, \
+                      as `tsig-keygen NAME` writes it";
+        for (text, form) in [
+            (&*format!("hmac-sha256:ddns-key:{SECRET}\n"), "a key as `dig -y` takes it"),
+            ("Private-key-format: v1.3\nAlgorithm: 163 (HMAC_SHA256)\n", "the private key of"),
+            ("ddns-key. IN KEY 512 3 163 c2VjcmV0\n", "the public part of a key of dnssec-keygen"),
+            ("# hmac-sha256:k:c2Vj\nkey:\n- id: k\n  algorithm: hmac-sha256\n", "a key in Knot's"),
+            ("dns_rfc2136_server = 192.0.2.1\ndns_rfc2136_secret = c2Vj\n", "the credentials of"),
+            ("-----BEGIN PRIVATE KEY-----\nc2Vj\n-----END PRIVATE KEY-----\n", "a certificate or"),
+            (SECRET, "the bare secret"),
+        ] {
+            let why = refused(text);
+            let starts = format!(": this is {form}");
+            assert!(why.contains(&starts) && why.ends_with(wanted), "{text:?}: {why}");
+            assert!(!why.contains("c2Vj"), "it quotes the secret: {why}");
         }
     }
 
@@ -371,8 +418,8 @@ mod tests {
             ("key k { secret \"\"; };", "1: the secret is empty"),
             ("key k {\n\nsecret c2V; };", "3: the secret is not valid base64"),
             ("key k { secret c2Vj;\nsecret c2Vj; };", "2: a second `secret` in one key"),
-            ("key k { secret \"c2Vj;\n\"; };", "1: a quote is not closed on its line"),
-            ("key k { secret \"c2Vj", "1: a quote is not closed on its line"),
+            ("key k { secret \"c2Vj;\n\"; };", "1: the secret is not valid base64"),
+            ("key k {\nsecret \"c2Vj\n", "2: a quote is not closed"),
             ("\n/* key k {", "2: a comment is not closed"),
         ] {
             assert_eq!(refused(text), why, "{text:?}");

@@ -12,7 +12,7 @@ mod reply;
 mod request_log;
 
 use crate::clock::Clock;
-use crate::config::{self, Endpoint, Params};
+use crate::config::{self, Endpoint, Params, is_param};
 use crate::counters::HttpCounters;
 use crate::model::client::ClientKey;
 use crate::rules::reply::{Reply, ReturnCode};
@@ -27,6 +27,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use query::Parameters;
 use reply::ReplyFormat;
 use request_log::RequestRecord;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 use tower::util::BoxCloneSyncService;
@@ -148,6 +149,9 @@ impl Front {
         if let Some(record) = record {
             record.set_return_code(&reply);
         }
+        if reply.has_changed_any() {
+            warn_of_unknown_address(&endpoint.params, &parameters, client);
+        }
         let now = self.0.clock.now().mono;
         self.0.counters.updates.record(now.saturating_duration_since(call.start.into_std()));
         reply::response(&reply, ReplyFormat::accepted(&call.headers))
@@ -221,9 +225,23 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
 }
 
+/// Without a known address the connection's own was published: perhaps not what was meant.
+fn warn_of_unknown_address(names: &Params, given: &Parameters<'_>, client: IpAddr) {
+    if given.list(&names.ipv4).or(given.list(&names.ipv6)).is_some() {
+        return;
+    }
+    if let Some(parameter) = given.unknown_address(|name| is_alias(names, name)) {
+        tracing::warn!(
+            %client,
+            ?parameter,
+            "an address in an unknown parameter was ignored, and the client's own was used (add the name to ipv4 or ipv6 in endpoints.params, or change it in the client)"
+        );
+    }
+}
+
 /// Whether the endpoint gives this parameter name a meaning of its own.
 fn is_alias(names: &Params, name: &str) -> bool {
     let Params { hostname, ipv4, ipv6, username, password, notify_change } = names;
     let all = [hostname, ipv4, ipv6, username, password, notify_change];
-    all.into_iter().flatten().any(|alias| alias == name)
+    all.into_iter().flatten().any(|alias| is_param(name, alias))
 }

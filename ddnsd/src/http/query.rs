@@ -1,7 +1,9 @@
 //! The parameters of a request. In: query string and form body, undecoded. Out: the value each
 //! endpoint parameter has by its accepted names.
 
+use crate::config::is_param;
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 /// Decoded parameters: those of the query, then those of the form.
 #[derive(Default)]
@@ -30,7 +32,15 @@ impl<'a> Parameters<'a> {
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(given, _)| given == name).map(|(_, value)| value.as_ref())
+        let named = move |(given, _): &&(Cow<'a, str>, _)| is_param(given, name);
+        self.0.iter().filter(named).map(|(_, value)| value.as_ref())
+    }
+
+    /// The first name whose value is an address, of those that `is_known` does not take.
+    pub(super) fn unknown_address(&self, is_known: impl Fn(&str) -> bool) -> Option<&str> {
+        let is_address = |value: &str| value.trim().parse::<IpAddr>().is_ok();
+        let mut unknown = self.0.iter().filter(|(name, _)| !is_known(name));
+        unknown.find(|(_, value)| is_address(value)).map(|(name, _)| name.as_ref())
     }
 }
 
@@ -49,6 +59,22 @@ mod tests {
         assert_eq!(given.value(&names(&["ip4", "ipv4"])), Some("192.0.2.1"));
         assert_eq!(given.value(&names(&["ip4"])), None);
         assert_eq!(given.value(&[]), None);
+    }
+
+    #[test]
+    fn a_name_counts_in_any_case_and_after_a_leading_amp() {
+        let given = Parameters::read("a=1&amp;MyIp=192.0.2.1&AMP;token=x&amp;amp;b=2", b"");
+        assert_eq!(given.value(&names(&["myip"])), Some("192.0.2.1"));
+        assert_eq!(given.value(&names(&["Token"])), Some("x"));
+        assert_eq!(given.value(&names(&["b", "p;b"])), None);
+    }
+
+    #[test]
+    fn an_address_under_an_unknown_name_is_found() {
+        let given = Parameters::read("user=a&x=no&wan6=+2001:db8::1&ip=192.0.2.1", b"");
+        assert_eq!(given.unknown_address(|name| name == "ip"), Some("wan6"));
+        assert_eq!(given.unknown_address(|name| name == "wan6"), Some("ip"));
+        assert_eq!(given.unknown_address(|_| true), None);
     }
 
     #[test]

@@ -112,7 +112,10 @@ fn the_first_value_that_is_not_empty_by_the_first_name_counts() {
         ("%68ostname=pc%2edyn%2Eexample&%6dyip={new}", "", "good {new}"),
         (&format!("{pc}&myip=+%09{{new}}%20"), "", "good {new}"),
         (&format!("&&{pc}&&=&=x&myip={{new}}&"), "", "good {new}"),
-        (&format!("{pc}&MYIP={{new}}"), "", own),
+        (&format!("{pc}&MYIP={{new}}"), "", "good {new}"),
+        (&format!("{pc}&amp;myip={{new}}"), "", "good {new}"),
+        (&format!("{pc}&ip={{new}}"), "", "good {new}"),
+        (&format!("{pc}&myipv4={{new}}"), "", "good {new}"),
         (&format!("{pc};myip={{new}}"), "", "notfqdn"),
         (&format!("{pc}&myip={{new}}%00"), "", "badip"),
         (&format!("{pc}&myip=0x7f.1"), "", "badip"),
@@ -225,4 +228,14 @@ fn configured_names_replace_the_defaults_and_an_empty_list_disables() {
         let reply = ask(scene.daemon.address(), &request);
         assert_eq!((reply.status, reply.body), (status, format!("{answer}\n")), "{request}");
     }
+}
+
+#[test]
+fn an_address_in_an_unknown_parameter_is_named_in_a_warning() {
+    let scene = Scene::new();
+    scene.update("hostname=pc.dyn.example&wan=192.0.2.1").is(200, "good 127.0.0.1\n");
+    let log = scene.daemon.log();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("unknown parameter")).collect();
+    assert_eq!(warnings.len(), 1, "{log}");
+    assert!(warnings[0].contains("WARN") && warnings[0].contains("parameter=\"wan\""), "{log}");
 }

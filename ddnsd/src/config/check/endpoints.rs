@@ -3,7 +3,7 @@
 use super::section::Section;
 use crate::config::error::{Location, Problem};
 use crate::config::text::shown;
-use crate::config::{Endpoint, Params, normal_path};
+use crate::config::{Endpoint, Params, is_param, normal_path};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One at least: without any in the file, the default one.
@@ -67,11 +67,30 @@ fn params(section: &mut Section<'_>) -> Params {
         password: section.list("password", password, param),
         notify_change: section.list("notify_change", notify_change, param),
     };
+    let params = without_defaults_given_elsewhere(section, params);
     for (key, name, other) in shared(&params) {
-        // the message names the key that the file holds, because that is the line to fix
-        let (key, other) = if section.is_given(key) { (key, other) } else { (other, key) };
         let what = format!("has the name {}, which `{other}` has too", shown(name));
         section.problem(key, what);
+    }
+    params
+}
+
+/// A name that the file gives to one parameter is no default name of another.
+fn without_defaults_given_elsewhere(section: &Section<'_>, mut params: Params) -> Params {
+    let given = lists(&params).into_iter().filter(|(key, _)| section.is_given(key));
+    let given: Vec<String> = given.flat_map(|(_, names)| names.iter().cloned()).collect();
+    let Params { hostname, ipv4, ipv6, username, password, notify_change } = &mut params;
+    for (key, names) in [
+        ("hostname", hostname),
+        ("ipv4", ipv4),
+        ("ipv6", ipv6),
+        ("username", username),
+        ("password", password),
+        ("notify_change", notify_change),
+    ] {
+        if !section.is_given(key) {
+            names.retain(|name| !given.iter().any(|given| is_param(given, name)));
+        }
     }
     params
 }
@@ -91,7 +110,7 @@ fn shared(params: &Params) -> Vec<(&'static str, &str, &'static str)> {
     let mut shared = Vec::new();
     for (key, names) in lists(params) {
         for name in names {
-            let owner = *owners.entry(name.as_str()).or_insert(key);
+            let owner = *owners.entry(name.to_ascii_lowercase()).or_insert(key);
             if owner != key && (owner, key) != ("ipv4", "ipv6") {
                 shared.push((key, name.as_str(), owner));
             }
@@ -101,12 +120,13 @@ fn shared(params: &Params) -> Vec<(&'static str, &str, &'static str)> {
 }
 
 fn lists(params: &Params) -> [(&'static str, &[String]); 6] {
+    let Params { hostname, ipv4, ipv6, username, password, notify_change } = params;
     [
-        ("hostname", &params.hostname),
-        ("ipv4", &params.ipv4),
-        ("ipv6", &params.ipv6),
-        ("username", &params.username),
-        ("password", &params.password),
-        ("notify_change", &params.notify_change),
+        ("hostname", hostname),
+        ("ipv4", ipv4),
+        ("ipv6", ipv6),
+        ("username", username),
+        ("password", password),
+        ("notify_change", notify_change),
     ]
 }

@@ -79,8 +79,8 @@ fn the_least_file_gives_the_default_limits_and_endpoint() {
     let [endpoint] = &*config.endpoints else { panic!("not one endpoint") };
     assert_eq!(endpoint.path, "/update");
     assert_eq!(endpoint.params.hostname, ["hostname", "host"]);
-    assert_eq!(endpoint.params.ipv4, ["myip", "ipv4", "ip4"]);
-    assert_eq!(endpoint.params.ipv6, ["myip6", "ipv6", "ip6"]);
+    assert_eq!(endpoint.params.ipv4, ["myip", "ipv4", "ip4", "myipv4", "ip"]);
+    assert_eq!(endpoint.params.ipv6, ["myip6", "ipv6", "ip6", "myipv6"]);
     assert_eq!(endpoint.params.username, ["username", "user"]);
     assert_eq!(endpoint.params.password, ["password", "pass", "token"]);
     assert_eq!(endpoint.params.notify_change, ["notify_change"]);
@@ -357,8 +357,8 @@ fn endpoints_need_paths_and_names_of_their_own() {
             "c.toml:8: endpoints.path: must be unique, \"/u\" is another endpoint's too",
         ),
         (
-            "[[endpoints]]\npath = \"/u\"\nparams.hostname = [\"h\",\n\"user\"]\n",
-            "c.toml:7: endpoints.params.hostname: has the name \"user\", which `username` has too",
+            "[[endpoints]]\npath = \"/u\"\nparams.hostname = [\"h\"]\nparams.username = [\"H\"]\n",
+            "c.toml:8: endpoints.params.username: has the name \"H\", which `hostname` has too",
         ),
         (
             "[[endpoints]]\npath = \"/u\"\nparams.ipv4 = [\"ip\"]\nparams.password = [\"ip\"]\n",
@@ -376,6 +376,15 @@ fn endpoints_need_paths_and_names_of_their_own() {
     ] {
         assert_eq!(complaints(&format!("{LEAST}{text}")), expected, "{text}");
     }
+}
+
+#[test]
+fn a_name_that_the_file_gives_is_no_default_of_another_parameter() {
+    let endpoint = "[[endpoints]]\npath = \"/u\"\nparams.hostname = [\"IP\", \"user\"]\n";
+    let params = &sound(&format!("{LEAST}{endpoint}")).config.endpoints[0].params;
+    assert_eq!(params.hostname, ["IP", "user"]);
+    assert_eq!(params.ipv4, ["myip", "ipv4", "ip4", "myipv4"]);
+    assert_eq!(params.username, ["username"]);
 }
 
 #[test]

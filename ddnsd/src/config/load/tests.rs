@@ -270,7 +270,8 @@ fn mail_reads_its_password_its_authorities_and_its_templates() {
 fn an_unreadable_configuration_file_is_one_sentence() {
     let folder = Folder::new();
     let refused = |path: &Path| folder.short(&load(path).unwrap_err().to_string());
-    let missing = "DIR/none.toml: cannot be read: No such file or directory (os error 2)";
+    let missing = "DIR/none.toml: cannot be read: No such file or directory (os error 2) \
+         (files/config.example.toml explains every key; `ddnsd --demo` needs no file)";
     assert_eq!(refused(&folder.path("none.toml")), missing);
     assert_eq!(refused(folder.0.path()), "DIR: is not a regular file");
     let binary = folder.file("binary.toml", b"[daemon]\nhost = \"\xff\"");
