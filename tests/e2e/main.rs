@@ -31,6 +31,7 @@ mod metrics;
 mod name_server;
 mod notices;
 mod outage;
+mod readme;
 mod rehash;
 mod reload;
 mod request_log;

@@ -20,6 +20,7 @@ pub mod powerdns;
 pub mod primary;
 pub mod process;
 pub mod proxy;
+pub mod readme;
 pub mod secondary;
 pub mod setup;
 pub mod terminal;
