@@ -13,6 +13,7 @@ pub mod http;
 pub mod lifecycle;
 pub mod limits;
 pub mod logging;
+pub mod mail;
 pub mod model;
 pub mod observe;
 pub mod passwords;
@@ -20,6 +21,7 @@ pub mod reload;
 pub mod rules;
 pub mod serve;
 pub mod stories;
+pub mod template;
 #[cfg(test)]
 mod tests;
 pub mod timers;

@@ -1,10 +1,10 @@
 //! Timers that call stories. A run that fails is logged, and the next one follows at its time.
 
 use crate::stories::authenticate::Authenticate;
+use crate::stories::deliver::Deliver;
 use crate::stories::expire::Expire;
 use crate::stories::import::Imports;
 use crate::stories::last_requests::LastRequests;
-use crate::stories::notices::Notices;
 use crate::stories::republish::Republish;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -22,8 +22,10 @@ const CHECKS: u32 = 12;
 const REPUBLISH: Duration = Duration::from_secs(5);
 /// An abandoned import is freed this much later at most.
 const IMPORTS: Duration = Duration::from_mins(1);
-/// A mail that could not be sent is dropped this much later at most.
-const MAILS: Duration = Duration::from_hours(1);
+/// A mail is tried again this much later than it is due at most.
+const DELIVERY: Duration = Duration::from_secs(5);
+/// Old mails fail, and failed ones are dropped, this much later at most.
+const OLD_MAILS: Duration = Duration::from_hours(1);
 
 /// Writes keepalives and advances the service clock.
 pub async fn flush_keepalives(story: Expire, stop: CancellationToken) {
@@ -103,12 +105,25 @@ pub async fn forget_imports(story: Imports, stop: CancellationToken) {
     }
 }
 
-/// Drops mails that could not be sent for too long.
-pub async fn give_up_mails(story: Notices, stop: CancellationToken) {
-    let mut every = interval(MAILS);
+/// Sends mails: at once when one is queued, and those to try again when they are due.
+pub async fn deliver(story: Deliver, stop: CancellationToken) {
+    let mut every = interval(DELIVERY);
+    loop {
+        tokio::select! {
+            ticked = tick(&mut every, &stop) => if !ticked { return },
+            () = story.woken() => {}
+        }
+        // it ends soon after `stop`, between two mails
+        story.run(&stop).await;
+    }
+}
+
+/// Fails old mails and drops those that failed long ago.
+pub async fn clean_up_mails(story: Deliver, stop: CancellationToken) {
+    let mut every = interval(OLD_MAILS);
     while tick(&mut every, &stop).await {
-        if let Err(problem) = story.give_up().await {
-            warn!("old mails are not yet dropped: {problem}");
+        if let Err(problem) = story.clean_up().await {
+            warn!("old mails are not yet cleaned up: {problem}");
         }
     }
 }

@@ -85,7 +85,7 @@ impl Scene {
         let defaults = Arc::new(ArcSwap::from_pointee(Defaults { dns_ttl: 60, expiry_ttl: 3600 }));
         let publisher = Publisher::new(self.db.clone(), dns, Clock, Arc::clone(&defaults));
         let (db, mails) = (self.db.clone(), Arc::default());
-        let notices = Notices { db, clock: Clock, mails, defaults };
+        let notices = Notices { db, mails, defaults };
         let (db, host_locks) = (self.db.clone(), HostLocks::default());
         Expire::start(db, publisher, notices, host_locks, Clock).await.unwrap()
     }

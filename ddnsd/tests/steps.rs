@@ -210,8 +210,6 @@ async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other(mut place: Pl
         assert_eq!(place.mails().await, 2, "a change and an expiry");
     }
     assert_eq!(place.db.host(&a.fqdn).await.unwrap().unwrap().notices, None);
-    assert_eq!(place.db.give_up_mails(Millis(4)).await.unwrap(), 0);
-    assert_eq!(place.db.give_up_mails(Millis(5)).await.unwrap(), 2);
 }
 
 async fn an_acknowledgement_that_is_not_final_queues_the_mail_once(mut place: Place) {

@@ -33,6 +33,8 @@ pub enum RefusalKind {
     Invalid,
     /// The name server refused or did not answer.
     Dns,
+    /// The mail server refused or did not answer.
+    Mail,
     /// The database failed.
     Database,
     /// Too many requests at the moment; retry later.

@@ -7,6 +7,7 @@
 
 pub mod error;
 pub mod host;
+pub mod mail;
 pub mod reload;
 pub mod status;
 pub mod sync;
@@ -18,6 +19,7 @@ use error::Refusal;
 use host::{
     AddHost, AddedHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost,
 };
+use mail::{FindMail, ListMails, MailView, TestMail, TestedMail};
 use reload::Reloaded;
 use serde::{Deserialize, Serialize};
 use status::{StatusView, SweptView};
@@ -102,6 +104,14 @@ pub trait Administration {
     async fn import_abandon(import: ImportToken) -> Result<Done, Refusal>;
     /// Compares a page of hosts with the answers of the name server and repairs differences.
     async fn sync(hosts: SyncHosts) -> Result<SyncedPage, Refusal>;
+    /// Returns a page of the mail queue in the order in which the mails were queued.
+    async fn mail_list(query: ListMails) -> Result<Page<MailView>, Refusal>;
+    /// Tries a mail now, also one that failed.
+    async fn mail_retry(mail: FindMail) -> Result<Done, Refusal>;
+    /// Deletes a mail without sending it.
+    async fn mail_drop(mail: FindMail) -> Result<Done, Refusal>;
+    /// Sends a test mail with the settings in force.
+    async fn mail_test(mail: TestMail) -> Result<TestedMail, Refusal>;
     /// Reloads the configuration.
     async fn reload() -> Result<Reloaded, Refusal>;
 }

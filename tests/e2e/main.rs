@@ -26,6 +26,7 @@ mod limits;
 mod listen;
 mod lists;
 mod log;
+mod mail;
 mod mariadb;
 mod metrics;
 mod name_server;

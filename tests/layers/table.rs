@@ -42,7 +42,9 @@ pub const DDNSD: Table = &[
     ("clock", &["model"]),
     ("counters", &["model"]),
     ("logging", &["config"]),
-    ("config", &["model"]),
+    // template: a broken one is a problem of the configuration
+    ("config", &["model", "template"]),
+    ("template", &[]),
     ("model", &[]),
     ("rules", &["model"]),
     // clock: times each run of Argon2, on a thread of its own
@@ -50,7 +52,7 @@ pub const DDNSD: Table = &[
     ("limits", &["model", "rules", "config", "counters"]),
     ("dns", &["model", "config", "counters", "clock"]),
     ("db", &["model", "config", "counters", "clock"]),
-    ("mail", &["model", "config", "counters"]),
+    ("mail", &["model", "config", "template"]),
     (
         "stories",
         &[
@@ -62,6 +64,7 @@ pub const DDNSD: Table = &[
             "dns",
             "db",
             "mail",
+            "template",
             "clock",
             "counters",
         ],
@@ -88,9 +91,13 @@ pub const DDNSCTL: Table = &[
 
 /// The RPC: views below, the service above.
 pub const PROTO: Table = &[
-    ("lib", &["user", "host", "status", "sync", "transfer", "reload", "error", "transport"]),
+    (
+        "lib",
+        &["user", "host", "mail", "status", "sync", "transfer", "reload", "error", "transport"],
+    ),
     ("user", &[]),
     ("host", &["status"]),
+    ("mail", &[]),
     ("status", &[]),
     ("sync", &["status"]),
     ("transfer", &[]),

@@ -6,6 +6,7 @@ mod completions;
 mod export;
 mod hostname;
 mod import;
+mod mail;
 mod reload;
 mod session;
 mod status;
@@ -85,6 +86,9 @@ enum Command {
     /// Hosts: names that users may point at their addresses
     #[command(subcommand)]
     Hostname(hostname::HostnameCommand),
+    /// Mails to the owners of hosts: what waits, and what failed
+    #[command(subcommand)]
+    Mail(mail::MailCommand),
     /// Remove the DNS records of expired hosts now
     #[command(
         after_help = "Exit code 1 if records could not be removed; ddnsd retries automatically."
@@ -131,6 +135,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::User(command) => user::run(&session, command).await,
         Command::Hostname(command) => hostname::run(&session, command).await,
+        Command::Mail(command) => mail::run(&session, command).await,
         Command::Cleanup => cleanup::run(&session).await,
         Command::Sync(args) => sync::run(&session, args).await,
         Command::Status(args) => status::run(&session, args).await,

@@ -3,6 +3,7 @@
 
 use super::connection::CallHandler;
 use super::convert::{self, names};
+use crate::model::mail::MailId;
 use crate::model::secret::Secret;
 use crate::reload::ReloadRequests;
 use crate::stories::error::AdminError;
@@ -11,12 +12,14 @@ use crate::stories::export::Export;
 use crate::stories::hosts::Hosts;
 use crate::stories::hosts::sync::SyncRequest;
 use crate::stories::import::Imports;
+use crate::stories::mail_queue::MailQueue;
 use crate::stories::status::Status;
 use crate::stories::users::Users;
 use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
     AddHost, AddedHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost,
 };
+use ddnsd_proto::mail::{FindMail, ListMails, MailView, TestMail, TestedMail};
 use ddnsd_proto::reload::Reloaded;
 use ddnsd_proto::status::{StatusView, SweptView};
 use ddnsd_proto::sync::{SyncHosts, SyncedPage};
@@ -39,6 +42,7 @@ pub struct AdminStories {
     pub expire: Expire,
     pub export: Export,
     pub imports: Imports,
+    pub mails: MailQueue,
     pub reload: ReloadRequests,
 }
 
@@ -227,6 +231,33 @@ impl Administration for AdminService {
         self.run(|stories| async move { stories.hosts.sync(request).await })
             .await
             .map(convert::status::synced)
+    }
+
+    async fn mail_list(self, _: Context, query: ListMails) -> Result<Page<MailView>, Refusal> {
+        let limit = convert::bounds::page_size(query.limit);
+        let after = convert::mail::after(query.after.as_deref());
+        self.run(move |stories| async move { stories.mails.list(after, limit).await })
+            .await
+            .map(|mails| convert::mail::page(mails, limit))
+    }
+
+    async fn mail_retry(self, _: Context, mail: FindMail) -> Result<Done, Refusal> {
+        self.run(move |stories| async move { stories.mails.retry(MailId(mail.id)).await })
+            .await
+            .map(|()| Done {})
+    }
+
+    async fn mail_drop(self, _: Context, mail: FindMail) -> Result<Done, Refusal> {
+        self.run(move |stories| async move { stories.mails.drop(MailId(mail.id)).await })
+            .await
+            .map(|()| Done {})
+    }
+
+    async fn mail_test(self, _: Context, mail: TestMail) -> Result<TestedMail, Refusal> {
+        let to = names::email(&mail.address)?;
+        self.run(|stories| async move { stories.mails.test(to).await })
+            .await
+            .map(|reply| TestedMail { reply })
     }
 
     async fn reload(self, _: Context) -> Result<Reloaded, Refusal> {

@@ -7,11 +7,13 @@ use crate::db::Db;
 use crate::dns::Dns;
 use crate::lifecycle::Tasks;
 use crate::limits::Limits;
+use crate::mail::Mailer;
 use crate::model::notice::Mails;
 use crate::model::time::Now;
 use crate::passwords::Passwords;
 use crate::reload::ReloadRequests;
 use crate::stories::authenticate::Authenticate;
+use crate::stories::deliver::Deliver;
 use crate::stories::expire::Expire;
 use crate::stories::export::Export;
 use crate::stories::host_locks::HostLocks;
@@ -40,6 +42,7 @@ pub(super) struct Handles {
     pub(super) passwords: Passwords,
     pub(super) limits: Limits,
     pub(super) host_locks: HostLocks,
+    pub(super) deliver: Deliver,
     pub(super) settings: LiveSettings,
     pub(super) clock: Clock,
     pub(super) started: Now,
@@ -57,7 +60,7 @@ pub(super) struct Services {
     pub(super) expire: Expire,
     pub(super) republish: Republish,
     pub(super) last_requests: LastRequests,
-    pub(super) notices: Notices,
+    pub(super) deliver: Deliver,
     pub(super) status: Status,
     pub(super) authenticate: Authenticate,
     pub(super) reload: ReloadRequests,
@@ -94,6 +97,7 @@ impl Handles {
             passwords: Passwords::new(config.auth, Arc::clone(&counters.passwords))?,
             limits: Limits::new(config.limits, Arc::clone(&counters.limits), started),
             host_locks: HostLocks::default(),
+            deliver: Deliver::new(db.clone(), clock, Arc::clone(&counters.mail), mailer(config)),
             db,
             dns,
             settings,
@@ -129,7 +133,7 @@ impl Services {
             hosts: hosts(handles, &last_requests),
             republish,
             last_requests,
-            notices,
+            deliver: handles.deliver.clone(),
             authenticate,
             reload,
         })
@@ -152,7 +156,6 @@ fn authenticate(handles: &Handles, last_requests: &LastRequests) -> Authenticate
 fn notices(handles: &Handles) -> Notices {
     Notices {
         db: handles.db.clone(),
-        clock: handles.clock,
         mails: Arc::clone(&handles.settings.mails),
         defaults: Arc::clone(&handles.settings.defaults),
     }
@@ -228,6 +231,11 @@ impl LiveSettings {
 
 fn front(config: &Config) -> http::FrontSettings {
     http::FrontSettings { endpoints: Arc::clone(&config.endpoints), http: config.http.clone() }
+}
+
+/// What sends mails; `None` if mail is disabled.
+pub(super) fn mailer(config: &Config) -> Option<Mailer> {
+    config.email.clone().map(Mailer::new)
 }
 
 /// A mail without a template is not sent.

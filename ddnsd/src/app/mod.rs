@@ -9,7 +9,7 @@ use crate::admin::socket::{self, BoundSocket};
 use crate::admin::{self, AdminStories};
 use crate::args::Args;
 use crate::clock::Clock;
-use crate::config::{self, Config, DnsBackend, EmailConfig};
+use crate::config::{self, Config, DnsBackend};
 use crate::db::Db;
 use crate::http::Front;
 use crate::lifecycle::{Ending, Lifecycle, Tasks};
@@ -17,6 +17,7 @@ use crate::observe::{self, ObserverTasks};
 use crate::reload::channel as reload_requests;
 use crate::serve::{self, ConnectionLimits, HttpServer};
 use crate::stories::hosts::Hosts;
+use crate::stories::mail_queue::MailQueue;
 use crate::stories::status::Counters;
 use crate::stories::unsigned::warn_of_zones_without_key;
 use crate::stories::users::Users;
@@ -128,7 +129,6 @@ async fn start(
     tasks: Tasks,
     when_started: impl AsyncFnOnce(Started) -> anyhow::Result<()>,
 ) -> anyhow::Result<(Handles, Services)> {
-    warn_of_unsupported(&config);
     let counters = Counters::default();
     let db = Db::open(&config.database, Arc::clone(&counters.database)).await?;
     let socket = socket::bind(&config.admin)?;
@@ -145,6 +145,7 @@ async fn start(
     let services = Services::new(&handles, reload).await.with_context(cannot_start)?;
     let now = handles.started.wall;
     services.republish.start(now).await.with_context(cannot_start)?;
+    services.deliver.free_claims().await.with_context(cannot_start)?;
     let dns = bound_dns.serve(&config, &handles, &services).await.with_context(cannot_start)?;
     if let DnsBackend::Rfc2136(rfc2136) = &config.dns.backend {
         warn_of_zones_without_key(&rfc2136.keys, &handles.db).await;
@@ -180,24 +181,12 @@ async fn listeners(config: &config::Http) -> anyhow::Result<Vec<TcpListener>> {
     Ok(inherited)
 }
 
-fn warn_of_unsupported(config: &Config) {
-    warn_of_missing_mail(config.email.as_ref());
-}
-
-fn warn_of_missing_mail(email: Option<&EmailConfig>) {
-    if email.is_some() {
-        warn!(
-            "email.enabled: this version sends no mail yet; mails are kept for 3 days, then dropped"
-        );
-    }
-}
-
 fn start_timers(handles: &Handles, services: &Services) {
     let tasks = &handles.tasks;
     let stop = || tasks.stop.clone();
     let sweep_every = handles.settings.sweep_every.subscribe();
     let forget_every = handles.settings.forget_every.subscribe();
-    let Services { expire, republish, last_requests, notices, imports, authenticate, .. } =
+    let Services { expire, republish, last_requests, deliver, imports, authenticate, .. } =
         services;
 
     let running = stop();
@@ -210,7 +199,8 @@ fn start_timers(handles: &Handles, services: &Services) {
     tasks.service("the republisher", timers::republish(republish.clone(), stop()));
     tasks.service("the sweep", timers::sweep(expire.clone(), sweep_every, stop()));
     tasks.service("the limits", timers::forget_idle(authenticate.clone(), forget_every, stop()));
-    tasks.service("old mails", timers::give_up_mails(notices.clone(), stop()));
+    tasks.service("mails", timers::deliver(deliver.clone(), stop()));
+    tasks.service("old mails", timers::clean_up_mails(deliver.clone(), stop()));
     tasks.service("imports", timers::forget_imports(imports.clone(), stop()));
 }
 
@@ -243,7 +233,13 @@ fn serve_http(
 }
 
 fn serve_admin(handles: &Handles, services: &Services, socket: BoundSocket) {
+    let mails = MailQueue {
+        db: handles.db.clone(),
+        deliver: services.deliver.clone(),
+        clock: handles.clock,
+    };
     let stories = AdminStories {
+        mails,
         users: services.users.clone(),
         hosts: services.hosts.clone(),
         status: services.status.clone(),

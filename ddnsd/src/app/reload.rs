@@ -2,8 +2,8 @@
 //! needs a restart; or every problem, and nothing has changed. All parts are prepared before any is
 //! committed. The log file is opened again in both cases.
 
-use super::handles::{Handles, LiveSettings, Services};
-use super::{Args, apply_args, warn_of_missing_mail};
+use super::handles::{Handles, LiveSettings, Services, mailer};
+use super::{Args, apply_args};
 use crate::clock::Clock;
 use crate::config::load::{self, Loaded};
 use crate::config::{Config, Difference, Differences, DnsBackend};
@@ -13,6 +13,7 @@ use crate::dns::Dns;
 use crate::limits::Limits;
 use crate::passwords::Passwords;
 use crate::reload::{ReloadRequest, ReloadResult};
+use crate::stories::deliver::Deliver;
 use crate::stories::republish::Republish;
 use crate::stories::served_zones::mark_unserved;
 use crate::stories::unsigned::warn_of_zones_without_key;
@@ -32,6 +33,7 @@ pub(super) struct Reloader {
     limits: Limits,
     passwords: Passwords,
     republish: Republish,
+    deliver: Deliver,
     db: Db,
     counters: Arc<ReloadCounters>,
     dns: Dns,
@@ -54,6 +56,7 @@ impl Reloader {
             limits: handles.limits.clone(),
             passwords: handles.passwords.clone(),
             republish: services.republish.clone(),
+            deliver: services.deliver.clone(),
             db: handles.db.clone(),
             counters: Arc::clone(&handles.counters.reloads),
             dns: handles.dns.clone(),
@@ -119,6 +122,7 @@ impl Reloader {
         // commit: cannot fail
         self.settings.store(&next, connections);
         self.limits.reconfigure(next.limits);
+        self.deliver.reconfigure(mailer(&next));
         passwords.commit();
         if log.replaces_the_target() {
             *log_problem = None;
@@ -145,7 +149,6 @@ impl Reloader {
         for warning in warnings {
             warn!("{warning}");
         }
-        warn_of_missing_mail(self.running.email.as_ref());
         if let DnsBackend::Rfc2136(section) = &self.running.dns.backend {
             warn_of_zones_without_key(&section.keys, &self.db).await;
         }

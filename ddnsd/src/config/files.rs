@@ -3,6 +3,7 @@
 
 use super::error::Location;
 use crate::model::name::Zone;
+use crate::model::notice::NoticeKind;
 use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -29,9 +30,11 @@ pub(super) struct NamedFiles {
     pub(super) zone_keys: Vec<(Zone, NamedFile)>,
     /// The user name and the file of its password.
     pub(super) smtp_login: Option<(String, NamedFile)>,
-    /// CA certificates.
+    /// CA certificates of the mail server.
+    pub(super) smtp_authorities: Option<NamedFile>,
+    /// CA certificates of the database server.
     pub(super) authorities: Vec<NamedFile>,
-    pub(super) templates: Vec<NamedFile>,
+    pub(super) templates: Vec<(NoticeKind, NamedFile)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,9 +8,13 @@ use super::check::{Checked, check};
 use super::diff::Values;
 use super::error::{ConfigError, Location, Problem};
 use super::files::{self, NamedFile, NamedFiles, Privacy};
-use super::{Config, Database, DnsBackend, TsigKey, ZoneKeys, tls, tsig_key};
+use super::text::shown;
+use super::{Config, Database, DnsBackend, TsigKey, ZoneKeys, mail_template, tls, tsig_key};
+use crate::model::notice::NoticeKind;
 use crate::model::secret::Secret;
+use crate::template::Template;
 use rustls::sign::CertifiedKey;
+use rustls_pki_types::CertificateDer;
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +24,9 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 const MAX_KEY_BYTES: u64 = 64 << 10;
 const MAX_PASSWORD_BYTES: u64 = 4 << 10;
 const MAX_PEM_BYTES: u64 = 1 << 20;
-const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
+const MAX_TEMPLATE_BYTES: u64 = 256 << 10;
+/// Unknown variables of a template that are named.
+const MAX_UNKNOWN: usize = 10;
 
 const NO_FILE: &str =
     " (files/config.example.toml explains every key; `ddnsd --demo` needs no file)";
@@ -51,7 +57,8 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let Checked { mut config, files, problems, warnings } =
         check(text).map_err(|problem| failed(vec![problem]))?;
 
-    let mut reader = Reader { problems, values: std::mem::take(&mut config.values) };
+    let values = std::mem::take(&mut config.values);
+    let mut reader = Reader { problems, warnings, values };
     if let Some(location) = &files.secret_inside
         && let Err(what) = source.must_be_private(path)
     {
@@ -63,13 +70,14 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
         return Err(failed(reader.problems));
     }
     config.values = reader.values;
-    let warnings = warnings.iter().map(|warning| warning.in_file(path)).collect();
+    let warnings = reader.warnings.iter().map(|warning| warning.in_file(path)).collect();
     Ok(Loaded { config, warnings })
 }
 
 /// Reads files and collects their problems and digests.
 struct Reader {
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
     values: Values,
 }
 
@@ -88,18 +96,43 @@ impl Reader {
         {
             mariadb.password = password;
         }
-        if let Some(email) = &mut config.email {
-            let login = files.smtp_login;
-            email.login = login.and_then(|(user, file)| Some((user, self.password(&file)?)));
-        }
         for file in files.authorities {
-            let pem = self.pem(&file);
-            pem.and_then(|pem| self.accept(&file, tls::certificates(&pem)));
+            self.authorities(&file);
         }
-        for file in files.templates {
-            let template = self.bytes(&file, MAX_TEMPLATE_BYTES, Privacy::Public);
-            template.and_then(|bytes| self.text(&file, &bytes).map(drop));
+        let login = files.smtp_login;
+        let login = login.and_then(|(user, file)| Some((user, self.password(&file)?)));
+        let authorities = files.smtp_authorities.and_then(|file| self.authorities(&file));
+        let templates = files.templates.into_iter();
+        let templates = templates.map(|(kind, file)| (kind, self.template(kind, &file)));
+        let templates: Vec<_> = templates.collect();
+        let Some(email) = &mut config.email else { return };
+        email.login = login;
+        email.authorities = authorities.map(Arc::from);
+        for (kind, template) in templates {
+            match kind {
+                NoticeKind::Change => email.change_template = template,
+                NoticeKind::Expiry => email.expiry_template = template,
+            }
         }
+    }
+
+    fn authorities(&mut self, file: &NamedFile) -> Option<Vec<CertificateDer<'static>>> {
+        let pem = self.pem(file)?;
+        self.accept(file, tls::certificates(&pem))
+    }
+
+    fn template(&mut self, kind: NoticeKind, file: &NamedFile) -> Option<Arc<Template>> {
+        let bytes = self.bytes(file, MAX_TEMPLATE_BYTES, Privacy::Public)?;
+        let read = mail_template::read(self.text(file, &bytes)?, kind);
+        let (template, unknown) =
+            read.map_err(|wrong| self.at_line(file, wrong.line, &wrong.what)).ok()?;
+        for variable in unknown.iter().take(MAX_UNKNOWN) {
+            let (file_name, kind) = (file.path.display(), kind.as_str());
+            let variable = shown(variable);
+            let what = format!("{file_name} uses {variable}, which a mail of kind {kind} has not");
+            self.warnings.push(Problem { location: file.location.clone(), what });
+        }
+        Some(Arc::new(template))
     }
 
     fn tls(&mut self, cert: &NamedFile, key: &NamedFile) -> Option<Arc<CertifiedKey>> {

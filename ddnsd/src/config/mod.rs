@@ -12,6 +12,7 @@ mod dns;
 mod error;
 mod files;
 pub mod load;
+mod mail_template;
 mod text;
 mod tls;
 pub mod tsig_key;
@@ -23,8 +24,11 @@ pub use error::{ConfigError, Problem};
 pub use tsig_key::{TsigAlgorithm, TsigKey};
 
 pub use crate::model::host::Defaults;
+use crate::model::name::Email;
 use crate::model::secret::Secret;
+use crate::template::Template;
 use ipnet::IpNet;
+use rustls_pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -157,15 +161,24 @@ pub struct EmailConfig {
     pub smtp_port: u16,
     /// Require STARTTLS.
     pub starttls: bool,
-    /// `None` uses the system's roots.
-    pub ca_file: Option<PathBuf>,
+    /// The CA certificates that may have issued the server's certificate; `None` uses the system's
+    /// roots.
+    pub authorities: Option<Arc<[CertificateDer<'static>]>>,
     /// User and password for SMTP AUTH.
     pub login: Option<(String, Secret)>,
-    pub from_address: String,
+    pub sender: Sender,
     /// Template of change mails; `None` sends none.
-    pub change_template: Option<PathBuf>,
+    pub change_template: Option<Arc<Template>>,
     /// Template of expiry mails; `None` sends none.
-    pub expiry_template: Option<PathBuf>,
+    pub expiry_template: Option<Arc<Template>>,
+}
+
+/// Who mails are from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// What a mail client shows beside the address.
+    pub name: Option<String>,
+    pub address: Email,
 }
 
 /// Limits per client address.

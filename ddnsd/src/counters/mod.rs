@@ -163,6 +163,16 @@ pub struct LimitCounters {
 }
 
 #[derive(Debug, Default)]
+pub struct MailCounters {
+    /// Accepted by the mail server.
+    pub sent: Counter,
+    /// Attempts that failed and are repeated.
+    pub retried: Counter,
+    /// Mails that are not tried any more.
+    pub failed: Counter,
+}
+
+#[derive(Debug, Default)]
 pub struct DatabaseCounters {
     /// Committed transactions of the writer.
     pub commits: Counter,

@@ -14,6 +14,10 @@ pub struct Counts {
     pub hosts: u64,
     /// Hosts whose records DNS is not known to hold.
     pub unpublished: u64,
+    /// Mails that wait for being sent.
+    pub mails_waiting: u64,
+    /// Mails that are not tried any more.
+    pub mails_failed: u64,
 }
 
 /// A zone with unpublished hosts.
@@ -31,19 +35,24 @@ pub struct PendingZone {
 statements! { COUNTING;
     COUNTS: FullScan =
         "SELECT (SELECT COUNT(*) FROM users) AS users, (SELECT COUNT(*) FROM hosts) AS hosts,
-                (SELECT COUNT(*) FROM hosts WHERE unpublished_since IS NOT NULL) AS unpublished";
+                (SELECT COUNT(*) FROM hosts WHERE unpublished_since IS NOT NULL) AS unpublished,
+                (SELECT COUNT(*) FROM outbox WHERE failed_at IS NULL) AS mails_waiting,
+                (SELECT COUNT(*) FROM outbox WHERE failed_at IS NOT NULL) AS mails_failed";
 }
 
 impl Db {
     /// # Errors
     /// The database failed.
     pub async fn counts(&self) -> Result<Counts, DbError> {
-        let row: Option<(i64, i64, i64)> = self.0.readers.optional(&COUNTS, args![]).await?;
-        let (users, hosts, unpublished) = row.unwrap_or_default();
+        let row: Option<(i64, i64, i64, i64, i64)> =
+            self.0.readers.optional(&COUNTS, args![]).await?;
+        let (users, hosts, unpublished, mails_waiting, mails_failed) = row.unwrap_or_default();
         Ok(Counts {
             users: users.unsigned_abs(),
             hosts: hosts.unsigned_abs(),
             unpublished: unpublished.unsigned_abs(),
+            mails_waiting: mails_waiting.unsigned_abs(),
+            mails_failed: mails_failed.unsigned_abs(),
         })
     }
 }

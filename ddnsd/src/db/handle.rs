@@ -9,6 +9,7 @@ use super::writer::DbWriter;
 use crate::clock::Clock;
 use crate::model::last_request::LastRequest;
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// A handle on the open database; clones share it.
 #[derive(Clone)]
@@ -21,8 +22,10 @@ pub(super) struct DbParts {
     pub(super) touches: Unwritten<Touch>,
     pub(super) last_requests: Unwritten<LastRequest>,
     pub(super) uptime: ServiceClock,
+    /// Notified when a mail is due now.
+    pub(super) mail_queued: Notify,
     /// Held until the last handle is dropped.
-    _owner: Option<OwnerLock>,
+    owner: Option<OwnerLock>,
 }
 
 impl Db {
@@ -42,8 +45,14 @@ impl Db {
             touches,
             last_requests,
             uptime,
-            _owner: owner,
+            mail_queued: Notify::new(),
+            owner,
         }))
+    }
+
+    /// Waits until a mail was queued by this daemon, or is to be tried again now.
+    pub async fn mail_queued(&self) {
+        self.0.mail_queued.notified().await;
     }
 
     /// Waits until the writer has ended, which is an error before [`Self::close`].
@@ -69,5 +78,12 @@ impl Db {
         }
         self.0.writer.stop().await;
         self.0.readers.close().await;
+    }
+}
+
+impl DbParts {
+    /// Whether no other daemon can use the database.
+    pub(super) fn is_sole_owner(&self) -> bool {
+        self.owner.is_some()
     }
 }

@@ -8,6 +8,7 @@
 mod cache;
 mod connection;
 mod counts;
+mod delivery;
 mod error;
 mod expiry;
 mod handle;
@@ -36,6 +37,7 @@ mod writer;
 
 pub use crate::model::change::Want;
 pub use counts::{Counts, PendingZone};
+pub use delivery::MailClaim;
 pub use error::{DbError, OpenError};
 pub use expiry::{DueHost, NextCheck};
 pub use handle::Db;
@@ -62,6 +64,7 @@ use writer::DbWriter;
 pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
     let files = [
         counts::STATEMENTS,
+        delivery::STATEMENTS,
         expiry::STATEMENTS,
         hosts::STATEMENTS,
         last_requests::STATEMENTS,

@@ -6,13 +6,12 @@ use super::error::DbError;
 use super::handle::Db;
 use super::rows::LastRow;
 use super::statement::{Statements, args, statements};
-use super::write::Write;
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
 use crate::model::notice::PendingNotices;
 use crate::model::time::Millis;
 
-pub(super) const STATEMENTS: Statements = &[QUEUEING, READING, GIVING_UP];
+pub(super) const STATEMENTS: Statements = &[QUEUEING, READING];
 
 statements! { QUEUEING;
     // only while the row still holds the notice
@@ -54,30 +53,5 @@ impl Db {
     pub async fn last_addresses(&self, host: HostId) -> Result<Addresses, DbError> {
         let row: Option<LastRow> = self.0.readers.optional(&LAST, args![host.0]).await?;
         row.map_or(Ok(Addresses::default()), |row| row.addresses(host))
-    }
-}
-
-statements! { GIVING_UP;
-    GIVE_UP: Indexed = "DELETE FROM outbox WHERE failed_at IS NULL AND next_at < ? AND created_at < ?";
-}
-
-impl Db {
-    /// Deletes mails that were queued before this time and never sent. Returns how many.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn give_up_mails(&self, before: Millis) -> Result<u64, DbError> {
-        self.0.writer.run(GiveUpMails(before)).await
-    }
-}
-
-struct GiveUpMails(Millis);
-
-impl Write for GiveUpMails {
-    type Output = u64;
-    const DURABLE: bool = false;
-
-    async fn run(&self, conn: &mut Conn) -> Result<u64, DbError> {
-        conn.run(&GIVE_UP, args![self.0.0, self.0.0]).await
     }
 }

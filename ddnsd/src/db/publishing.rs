@@ -145,7 +145,14 @@ impl Db {
     /// # Errors
     /// The database failed; the row stays unpublished and is published again.
     pub async fn settle(&self, result: PublishResult) -> Result<Option<Arc<Host>>, DbError> {
-        self.0.writer.run(result).await
+        let queues_mail = matches!(
+            &result, PublishResult::Acknowledged { host, .. } if host.notices.is_some()
+        );
+        let settled = self.0.writer.run(result).await;
+        if queues_mail && settled.is_ok() {
+            self.0.mail_queued.notify_one();
+        }
+        settled
     }
 }
 

@@ -268,6 +268,14 @@ impl Email {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The local part, and the domain in A-labels, which every mail server understands.
+    pub fn parts(&self) -> (&str, String) {
+        let (local, domain) = self.0.rsplit_once('@').unwrap_or((&self.0, ""));
+        // checked by `parse`
+        let domain = to_a_labels(domain).unwrap_or_else(|_| domain.to_owned());
+        (local, domain)
+    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,11 @@ impl NoticeKind {
             NoticeKind::Expiry => "expiry",
         }
     }
+
+    /// The kind of that name in the outbox.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Change, Self::Expiry].into_iter().find(|kind| kind.as_str() == text)
+    }
 }
 
 /// What a mail says of one family.
@@ -79,7 +84,7 @@ impl Notice {
         self.families.any(|family| family.included)
     }
 
-    /// The template's variables; times are milliseconds since 1970 UTC.
+    /// The template's variables, an object; times are milliseconds since 1970 UTC.
     pub fn variables(&self, kind: NoticeKind, names: NoticeNames<'_>) -> Value {
         let PerFamily { v4, v6 } = &self.families;
         let mut variables = match kind {

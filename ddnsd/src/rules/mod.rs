@@ -4,6 +4,7 @@ pub mod decide;
 pub mod drift;
 pub mod expiry;
 pub mod import;
+pub mod mail;
 pub mod notice;
 pub mod reply;
 pub mod request;

@@ -15,6 +15,8 @@ pub enum AdminErrorKind {
     Invalid,
     /// The name server refused or did not answer.
     Dns,
+    /// The mail server refused or did not answer.
+    Mail,
     Database,
     /// Try again later.
     Busy,

@@ -1,6 +1,7 @@
 //! What acts: one file per story, each read downwards. A story lists the handles it uses.
 
 pub mod authenticate;
+pub mod deliver;
 pub mod error;
 pub mod expire;
 pub mod export;
@@ -8,6 +9,7 @@ pub mod host_locks;
 pub mod hosts;
 pub mod import;
 pub mod last_requests;
+pub mod mail_queue;
 pub mod notices;
 pub mod publisher;
 pub mod rehash;

@@ -68,7 +68,7 @@ impl Daemon {
         let last_requests = LastRequests::new(db.clone(), tokio_util::task::TaskTracker::new());
         let mails = Mails { change: true, expiry: true };
         let mails = Arc::new(arc_swap::ArcSwap::from_pointee(mails));
-        let notices = Notices { db: db.clone(), clock, mails, defaults: Arc::clone(&defaults) };
+        let notices = Notices { db: db.clone(), mails, defaults: Arc::clone(&defaults) };
         let republish = Republish::new(db.clone(), publisher.clone(), host_locks.clone(), clock);
         republish.start(clock.now().wall).await.unwrap();
         let update = Update::new(UpdateHandles {

@@ -2,6 +2,7 @@
 
 pub(super) mod bounds;
 pub(super) mod hosts;
+pub(super) mod mail;
 pub(super) mod names;
 pub(super) mod status;
 pub(super) mod transfer;
@@ -23,6 +24,7 @@ pub(super) fn refusal(error: AdminError) -> Refusal {
         AdminErrorKind::InUse => RefusalKind::InUse,
         AdminErrorKind::Invalid => RefusalKind::Invalid,
         AdminErrorKind::Dns => RefusalKind::Dns,
+        AdminErrorKind::Mail => RefusalKind::Mail,
         AdminErrorKind::Database => RefusalKind::Database,
         AdminErrorKind::Busy => RefusalKind::Busy,
     };

@@ -3,6 +3,7 @@
 use super::{Checked, check};
 use crate::config::error::ConfigError;
 use crate::config::{Database, DatabaseTls, DnsBackend, DnsTransport, LogTarget, normal_path};
+use crate::model::notice::NoticeKind;
 use crate::model::secret::Secret;
 use std::path::Path;
 use std::time::Duration;
@@ -147,7 +148,7 @@ fn a_disabled_feature_names_no_files() {
          smtp_password_file = \"p\"\nchange_notification_template = \"t\"\nfrom_address = \"?\"",
     );
     assert!(checked.files.tls.is_none() && checked.files.smtp_login.is_none());
-    assert!(checked.files.authorities.is_empty() && checked.files.templates.is_empty());
+    assert!(checked.files.smtp_authorities.is_none() && checked.files.templates.is_empty());
     assert!(checked.config.email.is_none());
 }
 
@@ -161,12 +162,16 @@ fn mail_is_configured_by_its_section() {
     );
     let email = checked.config.email.unwrap();
     assert_eq!((email.smtp_host.as_str(), email.smtp_port), ("mail.example", 25));
-    assert_eq!(email.from_address, "Dynamic DNS <ddns@example.org>");
+    assert_eq!(email.sender.name.as_deref(), Some("Dynamic DNS"));
+    assert_eq!(email.sender.address.as_str(), "ddns@example.org");
     assert!(email.starttls);
-    assert_eq!(email.change_template.as_deref(), Some(Path::new("c.j2")));
-    assert_eq!(email.expiry_template.as_deref(), Some(Path::new("e.j2")));
-    assert_eq!(checked.files.templates.len(), 2);
-    assert_eq!(checked.files.authorities.len(), 1);
+    let templates = checked.files.templates.iter();
+    let templates: Vec<_> = templates.map(|(kind, file)| (*kind, file.path.as_path())).collect();
+    assert_eq!(
+        templates,
+        [(NoticeKind::Change, Path::new("c.j2")), (NoticeKind::Expiry, Path::new("e.j2"))]
+    );
+    assert!(checked.files.smtp_authorities.is_some());
     assert_eq!(checked.files.smtp_login.unwrap().0, "u");
     assert!(checked.warnings.is_empty());
 }

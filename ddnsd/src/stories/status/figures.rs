@@ -4,8 +4,9 @@
 use super::Status;
 use crate::counters::{
     ConnectionCounters, Counter, DatabaseCounters, DnsCounters, Histogram, HttpCounters,
-    LimitCounters, PasswordCounters, Reading, ReloadCounters,
+    LimitCounters, MailCounters, PasswordCounters, Reading, ReloadCounters,
 };
+use crate::db::Counts;
 use crate::stories::update::UpdateCounters;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ pub struct Counters {
     pub dns: Arc<DnsCounters>,
     pub passwords: Arc<PasswordCounters>,
     pub limits: Arc<LimitCounters>,
+    pub mail: Arc<MailCounters>,
     pub database: Arc<DatabaseCounters>,
     pub reloads: Arc<ReloadCounters>,
 }
@@ -44,13 +46,15 @@ pub struct Durations {
 impl Counters {
     /// Counters in display order.
     pub(super) fn figures(&self) -> Vec<Figure> {
-        let Counters { updates, connections, dns, passwords, limits, database, reloads, .. } = self;
+        let Counters {
+            updates, connections, dns, passwords, limits, mail, database, reloads, ..
+        } = self;
         let updates = updates.by_code().map(|(code, counter)| Figure {
             name: format!("updates.{}", code.as_str()),
             help: "Hosts in updates by return code",
             value: counter.get(),
         });
-        let others: [(&str, &str, &Counter); 21] = [
+        let others: [(&str, &str, &Counter); 24] = [
             ("connections.accepted", "Connections accepted", &connections.accepted),
             (
                 "connections.refused",
@@ -69,6 +73,9 @@ impl Counters {
             ("passwords.busy", "Logins refused because too many waited", &passwords.busy),
             ("limits.bad_refused", "Requests over the limit of bad ones", &limits.bad_refused),
             ("limits.good_refused", "Requests over the limit of good ones", &limits.good_refused),
+            ("mail.sent", "Mails that the mail server accepted", &mail.sent),
+            ("mail.retried", "Failed attempts that are repeated", &mail.retried),
+            ("mail.failed", "Mails that are not tried any more", &mail.failed),
             ("database.commits", "Committed transactions", &database.commits),
             ("database.writes", "Writes in transactions", &database.writes),
             ("database.failed", "Failed transactions", &database.failed),
@@ -126,13 +133,15 @@ impl Status {
     }
 
     /// What waits, in display order.
-    pub(super) fn queues(&self, changes: usize) -> Vec<Figure> {
+    pub(super) fn queues(&self, changes: usize, rows: &Counts) -> Vec<Figure> {
         let (jobs, touches) = self.db.waiting();
         vec![
             figure("database", "", jobs as u64),
             figure("keepalives", "", touches as u64),
             figure("dns", "", changes as u64),
             figure("passwords", "", self.passwords.waiting() as u64),
+            figure("mail", "", rows.mails_waiting),
+            figure("mail_failed", "", rows.mails_failed),
         ]
     }
 }

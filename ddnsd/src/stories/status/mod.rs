@@ -111,7 +111,7 @@ impl Status {
             started: self.started.wall,
             uptime_ms: u64::try_from(up.as_millis()).unwrap_or(u64::MAX),
             counters: [self.counters.figures(), self.server_figures()].concat(),
-            queues: self.queues(self.dns.zones().iter().map(|zone| zone.queued).sum()),
+            queues: self.queues(self.dns.zones().iter().map(|zone| zone.queued).sum(), &counted),
             durations: self.counters.durations(),
             replies: http.replies().map(|(status, counter)| (status, counter.get())).collect(),
             connections: OpenConnections {

@@ -1,0 +1,72 @@
+//! A connection to a mail server that reads a bounded number of bytes. lettre bounds a line of a
+//! reply only after its end has come.
+
+use lettre::transport::smtp::client::AsyncTokioStream;
+use std::io::{Error, ErrorKind, Result};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+#[derive(Debug)]
+pub(super) struct BoundedStream {
+    stream: TcpStream,
+    /// Bytes that it still reads.
+    left: usize,
+    /// Reads one byte at a time, so that lettre has read nothing beyond the reply to STARTTLS.
+    /// Otherwise it would take what a third party adds to that reply, unencrypted, for the first
+    /// replies of the encrypted session (RFC 3207, 6).
+    is_byte_by_byte: bool,
+}
+
+impl BoundedStream {
+    pub(super) fn new(stream: TcpStream, max_bytes: usize, is_byte_by_byte: bool) -> Self {
+        Self { stream, left: max_bytes, is_byte_by_byte }
+    }
+}
+
+impl AsyncRead for BoundedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        if self.left == 0 {
+            let what = "the server sent more than any reply holds";
+            return Poll::Ready(Err(Error::new(ErrorKind::InvalidData, what)));
+        }
+        let mut chunk = [0; 4096];
+        let max = if self.is_byte_by_byte { 1 } else { self.left };
+        let max = max.min(buffer.remaining()).min(chunk.len());
+        let mut part = ReadBuf::new(chunk.get_mut(..max).unwrap_or_default());
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+        buffer.put_slice(part.filled());
+        self.left -= part.filled().len();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for BoundedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl AsyncTokioStream for BoundedStream {
+    fn peer_addr(&self) -> Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+}
