@@ -133,16 +133,20 @@ impl Status {
     }
 
     /// What waits, in display order.
-    pub(super) fn queues(&self, changes: usize, rows: &Counts) -> Vec<Figure> {
+    pub(super) fn queues(&self, changes: usize, rows: Option<&Counts>) -> Vec<Figure> {
         let (jobs, touches) = self.db.waiting();
-        vec![
+        let mut queues = vec![
             figure("database", "", jobs as u64),
             figure("keepalives", "", touches as u64),
             figure("dns", "", changes as u64),
             figure("passwords", "", self.passwords.waiting() as u64),
-            figure("mail", "", rows.mails_waiting),
-            figure("mail_failed", "", rows.mails_failed),
-        ]
+        ];
+        // without an answer of the database they are unknown
+        if let Some(rows) = rows {
+            queues.push(figure("mail", "", rows.mails_waiting));
+            queues.push(figure("mail_failed", "", rows.mails_failed));
+        }
+        queues
     }
 }
 

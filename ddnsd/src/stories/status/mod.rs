@@ -104,14 +104,16 @@ impl Status {
         let now = self.clock.now();
         let up = now.mono.saturating_duration_since(self.started.mono);
         let database = rows.as_ref().err().map(ToString::to_string);
+        let is_known = rows.is_ok();
         let (counted, pending) = rows.unwrap_or_default();
+        let known = is_known.then_some(&counted);
         let Counters { http, connections, reloads, .. } = &self.counters;
         Snapshot {
             at: now.wall,
             started: self.started.wall,
             uptime_ms: u64::try_from(up.as_millis()).unwrap_or(u64::MAX),
             counters: [self.counters.figures(), self.server_figures()].concat(),
-            queues: self.queues(self.dns.zones().iter().map(|zone| zone.queued).sum(), &counted),
+            queues: self.queues(self.dns.zones().iter().map(|zone| zone.queued).sum(), known),
             durations: self.counters.durations(),
             replies: http.replies().map(|(status, counter)| (status, counter.get())).collect(),
             connections: OpenConnections {
