@@ -5,7 +5,9 @@ use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
 use ddnsd_tests::http::{Reply, ask, get};
-use ddnsd_tests::named::{Named, free_port};
+use ddnsd_tests::named::{Named, ZONE, free_port};
+use ddnsd_tests::own_server::OwnServer;
+use ddnsd_tests::primary::Primary as _;
 use ddnsd_tests::process::{program, run};
 use ddnsd_tests::setup::{Setup, source};
 use std::collections::BTreeSet;
@@ -257,6 +259,22 @@ fn a_client_that_sends_nothing_ends_and_others_are_served_meanwhile() {
             other => Err(format!("{other:?}")),
         }
     });
+}
+
+#[test]
+fn the_built_in_name_server_has_metrics_of_its_own() {
+    let server = OwnServer::of(&[ZONE]);
+    let port = free_port();
+    let setup = Daemon::builder(&server).set("metrics.listen", format!("127.0.0.1:{port}"));
+    let daemon = setup.start();
+    daemon.ctl().add_user("alice");
+    daemon.ctl().add_host("alice", "pc", ZONE, &[]);
+    daemon.update("alice", "hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert_eq!(server.data("pc.dyn.example", "A"), ["192.0.2.1"]);
+    let page = get(&format!("http://127.0.0.1:{port}/metrics")).send().has_status(200).body;
+    promtool_accepts(&page);
+    assert!(value(&page, "ddnsd_server_noerror_total") >= 1.0, "{page}");
+    assert_eq!(value(&page, "ddnsd_pending_hosts"), 0.0);
 }
 
 #[test]
