@@ -6,8 +6,10 @@
 
 mod connection_limits;
 mod deadline;
+mod first_head;
 mod http_compat;
 pub mod listen;
+mod prefixed;
 mod tls;
 
 pub use connection_limits::ConnectionLimits;
@@ -15,22 +17,25 @@ pub use connection_limits::ConnectionLimits;
 use crate::config;
 use arc_swap::ArcSwap;
 use deadline::{InFlight, drain};
+use first_head::HeadRefused;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use ipnet::IpNet;
+use prefixed::Prefixed;
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::util::BoxCloneSyncService;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// A request's head, bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -58,6 +63,8 @@ pub struct ConnectionSettings {
     tls: Option<TlsAcceptor>,
     /// For the TLS handshake, for the head of a request and for being idle, each.
     timeout: Duration,
+    /// Whether a request that is refused before it is understood has a line in the log.
+    logs_requests: bool,
     /// Not counted per client.
     trusted: Arc<[IpNet]>,
 }
@@ -69,13 +76,14 @@ impl ConnectionSettings {
         Ok(Self {
             tls: config.tls.as_ref().map(tls::acceptor).transpose()?,
             timeout: config.request_timeout,
+            logs_requests: config.log_requests,
             trusted: Arc::clone(&config.trusted_proxies),
         })
     }
 
     /// Without TLS, and without trusted proxies.
     pub fn plain(timeout: Duration) -> Self {
-        Self { tls: None, timeout, trusted: Arc::default() }
+        Self { tls: None, timeout, logs_requests: false, trusted: Arc::default() }
     }
 
     /// Of a URL.
@@ -143,6 +151,7 @@ impl HttpServer {
             server: self,
             client: peer.ip().to_canonical(),
             timeout: settings.timeout,
+            logs_requests: settings.logs_requests,
             in_flight: InFlight::default(),
         };
         let served = async {
@@ -163,6 +172,7 @@ struct ClientConnection<'a> {
     server: &'a HttpServer,
     client: IpAddr,
     timeout: Duration,
+    logs_requests: bool,
     in_flight: InFlight,
 }
 
@@ -207,7 +217,53 @@ impl ClientConnection<'_> {
         }
     }
 
-    async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+    async fn http1(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+        let head = first_head::read(&mut stream, MAX_HEAD);
+        let head = tokio::select! {
+            head = tokio::time::timeout(self.timeout, head) => head,
+            () = self.server.stop.cancelled() => return,
+        };
+        let head = match head {
+            Ok(Ok(head)) if !head.is_empty() => head,
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => return debug!(client = %self.client, "HTTP/1: {error}"),
+            Err(_) => return debug!(client = %self.client, "HTTP/1: the head timed out"),
+        };
+        match first_head::repaired(head) {
+            Ok(head) => self.http1_after(head, stream).await,
+            Err(refused) => self.refuse(&refused, stream).await,
+        }
+    }
+
+    /// Answers a request that hyper would refuse without a word.
+    async fn refuse(&self, refused: &HeadRefused, mut stream: impl AsyncWrite + Unpin) {
+        let HeadRefused(sentence) = refused;
+        self.log_refused(sentence);
+        let length = sentence.len() + 1;
+        let reply = format!(
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{sentence}\n"
+        );
+        let written = async {
+            stream.write_all(reply.as_bytes()).await?;
+            stream.shutdown().await
+        };
+        // a client that does not read it is gone or hostile
+        let _ = tokio::time::timeout(self.timeout, written).await;
+    }
+
+    fn log_refused(&self, reason: &dyn Display) {
+        if self.logs_requests {
+            info!(client = %self.client, status = 400, %reason, "request");
+        }
+    }
+
+    async fn http1_after(
+        &self,
+        head: Vec<u8>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    ) {
+        let stream = Prefixed::new(head, stream);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // runs from the accept or the previous reply, so it also bounds an idle connection
@@ -218,8 +274,10 @@ impl ClientConnection<'_> {
             .half_close(true)
             .serve_connection(TokioIo::new(stream), self.service());
         let closing = self.server.stop.cancelled();
-        if let Err(error) = drain(connection, &self.in_flight, closing).await {
-            debug!(client = %self.client, "HTTP/1: {error}");
+        match drain(connection, &self.in_flight, closing).await {
+            Err(error) if error.is_parse() => self.log_refused(&error),
+            Err(error) => debug!(client = %self.client, "HTTP/1: {error}"),
+            Ok(()) => {}
         }
     }
 
