@@ -28,6 +28,7 @@ mod lists;
 mod log;
 mod mail;
 mod mariadb;
+mod measured;
 mod metrics;
 mod name_server;
 mod notices;

@@ -465,8 +465,13 @@ fn questionable_settings_are_warnings() {
         ),
         (
             builtin,
-            &["c.toml:5: dns_service.builtin.hostmaster: is not set, so the example's name is \
-               published"],
+            &[
+                "c.toml:5: dns_service.builtin.hostmaster: is not set, so the example's name is \
+                 published",
+                "c.toml:6: dns_service.builtin.nameservers: has `ns.a.example`, which lies in a \
+                 served zone: set its addresses in nameserver_addresses, unless it is a host with \
+                 an address",
+            ],
         ),
     ] {
         assert_eq!(warnings(text), expected, "{text}");

@@ -258,11 +258,6 @@ impl BuiltinServer {
         zones.sort_by(|a, b| a.zone.cmp(&b.zone));
         zones
     }
-
-    /// How many hosts have records.
-    pub fn hosts(&self) -> usize {
-        self.0.zones.load().iter().map(|zone| zone.content().hosts.len()).sum()
-    }
 }
 
 fn address(data: &RData) -> Option<IpAddr> {
