@@ -44,6 +44,9 @@ pub(crate) struct Target<'a> {
     pub(crate) url: &'a ServerUrl,
     /// In A-labels.
     pub(crate) fqdn: &'a str,
+    /// The name within the zone, or `@`.
+    pub(crate) hostname: &'a str,
+    pub(crate) zone: &'a str,
     pub(crate) user: &'a str,
     /// Seconds without an update until the records are removed; `None` for never.
     pub(crate) expiry_ttl: Option<u32>,
@@ -159,8 +162,9 @@ impl UpdateClient {
         if self.sends_changes_only()
             && let Some(seconds) = target.expiry_ttl
         {
+            let Target { hostname, zone, .. } = target;
             snippet.notes.push(format!(
-                "it may send an update only when the address changes, but ddnsd removes the records {seconds} s after the last update: give the host --expiry-ttl 0 with `ddnsctl hostname modify`"
+                "it may send an update only when the address changes, but ddnsd removes the records {seconds} s after the last update; to keep them: `ddnsctl hostname modify {hostname} {zone} --expiry-ttl 0`"
             ));
         }
         if !target.url.is_tls() {
@@ -201,6 +205,10 @@ impl Target<'_> {
 mod tests {
     use super::*;
 
+    fn target(url: &ServerUrl, expiry_ttl: Option<u32>) -> Target<'_> {
+        Target { url, fqdn: "h.z", hostname: "h", zone: "z", user: "u", expiry_ttl }
+    }
+
     fn text(snippet: &Snippet) -> String {
         match &snippet.content {
             Content::Text(text) => text.clone(),
@@ -213,7 +221,7 @@ mod tests {
         let url = ServerUrl::parse("https://ddns.example.com/nic/update").unwrap();
         let (fqdn, user) = ("pc.dyn.example.com", "alice");
         for client in UpdateClient::value_variants() {
-            let target = Target { url: &url, fqdn, user, expiry_ttl: None };
+            let target = Target { url: &url, fqdn, user, ..target(&url, None) };
             let snippet = client.snippet(&target);
             let text = text(&snippet);
             for part in ["ddns.example.com", fqdn, user, PASSWORD] {
@@ -226,16 +234,17 @@ mod tests {
     #[test]
     fn no_host_expires_between_two_updates_by_the_clock() {
         let url = ServerUrl::parse("https://x.example").unwrap();
-        let every = |expiry_ttl| Target { url: &url, fqdn: "h", user: "u", expiry_ttl }.interval();
+        let every = |expiry_ttl| target(&url, expiry_ttl).interval();
         assert_eq!([None, Some(86_400), Some(900), Some(10)].map(every), [600, 600, 300, 60]);
     }
 
     #[test]
     fn a_note_warns_where_records_would_expire_or_passwords_are_readable() {
         let url = ServerUrl::parse("http://x.example").unwrap();
-        let target = Target { url: &url, fqdn: "h", user: "u", expiry_ttl: Some(3600) };
+        let target = target(&url, Some(3600));
         let notes = UpdateClient::Fritzbox.snippet(&target).notes.join("\n");
-        assert!(notes.contains("3600 s after") && notes.contains("unencrypted"), "{notes}");
+        assert!(notes.contains("3600 s after") && notes.contains("modify h z --exp"), "{notes}");
+        assert!(notes.contains("unencrypted"), "{notes}");
         let notes = UpdateClient::Curl.snippet(&target).notes.join("\n");
         assert!(!notes.contains("3600 s after"), "{notes}");
     }

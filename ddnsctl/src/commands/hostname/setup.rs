@@ -63,7 +63,14 @@ pub(super) async fn run(session: &Session, args: SetupArgs) -> Result<(), Failur
     let daemon = session.client().await?;
     let found = daemon.call(CALL_TIMEOUT, async |rpc, ctx| rpc.host_show(ctx, find).await).await?;
     let expiry_ttl = (found.expiry_ttl > 0).then_some(found.expiry_ttl);
-    let target = Target { url: &url, fqdn: &found.fqdn, user: &found.user, expiry_ttl };
+    let target = Target {
+        url: &url,
+        fqdn: &found.fqdn,
+        hostname: &found.hostname,
+        zone: &found.zone,
+        user: &found.user,
+        expiry_ttl,
+    };
     let snippet = client.snippet(&target);
     if let Format::Json = session.format {
         return print(&json(&view(client, &target, &snippet)));
