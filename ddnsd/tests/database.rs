@@ -3,9 +3,10 @@
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::counters::DatabaseCounters;
-use ddnsd::db::{Db, DbError, NewHost, NewUser, NextCheck, PublishResult, Want};
+use ddnsd::db::{Db, DbError, MailClaim, NewHost, NewUser, NextCheck, PublishResult, Want};
 use ddnsd::model::host::{Host, HostId, Seen};
 use ddnsd::model::last_request::LastRequest;
+use ddnsd::model::mail::{Delivery, MailId};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::secret::Secret;
@@ -14,6 +15,7 @@ use ddnsd::model::user::PasswordHash;
 use ddnsd_tests::mariadb::{Account, Mariadb};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -312,6 +314,71 @@ async fn a_row_that_changed_meanwhile_is_not_overwritten_but_published_again() {
     assert!(settled.unwrap().is_none());
     let now = db.host(&a.fqdn).await.unwrap().unwrap();
     assert_eq!((now.wanted, now.unpublished_since), (records, Some(Millis(4))));
+}
+
+/// Twenty mails in the queue, due at 1.
+async fn with_mails(account: &Account) {
+    let mut look = administrator(account).await;
+    say(
+        &mut look,
+        "INSERT INTO outbox (kind, recipient, variables, message_id, created_at, next_at)
+         SELECT 'change', 'a@b.example', '{}', CONCAT('m', seq), 1, 1 FROM seq_1_to_20",
+    )
+    .await;
+}
+
+fn claim(by: &str, now: i64) -> MailClaim {
+    MailClaim { by: by.to_owned(), now: Millis(now), until: Millis(now + 100) }
+}
+
+#[tokio::test]
+async fn two_daemons_claim_each_mail_once_and_a_claim_runs_out() {
+    let account = Mariadb::shared().account();
+    let (one, two) = (opened(&account).await, opened(&account).await);
+    with_mails(&account).await;
+    let mut claimed = Vec::new();
+    for _ in 0..5 {
+        let both =
+            tokio::join!(one.claim_mails(claim("1", 5), 3), two.claim_mails(claim("2", 5), 3));
+        claimed.extend(both.0.unwrap().into_iter().map(|mail| (mail.id, "1")));
+        claimed.extend(both.1.unwrap().into_iter().map(|mail| (mail.id, "2")));
+    }
+    let last = one.claim_mails(claim("1", 5), 100).await.unwrap();
+    claimed.extend(last.into_iter().map(|mail| (mail.id, "1")));
+    let ids: HashSet<_> = claimed.iter().map(|(id, _)| *id).collect();
+    assert_eq!((ids.len(), claimed.len()), (20, 20), "{claimed:?}");
+    // what the other claimed cannot be ended
+    let (mail, owner) = claimed[0];
+    let (mine, other) = if owner == "1" { ("1", "2") } else { ("2", "1") };
+    two.record_deliveries(other.to_owned(), vec![(mail, Delivery::Sent)]).await.unwrap();
+    assert_eq!(two.mails(MailId(0), 100).await.unwrap().len(), 20);
+    one.record_deliveries(mine.to_owned(), vec![(mail, Delivery::Sent)]).await.unwrap();
+    assert_eq!(two.mails(MailId(0), 100).await.unwrap().len(), 19);
+    // nothing is freed while another daemon may be sending; at last the claims run out
+    two.free_mail_claims().await.unwrap();
+    assert!(two.claim_mails(claim("2", 104), 100).await.unwrap().is_empty());
+    assert_eq!(two.claim_mails(claim("2", 105), 100).await.unwrap().len(), 19);
+}
+
+#[tokio::test]
+async fn old_mails_fail_and_failed_ones_are_dropped_in_time() {
+    let account = Mariadb::shared().account();
+    let db = opened(&account).await;
+    with_mails(&account).await;
+    assert_eq!(db.give_up_mails(Millis(0), Millis(9), "off").await.unwrap(), 0);
+    assert_eq!(db.give_up_mails(Millis(1), Millis(9), "off").await.unwrap(), 20);
+    let failed = db.mails(MailId(0), 1).await.unwrap().remove(0);
+    assert_eq!((failed.failed_at, failed.last_error.as_deref()), (Some(Millis(9)), Some("off")));
+    assert!(db.claim_mails(claim("1", 10), 100).await.unwrap().is_empty());
+    assert_eq!(db.drop_failed_mails(Millis(8)).await.unwrap(), 0);
+    // one is tried again, by a clock that is far ahead
+    assert!(db.retry_mail(failed.id, Millis(1_000_000)).await.unwrap());
+    assert!(db.claim_mails(claim("1", 10), 100).await.unwrap().is_empty());
+    db.clamp_mails(Millis(10), Millis(20)).await.unwrap();
+    assert_eq!(db.claim_mails(claim("1", 10), 100).await.unwrap().len(), 1);
+    assert_eq!(db.drop_failed_mails(Millis(9)).await.unwrap(), 19);
+    assert!(db.drop_mail(failed.id).await.unwrap() && !db.drop_mail(failed.id).await.unwrap());
+    assert!(!db.retry_mail(failed.id, Millis(1)).await.unwrap());
 }
 
 /// How many statements the server has received so far.

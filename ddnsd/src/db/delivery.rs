@@ -12,7 +12,7 @@ use crate::model::notice::NoticeKind;
 use crate::model::time::Millis;
 
 pub(super) const STATEMENTS: Statements =
-    &[CLAIMING, RECORDING, FREEING, GIVING_UP, CLEANING, LISTING, RETRYING, DROPPING];
+    &[CLAIMING, RECORDING, FREEING, GIVING_UP, CLAMPING, CLEANING, LISTING, RETRYING, DROPPING];
 
 /// The columns of [`MailRow`].
 macro_rules! mail_columns {
@@ -249,6 +249,35 @@ impl Write for GiveUpMails {
     async fn run(&self, conn: &mut Conn) -> Result<u64, DbError> {
         let Self { before, now, error } = self;
         conn.run(&GIVE_UP, args![now.0, *error, now.0, before.0]).await
+    }
+}
+
+statements! { CLAMPING;
+    CLAMP: FullScan = "UPDATE outbox SET next_at = ? WHERE failed_at IS NULL AND next_at > ?";
+}
+
+impl Db {
+    /// Makes mails due now that would be due only after `latest`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn clamp_mails(&self, now: Millis, latest: Millis) -> Result<(), DbError> {
+        self.0.writer.run(ClampMails { now, latest }).await
+    }
+}
+
+struct ClampMails {
+    now: Millis,
+    latest: Millis,
+}
+
+impl Write for ClampMails {
+    type Output = ();
+    const DURABLE: bool = false;
+
+    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
+        conn.run(&CLAMP, args![self.now.0, self.latest.0]).await?;
+        Ok(())
     }
 }
 

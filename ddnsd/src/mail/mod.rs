@@ -159,8 +159,10 @@ impl Mailer {
             HeaderName::new_from_ascii_str("Auto-Submitted"),
             "auto-generated".to_owned(),
         );
+        let id: String =
+            letter.id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
         Message::builder()
-            .message_id(Some(format!("<{}@{}>", letter.id, from.domain())))
+            .message_id(Some(format!("<{id}@{}>", from.domain())))
             .date(UNIX_EPOCH + at)
             .from(Mailbox::new(sender.name.clone(), from))
             .to(Mailbox::new(None, to))

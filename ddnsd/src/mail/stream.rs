@@ -70,3 +70,41 @@ impl AsyncTokioStream for BoundedStream {
         self.stream.peer_addr()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    async fn sent(text: &[u8], max_bytes: usize, is_byte_by_byte: bool) -> BoundedStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        server.write_all(text).await.unwrap();
+        BoundedStream::new(stream, max_bytes, is_byte_by_byte)
+    }
+
+    #[tokio::test]
+    async fn no_byte_after_the_last_allowed_one_is_read() {
+        let mut stream = sent(b"220 x\r\nmore", 7, false).await;
+        let mut text = Vec::new();
+        let error = stream.read_to_end(&mut text).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), text.as_slice()),
+            (ErrorKind::InvalidData, b"220 x\r\n".as_slice())
+        );
+    }
+
+    #[tokio::test]
+    async fn nothing_beyond_a_line_is_taken_before_tls() {
+        let mut stream = sent(b"220 go\r\n250 injected\r\n", 100, true).await;
+        let mut buffer = [0; 64];
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 1);
+        let mut line = tokio::io::BufReader::new(&mut stream);
+        let mut text = String::new();
+        tokio::io::AsyncBufReadExt::read_line(&mut line, &mut text).await.unwrap();
+        assert_eq!(text, "20 go\r\n");
+        assert_eq!(line.buffer(), b"");
+    }
+}

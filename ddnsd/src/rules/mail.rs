@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// After the first failure; doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
-const MAX_PAUSE: Duration = Duration::from_hours(1);
+pub const MAX_PAUSE: Duration = Duration::from_hours(1);
 /// How long a mail is tried.
 pub const MAX_AGE: Duration = Duration::from_hours(72);
 /// The least number of attempts, which take an hour and a half: on a machine without a battery a

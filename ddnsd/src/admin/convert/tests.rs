@@ -5,7 +5,9 @@ use super::samples::details;
 use super::status::{reloaded, swept, synced};
 use crate::config::{Difference, Differences};
 use crate::model::family::Family;
+use crate::model::mail::{MailId, QueuedMail};
 use crate::model::name::Fqdn;
+use crate::model::time::Millis;
 use crate::reload::ReloadResult;
 use crate::rules::drift::InDns;
 use crate::stories::expire::Swept;
@@ -73,4 +75,22 @@ fn the_longest_replies_fit_a_frame() {
     let most = reloaded(Err(vec![long(); 1000]));
     assert_eq!((most.changed_total, most.problems_total), (0, 1000));
     assert!(serde_json::to_vec(&most).unwrap().len() < MAX_FRAME);
+}
+
+#[test]
+fn the_longest_page_of_mails_fits_a_frame() {
+    let longest = QueuedMail {
+        id: MailId(i64::MIN),
+        kind: None,
+        recipient: "\u{1}".repeat(9999),
+        variables: serde_json::json!({ "fqdn": "\u{1}".repeat(9999) }).to_string(),
+        message_id: String::new(),
+        created_at: Millis(i64::MIN),
+        next_at: Millis(i64::MIN),
+        attempts: u32::MAX,
+        last_error: Some("\u{1}".repeat(9999)),
+        failed_at: Some(Millis(i64::MIN)),
+    };
+    let page = super::mail::page(vec![longest; MAX_PAGE as usize], MAX_PAGE);
+    assert!(serde_json::to_vec(&page).unwrap().len() < MAX_FRAME);
 }

@@ -33,6 +33,8 @@ const CLAIM_TIME: Duration = Duration::from_mins(10);
 const _: () = assert!(BATCH_TIME.as_secs() + 2 * SEND_TIMEOUT.as_secs() < CLAIM_TIME.as_secs());
 /// How long a stop waits for the mail that is being sent: its acceptance would be missed.
 const STOP_GRACE: Duration = Duration::from_secs(3);
+/// Between two tries to store that a mail was sent.
+const RECORD_PAUSE: Duration = Duration::from_secs(1);
 /// How long failed mails are shown.
 const KEEP_FAILED: Duration = Duration::from_hours(30 * 24);
 
@@ -129,6 +131,11 @@ impl Deliver {
             if run.stop.is_cancelled() || !self.server().is_over(now.mono) {
                 return Ok(());
             }
+            let Some(mailer) = self.mailer() else { return Ok(()) };
+            if !Arc::ptr_eq(&mailer, &run.mailer) {
+                run.session = None;
+                run.mailer = mailer;
+            }
             let (by, until) = (run.by.clone(), now.wall.plus(CLAIM_TIME));
             let claim = MailClaim { by, now: now.wall, until };
             let mails = self.db.claim_mails(claim, BATCH).await?;
@@ -148,7 +155,10 @@ impl Deliver {
         while let Some(mail) = mails.next() {
             let now = self.clock.now();
             let is_late = now.mono.saturating_duration_since(start.mono) > BATCH_TIME;
-            if is_late || run.stop.is_cancelled() {
+            // a reload changes the settings between two mails
+            let is_outdated =
+                !self.mailer().is_some_and(|mailer| Arc::ptr_eq(&mailer, &run.mailer));
+            if is_late || is_outdated || run.stop.is_cancelled() {
                 self.record(run, std::iter::once(mail).chain(mails), |_| Delivery::Untried).await?;
                 return Ok(BatchEnd::Next);
             }
@@ -198,7 +208,16 @@ impl Deliver {
         *self.server() = ServerPause::default();
         let (kind, host) = (kind(&mail), host(&mail));
         info!(host, recipient = mail.recipient, kind, "mail sent");
-        self.record(run, [mail], |_| Delivery::Sent).await
+        // a mail whose end is not stored would be sent again; without the database nothing is sent
+        while let Err(problem) = self.record(run, [mail.clone()], |_| Delivery::Sent).await {
+            let mail = mail.id.0;
+            self.log_failure(&format!("cannot store that mail {mail} was sent: {problem}"));
+            let pause = tokio::time::sleep(RECORD_PAUSE);
+            if run.stop.run_until_cancelled(pause).await.is_none() {
+                return Err(problem);
+            }
+        }
+        Ok(())
     }
 
     async fn refused(
@@ -272,6 +291,7 @@ impl Deliver {
     }
 
     /// Fails mails that are old because mail is disabled, and deletes those that failed long ago.
+    /// Mails whose time was set by a clock that was ahead are due now.
     ///
     /// # Errors
     /// The database failed; they stay.
@@ -288,6 +308,7 @@ impl Deliver {
                 warn!(mails = failed, "mails failed, because mail was disabled for 3 days");
             }
         }
+        self.db.clamp_mails(now, now.plus(mail::MAX_PAUSE)).await?;
         let dropped = self.db.drop_failed_mails(before(KEEP_FAILED)).await?;
         if dropped > 0 {
             info!(mails = dropped, "dropped mails that failed long ago");
