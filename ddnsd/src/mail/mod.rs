@@ -37,8 +37,8 @@ pub const SEND_TIMEOUT: Duration = Duration::from_mins(2);
 const RESET_TIMEOUT: Duration = Duration::from_secs(5);
 /// Letters of one connection: many servers allow a hundred.
 const MAX_LETTERS: u32 = 50;
-/// Bytes of all replies on one connection.
-const MAX_REPLIES: usize = 64 << 10;
+/// Bytes of a reply, and of the server's part of a TLS handshake.
+const MAX_REPLY: usize = 16 << 10;
 
 /// The settings of `[email]`.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Mailer {
         let stream = stream.map_err(|error| {
             SendError::Server(format!("cannot reach the mail server {server}: {error}"))
         })?;
-        let stream = Box::new(BoundedStream::new(stream, MAX_REPLIES, *starttls));
+        let stream = Box::new(BoundedStream::new(stream, MAX_REPLY, *starttls));
         let name = ClientId::default();
         let connected = AsyncSmtpConnection::connect_with_transport(stream, &name).await;
         let mut connection = connected.map_err(failed(Step::Greeting))?;

@@ -1,5 +1,6 @@
-//! A connection to a mail server that reads a bounded number of bytes. lettre bounds a line of a
-//! reply only after its end has come.
+//! A connection to a mail server that reads a bounded number of bytes after each command. lettre
+//! bounds a line of a reply only after its end has come, and after each line it reads the reply
+//! again from its start.
 
 use lettre::transport::smtp::client::AsyncTokioStream;
 use std::io::{Error, ErrorKind, Result};
@@ -12,7 +13,9 @@ use tokio::net::TcpStream;
 #[derive(Debug)]
 pub(super) struct BoundedStream {
     stream: TcpStream,
-    /// Bytes that it still reads.
+    /// Bytes that it reads after each write.
+    max_bytes: usize,
+    /// Bytes that it still reads before the next write.
     left: usize,
     /// Reads one byte at a time, so that lettre has read nothing beyond the reply to STARTTLS.
     /// Otherwise it would take what a third party adds to that reply, unencrypted, for the first
@@ -22,7 +25,7 @@ pub(super) struct BoundedStream {
 
 impl BoundedStream {
     pub(super) fn new(stream: TcpStream, max_bytes: usize, is_byte_by_byte: bool) -> Self {
-        Self { stream, left: max_bytes, is_byte_by_byte }
+        Self { stream, max_bytes, left: max_bytes, is_byte_by_byte }
     }
 }
 
@@ -53,6 +56,7 @@ impl AsyncWrite for BoundedStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
+        self.left = self.max_bytes;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -94,6 +98,9 @@ mod tests {
             (error.kind(), text.as_slice()),
             (ErrorKind::InvalidData, b"220 x\r\n".as_slice())
         );
+        stream.write_all(b"EHLO x\r\n").await.unwrap();
+        let mut buffer = [0; 64];
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 4, "the next reply");
     }
 
     #[tokio::test]
