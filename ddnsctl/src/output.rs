@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use unicode_width::UnicodeWidthStr;
 
 #[derive(Clone, Debug)]
@@ -69,12 +69,16 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
+fn controls_terminal(c: char) -> bool {
+    let changes_direction = matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || changes_direction
+}
+
 /// Escapes characters that would move a terminal's cursor or change its writing direction.
 pub(crate) fn clean(text: &str) -> String {
-    let changes_direction = |c| matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || changes_direction(c) {
+        if controls_terminal(c) {
             clean.extend(c.escape_default());
         } else {
             clean.push(c);
@@ -86,7 +90,27 @@ pub(crate) fn clean(text: &str) -> String {
 /// Indented JSON with a final line feed.
 pub(crate) fn json(value: &impl Serialize) -> String {
     // fails only for maps whose keys are no strings, which no view has
-    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+    let json = serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
+    escaped(json)
+}
+
+/// `serde_json` escapes only the first 32 control characters. All that controls a terminal is in
+/// strings, except line feeds.
+fn escaped(json: String) -> String {
+    let is_escaped = |c| c != '\n' && controls_terminal(c);
+    if !json.chars().any(is_escaped) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_escaped(c) {
+            // writing to a String cannot fail
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// A time as `2026-11-23 10:00:00` in the time zone.
@@ -105,7 +129,7 @@ pub(crate) fn utc(millis: i64) -> String {
 /// JSON in one line with a final line feed.
 pub(crate) fn json_line(value: &impl Serialize) -> String {
     // fails as little as `json`
-    serde_json::to_string(value).unwrap_or_default() + "\n"
+    escaped(serde_json::to_string(value).unwrap_or_default() + "\n")
 }
 
 #[cfg(test)]
@@ -114,6 +138,17 @@ mod tests {
 
     fn row<const N: usize>(cells: [&str; N]) -> [String; N] {
         cells.map(str::to_owned)
+    }
+
+    #[test]
+    fn json_escapes_what_controls_a_terminal_and_stays_the_same_value() {
+        let text = "a\u{9b}2J\u{202e}\u{7f}\u{1b}ü\n";
+        let (line, pretty) = (json_line(&[text]), json(&[text]));
+        assert_eq!(line, "[\"a\\u009b2J\\u202e\\u007f\\u001bü\\n\"]\n");
+        assert!(pretty.contains("\\u009b2J"), "{pretty}");
+        for json in [line, pretty] {
+            assert_eq!(serde_json::from_str::<[String; 1]>(&json).unwrap(), [text]);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use ddnsd_tests::eventually::{eventually, eventually_equals};
 use ddnsd_tests::mariadb::Mariadb;
 use ddnsd_tests::named::ZONE;
 use ddnsd_tests::process::{Finished, Running, run};
-use ddnsd_tests::setup::Setup;
+use ddnsd_tests::setup::{Setup, binary};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -59,6 +59,20 @@ fn furnished(configure: impl FnOnce(Setup) -> Setup) -> Scene {
     scene.update("hostname=gone.dyn.example&offline=YES").is(200, "good\n");
     scene.update("hostname=half.dyn.example&myip=2001:db8::2").has_status(200);
     scene
+}
+
+#[test]
+fn an_export_to_a_closed_output_fails() {
+    let scene = Scene::new();
+    let ctl = |redirected: &str| {
+        let ddnsctl = binary("ddnsctl").display().to_string();
+        let socket = scene.daemon.setup().socket().display().to_string();
+        let line = format!("exec {ddnsctl} --socket {socket} export {redirected}");
+        run(Command::new("sh").args(["-c", &line]), "")
+    };
+    ctl(">&-").exits(1).prints(&["cannot write to standard output", "closed"]);
+    ctl(">/dev/full").exits(1).prints(&["cannot write to standard output"]);
+    ctl(">/dev/null").ok();
 }
 
 #[test]

@@ -8,12 +8,19 @@ use ddnsd_proto::MAX_PAGE;
 use ddnsd_proto::host::{HostView, ListHosts};
 use ddnsd_proto::transfer::UserRecord;
 use ddnsd_proto::user::ListUsers;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::{fstat, stat};
 use serde::Serialize;
 use std::collections::HashSet;
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
 
 /// Prints users and hosts as JSON lines, with or without `--json`.
 pub(super) async fn run(session: &Session) -> Result<(), Failure> {
+    if is_closed(io::stdout())? {
+        return Err(io::Error::other("it is closed").into());
+    }
     let client = session.client().await?;
     // hosts first, so that the users read afterwards include the owner of each
     let hosts = all_rows(async |after| {
@@ -28,6 +35,15 @@ pub(super) async fn run(session: &Session) -> Result<(), Failure> {
     let users = users.await?;
     message("the export contains password hashes: protect it (umask 077, or chmod 600 FILE)");
     print(&exported(&users, &hosts))
+}
+
+/// Whether the standard library put `/dev/null` in its place at the start of the process. It opens
+/// that for reading and writing, as programs do that discard an output; but nobody exports in
+/// order to discard. A shell's `>/dev/null` is for writing only.
+fn is_closed(stdout: impl AsFd) -> io::Result<bool> {
+    let flags = OFlag::from_bits_truncate(fcntl(&stdout, FcntlArg::F_GETFL)?);
+    let is_both = flags & OFlag::O_ACCMODE == OFlag::O_RDWR;
+    Ok(is_both && fstat(&stdout)?.st_rdev == stat("/dev/null")?.st_rdev)
 }
 
 /// A user's line. The order of the keys is part of the format.
