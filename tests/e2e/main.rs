@@ -43,6 +43,7 @@ mod slow;
 mod socket;
 mod sqlite;
 mod start;
+mod status;
 mod terminal;
 mod tls;
 mod transcripts;
