@@ -4,6 +4,7 @@ use super::{mail_scene, mails};
 use crate::RECOVERY;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
 use ddnsd_tests::named::ZONE;
+use ddnsd_tests::setup::Setup;
 use ddnsd_tests::smtp::Behaviour;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -168,4 +169,31 @@ fn a_server_that_fails_in_any_other_way_costs_no_mail() {
     }
     let (log, pace) = (scene.daemon.log(), "mails wait");
     assert!(log.lines().filter(|line| line.contains(pace)).count() <= 4, "{log}");
+}
+
+#[test]
+fn a_hundred_thousand_queued_mails_delay_no_update_and_are_sent_from_the_oldest_on() {
+    const MAILS: usize = 100_000;
+    let (mut server, scene) = mail_scene(Setup::on_sqlite);
+    server.stop();
+    scene.daemon.setup().database().sql(&format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MAILS})
+         INSERT INTO outbox (kind, recipient, variables, message_id, created_at, next_at)
+         SELECT 'change', 'a@example.org', json_object('fqdn', 'h' || i), 'm' || i, i, i FROM n;"
+    ));
+    let start = Instant::now();
+    (1..=20).for_each(|host| scene.change(&format!("192.0.2.{host}")));
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert_eq!(scene.queue().len(), MAILS + 20);
+    // tried again after a failure: those that were not tried yet come first
+    server.start_again();
+    let first = scene.queue().iter().find(|mail| mail["attempts"] == 0).unwrap()["host"].clone();
+    let received = eventually(RECOVERY, "a hundred mails", || {
+        let mails = server.mails();
+        if mails.len() >= 100 { Ok(mails) } else { Err(mails.len().to_string()) }
+    });
+    assert!(received[0].text.contains(first.as_str().unwrap()), "{first} {}", received[0].text);
+    let log = scene.daemon.log();
+    let failures = log.lines().filter(|line| line.contains("mails wait")).count();
+    assert!((1..=4).contains(&failures), "{failures} lines");
 }
