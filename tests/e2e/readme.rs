@@ -6,12 +6,14 @@ use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::eventually_equals;
 use ddnsd_tests::http::get;
-use ddnsd_tests::named::{ZONE, free_port};
+use ddnsd_tests::named::{ZONE, free_port, write_private};
 use ddnsd_tests::primary::Primary;
+use ddnsd_tests::process::{program, run};
 use ddnsd_tests::proxy::{Kind, Proxy};
 use ddnsd_tests::readme::{ReadmePrimary, Server, block};
-use ddnsd_tests::setup::source;
+use ddnsd_tests::setup::{Setup, source};
 use std::collections::BTreeMap;
+use std::process::Command;
 
 #[test]
 fn the_configurations_of_name_servers_take_updates_and_removals() {
@@ -32,6 +34,24 @@ fn the_configurations_of_name_servers_take_updates_and_removals() {
             held("A").len() + held("AAAA").len()
         });
     }
+}
+
+#[test]
+fn the_small_configuration_passes_the_check() {
+    let setup = Setup::empty();
+    let folder = setup.config().parent().unwrap().display().to_string();
+    let authority = Authority::new();
+    let signed = authority.sign("127.0.0.1");
+    let text = block("toml", "ssl_cert_file")
+        .replace("/etc/ddnsd/cert.pem", &signed.certificate.display().to_string())
+        .replace("/etc/ddnsd/key.pem", &signed.key.display().to_string())
+        .replace("/etc/ddnsd", &folder)
+        .replace("/var/lib/ddnsd", &folder);
+    write_private(&setup.config(), &text);
+    let key = run(Command::new(program("tsig-keygen")).arg("ddns-key"), "").ok().stdout;
+    write_private(&setup.file("ddns.key"), &key);
+    let checked = setup.run_as_written(&["--check-config"]).ok();
+    assert!(checked.stderr.is_empty(), "{checked}");
 }
 
 /// The daemon's part, and the proxies' parts with a certificate of the test.
