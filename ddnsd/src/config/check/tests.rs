@@ -428,8 +428,6 @@ fn questionable_settings_are_warnings() {
     let open = "[daemon]\nhost = \"0.0.0.0\"";
     let mail = "[email]\nenabled = true\nsmtp_host = \"m\"\nfrom_address = \"a@b.example\"\n\
                 smtp_username = \"u\"\nsmtp_password_file = \"p\"\nsmtp_ca_file = \"c\"";
-    let builtin = "[database]\npath = \"d\"\n[dns_service]\nbackend = \"builtin\"\n\
-                   builtin.zones = [\"a.example\"]\nbuiltin.nameservers = [\"ns.a.example\"]";
     for (text, expected) in [
         (
             "[database]\npath = \"d\"\n[dns_service]",
@@ -463,19 +461,27 @@ fn questionable_settings_are_warnings() {
                 "c.toml:11: email.smtp_ca_file: has no effect, because smtp_starttls is off",
             ],
         ),
-        (
-            builtin,
-            &[
-                "c.toml:5: dns_service.builtin.hostmaster: is not set, so the example's name is \
-                 published",
-                "c.toml:6: dns_service.builtin.nameservers: has `ns.a.example`, which lies in a \
-                 served zone: set its addresses in nameserver_addresses, unless it is a host with \
-                 an address",
-            ],
-        ),
     ] {
         assert_eq!(warnings(text), expected, "{text}");
     }
+}
+
+#[test]
+fn questionable_settings_of_the_built_in_name_server_are_warnings() {
+    let builtin = "[database]\npath = \"d\"\n[dns_service]\nbackend = \"builtin\"\n\
+                   builtin.zones = [\"a.example\"]\nbuiltin.nameservers = [\"ns.a.example\"]\n\
+                   builtin.nameserver_addresses = { \"ns.b.example\" = [\"192.0.2.1\"] }";
+    assert_eq!(
+        warnings(builtin),
+        [
+            "c.toml:5: dns_service.builtin.hostmaster: is not set, so the example's name is \
+             published",
+            "c.toml:6: dns_service.builtin.nameservers: has `ns.a.example`, which lies in a served \
+             zone: set its addresses in nameserver_addresses, unless it is a host with an address",
+            "c.toml:7: dns_service.builtin.nameserver_addresses: has `ns.b.example`, which lies in \
+             no served zone, so it is not published",
+        ]
+    );
 }
 
 #[test]
