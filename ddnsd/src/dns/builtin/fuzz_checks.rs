@@ -125,6 +125,36 @@ mod tests {
         }
     }
 
+    /// A query with EDNS, and a request of an incremental transfer.
+    fn valid_messages() -> [Vec<u8>; 2] {
+        let name = Name::from_ascii("a.pc.dyn.example.").unwrap();
+        let mut with_edns = Message::new(7, MessageType::Query, OpCode::Query);
+        with_edns.add_query(Query::query(name, RecordType::AAAA));
+        with_edns.set_edns(hickory_proto::op::Edns::new());
+        let zones = server().zone_set();
+        let zone = zones.get(&Zone::parse("example").unwrap()).unwrap();
+        let apex = &zone.own.name;
+        let mut incremental = Message::new(8, MessageType::Query, OpCode::Query);
+        incremental.add_query(Query::query(apex.clone(), RecordType::IXFR));
+        incremental.add_authority(zone.soa(&zone.content(), apex));
+        [with_edns, incremental].map(|message| message.to_vec().unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn a_valid_message_with_other_bytes_is_answered_or_dropped(
+            which in 0usize..2,
+            changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..5),
+        ) {
+            let mut bytes = valid_messages()[which].clone();
+            for (at, byte) in changes {
+                let at = at % bytes.len();
+                bytes[at] = byte;
+            }
+            query(&bytes);
+        }
+    }
+
     fn code(name: &str, kind: RecordType) -> (ResponseCode, usize) {
         let mut message = Message::new(7, MessageType::Query, OpCode::Query);
         message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
