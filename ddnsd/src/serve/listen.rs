@@ -3,7 +3,7 @@
 
 use listenfd::ListenFd;
 use std::io::{Error, ErrorKind};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::{TcpListener, TcpSocket};
 
 /// Connections that the kernel keeps until they are accepted, as tokio and the standard library
@@ -60,10 +60,14 @@ pub fn inherited() -> Result<Vec<TcpListener>, ListenError> {
 /// The name does not resolve, or an address cannot be bound. Addresses that this machine does not
 /// have are skipped if it has another one.
 pub async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, ListenError> {
-    let resolved = tokio::net::lookup_host((host, port)).await;
-    let mut addresses: Vec<SocketAddr> = resolved
-        .map_err(|source| ListenError::Resolve { host: host.to_owned(), source })?
-        .collect();
+    let mut addresses: Vec<SocketAddr> = match tokio::net::lookup_host((host, port)).await {
+        Ok(resolved) => resolved.collect(),
+        // RFC 6761, 6.3: it is known without a name service, as in a container without /etc/hosts
+        Err(_) if host.eq_ignore_ascii_case("localhost") => {
+            vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+        }
+        Err(source) => return Err(ListenError::Resolve { host: host.to_owned(), source }),
+    };
     addresses.sort_unstable();
     addresses.dedup();
     let mut tries = TRIES;
