@@ -725,13 +725,16 @@ fn systemd_is_notified_of_a_reload() {
     // in either order
     let mut start = [message(), message()];
     start.sort();
-    assert_eq!(start.map(|text| text.trim().to_owned()), ["READY=1", "STATUS=0 hosts, 0 pending"]);
+    assert_eq!(
+        start.map(|text| text.trim().to_owned()),
+        ["READY=1", "STATUS=hosts: 0, pending: 0"]
+    );
     scene.daemon.signal(Signal::SIGHUP);
     let reloading = message();
     assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
     assert_eq!(message().trim(), "READY=1");
     let status = message();
-    assert!(status.starts_with("STATUS=0 hosts, 0 pending; last reload 20"), "{status}");
+    assert!(status.starts_with("STATUS=hosts: 0, pending: 0; last reload 20"), "{status}");
     // a failed reload ends, too
     std::fs::write(scene.daemon.setup().config(), "nonsense").unwrap();
     scene.ctl().run(&["reload"]).exits(1);

@@ -41,7 +41,7 @@ pub(super) async fn report(
 
 fn line(counts: Result<Counts, DbError>, reload: Option<LastReload>) -> String {
     let hosts = match counts {
-        Ok(Counts { hosts, unpublished, .. }) => format!("{hosts} hosts, {unpublished} pending"),
+        Ok(Counts { hosts, unpublished, .. }) => format!("hosts: {hosts}, pending: {unpublished}"),
         Err(problem) => format!("database: {problem}"),
     };
     let Some(LastReload { at, succeeded }) = reload else { return hosts };
