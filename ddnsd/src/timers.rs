@@ -6,6 +6,7 @@ use crate::stories::expire::Expire;
 use crate::stories::import::Imports;
 use crate::stories::last_requests::LastRequests;
 use crate::stories::republish::Republish;
+use crate::stories::verify::Verify;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -20,6 +21,10 @@ const REQUESTS: Duration = Duration::from_mins(1);
 const CHECKS: u32 = 12;
 /// A name server that is back gets its records within this and the back-off of 15 s.
 const REPUBLISH: Duration = Duration::from_secs(5);
+/// Between two looks for what is to be checked.
+const CHECK: Duration = Duration::from_secs(1);
+/// After a failure of the database.
+const CHECK_AGAIN: Duration = Duration::from_secs(10);
 /// An abandoned import is freed this much later at most.
 const IMPORTS: Duration = Duration::from_mins(1);
 /// A mail is tried again this much later than it is due at most.
@@ -65,6 +70,43 @@ pub async fn republish(story: Republish, stop: CancellationToken) {
             Ok(0) => {}
             Ok(hosts) => info!(hosts, "published what was pending"),
             Err(problem) => warn!("pending records are not yet published: {problem}"),
+        }
+    }
+}
+
+/// Checks recent changes.
+pub async fn check_changes(story: Verify, stop: CancellationToken) {
+    let mut every = interval(CHECK);
+    while tick(&mut every, &stop).await {
+        // a check may be aborted at any point: the next run of the daemon checks every host
+        let Some(done) = stop.run_until_cancelled(story.check_changes()).await else { return };
+        if let Err(problem) = done {
+            warn!("changes are not yet checked: {problem}");
+        }
+    }
+}
+
+/// Checks again what did not hold.
+pub async fn check_suspects(story: Verify, stop: CancellationToken) {
+    let mut every = interval(CHECK);
+    while tick(&mut every, &stop).await {
+        let Some(done) = stop.run_until_cancelled(story.check_suspects()).await else { return };
+        if let Err(problem) = done {
+            warn!("what differed is not yet checked again: {problem}");
+        }
+    }
+}
+
+/// Checks every host, page by page.
+pub async fn check_all(story: Verify, stop: CancellationToken) {
+    loop {
+        let Some(done) = stop.run_until_cancelled(story.go_round()).await else { return };
+        let pause = done.unwrap_or_else(|problem| {
+            warn!("hosts are not yet checked: {problem}");
+            CHECK_AGAIN
+        });
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
         }
     }
 }

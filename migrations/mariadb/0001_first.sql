@@ -14,6 +14,8 @@ CREATE TABLE IF NOT EXISTS users (
 
 -- DNS should hold (state4, ipv4) and (state6, ipv6); state: 0 never set, 1 present, 2 absent.
 -- unpublished_since NULL: DNS is known to hold it. acked_*: what DNS last acknowledged.
+-- unserved_since, unserved: since when, and why, DNS does not serve what it acknowledged; NULL: no check says so.
+-- served_ttl: the TTL that DNS serves, if it is not the one it acknowledged.
 -- set4_at, set6_at: the last update that changed something; updates that changed nothing are in touches.
 -- set4_uptime, set6_uptime: the same on the service clock. check_at is on that clock too.
 CREATE TABLE IF NOT EXISTS hosts (
@@ -40,6 +42,9 @@ CREATE TABLE IF NOT EXISTS hosts (
     unpublished_since BIGINT,
     attempts          BIGINT       NOT NULL DEFAULT 0,
     last_error        TEXT,
+    unserved_since    BIGINT,
+    unserved          TEXT,
+    served_ttl        BIGINT,
     notice            TEXT,
     leased_by         VARCHAR(64),
     leased_until      BIGINT,
@@ -51,6 +56,7 @@ CREATE TABLE IF NOT EXISTS hosts (
     KEY hosts_by_user (user_id, fqdn),
     KEY hosts_by_zone (zone, fqdn),
     KEY hosts_unpublished (unpublished_since),
+    KEY hosts_unserved (unserved_since),
     KEY hosts_check_at (check_at),
     CONSTRAINT hosts_user FOREIGN KEY (user_id) REFERENCES users (id)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
@@ -84,11 +90,12 @@ CREATE TABLE IF NOT EXISTS outbox (
 
 -- target: the name server that acknowledged acked_*.
 -- uptime: the service clock. Milliseconds that ddnsd ran on a database that took writes.
+-- checker: which of several daemons checks all hosts, and until when.
 CREATE TABLE IF NOT EXISTS meta (
     name  VARCHAR(64) NOT NULL PRIMARY KEY,
     value LONGTEXT    NOT NULL
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
-INSERT IGNORE INTO meta (name, value) VALUES ('uptime', '0');
+INSERT IGNORE INTO meta (name, value) VALUES ('uptime', '0'), ('checker', '');
 
 -- The last request that named a host. A narrow table, because every keepalive rewrites its row.
 CREATE TABLE IF NOT EXISTS last_requests (

@@ -12,6 +12,8 @@ CREATE TABLE users (
 
 -- DNS should hold (state4, ipv4) and (state6, ipv6); state: 0 never set, 1 present, 2 absent.
 -- unpublished_since NULL: DNS is known to hold it. acked_*: what DNS last acknowledged.
+-- unserved_since, unserved: since when, and why, DNS does not serve what it acknowledged; NULL: no check says so.
+-- served_ttl: the TTL that DNS serves, if it is not the one it acknowledged.
 -- set4_at, set6_at: the last update that changed something; updates that changed nothing are in touches.
 -- set4_uptime, set6_uptime: the same on the service clock. check_at is on that clock too.
 CREATE TABLE hosts (
@@ -38,6 +40,9 @@ CREATE TABLE hosts (
     unpublished_since INTEGER,
     attempts          INTEGER NOT NULL DEFAULT 0,
     last_error        TEXT,
+    unserved_since    INTEGER,
+    unserved          TEXT,
+    served_ttl        INTEGER,
     notice            TEXT,
     leased_by         TEXT,
     leased_until      INTEGER,
@@ -49,6 +54,7 @@ CREATE TABLE hosts (
 CREATE INDEX hosts_by_user ON hosts (user_id, fqdn);
 CREATE INDEX hosts_by_zone ON hosts (zone, fqdn);
 CREATE INDEX hosts_unpublished ON hosts (unpublished_since);
+CREATE INDEX hosts_unserved ON hosts (unserved_since);
 CREATE INDEX hosts_check_at ON hosts (check_at);
 
 -- Updates that changed nothing. A narrow table, because every keepalive rewrites its row.
@@ -78,11 +84,12 @@ CREATE INDEX outbox_due ON outbox (failed_at, next_at);
 
 -- target: the name server that acknowledged acked_*.
 -- uptime: the service clock. Milliseconds that ddnsd ran on a database that took writes.
+-- checker: which of several daemons checks all hosts, and until when.
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY NOT NULL,
     value TEXT NOT NULL
 ) STRICT;
-INSERT INTO meta (name, value) VALUES ('uptime', '0');
+INSERT INTO meta (name, value) VALUES ('uptime', '0'), ('checker', '');
 
 -- The last request that named a host. A narrow table, because every keepalive rewrites its row.
 CREATE TABLE last_requests (

@@ -82,6 +82,8 @@ pub struct AddedHost {
     pub host: StoredHost,
     /// The owner's name.
     pub user: String,
+    /// What to know about the name in DNS, as sentences.
+    pub warnings: Vec<String>,
 }
 
 /// The outcome of new TTLs.
@@ -159,6 +161,8 @@ pub enum HostState {
     Published,
     /// The wanted records are not published yet; publishing is retried.
     Pending,
+    /// DNS acknowledged the wanted records, and a check found that it does not serve them.
+    Unserved,
     /// The records were removed: the host expired or went offline.
     Absent,
     /// A state of a later version.
@@ -209,6 +213,12 @@ pub struct HostView {
     pub attempts: u32,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
+    /// Since when DNS does not serve what it acknowledged, milliseconds UTC.
+    pub unserved_since: Option<i64>,
+    /// Why, according to the last check.
+    pub unserved: Option<String>,
+    /// The TTL that DNS serves, if it is not the one it acknowledged.
+    pub served_ttl: Option<u32>,
     /// When the host was added, milliseconds UTC.
     pub created_at: i64,
     /// The last request that named the host; not in lists.

@@ -22,6 +22,10 @@ pub struct StatusView {
     pub pending: u64,
     /// How long the first of them has been pending, milliseconds.
     pub pending_ms: Option<i64>,
+    /// Number of hosts that DNS does not serve although it acknowledged them.
+    pub unserved: u64,
+    /// How long the last check of all hosts took, milliseconds; `None` before the first.
+    pub check_round_ms: Option<i64>,
     /// The last reload of the configuration since the start.
     pub last_reload: Option<LastReloadView>,
     /// Zones that were published to since the start or have pending hosts.
@@ -44,6 +48,10 @@ pub struct ZoneView {
     pub pending: u64,
     /// How long the first of them has been pending, milliseconds.
     pub pending_ms: Option<i64>,
+    /// Number of the zone's hosts that DNS does not serve although it acknowledged them.
+    pub unserved: u64,
+    /// Why, of one of these hosts.
+    pub unserved_reason: Option<String>,
     /// When the last failure was, milliseconds since 1970; `None` if it was before the start.
     pub last_error_at: Option<i64>,
     /// The last failure since the start, or the failure of a pending host of any age.

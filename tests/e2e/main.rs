@@ -48,6 +48,7 @@ mod terminal;
 mod tls;
 mod transcripts;
 mod transfer;
+mod unserved;
 mod update;
 mod upgrade;
 mod versions;

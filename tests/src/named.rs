@@ -27,6 +27,19 @@ pub struct Named {
     process: Option<Running>,
     /// The daemon serves its zones.
     is_builtin: bool,
+    /// In place of the usual statements.
+    statements: Option<NamedStatements>,
+}
+
+/// A configuration of the test's own.
+#[derive(Clone, Debug)]
+pub struct NamedStatements {
+    /// Within `options`.
+    pub options: String,
+    /// The statements of zones or views.
+    pub zones: String,
+    /// The key file of another server, to have the same key.
+    pub key_file: Option<PathBuf>,
 }
 
 impl Named {
@@ -43,6 +56,18 @@ impl Named {
     /// # Panics
     /// When BIND is not installed or does not start.
     pub fn with(zones: &[&str], algorithm: &str) -> Self {
+        Self::configured(zones, algorithm, None)
+    }
+
+    /// A server with a configuration of the test's own, in the folder of [`ZONE`]'s file.
+    ///
+    /// # Panics
+    /// When BIND is not installed or does not start.
+    pub fn with_statements(statements: NamedStatements) -> Self {
+        Self::configured(&[ZONE], "hmac-sha256", Some(statements))
+    }
+
+    fn configured(zones: &[&str], algorithm: &str, statements: Option<NamedStatements>) -> Self {
         let mut server = Self {
             folder: tempfile::Builder::new().prefix("ddnsd-named-").tempdir().unwrap(),
             zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
@@ -51,6 +76,7 @@ impl Named {
             statistics_port: 0,
             process: None,
             is_builtin: std::env::var("DDNSD_TEST_NAME_SERVER").is_ok_and(|name| name == "builtin"),
+            statements,
         };
         if server.is_builtin {
             // BIND refuses updates of a zone that it does not have; ddnsd refuses its hosts
@@ -193,15 +219,31 @@ impl Named {
         tail(&self.file("log"), 15)
     }
 
+    /// Deletes what updates changed, while it is stopped: the zones are as they were at first.
+    ///
+    /// # Panics
+    /// When a file cannot be written.
+    pub fn restore_first_files(&self) {
+        for zone in &self.zones {
+            std::fs::write(self.file(&format!("{zone}.zone")), zone_file(zone)).unwrap();
+            let _may_not_exist = std::fs::remove_file(self.file(&format!("{zone}.zone.jnl")));
+        }
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     fn lay_out(&self) {
-        make_key(&self.key_file(), &self.algorithm);
+        match self.statements.as_ref().and_then(|statements| statements.key_file.as_ref()) {
+            Some(key) => drop(std::fs::copy(key, self.key_file()).unwrap()),
+            None => drop(make_key(&self.key_file(), &self.algorithm)),
+        }
         for zone in self.zones.iter().map(String::as_str).chain([OPEN]) {
             std::fs::write(self.file(&format!("{zone}.zone")), zone_file(zone)).unwrap();
         }
+        // of another view
+        std::fs::write(self.file("first.zone"), zone_file(ZONE)).unwrap();
         // AppArmor's profile of Debian's named allows it no file below /tmp, but goes by the path
         copy_program(&program("named"), &self.file("named"));
     }
@@ -212,14 +254,20 @@ impl Named {
             r#"include "{folder}/ddns.key";
 options {{ directory "{folder}"; pid-file none; session-keyfile "{folder}/session.key";
   managed-keys-directory "{folder}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
-  recursion no; notify no; dnssec-validation no; allow-transfer {{ 127.0.0.1; }}; }};
+  recursion no; notify no; dnssec-validation no; allow-transfer {{ 127.0.0.1; }}; {options} }};
 controls {{ }};
 statistics-channels {{ inet 127.0.0.1 port {statistics} allow {{ 127.0.0.1; }}; }};
 logging {{ channel f {{ file "{folder}/log"; severity info; print-time yes; }}; category default {{ f; }}; }};
 "#,
             port = self.port,
             statistics = self.statistics_port,
+            options = self.statements.as_ref().map_or("", |statements| &statements.options),
         );
+        if let Some(statements) = &self.statements {
+            text.push_str(&statements.zones);
+            std::fs::write(self.file("named.conf"), text).unwrap();
+            return;
+        }
         for zone in &self.zones {
             writeln!(
                 text,

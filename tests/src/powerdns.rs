@@ -14,8 +14,13 @@ const SCHEMA: &str = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql"
 pub struct PowerDns {
     folder: TempDir,
     port: u16,
+    /// More lines of its configuration.
+    lines: String,
     process: Option<Running>,
 }
+
+/// A file whose presence makes [`PowerDns::with_policy`] drop updates.
+const SHUT: &str = "shut";
 
 impl PowerDns {
     /// A server of the tests' zones.
@@ -23,8 +28,49 @@ impl PowerDns {
     /// # Panics
     /// When PowerDNS is not installed or does not start.
     pub fn start() -> Self {
+        Self::with("cache-ttl=0\nquery-cache-ttl=0\nnegquery-cache-ttl=0\n")
+    }
+
+    /// A server that caches answers for 20 s and that there is none for 60 s, as it does by
+    /// default.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn with_caches() -> Self {
+        Self::with("")
+    }
+
+    /// A server whose policy script accepts updates until [`Self::shut`].
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn with_policy() -> Self {
+        Self::with(
+            "cache-ttl=0\nquery-cache-ttl=0\nnegquery-cache-ttl=0\n\
+             lua-dnsupdate-policy-script=FOLDER/policy.lua\n",
+        )
+    }
+
+    /// From now on the policy drops updates, which are acknowledged all the same, or not any more.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn shut(&self, is_shut: bool) {
+        let file = self.file(SHUT);
+        if is_shut { std::fs::write(file, "") } else { std::fs::remove_file(file) }.unwrap();
+    }
+
+    fn with(lines: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("ddnsd-pdns-").tempdir().unwrap();
-        let mut server = Self { folder, port: 0, process: None };
+        let lines = lines.replace("FOLDER", folder.path().to_str().expect("a UTF-8 path"));
+        let mut server = Self { folder, port: 0, lines, process: None };
+        let shut = server.file(SHUT);
+        let policy = format!(
+            "function updatepolicy(input)\n  local f = io.open('{}')\n  if f then f:close() return \
+             false end\n  return true\nend\n",
+            shut.display()
+        );
+        std::fs::write(server.file("policy.lua"), policy).unwrap();
         let secret = make_key(&server.key_file(), "hmac-sha256");
         server.configure(0);
         let schema = std::fs::read_to_string(SCHEMA).unwrap_or_else(|why| {
@@ -55,8 +101,8 @@ impl PowerDns {
         let text = format!(
             "launch=gsqlite3\ngsqlite3-database={folder}/pdns.db\nlocal-address=127.0.0.1\n\
              local-port={port}\nsocket-dir={folder}\ndnsupdate=yes\n\
-             allow-dnsupdate-from=127.0.0.0/8\nsecurity-poll-suffix=\ncache-ttl=0\n\
-             query-cache-ttl=0\nnegquery-cache-ttl=0\n"
+             allow-dnsupdate-from=127.0.0.0/8\nsecurity-poll-suffix=\n{}",
+            self.lines
         );
         std::fs::write(self.file("pdns.conf"), text).unwrap();
     }

@@ -134,9 +134,15 @@ fn below(finished: &Finished) -> String {
 //----- What differs from run to run -----
 
 /// Counts that depend on how the clock ticks: what is written or sent in the background.
-const COUNTS: [&str; 11] = [
+const COUNTS: [&str; 17] = [
     "uptime_seconds",
     "pending_seconds",
+    "checks.messages",
+    "checks.hosts",
+    "checks.queries",
+    "checks.unknown",
+    "queue checks",
+    "checks",
     "queue keepalives",
     "keepalives",
     "database.commits",

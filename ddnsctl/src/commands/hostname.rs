@@ -25,7 +25,8 @@ pub(super) enum HostnameCommand {
     /// List hosts with their addresses, last updates and states
     #[command(
         after_help = "States: never updated; published: DNS holds the addresses; pending: DNS does not hold them yet;
-absent: the records were removed.
+unserved: the name server acknowledged them and does not serve them (see hostname show); absent: the
+records were removed.
 
 Examples:
   ddnsctl hostname list
@@ -172,11 +173,15 @@ async fn add(session: &Session, host: AddHost) -> Result<(), Failure> {
     let added = client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.host_add(ctx, new).await).await?;
     let stored = &added.host;
     if let Format::Json = session.format {
-        return print(&json(&Added { host: stored, user: &added.user }));
+        let warnings = &added.warnings;
+        return print(&json(&Added { host: stored, user: &added.user, warnings }));
     }
     let AddHost { user, hostname, zone, .. } = &host;
     let name = &stored.unicode;
     message(&format!("added {name} for user {user}; its records appear with its first update"));
+    for warning in &added.warnings {
+        message(&format!("warning: {warning}"));
+    }
     if repeats_zone(stored) {
         message(&format!(
             "this name contains the zone twice: HOSTNAME is only the part before the zone (to undo: ddnsctl hostname delete {} {}, and add it again)",
@@ -260,6 +265,7 @@ struct Added<'a> {
     #[serde(flatten)]
     host: &'a StoredHost,
     user: &'a str,
+    warnings: &'a [String],
 }
 
 #[derive(Serialize)]

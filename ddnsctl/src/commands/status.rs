@@ -16,8 +16,9 @@ const MAX_PENDING_MS: i64 = 5 * 60 * 1000;
 /// Show the daemon's state: problems first, then database, zones, queues and counters
 #[derive(Debug, Args)]
 #[command(
-    after_help = "With --check the exit code is 1 if the database or a zone is down, or if records have been
-pending for over 5 minutes; the reasons are on stderr. Without it they are the first lines.
+    after_help = "With --check the exit code is 1 if the database or a zone is down, if a host is unserved, or if
+records have been pending for over 5 minutes; the reasons are on stderr. Without it they are the
+first lines.
 
 Examples:
   ddnsctl status
@@ -72,7 +73,12 @@ fn problems(status: &StatusView) -> Vec<String> {
             duration(pending)
         ))
     });
-    read.into_iter().chain(write).chain(down).chain(late).collect()
+    let unserved = status.zones.iter().filter(|zone| zone.unserved > 0).map(|zone| {
+        let hosts = if zone.unserved == 1 { "host is" } else { "hosts are" };
+        let why = zone.unserved_reason.as_deref().unwrap_or("`ddnsctl hostname show` says why");
+        format!("{} {hosts} unserved in zone {}: {why}", zone.unserved, zone.zone)
+    });
+    read.into_iter().chain(write).chain(down).chain(late).chain(unserved).collect()
 }
 
 //----- JSON -----
@@ -90,6 +96,8 @@ struct State<'a> {
     hostnames: Option<u64>,
     pending: Option<u64>,
     pending_seconds: Option<i64>,
+    unserved: Option<u64>,
+    check_round_seconds: Option<i64>,
     zones: Vec<Health<'a>>,
     queues: BTreeMap<&'a str, u64>,
     counters: BTreeMap<&'a str, u64>,
@@ -107,6 +115,8 @@ struct Health<'a> {
     down: bool,
     pending: Option<u64>,
     pending_seconds: Option<i64>,
+    unserved: Option<u64>,
+    unserved_reason: Option<&'a str>,
     last_error_at: Option<String>,
     last_error: Option<&'a str>,
 }
@@ -125,6 +135,8 @@ fn state<'a>(status: &'a StatusView, problems: &'a [String]) -> State<'a> {
         hostnames: known(status, status.hosts),
         pending: known(status, status.pending),
         pending_seconds: status.pending_ms.map(|ms| ms / 1000),
+        unserved: known(status, status.unserved),
+        check_round_seconds: status.check_round_ms.map(|ms| ms / 1000),
         zones: status.zones.iter().map(|view| zone(status, view)).collect(),
         queues: by_name(&status.queues),
         counters: by_name(&status.counters),
@@ -142,6 +154,8 @@ fn zone<'a>(status: &StatusView, zone: &'a ZoneView) -> Health<'a> {
         down: zone.down,
         pending: known(status, zone.pending),
         pending_seconds: zone.pending_ms.map(|ms| ms / 1000),
+        unserved: known(status, zone.unserved),
+        unserved_reason: zone.unserved_reason.as_deref(),
         last_error_at: zone.last_error_at.map(utc),
         last_error: zone.last_error.as_deref(),
     }
@@ -206,12 +220,15 @@ fn database(status: &StatusView) -> Vec<Pair> {
         Some(ms) => format!("{pending}, the first for {}", duration(ms)),
         None => pending,
     };
-    vec![
+    let mut lines = vec![
         pair("database", if failing { "failing" } else { "ok" }),
         pair("users", text_or_empty(known(status, status.users))),
         pair("hostnames", text_or_empty(known(status, status.hosts))),
         pair("pending in dns", pending),
-    ]
+        pair("unserved by dns", text_or_empty(known(status, status.unserved))),
+    ];
+    lines.extend(status.check_round_ms.map(|ms| pair("check of all took", duration(ms))));
+    lines
 }
 
 /// A line with the state of the zone, and one with its last error.
@@ -219,6 +236,9 @@ fn zone_lines(zone: &ZoneView, times: &TimeZone) -> Vec<Pair> {
     let mut health = if zone.down { "down".to_owned() } else { "ok".to_owned() };
     if let Some(ms) = zone.pending_ms {
         health = format!("{health}, {} pending, the first for {}", zone.pending, duration(ms));
+    }
+    if zone.unserved > 0 {
+        health = format!("{health}, {} unserved", zone.unserved);
     }
     let name = format!("zone {}", zone.zone);
     let mut lines = vec![(name, health)];
@@ -269,6 +289,7 @@ mod tests {
                     pending_ms: Some(61_000),
                     last_error_at: Some(1_795_428_000_123),
                     last_error: Some("no answer within 2 s".to_owned()),
+                    ..ZoneView::default()
                 },
             ],
             queues: vec![named("dns", 2)],
@@ -299,6 +320,7 @@ database              ok
 users                 3
 hostnames             12
 pending in dns        1, the first for 1 min 1 s
+unserved by dns       0
 
 zone dyn.example.org  ok
 zone example.net      down, 1 pending, the first for 1 min 1 s
@@ -333,6 +355,23 @@ dns.tcp               0
         assert_eq!(problems(&pending(MAX_PENDING_MS)), [""; 0]);
         let late = problems(&pending(MAX_PENDING_MS + 1000));
         assert_eq!(late, ["2 hosts have been pending in zone example.net for 5 min 1 s"]);
+    }
+
+    #[test]
+    fn an_unserved_host_is_a_problem_with_its_reason() {
+        let zones = vec![ZoneView {
+            zone: "example.net".into(),
+            unserved: 1,
+            unserved_reason: Some("it answers NXDOMAIN".into()),
+            ..ZoneView::default()
+        }];
+        let check_round_ms = Some(61_000);
+        let status = StatusView { zones, unserved: 1, check_round_ms, ..StatusView::default() };
+        let problem = "1 host is unserved in zone example.net: it answers NXDOMAIN";
+        assert_eq!(problems(&status), [problem]);
+        let table = shown(&status);
+        assert!(table.contains("unserved by dns    1\ncheck of all took  1 min 1 s\n"), "{table}");
+        assert!(table.contains("zone example.net   ok, 1 unserved\n"), "{table}");
     }
 
     #[test]

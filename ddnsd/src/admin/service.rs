@@ -118,7 +118,7 @@ impl Administration for AdminService {
         let new = convert::hosts::new_host(&host)?;
         self.run(|stories| async move { stories.hosts.add(new).await })
             .await
-            .map(|added| convert::hosts::added(&added, defaults))
+            .map(|(added, warnings)| convert::hosts::added(&added, warnings, defaults))
     }
 
     async fn host_list(self, _: Context, query: ListHosts) -> Result<Page<HostView>, Refusal> {

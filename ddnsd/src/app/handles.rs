@@ -12,6 +12,7 @@ use crate::model::notice::Mails;
 use crate::model::time::Now;
 use crate::passwords::Passwords;
 use crate::reload::ReloadRequests;
+use crate::rules::verify::VerifyTimes;
 use crate::stories::authenticate::Authenticate;
 use crate::stories::deliver::Deliver;
 use crate::stories::expire::Expire;
@@ -27,6 +28,7 @@ use crate::stories::republish::Republish;
 use crate::stories::status::{Counters, Status};
 use crate::stories::update::{self, Update};
 use crate::stories::users::Users;
+use crate::stories::verify::{Verify, VerifyHandles};
 use crate::{http, serve};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -59,6 +61,7 @@ pub(super) struct Services {
     pub(super) imports: Imports,
     pub(super) expire: Expire,
     pub(super) republish: Republish,
+    pub(super) verify: Verify,
     pub(super) last_requests: LastRequests,
     pub(super) deliver: Deliver,
     pub(super) status: Status,
@@ -76,6 +79,8 @@ pub(super) struct LiveSettings {
     pub(super) mails: Arc<ArcSwap<Mails>>,
     /// How long an update waits for hosts that another request changes.
     pub(super) lock_timeout: Arc<ArcSwap<Duration>>,
+    /// Within which every host is checked once; zero for never.
+    pub(super) verify_every: Arc<ArcSwap<Duration>>,
     pub(super) sweep_every: watch::Sender<Duration>,
     pub(super) forget_every: watch::Sender<Duration>,
 }
@@ -132,6 +137,7 @@ impl Services {
             imports: Imports::new(db.clone(), handles.dns.clone(), *clock),
             hosts: hosts(handles, &last_requests),
             republish,
+            verify: verify(handles),
             last_requests,
             deliver: handles.deliver.clone(),
             authenticate,
@@ -181,6 +187,18 @@ fn update(
     })
 }
 
+fn verify(handles: &Handles) -> Verify {
+    let handles = VerifyHandles {
+        db: handles.db.clone(),
+        publisher: handles.publisher.clone(),
+        host_locks: handles.host_locks.clone(),
+        clock: handles.clock,
+        counters: Arc::clone(&handles.counters.dns.checks),
+        interval: Arc::clone(&handles.settings.verify_every),
+    };
+    Verify::new(handles, VerifyTimes::DEFAULT)
+}
+
 fn status(handles: &Handles) -> Status {
     Status {
         db: handles.db.clone(),
@@ -212,6 +230,7 @@ impl LiveSettings {
             defaults: Arc::new(ArcSwap::from_pointee(config.defaults)),
             mails: Arc::new(ArcSwap::from_pointee(mails(config.email.as_ref()))),
             lock_timeout: Arc::new(ArcSwap::from_pointee(lock_timeout(config))),
+            verify_every: Arc::new(ArcSwap::from_pointee(config.dns.verify_interval)),
             sweep_every: watch::Sender::new(config.dns.cleanup_interval),
             forget_every: watch::Sender::new(config.limits.cleanup_interval),
         })
@@ -224,6 +243,7 @@ impl LiveSettings {
         self.defaults.store(Arc::new(config.defaults));
         self.mails.store(Arc::new(mails(config.email.as_ref())));
         self.lock_timeout.store(Arc::new(lock_timeout(config)));
+        self.verify_every.store(Arc::new(config.dns.verify_interval));
         self.sweep_every.send_replace(config.dns.cleanup_interval);
         self.forget_every.send_replace(config.limits.cleanup_interval);
     }

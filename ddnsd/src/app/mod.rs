@@ -186,8 +186,8 @@ fn start_timers(handles: &Handles, services: &Services) {
     let stop = || tasks.stop.clone();
     let sweep_every = handles.settings.sweep_every.subscribe();
     let forget_every = handles.settings.forget_every.subscribe();
-    let Services { expire, republish, last_requests, deliver, imports, authenticate, .. } =
-        services;
+    let Services { expire, republish, verify, last_requests, deliver, .. } = services;
+    let Services { imports, authenticate, .. } = services;
 
     let running = stop();
     let db = handles.db.clone();
@@ -197,6 +197,12 @@ fn start_timers(handles: &Handles, services: &Services) {
     tasks.service("keepalives", timers::flush_keepalives(expire.clone(), stop()));
     tasks.service("the last requests", timers::write_last_requests(last_requests.clone(), stop()));
     tasks.service("the republisher", timers::republish(republish.clone(), stop()));
+    if verify.is_needed() {
+        let verify = || verify.clone();
+        tasks.service("the check of changes", timers::check_changes(verify(), stop()));
+        tasks.service("the check of suspects", timers::check_suspects(verify(), stop()));
+        tasks.service("the check of all hosts", timers::check_all(verify(), stop()));
+    }
     tasks.service("the sweep", timers::sweep(expire.clone(), sweep_every, stop()));
     tasks.service("the limits", timers::forget_idle(authenticate.clone(), forget_every, stop()));
     tasks.service("mails", timers::deliver(deliver.clone(), stop()));

@@ -126,8 +126,9 @@ impl Config {
             }
         };
         // another backend is not running, so all that belongs to a backend waits for the restart
+        let of_any_backend = ["dns_service.cleanup_interval", "dns_service.verify_interval"];
         let is_of_backend =
-            |key: &str| key.starts_with("dns_service.") && key != "dns_service.cleanup_interval";
+            |key: &str| key.starts_with("dns_service.") && !of_any_backend.contains(&key);
         let is_kept = |key: &str| needs_restart(key) || (is_other_backend && is_of_backend(key));
         next.values = self.values.keeping(&running.values, is_kept);
         next

@@ -12,6 +12,8 @@ pub struct DnsConfig {
     pub backend: DnsBackend,
     /// Between expiry sweeps.
     pub cleanup_interval: Duration,
+    /// Within which every host is checked once; zero for never.
+    pub verify_interval: Duration,
 }
 
 #[derive(Clone, Debug)]

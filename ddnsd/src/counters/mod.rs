@@ -11,7 +11,7 @@ pub use zones::{LastError, ZoneCounters, ZoneList};
 
 use crate::model::time::Millis;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -140,6 +140,30 @@ pub struct DnsCounters {
     pub dropped: Counter,
     /// What is counted by zone.
     pub zones: ZoneList,
+    pub checks: Arc<CheckCounters>,
+}
+
+/// Checks of what the name server acknowledged.
+#[derive(Debug, Default)]
+pub struct CheckCounters {
+    /// Messages that held prerequisites only.
+    pub messages: Counter,
+    /// Hosts in these messages.
+    pub hosts: Counter,
+    /// Queries for what hides a name.
+    pub queries: Counter,
+    /// Hosts whose records differed.
+    pub differed: Counter,
+    /// Hosts that could not be checked.
+    pub unknown: Counter,
+    /// Hosts published again because of a difference.
+    pub repaired: Counter,
+    /// Hosts that became unserved.
+    pub unserved: Counter,
+    /// How long the last round over all hosts took, seconds.
+    pub round_seconds: Gauge,
+    /// Hosts that wait for a check.
+    pub waiting: Gauge,
 }
 
 #[derive(Debug, Default)]

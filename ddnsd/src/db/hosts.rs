@@ -61,7 +61,7 @@ macro_rules! details_query {
             "SELECT ",
             host_columns!(),
             ", h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at, u.name AS owner, h.created_at,
-               h.last_ipv4, h.last_ipv6, h.attempts, h.last_error
+               h.last_ipv4, h.last_ipv6, h.attempts, h.last_error, h.unserved, h.served_ttl
              FROM hosts h ",
             $index,
             " LEFT JOIN users u ON u.id = h.user_id LEFT JOIN touches t ON t.host_id = h.id WHERE ",

@@ -60,6 +60,7 @@ statements! { MARKING_ALL;
     MARK_ALL_UNPUBLISHED: FullScan =
         "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?),
              acked_ipv4 = NULL, acked_ipv6 = NULL, acked_ttl = NULL, last_error = NULL,
+             unserved_since = NULL, unserved = NULL, served_ttl = NULL,
              version = version + 1
          WHERE state4 <> 0 OR state6 <> 0 OR unpublished_since IS NOT NULL";
 }

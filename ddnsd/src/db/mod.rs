@@ -6,6 +6,7 @@
 //! clients: no cache.
 
 mod cache;
+mod checking;
 mod connection;
 mod counts;
 mod delivery;
@@ -36,7 +37,8 @@ mod write_connection;
 mod writer;
 
 pub use crate::model::change::Want;
-pub use counts::{Counts, PendingZone};
+pub use checking::CheckFinding;
+pub use counts::{Counts, PendingZone, UnservedZone};
 pub use delivery::MailClaim;
 pub use error::{DbError, OpenError};
 pub use expiry::{DueHost, NextCheck};
@@ -63,6 +65,7 @@ use writer::DbWriter;
 /// Every statement, for the test that has both databases explain them.
 pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
     let files = [
+        checking::STATEMENTS,
         counts::STATEMENTS,
         delivery::STATEMENTS,
         expiry::STATEMENTS,

@@ -31,8 +31,8 @@ pub(super) fn readable<T>(row: Result<T, DbError>) -> Option<T> {
 macro_rules! host_columns {
     () => {
         "h.id, h.user_id, h.label, h.zone, h.fqdn, h.dns_ttl, h.expiry_ttl, h.state4, h.ipv4,
-         h.state6, h.ipv6, h.acked_ipv4, h.acked_ipv6, h.acked_ttl, h.unpublished_since, h.notice,
-         h.version"
+         h.state6, h.ipv6, h.acked_ipv4, h.acked_ipv6, h.acked_ttl, h.unpublished_since,
+         h.unserved_since, h.notice, h.version"
     };
 }
 pub(super) use host_columns;
@@ -54,12 +54,22 @@ row! {
         acked_ipv6: Option<String>,
         acked_ttl: Option<i64>,
         unpublished_since: Option<i64>,
+        unserved_since: Option<i64>,
         notice: Option<String>,
         version: i64,
     }
 }
 
 impl HostRow {
+    /// Since when it is unserved, and its key.
+    pub(super) fn position(&self) -> (Millis, HostId) {
+        (Millis(self.unserved_since.unwrap_or(0)), HostId(self.id))
+    }
+
+    pub(super) fn fqdn(&self) -> &str {
+        &self.fqdn
+    }
+
     pub(super) fn host(self) -> Result<Host, DbError> {
         let row = RowOf { table: "hosts", row: self.id };
         let wanted = WantedRecords {
@@ -84,6 +94,7 @@ impl HostRow {
             wanted,
             acked,
             unpublished_since: self.unpublished_since.map(Millis),
+            unserved_since: self.unserved_since.map(Millis),
             notices: row.notices(self.notice.as_deref())?,
             version: self.version,
         })
@@ -151,6 +162,8 @@ row! {
         created_at: i64,
         attempts: i64,
         last_error: Option<String>,
+        unserved: Option<String>,
+        served_ttl: Option<i64>,
         ;
         host: HostRow,
         seen: SeenRow,
@@ -176,6 +189,8 @@ impl DetailsRow {
             last_addresses,
             attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
             last_error: self.last_error,
+            unserved: self.unserved,
+            served_ttl: row.ttl("served_ttl", self.served_ttl)?,
         })
     }
 }

@@ -128,6 +128,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Whether it says that a prerequisite does not hold (RFC 2136, 2.4).
+    pub(super) fn is_of_prerequisite(&self) -> bool {
+        use ResponseCode::{NXDomain, NXRRSet, YXDomain, YXRRSet};
+        matches!(self.rcode, NXRRSet | YXRRSet | NXDomain | YXDomain)
+    }
+
     /// Whether it would be the same for any other update of the zone: RFC 8945, 5.2 checks the
     /// signature before the rest of the message. Not so BADKEY: Knot answers it when a policy
     /// forbids one name.

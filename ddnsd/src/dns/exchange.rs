@@ -22,6 +22,8 @@ const UDP_RESPONSE_BYTES: usize = 4096;
 pub(super) trait Request {
     /// What a response is read as.
     type Response;
+    /// Whether it goes by TCP only, over kept connections.
+    const BY_TCP: bool = false;
 
     /// The message for the next try: with an id and a signature of its own.
     ///
@@ -126,7 +128,7 @@ impl<R: Request> Tries<'_, R> {
     async fn run(&mut self) -> io::Result<Option<R::Response>> {
         let Exchange { udp, clock, mode, .. } = self.exchange;
         let message = self.request.next_message()?;
-        if *mode == DnsTransport::Tcp || message.len() > MAX_UDP_BYTES {
+        if R::BY_TCP || *mode == DnsTransport::Tcp || message.len() > MAX_UDP_BYTES {
             return self.by_tcp(&message).await.map(Some);
         }
         if !udp.is_first(clock.now().mono) {

@@ -1,11 +1,11 @@
-//! In: changes of one zone. Out: one unsigned UPDATE message (RFC 2136, 2), its id still 0. Pure.
+//! In: changes or checks of one zone. Out: one unsigned UPDATE message (RFC 2136, 2), its id still
+//! 0. Pure. A check holds prerequisites only: the server compares them and changes nothing.
 //! Written straight to the wire: an update holds three kinds of record, and a general encoder
 //! costs more than everything else a change needs.
 
-use crate::model::change::RecordChange;
-use crate::model::name::Zone;
+use crate::model::change::{RecordChange, RecordCheck};
+use crate::model::name::{Fqdn, Zone};
 use crate::model::record::Wanted;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Names in one message, at most.
 pub(super) const MAX_NAMES: usize = 200;
@@ -31,6 +31,7 @@ enum RecordKind {
 
 #[derive(Clone, Copy)]
 enum RecordClass {
+    /// In a prerequisite: the RRset is exactly the records given (RFC 2136, 2.4.2).
     In = 1,
     /// In a prerequisite: there is no such RRset (RFC 2136, 2.4.3).
     None = 254,
@@ -53,7 +54,7 @@ pub(super) fn build<'a>(
     let mut message = MessageWriter::new(zone);
     let mut owners = Vec::with_capacity(changes.len());
     for change in changes {
-        let mut owner = OwnerName { change, zone, first_at: None };
+        let mut owner = OwnerName { fqdn: &change.fqdn, zone, first_at: None };
         // servers ignore addresses beside a CNAME, and answer NOERROR; a change that only removes
         // records passes a CNAME that an administrator put there instead
         if !change.records.addresses().is_empty() {
@@ -61,19 +62,44 @@ pub(super) fn build<'a>(
             message.record_head(RecordKind::Cname, RecordClass::None, 0, 0);
             message.prerequisites += 1;
         }
-        owners.push(owner);
+        owners.push((owner, change));
     }
-    for mut owner in owners {
-        let records = owner.change.records;
-        message.family(&mut owner, RecordKind::A, records.v4, Ipv4Addr::octets);
-        message.family(&mut owner, RecordKind::Aaaa, records.v6, Ipv6Addr::octets);
+    for (mut owner, RecordChange { records, ttl, .. }) in owners {
+        message.family(&mut owner, RecordKind::A, *ttl, records.v4.map(|v4| v4.octets()));
+        message.family(&mut owner, RecordKind::Aaaa, *ttl, records.v6.map(|v6| v6.octets()));
     }
     message.finish()
 }
 
+/// Writes checks into one message, in their order, within the same limits. A success says that all
+/// of them hold.
+pub(super) fn build_check<'a>(
+    zone: &Zone,
+    checks: impl Iterator<Item = &'a RecordCheck>,
+) -> Vec<u8> {
+    let mut message = MessageWriter::new(zone);
+    for RecordCheck { fqdn, records, .. } in checks {
+        let mut owner = OwnerName { fqdn, zone, first_at: None };
+        message.required(&mut owner, RecordKind::A, records.v4.map(|v4| v4.octets()));
+        message.required(&mut owner, RecordKind::Aaaa, records.v6.map(|v6| v6.octets()));
+    }
+    message.finish()
+}
+
+/// How many of these checks, from the first on, fit one message; at least one.
+pub(super) fn fitting(checks: &[RecordCheck]) -> usize {
+    let mut bytes = 0;
+    let fits = checks.iter().take(MAX_NAMES).take_while(|check| {
+        // two records, each with the whole name and ten octets of its own; both addresses
+        bytes += 2 * (check.fqdn.as_str().len() + 2 + 10) + 4 + 16;
+        bytes <= MAX_BYTES
+    });
+    fits.count().max(1)
+}
+
 /// A host and where its name stands first in the message, if it does.
 struct OwnerName<'a> {
-    change: &'a RecordChange,
+    fqdn: &'a Fqdn,
     zone: &'a Zone,
     first_at: Option<usize>,
 }
@@ -108,7 +134,7 @@ impl MessageWriter {
     }
 
     fn full_name(&mut self, owner: &OwnerName<'_>) {
-        let fqdn = owner.change.fqdn.as_str();
+        let fqdn = owner.fqdn.as_str();
         let below = fqdn.strip_suffix(owner.zone.as_str());
         if let Some(labels) = below.filter(|rest| rest.is_empty() || rest.ends_with('.')) {
             self.labels(labels);
@@ -139,12 +165,12 @@ impl MessageWriter {
     }
 
     /// RFC 2136, 2.5.2 and 2.5.1: the RRset goes, and the one record that should be there comes.
-    fn family<A, const N: usize>(
+    fn family<const N: usize>(
         &mut self,
         owner: &mut OwnerName<'_>,
         kind: RecordKind,
-        wanted: Wanted<A>,
-        octets: fn(&A) -> [u8; N],
+        ttl: u32,
+        wanted: Wanted<[u8; N]>,
     ) {
         if matches!(wanted, Wanted::Untouched) {
             return;
@@ -152,17 +178,34 @@ impl MessageWriter {
         self.name(owner);
         self.record_head(kind, RecordClass::Any, 0, 0);
         self.updates += 1;
-        if let Wanted::Present(address) = wanted {
+        if let Wanted::Present(octets) = wanted {
             self.name(owner);
-            self.record_head(
-                kind,
-                RecordClass::In,
-                owner.change.ttl,
-                u16::try_from(N).unwrap_or(0),
-            );
-            self.bytes.extend_from_slice(&octets(&address));
+            self.record_head(kind, RecordClass::In, ttl, u16::try_from(N).unwrap_or(0));
+            self.bytes.extend_from_slice(&octets);
             self.updates += 1;
         }
+    }
+
+    /// RFC 2136, 2.4.2 and 2.4.3: the RRset is this record alone, or there is none.
+    fn required<const N: usize>(
+        &mut self,
+        owner: &mut OwnerName<'_>,
+        kind: RecordKind,
+        wanted: Wanted<[u8; N]>,
+    ) {
+        match wanted {
+            Wanted::Untouched => return,
+            Wanted::Absent => {
+                self.name(owner);
+                self.record_head(kind, RecordClass::None, 0, 0);
+            }
+            Wanted::Present(octets) => {
+                self.name(owner);
+                self.record_head(kind, RecordClass::In, 0, u16::try_from(N).unwrap_or(0));
+                self.bytes.extend_from_slice(&octets);
+            }
+        }
+        self.prerequisites += 1;
     }
 
     fn finish(mut self) -> Vec<u8> {
@@ -177,10 +220,10 @@ impl MessageWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::name::Fqdn;
     use crate::model::record::WantedRecords;
     use hickory_proto::op::{Message, MessageType, OpCode};
     use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
+    use std::net::Ipv4Addr;
 
     fn change(name: &str, records: WantedRecords) -> RecordChange {
         let zone = Zone::parse("example.org").unwrap();
@@ -259,6 +302,52 @@ mod tests {
         assert_eq!(required, ["pc.example.org. 0 NONE CNAME"]);
         let updates: Vec<_> = message.authorities.iter().take(2).map(line).collect();
         assert_eq!(updates, ["gone.example.org. 0 ANY A", "gone.example.org. 0 ANY AAAA"]);
+    }
+
+    #[test]
+    fn a_check_requires_what_should_be_there_and_changes_nothing() {
+        let check = |name: &str, records| RecordCheck {
+            fqdn: Fqdn::parse(name).unwrap(),
+            zone: Zone::parse("example.org").unwrap(),
+            records,
+        };
+        let v4 = both().v4;
+        let checks = [
+            check("pc.example.org", both()),
+            check("example.org", WantedRecords { v4, v6: Wanted::Untouched }),
+            check("gone.example.org", WantedRecords { v4: Wanted::Untouched, v6: Wanted::Absent }),
+        ];
+        let bytes = build_check(&Zone::parse("example.org").unwrap(), checks.iter());
+        let message = Message::from_vec(&bytes).unwrap();
+        assert_eq!(message.op_code, OpCode::Update);
+        assert!(message.authorities.is_empty());
+        let required: Vec<_> = message.answers.iter().map(line).collect();
+        assert_eq!(
+            required,
+            [
+                "pc.example.org. 0 IN A 192.0.2.1",
+                "pc.example.org. 0 IN AAAA 2001:db8::1",
+                "example.org. 0 IN A 192.0.2.1",
+                "gone.example.org. 0 NONE AAAA",
+            ]
+        );
+    }
+
+    #[test]
+    fn checks_of_long_names_fill_no_message_beyond_its_bytes() {
+        let long = |n: usize| format!("h{n}.{}.{}.example.org", "x".repeat(63), "y".repeat(63));
+        let check = |name: String| RecordCheck {
+            fqdn: Fqdn::parse(&name).unwrap(),
+            zone: Zone::parse("example.org").unwrap(),
+            records: both(),
+        };
+        let checks: Vec<_> = (0..=MAX_NAMES).map(|n| check(long(n))).collect();
+        let fits = fitting(&checks);
+        assert!((150..MAX_NAMES).contains(&fits), "{fits}");
+        let bytes = build_check(&Zone::parse("example.org").unwrap(), checks[..fits].iter());
+        assert_eq!(Message::from_vec(&bytes).unwrap().answers.len(), 2 * fits);
+        let short: Vec<_> = (0..=MAX_NAMES).map(|n| check(format!("h{n}.example.org"))).collect();
+        assert_eq!(fitting(&short), MAX_NAMES);
     }
 
     #[test]

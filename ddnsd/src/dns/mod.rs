@@ -7,6 +7,7 @@ pub mod fuzz_checks;
 
 mod batcher;
 pub mod builtin;
+mod checker;
 mod error;
 mod exchange;
 mod late_messages;
@@ -21,13 +22,14 @@ mod udp;
 mod update;
 mod zone_worker;
 
+pub use checker::CheckResult;
 pub use error::{DnsError, Refusal};
-pub use lookup::{Found, LookupError};
+pub use lookup::{Found, Hiding, LookupError};
 
 use crate::clock::Clock;
 use crate::config::{DnsBackend, Rfc2136};
 use crate::counters::DnsCounters;
-use crate::model::change::RecordChange;
+use crate::model::change::{RecordChange, RecordCheck};
 use crate::model::family::Family;
 use crate::model::name::{Fqdn, Zone};
 use builtin::{BuiltinServer, PreparedZones};
@@ -175,16 +177,38 @@ impl Dns {
         results.into_iter()
     }
 
-    /// What DNS holds for a name, as the server itself answers. Takes [`Self::timeout`] at most
-    /// from when it is asked; a bounded number of questions is in flight.
+    /// What clients find at a name of this zone, as the server itself answers. Takes
+    /// [`Self::timeout`] at most from when it is asked; a bounded number of queries is in flight.
     ///
     /// # Errors
     /// It does not answer, or not for this name.
-    pub async fn look_up(&self, name: &Fqdn, family: Family) -> Result<Found, LookupError> {
+    pub async fn look_up(
+        &self,
+        name: &Fqdn,
+        zone: &Zone,
+        family: Family,
+    ) -> Result<Found, LookupError> {
         match &self.0 {
-            Exit::Rfc2136(client) => client.look_up(name, family).await,
+            Exit::Rfc2136(client) => client.look_up(name, zone, family).await,
             Exit::Builtin(server) => server.look_up(name, family),
         }
+    }
+
+    /// Whether the primary holds what names of this zone should hold; the results in the order of
+    /// the checks. Nothing is changed, and no time of an update is used: at most 20 messages a
+    /// second are sent, each with as many names as fit, and a zone that is down is not asked.
+    pub async fn check_records(&self, zone: &Zone, checks: &[RecordCheck]) -> Vec<CheckResult> {
+        match &self.0 {
+            Exit::Rfc2136(client) => client.check(zone, checks).await,
+            Exit::Builtin(server) => {
+                checks.iter().map(|check| server.check_records(check)).collect()
+            }
+        }
+    }
+
+    /// Whether records are served by another program, which may not do as it says.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.0, Exit::Rfc2136(_))
     }
 
     /// Whether a host of this name can be published.

@@ -3,6 +3,7 @@
 //! one ends once every change that it took has its result.
 
 use super::batcher::Job;
+use super::checker::{CheckResult, Pace, ZoneChecker};
 use super::error::DnsError;
 use super::exchange::Exchange;
 use super::late_messages::LateMessages;
@@ -13,7 +14,7 @@ use super::{Lane, Published, ZoneHealth};
 use crate::clock::Clock;
 use crate::config::Rfc2136;
 use crate::counters::DnsCounters;
-use crate::model::change::RecordChange;
+use crate::model::change::{RecordChange, RecordCheck};
 use crate::model::family::Family;
 use crate::model::name::{Fqdn, Zone};
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ pub(super) struct NameServer {
     zones: Arc<Zones>,
     exchange: Arc<Exchange>,
     lookup: Lookup,
+    pace: Pace,
 }
 
 /// The zones that are published to, each with its running worker. Changes are queued and workers
@@ -97,7 +99,8 @@ impl NameServer {
         let exchange = Arc::new(Exchange::new(&config, clock));
         let lookup = Lookup::new(Arc::clone(&exchange));
         let zones = Arc::default();
-        Self { config, counters, clock, late_messages, zones, exchange, lookup }
+        let pace = Pace::default();
+        Self { config, counters, clock, late_messages, zones, exchange, lookup, pace }
     }
 
     /// One with another configuration, unless it is the same. Late messages stay known: it may be
@@ -125,8 +128,39 @@ impl NameServer {
     }
 
     /// See [`super::Dns::look_up`].
-    pub(super) async fn look_up(&self, name: &Fqdn, family: Family) -> Result<Found, LookupError> {
-        self.lookup.ask(name, family).await
+    pub(super) async fn look_up(
+        &self,
+        name: &Fqdn,
+        zone: &Zone,
+        family: Family,
+    ) -> Result<Found, LookupError> {
+        let server = self.config.server;
+        let sender = self.sender(zone);
+        let sender = sender.map_err(|why| LookupError::Refused { server, why: why.to_string() })?;
+        self.lookup.ask(&sender, name, zone, family).await
+    }
+
+    /// See [`super::Dns::check_records`].
+    pub(super) async fn check(&self, zone: &Zone, checks: &[RecordCheck]) -> Vec<CheckResult> {
+        let unknown = |error: DnsError| {
+            checks.iter().map(|_| CheckResult::Unknown(error.clone())).collect::<Vec<_>>()
+        };
+        if self.is_down(zone) {
+            return unknown(DnsError::Down { server: self.config.server, zone: zone.clone() });
+        }
+        let sender = match self.sender(zone) {
+            Ok(sender) => sender,
+            Err(error) => return unknown(error),
+        };
+        let counters = Arc::clone(&self.counters.checks);
+        let checker = ZoneChecker { zone, sender, pace: &self.pace, counters, clock: self.clock };
+        checker.check(checks).await
+    }
+
+    fn sender(&self, zone: &Zone) -> Result<UpdateSender, DnsError> {
+        let exchange = Arc::clone(&self.exchange);
+        let counters = Arc::clone(&self.counters);
+        UpdateSender::new(zone, &self.config, exchange, counters, self.clock)
     }
 
     /// Queues changes, those of a zone together, so that they travel in one message. Each has a
@@ -166,9 +200,7 @@ impl NameServer {
         if let Some(worker) = zones.get(zone) {
             return Ok(Arc::clone(worker));
         }
-        let exchange = Arc::clone(&self.exchange);
-        let counters = Arc::clone(&self.counters);
-        let sender = UpdateSender::new(zone, &self.config, exchange, counters, self.clock)?;
+        let sender = self.sender(zone)?;
         let late_messages = Arc::clone(&self.late_messages);
         let worker = ZoneWorker::new(zone.clone(), sender, self.clock, late_messages);
         let worker = Arc::new(worker);

@@ -1,6 +1,7 @@
 //! Publishing with RFC 2136. In: changes. Out: whether the primary acknowledged them. Another
 //! configuration may name another server: then nothing is sent until the records move there.
 
+use super::checker::CheckResult;
 use super::error::DnsError;
 use super::lookup::{Found, LookupError};
 use super::name_server::NameServer;
@@ -8,7 +9,7 @@ use super::{Lane, Published, ZoneHealth};
 use crate::clock::Clock;
 use crate::config::Rfc2136;
 use crate::counters::DnsCounters;
-use crate::model::change::RecordChange;
+use crate::model::change::{RecordChange, RecordCheck};
 use crate::model::family::Family;
 use crate::model::name::{Fqdn, Zone};
 use arc_swap::ArcSwap;
@@ -141,13 +142,26 @@ impl UpdateClient {
         is_acknowledged && current.address() == name_server.address()
     }
 
-    /// What the server answers for a name, asked by a plain question. Takes [`Self::timeout`] at
-    /// most from when it is asked; a bounded number of questions is in flight.
-    ///
-    /// # Errors
-    /// It does not answer, or not for this name.
-    pub(super) async fn look_up(&self, name: &Fqdn, family: Family) -> Result<Found, LookupError> {
-        self.name_server.load_full().look_up(name, family).await
+    /// See [`super::Dns::look_up`].
+    pub(super) async fn look_up(
+        &self,
+        name: &Fqdn,
+        zone: &Zone,
+        family: Family,
+    ) -> Result<Found, LookupError> {
+        self.name_server.load_full().look_up(name, zone, family).await
+    }
+
+    /// See [`super::Dns::check_records`]. A result of a server that is replaced meanwhile is
+    /// unknown.
+    pub(super) async fn check(&self, zone: &Zone, checks: &[RecordCheck]) -> Vec<CheckResult> {
+        let name_server = self.name_server.load_full();
+        let results = name_server.check(zone, checks).await;
+        if self.server() == name_server.address() {
+            return results;
+        }
+        let broken_off = || CheckResult::Unknown(DnsError::BrokenOff { zone: zone.clone() });
+        checks.iter().map(|_| broken_off()).collect()
     }
 
     /// The zones that were published to in the last minute, by name.

@@ -12,7 +12,7 @@ use crate::model::name::Zone;
 use hickory_proto::rr::Name;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Sends the updates of one zone.
@@ -21,7 +21,8 @@ pub(super) struct UpdateSender {
     zone_name: Name,
     key: Option<(Signer, Arc<str>)>,
     counters: Arc<DnsCounters>,
-    zone_counters: Arc<ZoneCounters>,
+    /// Made by the first update, because `status` shows zones with counters.
+    zone_counters: OnceLock<Arc<ZoneCounters>>,
     clock: Clock,
     exchange: Arc<Exchange>,
 }
@@ -65,7 +66,7 @@ impl UpdateSender {
             // a checked zone is a DNS name
             zone_name: Name::from_ascii(zone.as_str()).unwrap_or_default(),
             key: key.transpose()?,
-            zone_counters: counters.zones.of(zone.as_str()),
+            zone_counters: OnceLock::new(),
             counters,
             clock,
             exchange,
@@ -76,28 +77,41 @@ impl UpdateSender {
         self.exchange.server
     }
 
+    /// The key for messages of the zone, and its name.
+    pub(super) fn key(&self) -> Option<&(Signer, Arc<str>)> {
+        self.key.as_ref()
+    }
+
+    fn zone_counters(&self) -> &ZoneCounters {
+        self.zone_counters.get_or_init(|| self.counters.zones.of(self.zone.as_str()))
+    }
+
     pub(super) fn timeout(&self) -> Duration {
         self.exchange.timeout
     }
 
     /// Sends a message about so many hosts and waits for its response.
     pub(super) async fn send(&self, unsigned: &[u8], hosts: usize) -> UpdateResult {
-        let mut update = SentUpdate { sender: self, unsigned, id: 0, mac: Vec::new() };
         let start = self.clock.now().mono;
-        let Exchanged { response, unverified, copies } = self.exchange.send(&mut update).await;
+        let exchanged = self.exchange(unsigned).await;
+        let copies = exchanged.copies;
         self.count(copies, hosts);
-        let server = self.server();
-        let zone = self.zone.clone();
-        let outcome = match (response, unverified) {
-            (Ok(Some(response)), _) => self.outcome(response),
-            (_, Some(UpdateResponse::Unverified(refusal))) => {
-                Err(DnsError::NoAnswerByTcp { server, zone, refusal })
-            }
-            (Err(error), _) => Err(DnsError::Unreachable { server, zone, source: Arc::new(error) }),
-            (Ok(None), _) => Err(self.no_answer()),
-        };
+        let outcome = self.outcome(exchanged);
         self.count_outcome(&outcome, hosts, start);
         UpdateResult { outcome, is_unanswered: copies.unanswered() > 0 }
+    }
+
+    /// Sends a message that changes nothing. It is not counted, nor can it be late.
+    ///
+    /// # Errors
+    /// See [`UpdateResult::outcome`].
+    pub(super) async fn check(&self, unsigned: &[u8]) -> Result<(), DnsError> {
+        self.outcome(self.exchange(unsigned).await)
+    }
+
+    async fn exchange(&self, unsigned: &[u8]) -> Exchanged<UpdateResponse> {
+        let mut update = SentUpdate { sender: self, unsigned, id: 0, mac: Vec::new() };
+        self.exchange.send(&mut update).await
     }
 
     fn count(&self, copies: Copies, hosts: usize) {
@@ -115,17 +129,30 @@ impl UpdateSender {
         let result = match outcome {
             Ok(()) => "NOERROR",
             Err(error) => {
-                self.zone_counters.failed(LastError { at: now.wall, text: error.to_string() });
+                self.zone_counters().failed(LastError { at: now.wall, text: error.to_string() });
                 error.result()
             }
         };
         if matches!(outcome, Err(DnsError::Refused { .. })) {
             self.counters.refused.add_one();
         }
-        self.zone_counters.message(result, hosts, took);
+        self.zone_counters().message(result, hosts, took);
     }
 
-    fn outcome(&self, response: UpdateResponse) -> Result<(), DnsError> {
+    fn outcome(&self, exchanged: Exchanged<UpdateResponse>) -> Result<(), DnsError> {
+        let server = self.server();
+        let zone = self.zone.clone();
+        match (exchanged.response, exchanged.unverified) {
+            (Ok(Some(response)), _) => self.judged(response),
+            (_, Some(UpdateResponse::Unverified(refusal))) => {
+                Err(DnsError::NoAnswerByTcp { server, zone, refusal })
+            }
+            (Err(error), _) => Err(DnsError::Unreachable { server, zone, source: Arc::new(error) }),
+            (Ok(None), _) => Err(self.no_answer()),
+        }
+    }
+
+    fn judged(&self, response: UpdateResponse) -> Result<(), DnsError> {
         let server = self.server();
         let zone = self.zone.clone();
         match response {
@@ -144,7 +171,8 @@ impl UpdateSender {
         DnsError::NoAnswer { server, zone, timeout: self.timeout() }
     }
 
-    fn seconds(&self) -> u64 {
+    /// Since 1970.
+    pub(super) fn seconds(&self) -> u64 {
         u64::try_from(self.clock.now().wall.0 / 1000).unwrap_or(0)
     }
 }

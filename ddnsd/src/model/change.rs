@@ -22,6 +22,14 @@ pub struct RecordChange {
     pub unpublished_since: Option<Millis>,
 }
 
+/// What DNS should hold at a name. A family that was never set may hold anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordCheck {
+    pub fqdn: Fqdn,
+    pub zone: Zone,
+    pub records: WantedRecords,
+}
+
 /// A change to be committed as wanted and unpublished.
 #[derive(Clone, Debug)]
 pub struct Want {

@@ -44,6 +44,8 @@ pub struct Host {
     pub acked: Acked,
     /// Since when DNS is not known to hold `wanted`; `None` means it is known to.
     pub unpublished_since: Option<Millis>,
+    /// Since when a check says that DNS does not serve what it acknowledged; `None`: none says so.
+    pub unserved_since: Option<Millis>,
     /// Mails to its owner that are queued once DNS holds `wanted`.
     pub notices: Option<PendingNotices>,
     /// Rises with every change of the row that a settle must not overwrite.
@@ -93,6 +95,12 @@ impl Host {
             version: self.version + 1,
             ..self.clone()
         }
+    }
+
+    /// Served as it was acknowledged, or not since a time, according to a check.
+    #[must_use]
+    pub fn checked(&self, unserved_since: Option<Millis>) -> Self {
+        Self { unserved_since, ..self.clone() }
     }
 
     /// Acknowledged as it is wanted. It stays unpublished if that is not final, because an
@@ -148,6 +156,10 @@ pub struct HostDetails {
     pub attempts: u32,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
+    /// Why DNS does not serve what it acknowledged, according to a check.
+    pub unserved: Option<String>,
+    /// The TTL that DNS serves, if it is not the one it acknowledged.
+    pub served_ttl: Option<u32>,
 }
 
 /// A host of an import.

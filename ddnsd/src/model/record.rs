@@ -25,6 +25,15 @@ impl<A: Copy> Wanted<A> {
         }
     }
 
+    /// With another form of the address.
+    pub fn map<B>(self, form: impl FnOnce(A) -> B) -> Wanted<B> {
+        match self {
+            Wanted::Untouched => Wanted::Untouched,
+            Wanted::Absent => Wanted::Absent,
+            Wanted::Present(address) => Wanted::Present(form(address)),
+        }
+    }
+
     fn set(self, address: Option<A>) -> Self {
         address.map_or(self, Wanted::Present)
     }

@@ -93,6 +93,12 @@ fn database(text: &mut Exposition, snapshot: &Snapshot) {
     text.gauge("ddnsd_hostnames", "Hosts").sample(&[], snapshot.hosts);
     text.gauge("ddnsd_pending_hosts", "Hosts whose records DNS does not hold yet")
         .sample(&[], snapshot.pending);
+    let help = "Hosts that DNS does not serve although it acknowledged them";
+    text.gauge("ddnsd_unserved_hosts", help).sample(&[], snapshot.unserved);
+    if let Some(took) = snapshot.check_round {
+        text.gauge("ddnsd_check_round_seconds", "How long the last check of all hosts took")
+            .sample(&[], took.as_secs());
+    }
     let age = snapshot.pending_since.map_or(0, |since| snapshot.at.since(since).max(0));
     text.gauge("ddnsd_pending_oldest_seconds", "How long the first of them has been pending")
         .sample(&[], seconds(age));
@@ -114,6 +120,9 @@ fn zones(text: &mut Exposition, snapshot: &Snapshot) {
     each(family, |family, zone| family.sample(&label(zone), u8::from(!zone.down)));
     let family = text.gauge("ddnsd_zone_pending_hosts", "Hosts that are pending, by zone");
     each(family, |family, zone| family.sample(&label(zone), zone.pending));
+    let help = "Hosts that DNS does not serve although it acknowledged them, by zone";
+    let family = text.gauge("ddnsd_zone_unserved_hosts", help);
+    each(family, |family, zone| family.sample(&label(zone), zone.unserved));
     let help = "When publishing to the zone last failed";
     let family = text.gauge("ddnsd_zone_last_error_timestamp_seconds", help);
     each(family, |family, zone| {

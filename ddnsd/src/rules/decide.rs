@@ -2,7 +2,7 @@
 //! change.
 
 use super::request::Change;
-use crate::model::change::RecordChange;
+use crate::model::change::{RecordChange, RecordCheck};
 use crate::model::family::Families;
 use crate::model::host::{Defaults, Host, Seen};
 use crate::model::record::WantedRecords;
@@ -24,7 +24,8 @@ pub fn decide(change: Change, host: &Host, defaults: &Defaults) -> Verdict {
         Change::Offline => host.wanted.without(Families::BOTH),
     };
     let ttl_holds = ttl_holds(wanted, host, dns_ttl(host, defaults));
-    if wanted == host.wanted && host.unpublished_since.is_none() && ttl_holds {
+    let is_known_to_hold = host.unpublished_since.is_none() && host.unserved_since.is_none();
+    if wanted == host.wanted && is_known_to_hold && ttl_holds {
         Verdict::Keep
     } else {
         Verdict::Change(wanted)
@@ -56,6 +57,11 @@ pub fn seen(change: Change, at: Millis) -> Seen {
 /// The TTL in force for a host, seconds.
 pub fn dns_ttl(host: &Host, defaults: &Defaults) -> u32 {
     host.dns_ttl.unwrap_or(defaults.dns_ttl)
+}
+
+/// What DNS should hold of the host as stored.
+pub fn check(host: &Host) -> RecordCheck {
+    RecordCheck { fqdn: host.fqdn.clone(), zone: host.zone.clone(), records: host.wanted }
 }
 
 /// What to send to DNS for the host as stored.
@@ -93,6 +99,7 @@ pub(super) mod tests {
             wanted: WantedRecords::default(),
             acked: Acked::default(),
             unpublished_since: None,
+            unserved_since: None,
             notices: None,
             version: 1,
         }
@@ -145,6 +152,13 @@ pub(super) mod tests {
     fn an_unpublished_host_is_never_kept() {
         let mut host = published("192.0.2.1");
         host.unpublished_since = Some(Millis(1));
+        assert_eq!(changed(set("192.0.2.1"), &host), host.wanted);
+    }
+
+    #[test]
+    fn an_unserved_host_is_never_kept() {
+        let mut host = published("192.0.2.1");
+        host.unserved_since = Some(Millis(1));
         assert_eq!(changed(set("192.0.2.1"), &host), host.wanted);
     }
 

@@ -10,3 +10,4 @@ pub mod reply;
 pub mod request;
 pub mod retry;
 pub mod sliding_window;
+pub mod verify;

@@ -19,3 +19,4 @@ pub mod status;
 pub mod unsigned;
 pub mod update;
 pub mod users;
+pub mod verify;

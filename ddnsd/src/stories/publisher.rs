@@ -7,7 +7,10 @@
 use crate::clock::Clock;
 use crate::config::DnsBackend;
 use crate::db::{Db, DbError, PublishResult, UnpublishedHost, Want};
-use crate::dns::{self, Dns, DnsError, Found, Lane, LookupError, Published};
+use crate::dns::{
+    self, CheckResult, Dns, DnsError, Found, Lane, LookupError, Published, ZoneHealth,
+};
+use crate::model::change::RecordCheck;
 use crate::model::family::{Families, Family};
 use crate::model::host::{Defaults, Host};
 use crate::model::name::{Fqdn, Zone};
@@ -15,11 +18,19 @@ use crate::model::time::Now;
 use crate::rules::decide;
 use crate::rules::retry::{self, Retry, RetrySchedule};
 use arc_swap::ArcSwap;
+use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tracing::warn;
 
 /// How often a removal is sent at most, while an unanswered message could still undo it.
 const MAX_REMOVALS: u32 = 3;
+/// A removal that was acknowledged is checked after each of these pauses until it holds.
+const REMOVAL_CHECKS: [Duration; 3] =
+    [Duration::ZERO, Duration::from_secs(3), Duration::from_secs(6)];
+/// Acknowledged changes that wait to be checked.
+const MAX_ACKNOWLEDGED: usize = 10_000;
 
 /// Why a host's records are not removed for good.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +46,14 @@ pub enum NotRemoved {
         /// Which server.
         target: String,
     },
+    /// It was acknowledged, and not done.
+    #[error(
+        "the name server ({target}) acknowledged it, but still holds them (does a policy or script there drop updates?)"
+    )]
+    StillThere {
+        /// Which server.
+        target: String,
+    },
 }
 
 /// Publishes hosts; clones share what is known of refused ones.
@@ -45,11 +64,28 @@ pub struct Publisher {
     clock: Clock,
     defaults: Arc<ArcSwap<Defaults>>,
     refused: Arc<Mutex<RetrySchedule>>,
+    acknowledged: Acknowledged,
+}
+
+/// The channel of acknowledged changes to the story that checks them.
+#[derive(Clone)]
+struct Acknowledged {
+    sender: Sender<Arc<Host>>,
+    receiver: Arc<Mutex<Option<Receiver<Arc<Host>>>>>,
 }
 
 impl Publisher {
     pub fn new(db: Db, dns: Dns, clock: Clock, defaults: Arc<ArcSwap<Defaults>>) -> Self {
-        Self { db, dns, clock, defaults, refused: Arc::default() }
+        let (sender, receiver) = mpsc::channel(MAX_ACKNOWLEDGED);
+        let receiver = Arc::new(Mutex::new(Some(receiver)));
+        let acknowledged = Acknowledged { sender, receiver };
+        Self { db, dns, clock, defaults, refused: Arc::default(), acknowledged }
+    }
+
+    /// The hosts whose changes another name server acknowledges, as they are then. Those that do
+    /// not fit are left out. `None` if it was taken before.
+    pub fn take_acknowledged(&self) -> Option<Receiver<Arc<Host>>> {
+        self.acknowledged.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub fn defaults(&self) -> Defaults {
@@ -79,12 +115,33 @@ impl Publisher {
         self.dns.is_down(zone)
     }
 
+    /// The zones that were published to in the last minute.
+    pub fn zones(&self) -> Vec<ZoneHealth> {
+        self.dns.zones()
+    }
+
+    /// Whether records are served by another program.
+    pub fn is_remote(&self) -> bool {
+        self.dns.is_remote()
+    }
+
+    /// Whether the name server holds what names of a zone should hold; see
+    /// [`Dns::check_records`].
+    pub async fn check_records(&self, zone: &Zone, checks: &[RecordCheck]) -> Vec<CheckResult> {
+        self.dns.check_records(zone, checks).await
+    }
+
     /// What the name server answers for a name.
     ///
     /// # Errors
     /// It does not answer, or not for this name.
-    pub async fn look_up(&self, name: &Fqdn, family: Family) -> Result<Found, LookupError> {
-        self.dns.look_up(name, family).await
+    pub async fn look_up(
+        &self,
+        name: &Fqdn,
+        zone: &Zone,
+        family: Family,
+    ) -> Result<Found, LookupError> {
+        self.dns.look_up(name, zone, family).await
     }
 
     /// Whether an acknowledgement of this host is not final yet, so that it is too early to send it
@@ -158,13 +215,18 @@ impl Publisher {
             Published::Acknowledged { final_from } => {
                 self.refused().acknowledged(host.id);
                 let is_final = final_from.is_none();
-                self.store(PublishResult::Acknowledged { host, ttl, is_final, at }).await;
+                let stored = PublishResult::Acknowledged { host, ttl, is_final, at };
+                let now = self.store(stored).await.filter(|it| it.unpublished_since.is_none());
+                if let Some(now) = now.filter(|_| self.is_remote()) {
+                    // without space it is left to the round over all hosts
+                    let _is_full = self.acknowledged.sender.try_send(now);
+                }
                 Ok(())
             }
             Published::Refused(problem) | Published::Unconfirmed(problem) => {
                 let error = problem.to_string();
                 if self.is_new(&host, &problem, &error, now) {
-                    self.store(PublishResult::Failed { host, error, at }).await;
+                    let _unchanged = self.store(PublishResult::Failed { host, error, at }).await;
                 }
                 Err(problem)
             }
@@ -185,14 +247,16 @@ impl Publisher {
     /// removal (3 times, 90 s in all) while an unanswered message could still restore them.
     ///
     /// # Errors
-    /// DNS did not acknowledge it, or a message got no answer each time.
+    /// DNS did not acknowledge it, a message got no answer each time, or a check still finds one.
     pub async fn remove_records(&self, host: &Host) -> Result<(), NotRemoved> {
         let mut change = decide::change(host, &self.defaults());
         change.records = change.records.without(Families::BOTH);
         let start = self.clock.now().mono;
         for round in 1..=MAX_REMOVALS {
             let final_from = match self.dns.publish(change.clone(), Lane::Interactive).await {
-                Published::Acknowledged { final_from: None } => return Ok(()),
+                Published::Acknowledged { final_from: None } => {
+                    return self.check_removed(host).await;
+                }
                 Published::Acknowledged { final_from: Some(final_from) } => final_from,
                 Published::Refused(error) | Published::Unconfirmed(error) => {
                     return Err(NotRemoved::Dns(error));
@@ -209,14 +273,33 @@ impl Publisher {
         Err(NotRemoved::NotFinal { target: self.dns.target() })
     }
 
+    /// Whether none of the host's records is there, in several tries; unknown is believed.
+    ///
+    /// # Errors
+    /// [`NotRemoved::StillThere`].
+    pub async fn check_removed(&self, host: &Host) -> Result<(), NotRemoved> {
+        let mut check = decide::check(host);
+        check.records = check.records.without(Families::BOTH);
+        for pause in REMOVAL_CHECKS {
+            tokio::time::sleep(pause).await;
+            let results = self.dns.check_records(&check.zone, slice::from_ref(&check)).await;
+            if !matches!(results.as_slice(), [CheckResult::Differs]) {
+                return Ok(());
+            }
+        }
+        Err(NotRemoved::StillThere { target: self.dns.target() })
+    }
+
     fn refused(&self) -> MutexGuard<'_, RetrySchedule> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn store(&self, result: PublishResult) {
+    /// Returns the host as it is now, if the result is its last one.
+    async fn store(&self, result: PublishResult) -> Option<Arc<Host>> {
         // a result that is not stored leaves the row unpublished, so the host is sent again
-        if let Err(error) = self.db.settle(result).await {
+        self.db.settle(result).await.unwrap_or_else(|error| {
             warn!("cannot store the result of a change: {error}");
-        }
+            None
+        })
     }
 }

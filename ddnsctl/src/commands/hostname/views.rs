@@ -28,6 +28,9 @@ struct Row<'a> {
     pending_since: Option<String>,
     attempts: u32,
     last_error: Option<&'a str>,
+    unserved_since: Option<String>,
+    unserved: Option<&'a str>,
+    served_ttl: Option<u32>,
     created_at: String,
 }
 
@@ -86,6 +89,9 @@ fn row(host: &HostView) -> Row<'_> {
         pending_since: host.pending_since.map(utc),
         attempts: host.attempts,
         last_error: host.last_error.as_deref(),
+        unserved_since: host.unserved_since.map(utc),
+        unserved: host.unserved.as_deref(),
+        served_ttl: host.served_ttl,
         created_at: utc(host.created_at),
     }
 }
@@ -131,7 +137,7 @@ pub(super) fn shown(host: &HostView, format: &Format) -> String {
         Format::Table(zone) => zone,
     };
     let last = host.last_request.as_ref();
-    pairs(&[
+    let mut lines = vec![
         ("fqdn", host.fqdn.clone()),
         ("readable", host.unicode.clone()),
         ("hostname", host.hostname.clone()),
@@ -149,12 +155,19 @@ pub(super) fn shown(host: &HostView, format: &Format) -> String {
         ("pending since", when(host.pending_since, zone)),
         ("attempts", host.attempts.to_string()),
         ("last error", text_or_empty(host.last_error.as_deref())),
+    ];
+    // a host seldom has these
+    lines.extend(host.unserved_since.map(|at| ("unserved since", local(at, zone))));
+    lines.extend(host.unserved.as_ref().map(|why| ("unserved because", text_or_empty(Some(why)))));
+    lines.extend(host.served_ttl.map(|ttl| ("ttl in dns", ttl.to_string())));
+    lines.extend([
         ("created", local(host.created_at, zone)),
         ("last request", when(last.map(|last| last.at), zone)),
         ("last client", text_or_empty(last.map(|last| &last.client))),
         ("last user agent", text_or_empty(last.and_then(|last| last.user_agent.as_ref()))),
         ("last result", text_or_empty(last.map(result))),
-    ])
+    ]);
+    pairs(&lines)
 }
 
 fn when(millis: Option<i64>, zone: &TimeZone) -> String {
@@ -170,6 +183,7 @@ fn state(state: HostState) -> &'static str {
         HostState::NeverUpdated => "never updated",
         HostState::Published => "published",
         HostState::Pending => "pending",
+        HostState::Unserved => "unserved",
         HostState::Absent => "absent",
         HostState::Unknown => "unknown",
     }

@@ -25,11 +25,16 @@ pub(in crate::admin) fn new_host(host: &AddHost) -> Result<HostInput, Refusal> {
     })
 }
 
-pub(in crate::admin) fn added(host: &Added, defaults: Defaults) -> AddedHost {
+pub(in crate::admin) fn added(
+    host: &Added,
+    warnings: Vec<String>,
+    defaults: Defaults,
+) -> AddedHost {
     let name = host_name(&host.fqdn);
     let ttls = EffectiveTtls::new(host.dns_ttl, host.expiry_ttl, defaults);
     let stored = ttls.stored(name, host.label.as_str(), host.zone.as_str());
-    AddedHost { host: stored, user: host.user.as_str().to_owned() }
+    let warnings = warnings.into_iter().map(cut).collect();
+    AddedHost { host: stored, user: host.user.as_str().to_owned(), warnings }
 }
 
 pub(in crate::admin) fn page(query: ListHosts) -> Result<HostPage, Refusal> {
@@ -97,6 +102,9 @@ pub(in crate::admin) fn host(details: &HostDetails, defaults: Defaults) -> HostV
         pending_since: host.unpublished_since.map(|at| at.0),
         attempts: details.attempts,
         last_error: details.last_error.clone().map(cut),
+        unserved_since: host.unserved_since.map(|at| at.0),
+        unserved: details.unserved.clone().map(cut),
+        served_ttl: details.served_ttl,
         created_at: details.created_at.0,
         last_request: None,
     }
@@ -133,6 +141,8 @@ fn state(details: &HostDetails) -> HostState {
         HostState::NeverUpdated
     } else if host.unpublished_since.is_some() {
         HostState::Pending
+    } else if host.unserved_since.is_some() {
+        HostState::Unserved
     } else if host.wanted.addresses().is_empty() {
         HostState::Absent
     } else {
@@ -202,6 +212,11 @@ mod tests {
         assert_eq!(state_of(Wanted::Untouched, None), HostState::NeverUpdated);
         assert_eq!(state_of(Wanted::Present(ADDRESS), None), HostState::Published);
         assert_eq!(state_of(Wanted::Present(ADDRESS), Some(Millis(9))), HostState::Pending);
+        let unserved = details(|host| {
+            host.wanted.v4 = Wanted::Absent;
+            host.unserved_since = Some(Millis(9));
+        });
+        assert_eq!(host(&unserved, DEFAULTS).state, HostState::Unserved);
         assert_eq!(state_of(Wanted::Absent, None), HostState::Absent);
         assert_eq!(state_of(Wanted::Absent, Some(Millis(9))), HostState::Pending);
     }

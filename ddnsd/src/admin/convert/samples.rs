@@ -25,6 +25,7 @@ pub(super) fn details(change: impl FnOnce(&mut Host)) -> HostDetails {
         wanted: PerFamily::default(),
         acked: Acked::default(),
         unpublished_since: None,
+        unserved_since: None,
         notices: None,
         version: 1,
     };
@@ -37,5 +38,7 @@ pub(super) fn details(change: impl FnOnce(&mut Host)) -> HostDetails {
         last_addresses: Addresses { v4: Some(ADDRESS), v6: None },
         attempts: 3,
         last_error: Some("x".repeat(1000)),
+        unserved: None,
+        served_ttl: None,
     }
 }

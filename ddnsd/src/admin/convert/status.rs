@@ -56,6 +56,8 @@ pub(in crate::admin) fn status(snapshot: Snapshot) -> StatusView {
         down: zone.down,
         pending: zone.pending,
         pending_ms: pending_ms(zone.pending_since),
+        unserved: zone.unserved,
+        unserved_reason: zone.unserved_reason.map(cut),
         last_error_at: zone.last_error.as_ref().and_then(|error| error.at).map(|at| at.0),
         last_error: zone.last_error.map(|error| cut(error.text)),
     };
@@ -70,6 +72,10 @@ pub(in crate::admin) fn status(snapshot: Snapshot) -> StatusView {
         hosts: snapshot.hosts,
         pending: snapshot.pending,
         pending_ms: pending_ms(snapshot.pending_since),
+        unserved: snapshot.unserved,
+        check_round_ms: snapshot
+            .check_round
+            .map(|took| i64::try_from(took.as_millis()).unwrap_or(i64::MAX)),
         last_reload: snapshot.last_reload.map(last_reload),
         zones: snapshot.zones.into_iter().take(MAX_ZONES).map(zone).collect(),
         queues: snapshot.queues.into_iter().map(named).collect(),

@@ -9,9 +9,8 @@ use crate::model::mail::{MailId, QueuedMail};
 use crate::model::name::Fqdn;
 use crate::model::time::Millis;
 use crate::reload::ReloadResult;
-use crate::rules::drift::InDns;
 use crate::stories::expire::Swept;
-use crate::stories::hosts::sync::{Drift, Repair, SyncPage};
+use crate::stories::hosts::sync::{Drift, InDns, Repair, SyncPage};
 use ddnsd_proto::host::HostView;
 use ddnsd_proto::transfer::{self, Confidential};
 use ddnsd_proto::transport::MAX_FRAME;
@@ -33,6 +32,7 @@ fn the_longest_replies_fit_a_frame() {
         zone: "a".repeat(253),
         user: "\u{10ffff}".repeat(64),
         last_error: Some(cut("\u{1}".repeat(9999))),
+        unserved: Some(cut("\u{1}".repeat(9999))),
         ..HostView::default()
     };
     let rows = vec![longest; MAX_PAGE as usize];
@@ -57,12 +57,12 @@ fn the_longest_replies_fit_a_frame() {
     let longest = Drift {
         host: details(|host| host.fqdn = long_name()).host,
         family: Family::V6,
-        found: InDns { records: vec!["x".repeat(40); 4000], is_alias: false, ttl: Some(1) },
+        found: InDns { records: vec!["x".repeat(40); 4000], ttl: Some(1) },
         wanted: None,
         wanted_ttl: 1,
         repair: Repair::NotYet("\u{1}".repeat(9999)),
     };
-    let page = synced(SyncPage { drift: vec![longest; 200], ..SyncPage::default() });
+    let page = synced(SyncPage { drift: vec![longest; 400], ..SyncPage::default() });
     assert!(serde_json::to_vec(&page).unwrap().len() < MAX_FRAME);
     let long = || "\u{1}".repeat(9999);
     let keys = vec![Difference { key: long(), values: Some((long(), long())) }; 1000];

@@ -32,6 +32,7 @@ pub(super) fn read(
 ) -> DnsConfig {
     let backend = section.choice("backend", DnsBackendName::Rfc2136, BACKENDS);
     let cleanup_interval = section.seconds("cleanup_interval", 1..=MAX_SECONDS, 60);
+    let verify_interval = section.seconds("verify_interval", 0..=MAX_SECONDS, 3600);
     let rfc2136 = rfc2136(section);
     let default_key = section.file("ddns_default_key_file");
     let zone_keys = section.within("zone_keys", zone_keys);
@@ -51,7 +52,7 @@ pub(super) fn read(
             DnsBackend::Rfc2136(rfc2136)
         }
     };
-    DnsConfig { backend, cleanup_interval }
+    DnsConfig { backend, cleanup_interval, verify_interval }
 }
 
 fn rfc2136(section: &mut Section<'_>) -> Rfc2136 {

@@ -57,6 +57,7 @@ fn the_least_file_gives_the_defaults_of_the_contract() {
     assert!(matches!(&config.database, Database::Sqlite { path, pool_size: 5 }
         if path == Path::new("d.db")));
     assert_eq!(config.dns.cleanup_interval, Duration::from_mins(1));
+    assert_eq!(config.dns.verify_interval, Duration::from_hours(1));
     let DnsBackend::Rfc2136(dns) = &config.dns.backend else { panic!("another backend") };
     assert_eq!(dns.server, "127.0.0.1:53".parse().unwrap());
     assert_eq!((dns.timeout, dns.transport), (Duration::from_secs(5), DnsTransport::Auto));

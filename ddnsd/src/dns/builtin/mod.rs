@@ -20,14 +20,15 @@ mod udp_port;
 mod zone;
 mod zone_set;
 
-use super::{DnsError, Found, LookupError, Published, ZoneHealth};
+use super::{CheckResult, DnsError, Found, LookupError, Published, ZoneHealth};
 use crate::clock::Clock;
 use crate::config::Builtin;
 use crate::counters::ServerCounters;
 use crate::model::address::Addresses;
-use crate::model::change::RecordChange;
+use crate::model::change::{RecordChange, RecordCheck};
 use crate::model::family::Family;
 use crate::model::name::{Fqdn, Zone};
+use crate::model::record::Wanted;
 use arc_swap::ArcSwap;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{RData, RecordType};
@@ -247,6 +248,27 @@ impl BuiltinServer {
             records.iter().filter_map(|record| address(&record.data)).collect();
         addresses.sort_unstable();
         Ok(Found::Addresses { addresses, ttl })
+    }
+
+    /// Whether the name holds what it should.
+    pub(in crate::dns) fn check_records(&self, check: &RecordCheck) -> CheckResult {
+        let RecordCheck { fqdn, zone, records } = check;
+        let holds = |family, wanted: Wanted<IpAddr>| match wanted {
+            Wanted::Untouched => true,
+            wanted => self.look_up(fqdn, family).is_ok_and(|found| {
+                let addresses: Vec<_> = wanted.address().into_iter().collect();
+                matches!(found, Found::Addresses { addresses: held, .. } if held == addresses)
+            }),
+        };
+        if !self.serves(zone.as_str()) {
+            CheckResult::Unknown(DnsError::NotServed { zone: zone.clone() })
+        } else if holds(Family::V4, records.v4.map(IpAddr::from))
+            && holds(Family::V6, records.v6.map(IpAddr::from))
+        {
+            CheckResult::Holds
+        } else {
+            CheckResult::Differs
+        }
     }
 
     /// The served zones, by name.

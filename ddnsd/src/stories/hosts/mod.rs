@@ -11,9 +11,11 @@ use super::users::no_such_user;
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
 pub use crate::db::{HostPage, NewHost as Added};
+use crate::dns::Found;
+use crate::model::family::Family;
 use crate::model::host::{Defaults, Host, HostDetails};
 use crate::model::last_request::LastRequest;
-use crate::model::name::{Fqdn, HostNames, UserName};
+use crate::model::name::{Fqdn, HostNames, UserName, Zone};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,6 +23,8 @@ use std::time::Duration;
 
 /// How long a change waits for an update of the host that is in progress.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a new host waits for what the name server answers for its name.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The handles these stories use.
 #[derive(Clone)]
@@ -65,11 +69,12 @@ impl Hosts {
         self.publisher.defaults()
     }
 
-    /// Adds a host and returns what is stored. Nothing is published before its first update.
+    /// Adds a host and returns what is stored, and what to know about its name in DNS. Nothing is
+    /// published before its first update.
     ///
     /// # Errors
     /// No such user, a name that is taken or cannot be published, or the database failed.
-    pub async fn add(&self, new: HostInput) -> Result<Added, AdminError> {
+    pub async fn add(&self, new: HostInput) -> Result<(Added, Vec<String>), AdminError> {
         let HostInput { user, names, dns_ttl, expiry_ttl } = new;
         let HostNames { label, zone, fqdn } = names;
         if let Err(why) = self.publisher.check(&fqdn, &zone) {
@@ -79,7 +84,10 @@ impl Hosts {
         let at = self.clock.now().wall;
         let host = Added { user, label, zone, fqdn, dns_ttl, expiry_ttl, at };
         match self.db.add_host(host.clone()).await {
-            Ok(true) => Ok(host),
+            Ok(true) => {
+                let warnings = self.warnings(&host.fqdn, &host.zone).await;
+                Ok((host, warnings))
+            }
             Ok(false) => Err(no_such_user(&host.user)),
             Err(DbError::Exists) => {
                 let message = format!(
@@ -90,6 +98,37 @@ impl Hosts {
             }
             Err(problem) => Err(problem.into()),
         }
+    }
+
+    /// What stands at a new host's name already, and what would hide its records. Nothing if the
+    /// name server does not answer soon.
+    async fn warnings(&self, fqdn: &Fqdn, zone: &Zone) -> Vec<String> {
+        if self.publisher.is_down(zone) {
+            return Vec::new();
+        }
+        let ask = |family| self.publisher.look_up(fqdn, zone, family);
+        let both = async { tokio::join!(ask(Family::V4), ask(Family::V6)) };
+        let Ok((v4, v6)) = tokio::time::timeout(ASK_TIMEOUT, both).await else {
+            return Vec::new();
+        };
+        let mut warnings = Vec::new();
+        for (kind, found) in [("A", v4), ("AAAA", v6)] {
+            match found {
+                Ok(Found::Addresses { addresses, .. }) if !addresses.is_empty() => {
+                    let addresses: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+                    warnings.push(format!(
+                        "{fqdn} has {kind} {} already; an update of this family replaces that",
+                        addresses.join(" ")
+                    ));
+                }
+                Ok(Found::Hidden(hiding)) => {
+                    warnings.push(format!("clients would not find {fqdn}: there is {hiding}"));
+                }
+                Ok(Found::Addresses { .. } | Found::NoName) | Err(_) => {}
+            }
+        }
+        warnings.dedup();
+        warnings
     }
 
     /// A page of hosts in byte order of their FQDNs.
@@ -160,7 +199,10 @@ impl Hosts {
 
     /// Removes the host's records from DNS, if there may be any.
     async fn remove_records(&self, host: &Arc<Host>) -> Result<(), AdminError> {
-        if host.wanted.addresses().is_empty() && host.unpublished_since.is_none() {
+        let is_gone = host.wanted.addresses().is_empty() && host.unpublished_since.is_none();
+        if is_gone
+            && (host.wanted.is_untouched() || self.publisher.check_removed(host).await.is_ok())
+        {
             return Ok(());
         }
         let at = self.clock.now().wall;

@@ -1,27 +1,26 @@
-//! Compares what the name server answers with what it should hold. In: a page of hosts. Out: the
-//! differences, repaired if that is asked: those hosts become unpublished and are published like
-//! every change. A host that is pending, or changes meanwhile, does not count as different.
+//! Compares what the name server holds with what it should hold. In: a page of hosts. Out: the
+//! differences, repaired if that is asked: those hosts become unpublished, are published like
+//! every change, and are compared again. A host that is pending, or changes meanwhile, does not
+//! count as different.
 
 use super::{Hosts, LOCK_TIMEOUT};
 use crate::db::{DbError, HostPage};
-use crate::dns::{Found, Lane, LookupError};
+use crate::dns::{CheckResult, DnsError, Found, Lane};
+use crate::model::change::RecordCheck;
 use crate::model::family::Family;
-use crate::model::host::Host;
+use crate::model::host::{Host, HostId};
 use crate::model::name::{Fqdn, Zone};
-use crate::rules::decide;
-use crate::rules::drift::{self, InDns};
+use crate::model::record::{Wanted, WantedRecords};
+use crate::rules::{decide, drift};
 use crate::stories::error::{AdminError, AdminErrorKind};
 use crate::stories::host_locks::{HostGuard, NotLocked};
 use futures::future::join_all;
-use futures::stream::{self, StreamExt, TryStreamExt};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Hosts of a page: with a server that answers late it still ends before `ddnsctl` gives up.
-const PAGE: u32 = 100;
-/// Hosts compared at a time; the questions to the server have a limit of their own.
-const MAX_CONCURRENT: usize = 32;
+/// Hosts of a page: even if all of them differ it ends before `ddnsctl` gives up.
+const PAGE: u32 = 200;
 
 /// Which hosts to compare, and what to do then.
 #[derive(Clone, Debug, Default)]
@@ -36,12 +35,13 @@ pub struct SyncRequest {
 /// The result of a page.
 #[derive(Clone, Debug, Default)]
 pub struct SyncPage {
-    /// Hosts whose records were asked for.
+    /// Hosts whose records were compared.
     pub compared: u32,
     /// Hosts that are not published yet, so that they cannot be compared.
     pub pending: u32,
+    /// In the order of their names.
     pub drift: Vec<Drift>,
-    /// Hosts that the server does not answer for, each with the reason.
+    /// Hosts that the server does not compare, each with the reason.
     pub failed: Vec<(Fqdn, String)>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<String>,
@@ -52,7 +52,7 @@ pub struct SyncPage {
 pub struct Drift {
     pub host: Arc<Host>,
     pub family: Family,
-    /// What DNS holds.
+    /// What the server answers.
     pub found: InDns,
     /// What it should hold; `None` for no record.
     pub wanted: Option<IpAddr>,
@@ -61,21 +61,22 @@ pub struct Drift {
     pub repair: Repair,
 }
 
+/// What a query finds at a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InDns {
+    /// Addresses, or what stands in their place, as text.
+    pub records: Vec<String>,
+    /// Seconds; `None` without a record.
+    pub ttl: Option<u32>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repair {
     NotAsked,
     /// DNS holds what it should now.
     Done,
-    /// Not yet, for this reason. The republisher retries.
+    /// Not yet, for this reason.
     NotYet(String),
-}
-
-/// The result of one host.
-enum Comparison {
-    Same,
-    Pending,
-    Differs(Vec<Drift>),
-    Failed(String),
 }
 
 impl Hosts {
@@ -97,67 +98,134 @@ impl Hosts {
             ..SyncPage::default()
         };
         let set = rows.into_iter().map(|row| row.host).filter(|host| !host.wanted.is_untouched());
-        let results = stream::iter(set).map(|host| self.compare(host)).buffered(MAX_CONCURRENT);
-        let results: Vec<_> = results.try_collect().await?;
+        let (published, pending): (Vec<_>, Vec<_>) =
+            set.partition(|host| host.unpublished_since.is_none());
+        let count = |hosts: usize| u32::try_from(hosts).unwrap_or(u32::MAX);
         let mut differing = Vec::new();
-        for (host, result) in results {
+        for (host, result) in self.compare(published).await? {
             match result {
-                Comparison::Pending => done.pending += 1,
-                Comparison::Same => done.compared += 1,
-                Comparison::Failed(why) => done.failed.push((host.fqdn.clone(), why)),
-                Comparison::Differs(drift) => differing.push((host, drift)),
+                CheckResult::Holds if host.unserved_since.is_some() => differing.push(host),
+                CheckResult::Differs => differing.push(host),
+                CheckResult::Holds => done.compared += 1,
+                CheckResult::Unknown(why) => done.failed.push((host.fqdn.clone(), why.to_string())),
             }
         }
-        let repaired = differing
-            .into_iter()
-            .map(|(host, drift)| self.confirm_and_repair(host, drift, ask.repair));
-        for result in join_all(repaired).await {
-            match result? {
-                Some(drift) => {
-                    done.compared += 1;
-                    done.drift.extend(drift);
-                }
-                None => done.pending += 1,
-            }
-        }
+        let drift = self.drift(differing).await?;
+        let (confirmed, changed) = self.confirm_and_repair(drift, ask.repair).await?;
+        done.pending = count(pending.len() + changed);
+        done.compared += count(confirmed.len());
+        done.drift = confirmed.into_iter().flatten().collect();
         Ok(done)
     }
 
-    async fn compare(&self, host: Arc<Host>) -> Result<(Arc<Host>, Comparison), AdminError> {
-        if host.unpublished_since.is_some() {
-            return Ok((host, Comparison::Pending));
-        }
-        let wanted = [
-            (Family::V4, drift::should_be(host.wanted.v4)),
-            (Family::V6, drift::should_be(host.wanted.v6)),
-        ];
-        let mut differing = Vec::new();
-        for (family, wanted) in wanted {
-            let Some(wanted) = wanted else { continue };
-            let found = match self.publisher.look_up(&host.fqdn, family).await {
-                Ok(found) => in_dns(found),
-                Err(why) if why.is_unanswered() => return Err(no_answer(&why)),
-                Err(why) => return Ok((host, Comparison::Failed(why.to_string()))),
-            };
-            let defaults = self.publisher.defaults();
-            if drift::differs(wanted, &found, &host, &defaults) {
-                let (host, wanted_ttl) = (Arc::clone(&host), decide::dns_ttl(&host, &defaults));
-                let repair = Repair::NotAsked;
-                differing.push(Drift { host, family, found, wanted, wanted_ttl, repair });
-            }
-        }
-        let is_same = differing.is_empty();
-        Ok((host, if is_same { Comparison::Same } else { Comparison::Differs(differing) }))
+    /// The result of each host, in their order.
+    async fn compare(
+        &self,
+        hosts: Vec<Arc<Host>>,
+    ) -> Result<Vec<(Arc<Host>, CheckResult)>, AdminError> {
+        let checks: Vec<_> = hosts.iter().map(|host| decide::check(host)).collect();
+        let results = self.check(checks).await.map_err(|why| no_answer(&why))?;
+        Ok(hosts.into_iter().zip(results).collect())
     }
 
-    /// The differences, repaired if that is asked. `None` if the host has changed since it was
-    /// read, so that the server's answer may be older or newer than the row.
+    /// The result of each check, in their order; those of a zone go together.
+    async fn check(&self, checks: Vec<RecordCheck>) -> Result<Vec<CheckResult>, DnsError> {
+        let mut zones: BTreeMap<Zone, Vec<(usize, RecordCheck)>> = BTreeMap::new();
+        for (at, check) in checks.into_iter().enumerate() {
+            zones.entry(check.zone.clone()).or_default().push((at, check));
+        }
+        let mut results = BTreeMap::new();
+        for (zone, checks) in zones {
+            let (places, checks): (Vec<_>, Vec<_>) = checks.into_iter().unzip();
+            let found = self.publisher.check_records(&zone, &checks).await;
+            for result in &found {
+                if let CheckResult::Unknown(why) = result
+                    && why.is_unanswered()
+                {
+                    return Err(why.clone());
+                }
+            }
+            results.extend(places.into_iter().zip(found));
+        }
+        Ok(results.into_values().collect())
+    }
+
+    /// What differs of each of these hosts; nothing of a host that holds by now.
+    async fn drift(
+        &self,
+        hosts: Vec<Arc<Host>>,
+    ) -> Result<Vec<(Arc<Host>, Vec<Drift>)>, AdminError> {
+        let families: Vec<_> = hosts.iter().flat_map(families).collect();
+        let checks = families
+            .iter()
+            .map(|(host, _, records)| RecordCheck { records: *records, ..decide::check(host) });
+        let results = self.check(checks.collect()).await.map_err(|why| no_answer(&why))?;
+        let found = families.into_iter().zip(results).map(|((host, family, records), result)| {
+            self.family_drift(host, family, records, result)
+        });
+        let mut by_host: HashMap<HostId, Vec<Drift>> = HashMap::new();
+        for drift in join_all(found).await.into_iter().flatten() {
+            by_host.entry(drift.host.id).or_default().push(drift);
+        }
+        let of = |host: Arc<Host>| {
+            let drift = by_host.remove(&host.id).unwrap_or_default();
+            (host, drift)
+        };
+        Ok(hosts.into_iter().map(of).collect())
+    }
+
+    async fn family_drift(
+        &self,
+        host: Arc<Host>,
+        family: Family,
+        records: WantedRecords,
+        result: CheckResult,
+    ) -> Option<Drift> {
+        let wanted = match family {
+            Family::V4 => drift::should_be(records.v4),
+            Family::V6 => drift::should_be(records.v6),
+        }?;
+        let found = self.publisher.look_up(&host.fqdn, &host.zone, family).await;
+        let is_hidden = wanted.is_some() && matches!(found, Ok(Found::Hidden(_) | Found::NoName));
+        let found = found.map_or_else(|why| text(format!("? ({why})")), in_dns);
+        let repair = match result {
+            CheckResult::Differs => Repair::NotAsked,
+            // nothing that is published can change it
+            CheckResult::Holds if host.unserved_since.is_some() && is_hidden => {
+                Repair::NotYet("its records are there, but clients do not find them".to_owned())
+            }
+            CheckResult::Holds | CheckResult::Unknown(_) => return None,
+        };
+        let wanted_ttl = decide::dns_ttl(&host, &self.publisher.defaults());
+        Some(Drift { host, family, found, wanted, wanted_ttl, repair })
+    }
+
+    /// The differences of each host, repaired if that is asked. Hosts that have changed since they
+    /// were read are only counted: the server's answer may be older or newer than the row.
     async fn confirm_and_repair(
+        &self,
+        hosts: Vec<(Arc<Host>, Vec<Drift>)>,
+        repair: bool,
+    ) -> Result<(Vec<Vec<Drift>>, usize), AdminError> {
+        let total = hosts.len();
+        let repaired =
+            hosts.into_iter().map(|(host, drift)| self.confirm_and_repair_one(host, drift, repair));
+        let repaired: Result<Vec<_>, _> = join_all(repaired).await.into_iter().collect();
+        let mut confirmed: Vec<_> = repaired?.into_iter().flatten().collect();
+        self.compare_again(&mut confirmed).await;
+        let changed = total - confirmed.len();
+        Ok((confirmed.into_iter().map(|(_, drift)| drift).collect(), changed))
+    }
+
+    /// `None` if the host has changed since.
+    async fn confirm_and_repair_one(
         &self,
         host: Arc<Host>,
         mut drift: Vec<Drift>,
         repair: bool,
-    ) -> Result<Option<Vec<Drift>>, DbError> {
+    ) -> Result<Option<(Arc<Host>, Vec<Drift>)>, DbError> {
+        let is_repairable = |drift: &Drift| drift.repair == Repair::NotAsked;
+        let repair = repair && drift.iter().any(is_repairable);
         let _guard = match self.lock_to_repair(&host, repair).await {
             Ok(guard) => guard,
             Err(NotLocked) => return Ok(None),
@@ -168,15 +236,35 @@ impl Hosts {
         };
         let Some(now) = now.filter(same) else { return Ok(None) };
         if !repair {
-            return Ok(Some(drift));
+            return Ok(Some((now, drift)));
         }
         let at = self.clock.now().wall;
         let Some(host) = self.db.mark_unpublished(now, at).await? else { return Ok(None) };
-        let repaired = self.repair(host).await;
-        for drift in &mut drift {
+        let repaired = self.repair(Arc::clone(&host)).await;
+        for drift in drift.iter_mut().filter(|drift| is_repairable(drift)) {
             drift.repair = repaired.clone();
         }
-        Ok(Some(drift))
+        Ok(Some((host, drift)))
+    }
+
+    /// A server may acknowledge a repair and not do it.
+    async fn compare_again(&self, hosts: &mut [(Arc<Host>, Vec<Drift>)]) {
+        let repaired = |drift: &Drift| drift.repair == Repair::Done;
+        let mut again: Vec<_> =
+            hosts.iter_mut().filter(|(_, drift)| drift.iter().any(repaired)).collect();
+        let checks = again.iter().map(|(host, _)| decide::check(host)).collect();
+        let results = self.check(checks).await.unwrap_or_default();
+        for ((host, drift), result) in again.iter_mut().zip(results) {
+            if matches!(result, CheckResult::Differs) {
+                let why = "the name server acknowledged it, and does not hold it (does a policy or \
+                           script there drop updates?)";
+                for drift in drift.iter_mut().filter(|drift| repaired(drift)) {
+                    drift.repair = Repair::NotYet(why.to_owned());
+                }
+            } else {
+                tracing::info!(host = %host.fqdn, "DNS held something else; repaired");
+            }
+        }
     }
 
     /// A repair locks the host; a comparison alone needs no lock.
@@ -198,10 +286,7 @@ impl Hosts {
         }
         let fqdn = host.fqdn.clone();
         match self.publisher.publish(host, Lane::Background).await {
-            Ok(()) => {
-                tracing::info!(host = %fqdn, "DNS held something else; repaired");
-                Repair::Done
-            }
+            Ok(()) => Repair::Done,
             Err(why) => {
                 tracing::warn!(host = %fqdn, "DNS holds something else, not yet repaired: {why}");
                 Repair::NotYet(why.to_string())
@@ -210,18 +295,36 @@ impl Hosts {
     }
 }
 
+/// The families of a host that were ever set, each with what should be there.
+fn families(host: &Arc<Host>) -> impl Iterator<Item = (Arc<Host>, Family, WantedRecords)> {
+    let WantedRecords { v4, v6 } = host.wanted;
+    let of = |is_set: bool, family, records| is_set.then(|| (Arc::clone(host), family, records));
+    let only_v4 = WantedRecords { v4, v6: Wanted::Untouched };
+    let only_v6 = WantedRecords { v4: Wanted::Untouched, v6 };
+    [
+        of(!matches!(v4, Wanted::Untouched), Family::V4, only_v4),
+        of(!matches!(v6, Wanted::Untouched), Family::V6, only_v6),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn text(record: String) -> InDns {
+    InDns { records: vec![record], ttl: None }
+}
+
 fn in_dns(found: Found) -> InDns {
     match found {
         Found::Addresses { addresses, ttl } => {
-            let records = addresses.iter().map(IpAddr::to_string).collect();
-            InDns { records, is_alias: false, ttl }
+            InDns { records: addresses.iter().map(IpAddr::to_string).collect(), ttl }
         }
-        Found::Alias(target) => {
-            InDns { records: vec![format!("CNAME {target}")], is_alias: true, ttl: None }
-        }
+        Found::NoName => InDns { records: Vec::new(), ttl: None },
+        Found::Hidden(hiding) => text(hiding.to_string()),
     }
 }
 
-fn no_answer(why: &LookupError) -> AdminError {
-    AdminError::new(AdminErrorKind::Dns, format!("cannot compare anything: {why}"))
+fn no_answer(why: &DnsError) -> AdminError {
+    let cause = std::error::Error::source(why).map(|cause| format!(": {cause}"));
+    let message = format!("cannot compare anything: {why}{}", cause.unwrap_or_default());
+    AdminError::new(AdminErrorKind::Dns, message)
 }

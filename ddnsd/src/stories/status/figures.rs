@@ -49,12 +49,13 @@ impl Counters {
         let Counters {
             updates, connections, dns, passwords, limits, mail, database, reloads, ..
         } = self;
+        let checks = &dns.checks;
         let updates = updates.by_code().map(|(code, counter)| Figure {
             name: format!("updates.{}", code.as_str()),
             help: "Hosts in updates by return code",
             value: counter.get(),
         });
-        let others: [(&str, &str, &Counter); 24] = [
+        let others: [(&str, &str, &Counter); 31] = [
             ("connections.accepted", "Connections accepted", &connections.accepted),
             (
                 "connections.refused",
@@ -67,6 +68,13 @@ impl Counters {
             ("dns.refused", "Messages refused with an RCODE", &dns.refused),
             ("dns.unanswered", "Messages without a valid answer", &dns.unanswered),
             ("dns.dropped", "Answers that do not count", &dns.dropped),
+            ("checks.messages", "Messages that checked what DNS serves", &checks.messages),
+            ("checks.hosts", "Hosts in these messages", &checks.hosts),
+            ("checks.queries", "Queries for what hides a host", &checks.queries),
+            ("checks.differed", "Checks that found something else", &checks.differed),
+            ("checks.unknown", "Checks without an answer that counts", &checks.unknown),
+            ("checks.repaired", "Hosts published again after a check", &checks.repaired),
+            ("checks.unserved", "Hosts that became unserved", &checks.unserved),
             ("passwords.hashed", "Runs of Argon2", &passwords.hashed),
             ("passwords.cached_right", "Correct passwords in the cache", &passwords.cached_right),
             ("passwords.cached_wrong", "Wrong passwords in the cache", &passwords.cached_wrong),
@@ -139,6 +147,7 @@ impl Status {
             figure("database", "", jobs as u64),
             figure("keepalives", "", touches as u64),
             figure("dns", "", changes as u64),
+            figure("checks", "", self.counters.dns.checks.waiting.get()),
             figure("passwords", "", self.passwords.waiting() as u64),
         ];
         // without an answer of the database they are unknown

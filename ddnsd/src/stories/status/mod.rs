@@ -4,7 +4,7 @@ mod figures;
 
 use crate::clock::Clock;
 use crate::counters::{LastError, LastReload, Reading};
-use crate::db::{Counts, Db, DbError, PendingZone};
+use crate::db::{Counts, Db, DbError, PendingZone, UnservedZone};
 use crate::dns::Dns;
 use crate::model::time::{Millis, Now};
 use crate::passwords::Passwords;
@@ -53,6 +53,10 @@ pub struct Snapshot {
     pub pending: u64,
     /// Since when the first of them has been pending.
     pub pending_since: Option<Millis>,
+    /// Hosts that DNS does not serve although it acknowledged them.
+    pub unserved: u64,
+    /// How long the last check of all hosts took; `None` before the first.
+    pub check_round: Option<Duration>,
     pub users: u64,
     pub hosts: u64,
 }
@@ -73,6 +77,9 @@ pub struct ZoneState {
     pub pending: u64,
     /// Since when the first of them has been pending.
     pub pending_since: Option<Millis>,
+    /// Hosts of it that DNS does not serve although it acknowledged them, and why, of one of them.
+    pub unserved: u64,
+    pub unserved_reason: Option<String>,
     /// The last failure since the start, or that of a pending host, however long ago.
     pub last_error: Option<ZoneError>,
     /// `None` if nothing was published to it since the start.
@@ -105,8 +112,9 @@ impl Status {
         let up = now.mono.saturating_duration_since(self.started.mono);
         let database = rows.as_ref().err().map(ToString::to_string);
         let is_known = rows.is_ok();
-        let (counted, pending) = rows.unwrap_or_default();
+        let (counted, pending, unserved) = rows.unwrap_or_default();
         let known = is_known.then_some(&counted);
+        let round = self.counters.dns.checks.round_seconds.get();
         let Counters { http, connections, reloads, .. } = &self.counters;
         Snapshot {
             at: now.wall,
@@ -124,8 +132,10 @@ impl Status {
             database,
             writing: self.writing(),
             pending_since: pending.iter().map(|zone| zone.since).min(),
-            zones: self.zones(pending),
+            zones: self.zones(pending, unserved),
             pending: counted.unpublished,
+            unserved: counted.unserved,
+            check_round: (round > 0).then(|| Duration::from_secs(round)),
             users: counted.users,
             hosts: counted.hosts,
         }
@@ -138,12 +148,14 @@ impl Status {
     }
 
     /// Stops at the first error, so that a database that does not answer is waited for once only.
-    async fn rows(&self) -> Result<(Counts, Vec<PendingZone>), DbError> {
-        Ok((self.db.counts().await?, self.db.pending_zones().await?))
+    async fn rows(&self) -> Result<(Counts, Vec<PendingZone>, Vec<UnservedZone>), DbError> {
+        let counts = self.db.counts().await?;
+        let pending = self.db.pending_zones().await?;
+        Ok((counts, pending, self.db.unserved_zones().await?))
     }
 
-    /// Joins what was counted, which zones are down, and the rows of pending hosts.
-    fn zones(&self, pending: Vec<PendingZone>) -> Vec<ZoneState> {
+    /// Joins what was counted, which zones are down, and the rows of pending and unserved hosts.
+    fn zones(&self, pending: Vec<PendingZone>, unserved: Vec<UnservedZone>) -> Vec<ZoneState> {
         let mut zones = ZoneStates::default();
         for (name, counters) in self.counters.dns.zones.all() {
             let zone = zones.of(&name);
@@ -164,6 +176,11 @@ impl Status {
             zone.pending_since = Some(since);
             let error = last_error.map(|text| ZoneError { at: None, text });
             zone.last_error = zone.last_error.take().or(error);
+        }
+        for UnservedZone { zone, hosts, reason } in unserved {
+            let zone = zones.of(&zone);
+            zone.unserved = hosts;
+            zone.unserved_reason = Some(reason);
         }
         zones.0.into_values().collect()
     }

@@ -332,6 +332,10 @@ fn published_result(host: &Host, old: Addresses, result: Result<(), DnsError>) -
             if old != new || host.acked.addresses != new {
                 info!(host = %host.fqdn, %old, %new, "address changed");
             }
+            if host.unserved_since.is_some() {
+                let reason = "the name server acknowledged it, and did not serve the last one";
+                return HostResult::with_reason(ReturnCode::Dnserr, reason);
+            }
             HostResult::new(ReturnCode::Good)
         }
         Err(problem) => {
