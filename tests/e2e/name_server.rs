@@ -404,6 +404,23 @@ fn a_reload_changes_the_zones_own_records_and_raises_the_serial() {
 }
 
 #[test]
+fn a_host_whose_name_becomes_that_of_a_name_server_is_kept_and_not_served() {
+    let mut own = Own::new();
+    own.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    let glue = |address: &str| {
+        toml::Table::from_iter([("pc.dyn.example".to_owned(), vec![address].into())])
+    };
+    own.daemon.reconfigure(|setup| setup.builtin("nameserver_addresses", glue("192.0.2.53")));
+    own.ctl().run(&["reload"]).ok();
+    for restarted in [false, true] {
+        assert_eq!(own.server.data("pc.dyn.example", "A"), ["192.0.2.53"], "{restarted}");
+        own.update("hostname=pc.dyn.example&myip=192.0.2.1").is(503, "dnserr\n");
+        assert!(own.daemon.log().contains("hosts are not served"), "{}", own.daemon.log());
+        own.daemon.restart();
+    }
+}
+
+#[test]
 fn a_host_that_cannot_be_served_is_refused() {
     let own = Own::new();
     for (label, zone, why) in [

@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::db::{Db, DbError};
 use crate::dns::builtin::{BuiltinServer, PreparedZones};
 use crate::model::host::Defaults;
+use crate::model::name::Fqdn;
 use crate::model::time::Millis;
 use std::time::Duration;
 use tracing::{info, warn};
@@ -72,6 +73,9 @@ pub async fn load(zones: &PreparedZones, db: &Db, defaults: Defaults) -> Result<
 /// Marks the hosts of zones that are not served unpublished, so that an update of one is not taken
 /// for done, and logs one warning. A database that fails stops neither a start nor a reload.
 pub async fn mark_unserved(server: &BuiltinServer, db: &Db, clock: Clock) {
+    if let Err(problem) = mark_displaced(server, db, clock.now().wall).await {
+        warn!("cannot mark hosts whose names are taken: {problem}");
+    }
     let (mut hosts, mut zones) = (0, Vec::new());
     let mut after = String::new();
     for _ in 0..MAX_CHECKED {
@@ -98,6 +102,26 @@ pub async fn mark_unserved(server: &BuiltinServer, db: &Db, clock: Clock) {
         "the database has hosts in zones that dns_service.builtin.zones does not name: {named}{more} \
          (they are kept, and not in DNS; add the zones, or delete the hosts)"
     );
+}
+
+async fn mark_displaced(server: &BuiltinServer, db: &Db, now: Millis) -> Result<(), DbError> {
+    let taken = server.take_displaced();
+    for name in &taken {
+        let host = db.readable_host(name).await?;
+        if let Some(host) = host.filter(|host| host.unpublished_since.is_none()) {
+            db.mark_unpublished(host, now).await?;
+        }
+    }
+    if !taken.is_empty() {
+        let more = if taken.len() > MAX_NAMED { ", …" } else { "" };
+        let named = taken.iter().take(MAX_NAMED).map(Fqdn::as_str).collect::<Vec<_>>().join(", ");
+        warn!(
+            hosts = taken.len(),
+            "hosts are not served, because their names are those of name servers, or lie in another \
+             served zone: {named}{more} (they are kept; delete them, or change dns_service.builtin)"
+        );
+    }
+    Ok(())
 }
 
 /// The next zone after this one, and how many of its hosts are not served.

@@ -30,16 +30,21 @@ impl NameKey {
         &self.0
     }
 
-    /// This key, and that of each name above it, the longest first; not the root's.
+    /// See [`and_above`].
     pub(super) fn and_above(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = Some(self.0.as_slice()).filter(|key| !key.is_empty());
-        std::iter::from_fn(move || {
-            let key = rest?;
-            let dot = key.iter().rposition(|byte| *byte == b'.');
-            rest = dot.and_then(|dot| key.get(..dot));
-            Some(key)
-        })
+        and_above(&self.0)
     }
+}
+
+/// A key, and that of each name above it, the longest first; not the root's.
+pub(super) fn and_above(key: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(key).filter(|key| !key.is_empty());
+    std::iter::from_fn(move || {
+        let key = rest?;
+        let dot = key.iter().rposition(|byte| *byte == b'.');
+        rest = dot.and_then(|dot| key.get(..dot));
+        Some(key)
+    })
 }
 
 impl std::borrow::Borrow<[u8]> for NameKey {

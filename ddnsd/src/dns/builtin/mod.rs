@@ -39,7 +39,7 @@ use respond::DnsReply;
 use serial::Serials;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zone::{ServedZone, ZoneAnswer, ZoneContent};
 use zone_set::ZoneSet;
 
@@ -50,6 +50,7 @@ pub struct BuiltinServer(Arc<ServerState>);
 struct ServerState {
     zones: ArcSwap<ZoneSet>,
     serials: Serials,
+    displaced: Mutex<Vec<Fqdn>>,
     rate_limit: RateLimit,
     counters: Arc<ServerCounters>,
     clock: Clock,
@@ -69,10 +70,13 @@ impl PreparedZones {
         &self.new
     }
 
-    /// Puts a host into a new zone. One that may not be there is left out: its row is unpublished,
-    /// and publishing it says why.
+    /// Puts a host into a new zone. One that may not be there is left out, see
+    /// [`BuiltinServer::take_displaced`].
     pub fn load(&self, zone: &Zone, name: &Fqdn, addresses: Addresses, ttl: u32) {
-        let Ok(zone) = self.zones.zone_of_host(name, zone) else { return };
+        let Ok(zone) = self.zones.zone_of_host(name, zone) else {
+            self.server.displaced().push(name.clone());
+            return;
+        };
         let key = NameKey::of_text(name.as_str());
         if let Some(rest) = below(key.as_bytes(), zone.key.as_bytes()) {
             let records = HostRecords { v4: addresses.v4, v6: addresses.v6, ttl };
@@ -87,7 +91,11 @@ impl PreparedZones {
         for zone in server.0.zones.load().iter() {
             let before = previous.get(&zone.zone);
             let is_changed = before.is_none_or(|before| before.own != zone.own);
-            server.raise_serial(&mut zone.content_mut(), is_changed);
+            let mut content = zone.content_mut();
+            if before.is_some_and(|before| before.own.fixed != zone.own.fixed) {
+                server.displaced().extend(zone.displace(&mut content));
+            }
+            server.raise_serial(&mut content, is_changed);
         }
     }
 }
@@ -97,7 +105,14 @@ impl BuiltinServer {
     pub fn new(counters: Arc<ServerCounters>, clock: Clock) -> Self {
         let (zones, serials) = (ArcSwap::default(), Serials::default());
         let rate_limit = RateLimit::new(clock.now());
-        Self(Arc::new(ServerState { zones, serials, rate_limit, counters, clock }))
+        Self(Arc::new(ServerState {
+            zones,
+            serials,
+            displaced: Mutex::default(),
+            rate_limit,
+            counters,
+            clock,
+        }))
     }
 
     pub fn counters(&self) -> &ServerCounters {
@@ -165,6 +180,16 @@ impl BuiltinServer {
     pub fn prepare(&self, config: Builtin) -> PreparedZones {
         let (zones, new) = ZoneSet::new(config, &self.0.zones.load(), &self.0.serials);
         PreparedZones { server: self.clone(), zones, new }
+    }
+
+    fn displaced(&self) -> MutexGuard<'_, Vec<Fqdn>> {
+        self.0.displaced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The hosts that are not served although their zone is, since the last call: their names
+    /// belong to name servers, or lie in another served zone.
+    pub fn take_displaced(&self) -> Vec<Fqdn> {
+        std::mem::take(&mut self.displaced())
     }
 
     //----- Publishing -----

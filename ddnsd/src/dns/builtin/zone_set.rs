@@ -1,8 +1,8 @@
 //! The zones that ddnsd serves, as configured. In: a name. Out: the zone that it lies in. A reload
 //! makes another set; zones that stay keep their content.
 
-use super::host_map::HostRecords;
-use super::key::{NameKey, below};
+use super::host_map::{HostCursor, HostRecords};
+use super::key::{NameKey, and_above, below, labels};
 use super::serial::Serials;
 use super::zone::{OwnRecords, ServedZone, ZoneContent};
 use crate::config::Builtin;
@@ -103,6 +103,30 @@ impl ServedZone {
         let v4 = merged(v4, old.v4);
         let v6 = merged(v6, old.v6);
         content.hosts.set(rest, HostRecords { v4, v6, ttl: change.ttl })
+    }
+}
+
+impl ServedZone {
+    /// Removes hosts whose names are not free any more: they are those of name servers now, or lie
+    /// in another served zone. Returns their names.
+    pub(super) fn displace(&self, content: &mut ZoneContent) -> Vec<Fqdn> {
+        let fixed = &self.own.fixed;
+        let is_delegated = |key: &[u8]| fixed.get(key).is_some_and(|name| name.is_delegated);
+        let mut taken = Vec::new();
+        let mut hosts = HostCursor::new(content.hosts.clone());
+        while let Some((key, _)) = hosts.next() {
+            if fixed.contains_key(key) || and_above(key).any(is_delegated) {
+                taken.push(key.to_vec());
+            }
+        }
+        let mut names = Vec::new();
+        for key in taken {
+            content.hosts.set(&key, HostRecords::default());
+            let labels = labels(&key).map(String::from_utf8_lossy);
+            let name: String = labels.flat_map(|label| [label, ".".into()]).collect();
+            names.extend(Fqdn::parse(&format!("{name}{}", self.zone)).ok());
+        }
+        names
     }
 }
 
