@@ -160,9 +160,10 @@ fn with_line(mut text: String, line: &str) -> String {
     text
 }
 
-/// Apostrophes as characters, no spaces at the ends of lines, and no empty paragraphs.
+/// Apostrophes as characters, no spaces at the ends of lines, no empty lines or paragraphs.
 fn tidy(page: String) -> String {
-    let page = page.replace("\\*(Aq", "\\(aq");
+    // mandoc finds an empty line between two breaks wrong
+    let page = page.replace("\\*(Aq", "\\(aq").replace(".br\n\n.br\n", ".br\n");
     let mut lines: Vec<&str> = Vec::new();
     for line in page.lines().map(str::trim_end) {
         let starts_a_part = [".SH", ".SS", ".TP", ".PP"].iter().any(|it| line.starts_with(it));
