@@ -119,7 +119,8 @@ mod tests {
         assert!(limits.of_client(limits.any().await, client, &proxy).is_some());
         let other = "192.0.2.2".parse().unwrap();
         assert!(limits.of_client(limits.any().await, other, &[]).is_some());
-        assert_eq!(limits.counters.open.get(), 258);
+        // the last two gave theirs back at once
+        assert_eq!(limits.counters.open.get(), 256);
         drop(held);
         assert_eq!((limits.counters.open.get(), limits.counters.refused.get()), (0, 1));
         assert!(limits.clients.is_empty());
