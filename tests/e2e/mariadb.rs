@@ -316,7 +316,9 @@ fn what_the_database_answers_is_shown_and_the_rest_is_unknown() {
     ctl.run(&["export"]).ok();
     assert_eq!(ctl.json(&["status"])["users"], 1);
     ctl.run(&["user", "email", "alice", "other@example.org"]).exits(1);
-    ctl.run(&["status"]).ok().prints(&["failing: changes have not been written for"]);
+    ctl.run(&["status"])
+        .ok()
+        .prints(&["the database takes no changes: changes have not been written for"]);
     let status = ctl.json(&["status"]);
     assert_eq!((&status["users"], &status["database_reachable"]), (&1.into(), &true.into()));
     server.administer("SET GLOBAL read_only = OFF;");

@@ -40,7 +40,7 @@ pub struct Republish {
     /// Whether `meta.target` names the server that is published to. Locked during a move to another
     /// one.
     is_named: Arc<Mutex<bool>>,
-    /// Notified after another configuration came into force.
+    /// Notified after another server, or other zones, came into force.
     changed: Arc<Notify>,
 }
 
@@ -51,7 +51,9 @@ pub struct PreparedPublishing {
     publisher: Publisher,
     /// During a move to another server.
     moving: Option<OwnedMutexGuard<bool>>,
-    changed: Arc<Notify>,
+    /// If a run is due at once. To a server that stays the same and is down, it would only send
+    /// another probe, and hold the lock of its host meanwhile.
+    changed: Option<Arc<Notify>>,
 }
 
 impl PreparedPublishing {
@@ -60,7 +62,9 @@ impl PreparedPublishing {
         self.dns.commit();
         self.publisher.forget_refusals();
         drop(self.moving);
-        self.changed.notify_one();
+        if let Some(changed) = self.changed {
+            changed.notify_one();
+        }
     }
 }
 
@@ -87,8 +91,9 @@ impl Republish {
             served_zones::load(zones, &self.db, self.publisher.defaults()).await?;
         }
         let moving = if dns.is_elsewhere() { Some(self.begin_move(now).await?) } else { None };
-        let (publisher, changed) = (self.publisher.clone(), Arc::clone(&self.changed));
-        Ok(PreparedPublishing { dns, publisher, moving, changed })
+        let may_have_new_zones = matches!(&dns, PreparedDns::Builtin(_));
+        let changed = (moving.is_some() || may_have_new_zones).then(|| Arc::clone(&self.changed));
+        Ok(PreparedPublishing { dns, publisher: self.publisher.clone(), moving, changed })
     }
 
     async fn begin_move(&self, now: Millis) -> Result<OwnedMutexGuard<bool>, DbError> {
