@@ -25,6 +25,12 @@ pub enum SocketError {
     )]
     NoFolder { socket: PathBuf, folder: PathBuf },
     #[error(
+        "cannot give the admin socket {} to `admin.group`: {source} (under systemd add the drop-in \
+         admin-group.conf)",
+        path.display()
+    )]
+    Chown { path: PathBuf, source: Errno },
+    #[error(
         "cannot create the admin socket {}: the path is longer than 107 bytes (set a shorter `admin.socket`)",
         .0.display()
     )]
@@ -90,7 +96,7 @@ pub fn bind(config: &AdminConfig) -> Result<BoundSocket, SocketError> {
     // most often it has the group already, and a sandbox may forbid chown
     if fs::metadata(&fresh).map_err(failed("look at", &fresh))?.gid() != group.as_raw() {
         chown(&fresh, None, Some(group))
-            .map_err(|error| failed("set the group of", &fresh)(error.into()))?;
+            .map_err(|source| SocketError::Chown { path: path.to_owned(), source })?;
     }
     fs::set_permissions(&fresh, Permissions::from_mode(config.mode & 0o777))
         .map_err(failed("set the mode of", &fresh))?;

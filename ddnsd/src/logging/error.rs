@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    #[error("cannot write the log file {} (does its folder exist, and may ddnsd write there?)", path.display())]
+    #[error("cannot write the log file {} (does its folder exist, and may ddnsd write there? under systemd see ReadWritePaths=)", path.display())]
     File { path: PathBuf, source: std::io::Error },
     #[error("cannot reach the log daemon at {} (is it running? else set daemon.log_target)", path.display())]
     Socket { path: PathBuf, source: std::io::Error },

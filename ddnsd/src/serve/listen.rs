@@ -30,7 +30,10 @@ pub enum ListenError {
 fn hint(source: &Error) -> &'static str {
     match source.kind() {
         ErrorKind::AddrInUse => " (stop the program that has the port, or set another daemon.port)",
-        ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE)",
+        ErrorKind::PermissionDenied => {
+            " (ports below 1024 need CAP_NET_BIND_SERVICE; under systemd use ddnsd.socket or the \
+             drop-in port-below-1024.conf)"
+        }
         ErrorKind::AddrNotAvailable => " (this machine does not have the address)",
         _ => "",
     }

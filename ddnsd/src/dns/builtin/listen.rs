@@ -38,7 +38,10 @@ fn hint(source: &Error) -> &'static str {
         ErrorKind::AddrInUse => {
             " (stop the name server or resolver that has the port, or set another address)"
         }
-        ErrorKind::PermissionDenied => " (ports below 1024 need CAP_NET_BIND_SERVICE)",
+        ErrorKind::PermissionDenied => {
+            " (ports below 1024 need CAP_NET_BIND_SERVICE; under systemd add the drop-in \
+             port-below-1024.conf)"
+        }
         ErrorKind::AddrNotAvailable => " (this machine does not have the address)",
         _ => "",
     }
