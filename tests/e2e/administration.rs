@@ -114,27 +114,27 @@ fn changes_that_do_not_affect_dns_send_nothing() {
     let scene = Scene::new();
     let ctl = scene.ctl();
     // no records yet
-    let before = scene.named.update_messages();
+    let before = scene.change_messages();
     modify(&ctl, &["--dns-ttl", "30"]).ok();
-    assert_eq!(scene.named.update_messages(), before);
+    assert_eq!(scene.change_messages(), before);
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
     assert_eq!(scene.named.lookup(PC, "A"), [(30, "192.0.2.1".to_owned())]);
-    let before = scene.named.update_messages();
+    let before = scene.change_messages();
     modify(&ctl, &["--dns-ttl", "30"]).ok().prints(&["nothing to do", "already"]);
     modify(&ctl, &["--dns-ttl", "30", "--expiry-ttl", "default"]).ok().prints(&["nothing to do"]);
     modify(&ctl, &["--expiry-ttl", "86400"]).ok().prints(&["modified"]);
     scene.update("hostname=pc.dyn.example&offline=YES").is(200, "good\n");
-    let taken_down = scene.named.update_messages();
+    let taken_down = scene.change_messages();
     assert_eq!(taken_down - before, 1, "the removal only");
     // no records left
     modify(&ctl, &["--dns-ttl", "31"]).ok();
-    assert_eq!(scene.named.update_messages(), taken_down);
+    assert_eq!(scene.change_messages(), taken_down);
     // 60 is the default, written out
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").has_status(200);
     modify(&ctl, &["--dns-ttl", "default"]).ok();
-    let published = scene.named.update_messages();
+    let published = scene.change_messages();
     modify(&ctl, &["--dns-ttl", "60"]).ok().prints(&["modified"]);
-    assert_eq!(scene.named.update_messages(), published);
+    assert_eq!(scene.change_messages(), published);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn an_added_user_and_host_are_printed_as_stored() {
         "fqdn": "xn--bro-hoa.dyn.example", "unicode": "büro.dyn.example",
         "hostname": "xn--bro-hoa", "zone": "dyn.example", "user": "Ren\u{e9}",
         "dns_ttl": 7, "dns_ttl_is_default": false,
-        "expiry_ttl": 3600, "expiry_ttl_is_default": true,
+        "expiry_ttl": 3600, "expiry_ttl_is_default": true, "warnings": [],
     });
     assert_eq!(added, expected);
     // the name in its other Unicode form logs in too

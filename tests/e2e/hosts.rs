@@ -80,10 +80,10 @@ fn the_hosts_of_one_list_travel_in_one_message() {
     let labels: Vec<String> = (1..20).map(|n| format!("h{n}")).collect();
     scene.add_hosts(&labels.iter().map(String::as_str).collect::<Vec<_>>());
     let list: Vec<String> = labels.iter().map(|label| format!("{label}.{ZONE}")).collect();
-    let before = scene.named.update_messages();
+    let before = scene.change_messages();
     let reply = scene.update(&format!("hostname={}&myip=192.0.2.7", list.join(",")));
     reply.is(200, &"good 192.0.2.7\n".repeat(19));
-    assert_eq!(scene.named.update_messages() - before, 1, "messages for 19 hosts");
+    assert_eq!(scene.change_messages() - before, 1, "messages for 19 hosts");
 }
 
 #[test]

@@ -109,6 +109,19 @@ impl Scene {
         self.daemon.update("alice", query)
     }
 
+    /// Update messages that the name server got, without those that only check.
+    fn change_messages(&self) -> u64 {
+        let checks =
+            || self.ctl().json(&["status"])["counters"]["checks.messages"].as_u64().unwrap();
+        loop {
+            let (before, arrived) = (checks(), self.named.update_messages());
+            // none was sent meanwhile
+            if checks() == before && self.named.update_messages() == arrived {
+                return arrived - before;
+            }
+        }
+    }
+
     /// The A records of a host in the zone, without TTLs.
     #[track_caller]
     fn a(&self, label: &str) -> Vec<String> {

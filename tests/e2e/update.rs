@@ -23,9 +23,9 @@ fn a_first_update_answers_good_and_dns_shows_it_with_the_hosts_ttl() {
 fn the_same_address_again_answers_nochg_and_sends_the_name_server_nothing() {
     let scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
-    let messages = scene.named.update_messages();
+    let messages = scene.change_messages();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "nochg 192.0.2.1\n");
-    assert_eq!(scene.named.update_messages(), messages, "messages to the name server");
+    assert_eq!(scene.change_messages(), messages, "messages to the name server");
     scene.update("hostname=pc.dyn.example&myip=192.0.2.7").is(200, "good 192.0.2.7\n");
     assert_eq!(scene.a("pc"), ["192.0.2.7"], "the new address replaces the old one");
 }
@@ -106,7 +106,7 @@ fn two_hundred_concurrent_updates_of_a_zone_travel_in_far_fewer_messages() {
     });
     // the password is cached from here on: the following updates wait for DNS only
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
-    let (messages, serial) = (scene.named.update_messages(), scene.named.serial(ZONE));
+    let (messages, serial) = (scene.change_messages(), scene.named.serial(ZONE));
 
     std::thread::scope(|threads| {
         for (i, label) in labels.iter().enumerate() {
@@ -124,7 +124,7 @@ fn two_hundred_concurrent_updates_of_a_zone_travel_in_far_fewer_messages() {
     let shown: BTreeSet<_> =
         records.iter().filter(|r| r.name.starts_with('h')).map(|r| r.data.clone()).collect();
     assert_eq!(shown, expected, "what dig shows after 200 times good");
-    let messages = scene.named.update_messages() - messages;
+    let messages = scene.change_messages() - messages;
     let steps = scene.named.serial(ZONE) - serial;
     assert!(messages <= 40 && steps <= 40, "200 updates took {messages} messages, {steps} serials");
 }

@@ -18,6 +18,8 @@ const MAX_REPAIRED: usize = 10_000;
 /// How long each step takes.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifyTimes {
+    /// From the start to the first round over all hosts.
+    pub first_round: Duration,
     /// From an acknowledgement to its check.
     pub after_change: Duration,
     /// From a difference to the check that confirms it.
@@ -34,6 +36,7 @@ pub struct VerifyTimes {
 impl VerifyTimes {
     /// Those of the product.
     pub const DEFAULT: Self = Self {
+        first_round: Duration::from_secs(5),
         after_change: Duration::from_secs(2),
         confirm: Duration::from_secs(15),
         hidden: Duration::from_secs(45),

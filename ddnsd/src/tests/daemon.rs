@@ -16,6 +16,7 @@ use crate::model::user::PasswordHash;
 use crate::passwords::Passwords;
 use crate::rules::reply::{Reply, ReturnCode};
 use crate::rules::request::{Change, Login, RequestedHost, UpdateRequest};
+use crate::rules::verify::VerifyTimes;
 use crate::stories::authenticate::Authenticate;
 use crate::stories::expire::Expire;
 use crate::stories::host_locks::HostLocks;
@@ -26,6 +27,7 @@ use crate::stories::publisher::Publisher;
 use crate::stories::rehash::Rehash;
 use crate::stories::republish::Republish;
 use crate::stories::update::{Update, UpdateHandles};
+use crate::stories::verify::{Verify, VerifyHandles};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,7 +45,21 @@ pub(super) struct Daemon {
     pub(super) hosts: Hosts,
     expire: Expire,
     republish: Republish,
+    verify: Verify,
 }
+
+/// Shorter than the product's.
+const TIMES: VerifyTimes = VerifyTimes {
+    first_round: Duration::from_millis(100),
+    after_change: Duration::from_millis(30),
+    confirm: Duration::from_millis(100),
+    hidden: Duration::from_millis(200),
+    cached: Duration::from_millis(300),
+    recheck: Duration::from_millis(100),
+    max_recheck: Duration::from_millis(400),
+};
+/// `verify_interval`.
+const VERIFY_INTERVAL: Duration = Duration::from_millis(300);
 
 impl Daemon {
     /// Starts it, as `app` does, once the previous run has released the database.
@@ -86,8 +102,9 @@ impl Daemon {
         let expire =
             Expire::start(db.clone(), publisher.clone(), notices, host_locks.clone(), clock);
         let expire = expire.await.unwrap();
+        let verify = verify(&db, &publisher, &host_locks);
         let hosts = Hosts { db: db.clone(), publisher, last_requests, host_locks, clock };
-        Self { db, update, hosts, expire, republish }
+        Self { db, update, hosts, expire, republish, verify }
     }
 
     /// Starts the timers, with shorter periods than the product's.
@@ -97,6 +114,26 @@ impl Daemon {
             loop {
                 republish.run().await.unwrap();
                 sleep(Duration::from_millis(25)).await;
+            }
+        });
+        let (changes, suspects, round) =
+            (self.verify.clone(), self.verify.clone(), self.verify.clone());
+        tokio::spawn(async move {
+            loop {
+                changes.check_changes().await.unwrap();
+                sleep(Duration::from_millis(25)).await;
+            }
+        });
+        tokio::spawn(async move {
+            loop {
+                suspects.check_suspects().await.unwrap();
+                sleep(Duration::from_millis(25)).await;
+            }
+        });
+        tokio::spawn(async move {
+            loop {
+                let pause = round.go_round().await.unwrap();
+                sleep(pause.clamp(Duration::from_millis(5), Duration::from_millis(50))).await;
             }
         });
         tokio::spawn(async move {
@@ -144,6 +181,18 @@ impl Daemon {
             Reply::Whole { code, .. } => names.iter().map(|_| code).collect(),
         }
     }
+}
+
+fn verify(db: &Db, publisher: &Publisher, host_locks: &HostLocks) -> Verify {
+    let handles = VerifyHandles {
+        db: db.clone(),
+        publisher: publisher.clone(),
+        host_locks: host_locks.clone(),
+        clock: Clock,
+        counters: Arc::default(),
+        interval: Arc::new(arc_swap::ArcSwap::from_pointee(VERIFY_INTERVAL)),
+    };
+    Verify::new(handles, TIMES)
 }
 
 fn authenticate(db: &Db, last_requests: &LastRequests) -> Authenticate {

@@ -1,12 +1,12 @@
 //! A model of a name server: RFC 2136 over UDP and TCP for one zone, a whole message or nothing of
-//! it. Until it is made reliable it loses requests and replies, refuses some, and applies others
-//! late. It records what each name held at each time, and notices a host of which only one family
-//! is replaced.
+//! it, and queries. Until it is made reliable it loses requests and replies, refuses some, and
+//! applies others late. It records what each name held at each time, and notices a host of which
+//! only one family is replaced.
 
 use ddnsd_tests::chance::Chance;
 use ddnsd_tests::update::answer_to;
-use hickory_proto::op::Message;
-use hickory_proto::rr::{DNSClass, RData, RecordType};
+use hickory_proto::op::{Message, OpCode, ResponseCode};
+use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,7 @@ const NOERROR: u8 = 0;
 const SERVFAIL: u8 = 2;
 const REFUSED: u8 = 5;
 const YXRRSET: u8 = 7;
+const NXRRSET: u8 = 8;
 
 /// The numbers in a name's A and AAAA record.
 pub(super) type Held = (Option<u32>, Option<u32>);
@@ -35,6 +36,8 @@ pub(super) struct Event {
 struct State {
     events: HashMap<String, Vec<Event>>,
     aliases: HashSet<String>,
+    /// Names whose changes are acknowledged and not applied.
+    dropped: HashSet<String>,
     problems: Vec<String>,
     /// When this machine had delayed the server for long.
     delayed: Vec<Instant>,
@@ -104,6 +107,26 @@ impl Server {
         } else if !there {
             state.aliases.remove(name);
         }
+    }
+
+    /// From now on it acknowledges changes of a name and does not apply them, or applies them.
+    pub(super) fn drop_changes(&self, name: &str, drops: bool) {
+        let mut state = self.state.lock().unwrap();
+        if drops {
+            state.dropped.insert(name.to_owned());
+        } else {
+            state.dropped.remove(name);
+        }
+    }
+
+    pub(super) fn drops(&self, name: &str) -> bool {
+        self.state.lock().unwrap().dropped.contains(name)
+    }
+
+    /// Changes what a name holds, as somebody may by hand.
+    pub(super) fn change_by_hand(&self, name: &str, held: Held) {
+        let event = Event { at: Instant::now(), held };
+        self.state.lock().unwrap().events.entry(name.to_owned()).or_default().push(event);
     }
 
     /// What a name holds now.
@@ -190,6 +213,11 @@ impl Server {
 
     async fn handle(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let arrived = Instant::now();
+        let message = Message::from_vec(bytes).unwrap();
+        if message.op_code == OpCode::Query {
+            let lost = matches!(self.treatment(), Treatment::Lose);
+            return (!lost).then(|| self.answer_query(&message));
+        }
         let answer = |rcode| Some(answer_to(bytes, rcode));
         match self.treatment() {
             Treatment::Lose => None,
@@ -204,6 +232,23 @@ impl Server {
                 None
             }
         }
+    }
+
+    fn answer_query(&self, query: &Message) -> Vec<u8> {
+        let asked = &query.queries[0];
+        let held = self.held(asked.name().to_ascii().trim_end_matches('.'));
+        let mut answer = Message::response(query.id, OpCode::Query);
+        answer.metadata.authoritative = true;
+        answer.add_query(asked.clone());
+        let data = match asked.query_type() {
+            RecordType::A => held.0.map(|n| RData::A(super::v4(n).into())),
+            _ => held.1.map(|n| RData::AAAA(super::v6(n).into())),
+        };
+        if held == (None, None) {
+            answer.metadata.response_code = ResponseCode::NXDomain;
+        }
+        answer.add_answers(data.map(|data| Record::from_rdata(asked.name().clone(), 60, data)));
+        answer.to_vec().unwrap()
     }
 
     fn treatment(&self) -> Treatment {
@@ -238,9 +283,8 @@ impl Server {
         if at.duration_since(arrived) >= self.timeout * 2 {
             return None;
         }
-        let required = message.answers.iter().map(|record| record.name.to_ascii());
-        if required.into_iter().any(|name| state.aliases.contains(name.trim_end_matches('.'))) {
-            return Some(YXRRSET);
+        if let Some(rcode) = message.answers.iter().find_map(|record| state.failing(record)) {
+            return Some(rcode);
         }
         let mut changed: HashMap<String, Held> = HashMap::new();
         for record in &message.authorities {
@@ -259,6 +303,9 @@ impl Server {
             }
         }
         for (name, held) in changed {
+            if state.dropped.contains(&name) {
+                continue;
+            }
             // every host but `mixed` gets the same number in both families
             if !name.starts_with("mixed") && held.0 != held.1 {
                 state.problems.push(format!("{name}: only one family is replaced: {held:?}"));
@@ -266,6 +313,29 @@ impl Server {
             state.events.entry(name).or_default().push(Event { at, held });
         }
         Some(NOERROR)
+    }
+}
+
+impl State {
+    /// Why a prerequisite does not hold; `None` if it does.
+    fn failing(&mut self, required: &Record) -> Option<u8> {
+        let name = required.name.to_ascii();
+        let name = name.trim_end_matches('.');
+        let held = self.events.get(name).and_then(|events| events.last());
+        let held = held.map_or((None, None), |event| event.held);
+        let exists = |is_there: bool| is_there.then_some(YXRRSET);
+        let is = |is_same: bool| (!is_same).then_some(NXRRSET);
+        match (&required.data, required.record_type(), required.dns_class) {
+            (_, RecordType::CNAME, DNSClass::NONE) => exists(self.aliases.contains(name)),
+            (_, RecordType::A, DNSClass::NONE) => exists(held.0.is_some()),
+            (_, RecordType::AAAA, DNSClass::NONE) => exists(held.1.is_some()),
+            (RData::A(a), _, DNSClass::IN) => is(held.0 == Some(super::number4(a.0))),
+            (RData::AAAA(aaaa), _, DNSClass::IN) => is(held.1 == Some(super::number6(aaaa.0))),
+            other => {
+                self.problems.push(format!("ddnsd never requires this: {other:?}"));
+                None
+            }
+        }
     }
 }
 

@@ -190,6 +190,10 @@ impl World {
         sleep(2 * TIMEOUT).await;
         self.dns_holds_what_the_database_wants(&daemon).await?;
         self.no_accepted_number_is_lost()?;
+        let unserved = daemon.db.unserved_zones().await.unwrap();
+        if !unserved.is_empty() {
+            return Err(Certain(format!("the server drops nothing: {unserved:?}")));
+        }
         self.brief_expires(&daemon).await?;
         let good = self.good.lock().unwrap().clone();
         check_mails(file, &self.server, self.began, &good).await.map_err(Certain)
@@ -241,7 +245,7 @@ impl World {
 }
 
 /// The numbers that the database wants DNS to hold.
-fn numbers(host: &Host) -> Held {
+pub(super) fn numbers(host: &Host) -> Held {
     let wanted = host.wanted.addresses();
     (wanted.v4.map(number4), wanted.v6.map(number6))
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 /// How long a change waits for an update of the host that is in progress.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a new host waits for what the name server answers for its name.
-const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The handles these stories use.
 #[derive(Clone)]

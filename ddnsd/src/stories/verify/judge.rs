@@ -4,11 +4,11 @@
 
 use super::{CheckedFor, Verify};
 use crate::db::{CheckFinding, DbError};
-use crate::dns::{DnsError, Found, Lane};
+use crate::dns::{CheckResult, DnsError, Found, Lane};
 use crate::model::family::Family;
 use crate::model::host::Host;
-use crate::rules::drift;
 use crate::rules::verify::{MAX_REPAIRS, Suspicion, UnservedBy, VerifyStep};
+use crate::rules::{decide, drift};
 use crate::stories::host_locks::HostGuard;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -114,9 +114,16 @@ impl Verify {
         // what fails is sent again by the republisher, and checked then
         if handles.publisher.publish(Arc::clone(&host), Lane::Background).await.is_ok() {
             handles.counters.repaired.add_one();
-            suspicion.repaired();
             self.queues().repairs.add(host.id, now.mono);
-            self.suspect(&host, suspicion, self.0.times.confirm);
+            // at once, to distinguish a server that drops it from another writer that comes later
+            let check = [decide::check(&host)];
+            let results = handles.publisher.check_records(&host.zone, &check).await;
+            if matches!(results.as_slice(), [CheckResult::Holds]) {
+                self.queues().forget(host.id);
+            } else {
+                suspicion.repaired();
+                self.suspect(&host, suspicion, self.0.times.confirm);
+            }
             self.log(|| {
                 info!(host = %host.fqdn, "the name server held something else; published again");
             });
@@ -191,8 +198,7 @@ fn reason(by: UnservedBy, found: &str) -> String {
     match by {
         UnservedBy::NameServer | UnservedBy::Hiding => format!(
             "the name server acknowledges updates and does not apply them: {found} (does a policy \
-             or script there drop them, or another program write this name? fix that, and run \
-             `ddnsctl sync`)"
+             or script there drop them? fix that, and run `ddnsctl sync`)"
         ),
         UnservedBy::OtherWriter => format!(
             "something else writes this name: it was published again {MAX_REPAIRS} times within a \

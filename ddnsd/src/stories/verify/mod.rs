@@ -45,8 +45,6 @@ const MAX_QUERIES: usize = 200;
 /// Zones checked, and names asked for, at the same time.
 const MAX_ZONES_AT_ONCE: usize = 8;
 const MAX_QUERIES_AT_ONCE: usize = 16;
-/// Unserved hosts of earlier runs and of other daemons are looked for this often.
-const LOAD_UNSERVED: Duration = Duration::from_mins(1);
 const PAGE: u32 = 200;
 
 /// The verifying story; clones share everything.
@@ -89,7 +87,7 @@ impl Verify {
     /// Takes the acknowledged changes of the publisher.
     pub fn new(handles: VerifyHandles, times: VerifyTimes) -> Self {
         let changes = handles.publisher.take_acknowledged();
-        let round = Round::new(handles.clock.now());
+        let round = Round::beginning(handles.clock.now().mono + times.first_round);
         Self(Arc::new(VerifyParts {
             handles,
             times,
@@ -158,7 +156,8 @@ impl Verify {
         self.probe_zones().await?;
         self.load_unserved().await?;
         let now = self.handles().clock.now().mono;
-        let due = self.queues().take_suspects(MAX_SUSPECTS, now);
+        let retry = now + self.0.times.confirm;
+        let due = self.queues().take_suspects(MAX_SUSPECTS, now, retry);
         let mut hosts = Vec::with_capacity(due.len());
         for suspect in due {
             let found = self.handles().db.readable_host(&suspect.fqdn).await?;
@@ -174,7 +173,7 @@ impl Verify {
 
     async fn load_unserved(&self) -> Result<(), DbError> {
         let now = self.handles().clock.now().mono;
-        if !self.queues().is_time_to_load(LOAD_UNSERVED, now) || !self.is_checker().await? {
+        if !self.queues().is_time_to_load(self.0.times.recheck, now) || !self.is_checker().await? {
             return Ok(());
         }
         let mut after = (Millis(i64::MIN), HostId(0));

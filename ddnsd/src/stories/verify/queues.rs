@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 const MAX_HOSTS: usize = 10_000;
 /// The round goes on only with this much space for what it may find: two pages.
 const MIN_SPACE: usize = 400;
-/// A check that is under way, or found nothing out, is due again after this.
-const RETRY: Duration = Duration::from_secs(15);
 
 #[derive(Default)]
 pub(super) struct CheckQueues {
@@ -72,13 +70,19 @@ impl CheckQueues {
         self.questions.drain(..count).collect()
     }
 
-    /// Takes hosts that are due for another check; they stay, and are due again later.
-    pub(super) fn take_suspects(&mut self, max: usize, now: Instant) -> Vec<Suspect> {
+    /// Takes hosts that are due for another check. They stay, and are due again at `retry`, in case
+    /// it finds nothing out.
+    pub(super) fn take_suspects(
+        &mut self,
+        max: usize,
+        now: Instant,
+        retry: Instant,
+    ) -> Vec<Suspect> {
         let mut taken = Vec::new();
         for queue in [&mut self.suspects, &mut self.unserved] {
             let due = queue.values_mut().filter(|suspect| suspect.due <= now).take(max);
             for suspect in due {
-                suspect.due = now + RETRY;
+                suspect.due = retry;
                 taken.push(suspect.clone());
             }
         }
@@ -206,9 +210,10 @@ mod tests {
     fn a_suspect_is_taken_once_until_it_is_due_again_and_moves_when_it_is_unserved() {
         let (mut queues, now) = (CheckQueues::default(), Clock.now().mono);
         queues.suspect(&host(1, true), Suspicion::default(), now);
-        assert_eq!(queues.take_suspects(9, now).len(), 1);
-        assert_eq!(queues.take_suspects(9, now).len(), 0);
-        assert_eq!(queues.take_suspects(9, now + RETRY).len(), 1);
+        let retry = now + Duration::from_secs(15);
+        assert_eq!(queues.take_suspects(9, now, retry).len(), 1);
+        assert_eq!(queues.take_suspects(9, now, retry).len(), 0);
+        assert_eq!(queues.take_suspects(9, retry, retry).len(), 1);
         let unserved = Host { unserved_since: Some(Millis(1)), ..host(1, true) };
         queues.suspect(&unserved, Suspicion::default(), now);
         assert_eq!((queues.suspects.len(), queues.unserved.len()), (0, 1));

@@ -4,12 +4,9 @@
 use super::{CheckedFor, PAGE, Verify};
 use crate::db::DbError;
 use crate::model::host::{Host, HostId};
-use crate::model::time::Now;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The first round begins this long after the start.
-const FIRST: Duration = Duration::from_secs(5);
 /// Between two looks for something to do.
 const IDLE: Duration = Duration::from_secs(1);
 /// For how long a daemon claims the checks of all hosts.
@@ -25,11 +22,7 @@ pub(super) struct Round {
 }
 
 impl Round {
-    pub(super) fn new(now: Now) -> Self {
-        Self::beginning(now.mono + FIRST)
-    }
-
-    fn beginning(began: Instant) -> Self {
+    pub(super) fn beginning(began: Instant) -> Self {
         Self { began, after: HostId(0), hosts: 0, passed: 0 }
     }
 
