@@ -6,6 +6,9 @@ use crate::config::text::shown;
 use crate::config::{Endpoint, Params, is_param, normal_path};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Of `endpoints.params`, in the order of [`Params`].
+const KEYS: [&str; 6] = ["hostname", "ipv4", "ipv6", "username", "password", "notify_change"];
+
 /// One at least: without any in the file, the default one.
 pub(super) fn read(file: &mut Section<'_>) -> Vec<Endpoint> {
     let located = file.each("endpoints", |section| {
@@ -77,17 +80,11 @@ fn params(section: &mut Section<'_>) -> Params {
 
 /// A name that the file gives to one parameter is no default name of another.
 fn without_defaults_given_elsewhere(section: &Section<'_>, mut params: Params) -> Params {
-    let given = lists(&params).into_iter().filter(|(key, _)| section.is_given(key));
+    let given = lists(&params).filter(|(key, _)| section.is_given(key));
     let given: Vec<String> = given.flat_map(|(_, names)| names.iter().cloned()).collect();
     let Params { hostname, ipv4, ipv6, username, password, notify_change } = &mut params;
-    for (key, names) in [
-        ("hostname", hostname),
-        ("ipv4", ipv4),
-        ("ipv6", ipv6),
-        ("username", username),
-        ("password", password),
-        ("notify_change", notify_change),
-    ] {
+    let all = [hostname, ipv4, ipv6, username, password, notify_change];
+    for (key, names) in KEYS.into_iter().zip(all) {
         if !section.is_given(key) {
             names.retain(|name| !given.iter().any(|given| is_param(given, name)));
         }
@@ -119,14 +116,7 @@ fn shared(params: &Params) -> Vec<(&'static str, &str, &'static str)> {
     shared
 }
 
-fn lists(params: &Params) -> [(&'static str, &[String]); 6] {
+fn lists(params: &Params) -> impl Iterator<Item = (&'static str, &Vec<String>)> {
     let Params { hostname, ipv4, ipv6, username, password, notify_change } = params;
-    [
-        ("hostname", hostname),
-        ("ipv4", ipv4),
-        ("ipv6", ipv6),
-        ("username", username),
-        ("password", password),
-        ("notify_change", notify_change),
-    ]
+    KEYS.into_iter().zip([hostname, ipv4, ipv6, username, password, notify_change])
 }
