@@ -198,6 +198,17 @@ impl Named {
         run(Command::new(program("nsupdate")).arg("-k").arg(self.key_file()), &input).ok();
     }
 
+    /// Changes a zone that takes updates without a key: lines as for [`Self::nsupdate`].
+    ///
+    /// # Panics
+    /// When the server refuses.
+    #[track_caller]
+    pub fn nsupdate_unsigned(&self, lines: &str) {
+        let input = format!("server 127.0.0.1 {}\n{lines}\nsend\n", self.port);
+        // over TCP, because it may be long
+        run(Command::new(program("nsupdate")).arg("-v"), &input).ok();
+    }
+
     /// Stops it where it stands: it takes connections and datagrams, and answers none.
     ///
     /// # Panics

@@ -28,6 +28,20 @@ pub enum CheckResult {
     Unknown(DnsError),
 }
 
+/// How far a message that does not hold is halved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halving {
+    /// Until each name that differs is alone.
+    ToTheEnd,
+    /// As long as some name holds. After [`MAX_DIFFERING`] names that differ, and none that holds,
+    /// a part that differs is taken to differ in each of its names: a server that lost a zone
+    /// would cost two messages for each name. To publish a name again that holds changes nothing.
+    WhileSomeHold,
+}
+
+/// Names that differ, one by one, before the rest is taken to differ.
+pub const MAX_DIFFERING: usize = 16;
+
 /// Spaces messages. Its lock is fair, so that no caller waits for another's whole batch.
 #[derive(Default)]
 pub(super) struct Pace(Mutex<Option<Instant>>);
@@ -50,6 +64,7 @@ pub(super) struct ZoneChecker<'a> {
     pub(super) pace: &'a Pace,
     pub(super) counters: Arc<CheckCounters>,
     pub(super) clock: Clock,
+    pub(super) halving: Halving,
 }
 
 impl ZoneChecker<'_> {
@@ -85,7 +100,12 @@ impl ZoneChecker<'_> {
             // only a signed answer says anything about the records
             let is_refused = matches!(error, DnsError::Refused { .. });
             let differs = is_refused && refusal.is_some_and(Refusal::is_of_prerequisite);
+            let has_holding = results.iter().any(|result| matches!(result, CheckResult::Holds));
+            let all_differ = self.halving == Halving::WhileSomeHold
+                && results.len() >= MAX_DIFFERING
+                && !has_holding;
             let is_halved = part.len() > 1
+                && !(differs && all_differ)
                 && (differs || refusal.is_some() && !(is_whole && self.refuses_zone().await));
             if is_halved {
                 let (first, second) = part.split_at(part.len() / 2);

@@ -22,7 +22,7 @@ mod udp;
 mod update;
 mod zone_worker;
 
-pub use checker::CheckResult;
+pub use checker::{CheckResult, Halving, MAX_DIFFERING};
 pub use error::{DnsError, Refusal};
 pub use lookup::{Found, Hiding, LookupError};
 
@@ -197,9 +197,14 @@ impl Dns {
     /// Whether the primary holds what names of this zone should hold; the results in the order of
     /// the checks. Nothing is changed, and no time of an update is used: at most 20 messages a
     /// second are sent, each with as many names as fit, and a zone that is down is not asked.
-    pub async fn check_records(&self, zone: &Zone, checks: &[RecordCheck]) -> Vec<CheckResult> {
+    pub async fn check_records(
+        &self,
+        zone: &Zone,
+        checks: &[RecordCheck],
+        halving: Halving,
+    ) -> Vec<CheckResult> {
         match &self.0 {
-            Exit::Rfc2136(client) => client.check(zone, checks).await,
+            Exit::Rfc2136(client) => client.check(zone, checks, halving).await,
             Exit::Builtin(server) => {
                 checks.iter().map(|check| server.check_records(check)).collect()
             }

@@ -3,7 +3,7 @@
 //! one ends once every change that it took has its result.
 
 use super::batcher::Job;
-use super::checker::{CheckResult, Pace, ZoneChecker};
+use super::checker::{CheckResult, Halving, Pace, ZoneChecker};
 use super::error::DnsError;
 use super::exchange::Exchange;
 use super::late_messages::LateMessages;
@@ -141,7 +141,12 @@ impl NameServer {
     }
 
     /// See [`super::Dns::check_records`].
-    pub(super) async fn check(&self, zone: &Zone, checks: &[RecordCheck]) -> Vec<CheckResult> {
+    pub(super) async fn check(
+        &self,
+        zone: &Zone,
+        checks: &[RecordCheck],
+        halving: Halving,
+    ) -> Vec<CheckResult> {
         let unknown = |error: DnsError| {
             checks.iter().map(|_| CheckResult::Unknown(error.clone())).collect::<Vec<_>>()
         };
@@ -153,7 +158,8 @@ impl NameServer {
             Err(error) => return unknown(error),
         };
         let counters = Arc::clone(&self.counters.checks);
-        let checker = ZoneChecker { zone, sender, pace: &self.pace, counters, clock: self.clock };
+        let (pace, clock) = (&self.pace, self.clock);
+        let checker = ZoneChecker { zone, sender, pace, counters, clock, halving };
         checker.check(checks).await
     }
 

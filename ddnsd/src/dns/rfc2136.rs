@@ -1,7 +1,7 @@
 //! Publishing with RFC 2136. In: changes. Out: whether the primary acknowledged them. Another
 //! configuration may name another server: then nothing is sent until the records move there.
 
-use super::checker::CheckResult;
+use super::checker::{CheckResult, Halving};
 use super::error::DnsError;
 use super::lookup::{Found, LookupError};
 use super::name_server::NameServer;
@@ -154,9 +154,14 @@ impl UpdateClient {
 
     /// See [`super::Dns::check_records`]. A result of a server that is replaced meanwhile is
     /// unknown.
-    pub(super) async fn check(&self, zone: &Zone, checks: &[RecordCheck]) -> Vec<CheckResult> {
+    pub(super) async fn check(
+        &self,
+        zone: &Zone,
+        checks: &[RecordCheck],
+        halving: Halving,
+    ) -> Vec<CheckResult> {
         let name_server = self.name_server.load_full();
-        let results = name_server.check(zone, checks).await;
+        let results = name_server.check(zone, checks, halving).await;
         if self.server() == name_server.address() {
             return results;
         }

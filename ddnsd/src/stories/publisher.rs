@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::config::DnsBackend;
 use crate::db::{Db, DbError, PublishResult, UnpublishedHost, Want};
 use crate::dns::{
-    self, CheckResult, Dns, DnsError, Found, Lane, LookupError, Published, ZoneHealth,
+    self, CheckResult, Dns, DnsError, Found, Halving, Lane, LookupError, Published, ZoneHealth,
 };
 use crate::model::change::RecordCheck;
 use crate::model::family::{Families, Family};
@@ -127,8 +127,13 @@ impl Publisher {
 
     /// Whether the name server holds what names of a zone should hold; see
     /// [`Dns::check_records`].
-    pub async fn check_records(&self, zone: &Zone, checks: &[RecordCheck]) -> Vec<CheckResult> {
-        self.dns.check_records(zone, checks).await
+    pub async fn check_records(
+        &self,
+        zone: &Zone,
+        checks: &[RecordCheck],
+        halving: Halving,
+    ) -> Vec<CheckResult> {
+        self.dns.check_records(zone, checks, halving).await
     }
 
     /// What the name server answers for a name.
@@ -282,7 +287,8 @@ impl Publisher {
         check.records = check.records.without(Families::BOTH);
         for pause in REMOVAL_CHECKS {
             tokio::time::sleep(pause).await;
-            let results = self.dns.check_records(&check.zone, slice::from_ref(&check)).await;
+            let checks = slice::from_ref(&check);
+            let results = self.dns.check_records(&check.zone, checks, Halving::ToTheEnd).await;
             if !matches!(results.as_slice(), [CheckResult::Differs]) {
                 return Ok(());
             }

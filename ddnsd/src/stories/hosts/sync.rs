@@ -5,7 +5,7 @@
 
 use super::{Hosts, LOCK_TIMEOUT};
 use crate::db::{DbError, HostPage};
-use crate::dns::{CheckResult, DnsError, Found, Lane};
+use crate::dns::{CheckResult, DnsError, Found, Halving, Lane};
 use crate::model::change::RecordCheck;
 use crate::model::family::Family;
 use crate::model::host::{Host, HostId};
@@ -137,7 +137,7 @@ impl Hosts {
         let mut results = BTreeMap::new();
         for (zone, checks) in zones {
             let (places, checks): (Vec<_>, Vec<_>) = checks.into_iter().unzip();
-            let found = self.publisher.check_records(&zone, &checks).await;
+            let found = self.publisher.check_records(&zone, &checks, Halving::ToTheEnd).await;
             for result in &found {
                 if let CheckResult::Unknown(why) = result
                     && why.is_unanswered()

@@ -4,7 +4,7 @@
 
 use super::{CheckedFor, Verify};
 use crate::db::{CheckFinding, DbError};
-use crate::dns::{CheckResult, DnsError, Found, Lane};
+use crate::dns::{CheckResult, DnsError, Found, Halving, Lane};
 use crate::model::family::Family;
 use crate::model::host::Host;
 use crate::rules::verify::{MAX_REPAIRS, Suspicion, UnservedBy, VerifyStep};
@@ -14,6 +14,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{info, warn};
+
+/// Repairs are checked at once while no more hosts than these are suspect.
+const MAX_CHECKED_AT_ONCE: usize = 20;
 
 impl Verify {
     /// The records are there. What hides them is asked for after a change, and while that was the
@@ -115,10 +118,7 @@ impl Verify {
         if handles.publisher.publish(Arc::clone(&host), Lane::Background).await.is_ok() {
             handles.counters.repaired.add_one();
             self.queues().repairs.add(host.id, now.mono);
-            // at once, to distinguish a server that drops it from another writer that comes later
-            let check = [decide::check(&host)];
-            let results = handles.publisher.check_records(&host.zone, &check).await;
-            if matches!(results.as_slice(), [CheckResult::Holds]) {
+            if self.holds_at_once(&host).await {
                 self.queues().forget(host.id);
             } else {
                 suspicion.repaired();
@@ -129,6 +129,18 @@ impl Verify {
             });
         }
         Ok(())
+    }
+
+    /// Whether a repair holds, checked at once: that distinguishes a server that drops it from
+    /// another writer that comes later. Not if many hosts are repaired, because each is a message.
+    async fn holds_at_once(&self, host: &Host) -> bool {
+        if self.queues().suspects() > MAX_CHECKED_AT_ONCE {
+            return false;
+        }
+        let check = [decide::check(host)];
+        let publisher = &self.handles().publisher;
+        let results = publisher.check_records(&host.zone, &check, Halving::ToTheEnd).await;
+        matches!(results.as_slice(), [CheckResult::Holds])
     }
 
     /// The caller holds the host's lock.

@@ -17,7 +17,7 @@ use super::publisher::Publisher;
 use crate::clock::Clock;
 use crate::counters::CheckCounters;
 use crate::db::{Db, DbError};
-use crate::dns::CheckResult;
+use crate::dns::{CheckResult, Halving};
 use crate::model::host::{Host, HostId};
 use crate::model::name::Zone;
 use crate::model::time::Millis;
@@ -37,9 +37,8 @@ use zones::ZoneChecks;
 
 /// Recent changes checked in one second: what 20 messages hold.
 const MAX_CHANGES: usize = 4_000;
-/// Hosts that did not hold, checked in one second. Halving costs two messages for each that
-/// differs.
-const MAX_SUSPECTS: usize = 20;
+/// Hosts that did not hold, checked at a time.
+const MAX_SUSPECTS: usize = 200;
 /// Queries in one second.
 const MAX_QUERIES: usize = 200;
 /// Zones checked, and names asked for, at the same time.
@@ -210,7 +209,8 @@ impl Verify {
         what: CheckedFor,
     ) -> Result<(), DbError> {
         let checks: Vec<_> = hosts.iter().map(|host| decide::check(host)).collect();
-        let results = self.handles().publisher.check_records(&zone, &checks).await;
+        let publisher = &self.handles().publisher;
+        let results = publisher.check_records(&zone, &checks, Halving::WhileSomeHold).await;
         self.zone_checked(&zone, &hosts, &results);
         let judged = hosts.into_iter().zip(results).map(|(host, result)| async move {
             match result {

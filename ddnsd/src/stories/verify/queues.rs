@@ -1,6 +1,7 @@
 //! What waits for a check, in memory and bounded. What does not fit is left to the round. Pure: the
 //! time is an argument.
 
+use crate::dns::MAX_DIFFERING;
 use crate::model::host::{Host, HostId};
 use crate::model::name::Fqdn;
 use crate::rules::verify::{Repairs, Suspicion};
@@ -79,7 +80,9 @@ impl CheckQueues {
         retry: Instant,
     ) -> Vec<Suspect> {
         let mut taken = Vec::new();
-        for queue in [&mut self.suspects, &mut self.unserved] {
+        // few unserved ones, so that each of them is found if it holds
+        let queues = [(&mut self.suspects, max), (&mut self.unserved, MAX_DIFFERING.min(max))];
+        for (queue, max) in queues {
             let due = queue.values_mut().filter(|suspect| suspect.due <= now).take(max);
             for suspect in due {
                 suspect.due = retry;
@@ -136,6 +139,11 @@ impl CheckQueues {
     /// Whether the round may go on.
     pub(super) fn has_space(&self) -> bool {
         self.suspects.len() + MIN_SPACE <= MAX_HOSTS
+    }
+
+    /// Hosts that differed and are not unserved.
+    pub(super) fn suspects(&self) -> usize {
+        self.suspects.len()
     }
 
     pub(super) fn waiting(&self) -> usize {

@@ -15,6 +15,8 @@ use tracing::{info, warn};
 const MAX_ZONES: usize = 1_000;
 /// Between two tries of a zone whose checks or queries get no answer.
 const PROBE: Duration = Duration::from_secs(5);
+/// Tried at a time.
+const MAX_PROBES: usize = 4;
 const ASK_AGAIN: Duration = Duration::from_mins(1);
 
 #[derive(Default)]
@@ -63,6 +65,17 @@ impl ZoneChecks {
     /// Records that the server changes TTLs. Returns whether that is news.
     pub(super) fn has_other_ttl(&mut self, zone: &Zone) -> bool {
         self.of(zone).is_some_and(|check| !std::mem::replace(&mut check.has_other_ttl, true))
+    }
+
+    /// Hosts to try zones with that are away.
+    fn take_probes(&mut self, now: Instant) -> Vec<Arc<Host>> {
+        let away = self.known.values_mut().filter_map(|check| check.away.as_mut());
+        let due = away.filter(|(_, retry)| *retry <= now).take(MAX_PROBES);
+        due.map(|(host, retry)| {
+            *retry = now + PROBE;
+            Arc::clone(host)
+        })
+        .collect()
     }
 
     fn check_whole(&mut self, zone: &Zone) {
@@ -133,13 +146,7 @@ impl Verify {
     /// Tries zones whose server did not answer checks, so that they are checked once it is back.
     pub(super) async fn probe_zones(&self) -> Result<(), DbError> {
         let now = self.handles().clock.now().mono;
-        let mut due = Vec::new();
-        for check in self.zones().known.values_mut() {
-            if let Some((host, retry)) = check.away.as_mut().filter(|(_, retry)| *retry <= now) {
-                *retry = now + PROBE;
-                due.push(Arc::clone(host));
-            }
-        }
+        let due = self.zones().take_probes(now);
         let mut hosts = Vec::with_capacity(due.len());
         for host in due {
             match self.handles().db.readable_host(&host.fqdn).await? {
