@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// Repairs of a host within [`REPAIR_TIME`]. Then another writer is named instead.
+/// Repairs of a host within `REPAIR_TIME`. Then another writer is named instead.
 pub const MAX_REPAIRS: usize = 3;
 const REPAIR_TIME: Duration = Duration::from_hours(24);
 /// Hosts whose repairs are remembered.
