@@ -591,3 +591,18 @@ async fn the_tables_of_another_program_are_left_alone() {
     let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()";
     assert_eq!(number(&mut look, tables).await, 1);
 }
+
+#[tokio::test]
+async fn of_several_daemons_one_checks_all_hosts_until_its_claim_ends() {
+    let account = Mariadb::shared().account();
+    let (first, second) = (opened(&account).await, opened(&account).await);
+    let claim = async |db: &Db, daemon: &str, now: i64| {
+        db.claim_checks(daemon, Uptime(now), Uptime(now + 60_000)).await.unwrap()
+    };
+    assert!(claim(&first, "a", 1_000).await);
+    assert!(!claim(&second, "b", 2_000).await, "the first has them");
+    assert!(claim(&first, "a", 30_000).await, "it claims them again");
+    assert!(!claim(&second, "b", 89_999).await);
+    assert!(claim(&second, "b", 90_001).await, "the first has ended");
+    assert!(!claim(&first, "a", 90_002).await);
+}
