@@ -338,7 +338,7 @@ dns.tcp               0
     #[test]
     fn a_daemon_without_problems_is_ok() {
         let status = StatusView { zones: Vec::new(), ..busy() };
-        assert!(shown(&status).starts_with("state           ok\n\nversion"), "{}", shown(&status));
+        assert!(shown(&status).starts_with("state            ok\n\nversion"), "{}", shown(&status));
     }
 
     #[test]

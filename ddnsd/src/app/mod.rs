@@ -18,6 +18,7 @@ use crate::reload::channel as reload_requests;
 use crate::serve::{self, ConnectionLimits, HttpServer};
 use crate::stories::hosts::Hosts;
 use crate::stories::mail_queue::MailQueue;
+use crate::stories::served_zones;
 use crate::stories::status::Counters;
 use crate::stories::unsigned::warn_of_zones_without_key;
 use crate::stories::users::Users;
@@ -111,7 +112,7 @@ async fn run_async(
         if args.demo { tasks.stop.cancel() } else { services.reload.trigger() }
     };
     let ending = life.run(hung_up).await;
-    match life.unless_stopped(tokio::time::timeout(CLOSE_TIMEOUT, handles.db.close())).await {
+    match life.unless_stopped(tokio::time::timeout(CLOSE_TIMEOUT, close(&handles))).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => warn!("the database took too long to close"),
         Err(name) => warn!("second {name}: the database is not closed"),
@@ -119,6 +120,15 @@ async fn run_async(
     info!("stopped");
     log.hurry(life.is_urgent());
     Ok(ending)
+}
+
+async fn close(handles: &Handles) {
+    if let Some(server) = handles.dns.own_server()
+        && let Err(problem) = served_zones::end_serials(server, &handles.db).await
+    {
+        warn!("cannot store the last SOA serial: {problem}");
+    }
+    handles.db.close().await;
 }
 
 /// Opens and binds every part, so that a failure ends the start, and only then serves.

@@ -69,8 +69,12 @@ fn quoted(path: &Path) -> String {
 impl Intro<'_> {
     pub(super) fn text(&self, has_colour: bool) -> String {
         let Self { user, password, host, http, dns, ctl, socket } = self;
+        // curl would ask the proxy for an address of this machine
+        let has_proxy = ["http_proxy", "ALL_PROXY", "all_proxy"];
+        let has_proxy = has_proxy.iter().any(|name| std::env::var_os(name).is_some());
+        let curl = if has_proxy { "curl --noproxy '*'" } else { "curl" };
         let update = format!(
-            "curl -u {user}:{password} 'http://{http}/update?hostname={host}&myip={ADDRESS}'"
+            "{curl} -u {user}:{password} 'http://{http}/update?hostname={host}&myip={ADDRESS}'"
         );
         let lookup = format!("dig +short @{} -p {} {host}", dns.ip(), dns.port());
         let list = format!("{} --socket {} hostname list", ctl.command(), quoted(socket));

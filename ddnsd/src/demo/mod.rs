@@ -12,7 +12,7 @@ use crate::logging;
 use crate::model::name::{Email, HostNames, Label, UserName, Zone};
 use crate::model::secret::Secret;
 use crate::stories::hosts::HostInput;
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use intro::{Ctl, Intro};
 use nix::sys::signal::{SigSet, Signal};
 use rand::RngExt as _;
@@ -24,6 +24,9 @@ const USER: &str = "demo";
 const LABEL: &str = "home";
 /// RFC 2606 reserves the top-level domain.
 const ZONE: &str = "demo.example";
+const SOCKET: &str = "admin.sock";
+/// unix(7): bytes, without the NUL at the end.
+const MAX_SOCKET_PATH: usize = 107;
 const PASSWORD_CHARACTERS: usize = 16;
 
 /// Runs the demo until a signal stops it, and removes its folder.
@@ -43,6 +46,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn run_in(folder: &Path, args: &Args, signals: SigSet) -> anyhow::Result<()> {
+    let socket = folder.join(SOCKET);
+    if socket.as_os_str().len() > MAX_SOCKET_PATH {
+        let path = socket.display();
+        bail!("the path of the socket {path} would be too long (TMPDIR names another place)");
+    }
     let file = folder.join("config.toml");
     std::fs::write(&file, configuration(folder)?).context("cannot write the configuration")?;
     let args = Args { config: file, ..args.clone() };
@@ -97,7 +105,7 @@ good_max_requests = 60
 bad_max_requests = 10
 ",
         path("ddnsd.db")?,
-        path("admin.sock")?
+        path(SOCKET)?
     ))
 }
 
@@ -118,7 +126,7 @@ async fn set_up(folder: &Path, started: Started) -> anyhow::Result<()> {
         http: *started.http.first().context("there is no HTTP address")?,
         dns: *started.dns.first().context("there is no DNS address")?,
         ctl: Ctl::find(),
-        socket: &folder.join("admin.sock"),
+        socket: &folder.join(SOCKET),
     };
     // without a reader the demo still serves
     let _ = std::io::stdout().write_all(intro.text(has_colour()).as_bytes());

@@ -53,7 +53,7 @@ impl Step {
 
     fn failed(self) -> &'static str {
         match self {
-            Step::Tls => "TLS failed (see email.smtp_ca_file)",
+            Step::Tls => "TLS failed (see email.smtp_starttls and smtp_ca_file)",
             Step::Login => "the login failed (see email.smtp_username and smtp_password_file)",
             Step::Greeting | Step::Sender | Step::Recipient | Step::Message => {
                 "the connection failed"

@@ -10,6 +10,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+/// Of a reply. What is encrypted has a line feed in every 256 bytes or so.
+const MAX_LINES: usize = 128;
+
 #[derive(Debug)]
 pub(super) struct BoundedStream {
     stream: TcpStream,
@@ -17,7 +20,9 @@ pub(super) struct BoundedStream {
     max_bytes: usize,
     /// Bytes that it still reads before the next write.
     left: usize,
-    /// Reads one byte at a time, so that lettre has read nothing beyond the reply to STARTTLS.
+    /// Line feeds likewise: lettre's time grows with the square of their number.
+    lines_left: usize,
+    /// The session will be encrypted. Reads one byte at a time, so that lettre has read nothing beyond the reply to STARTTLS.
     /// Otherwise it would take what a third party adds to that reply, unencrypted, for the first
     /// replies of the encrypted session (RFC 3207, 6).
     is_byte_by_byte: bool,
@@ -25,7 +30,7 @@ pub(super) struct BoundedStream {
 
 impl BoundedStream {
     pub(super) fn new(stream: TcpStream, max_bytes: usize, is_byte_by_byte: bool) -> Self {
-        Self { stream, max_bytes, left: max_bytes, is_byte_by_byte }
+        Self { stream, max_bytes, left: max_bytes, lines_left: MAX_LINES, is_byte_by_byte }
     }
 }
 
@@ -35,7 +40,7 @@ impl AsyncRead for BoundedStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        if self.left == 0 {
+        if self.left == 0 || self.lines_left == 0 {
             let what = "the server sent more than any reply holds";
             return Poll::Ready(Err(Error::new(ErrorKind::InvalidData, what)));
         }
@@ -44,8 +49,15 @@ impl AsyncRead for BoundedStream {
         let max = max.min(buffer.remaining()).min(chunk.len());
         let mut part = ReadBuf::new(chunk.get_mut(..max).unwrap_or_default());
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
-        buffer.put_slice(part.filled());
-        self.left -= part.filled().len();
+        let read = part.filled_mut();
+        self.left -= read.len();
+        let lines = read.split(|byte| *byte == b'\n').count() - 1;
+        self.lines_left = self.lines_left.saturating_sub(lines);
+        if !self.is_byte_by_byte {
+            // some servers reply in Latin-1, which lettre takes for a failed connection
+            read.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'?');
+        }
+        buffer.put_slice(read);
         Poll::Ready(Ok(()))
     }
 }
@@ -57,6 +69,7 @@ impl AsyncWrite for BoundedStream {
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
         self.left = self.max_bytes;
+        self.lines_left = MAX_LINES;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -101,6 +114,17 @@ mod tests {
         stream.write_all(b"EHLO x\r\n").await.unwrap();
         let mut buffer = [0; 64];
         assert_eq!(stream.read(&mut buffer).await.unwrap(), 4, "the next reply");
+    }
+
+    #[tokio::test]
+    async fn a_reply_of_too_many_lines_ends_and_one_in_latin_1_is_readable() {
+        let mut stream = sent(&b"220-x\r\n".repeat(200), 10_000, false).await;
+        let error = stream.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        let mut stream = sent(b"550 Empf\xe4nger\r\n", 10_000, false).await;
+        let mut buffer = [0; 64];
+        let length = stream.read(&mut buffer).await.unwrap();
+        assert_eq!(&buffer[..length], b"550 Empf?nger\r\n");
     }
 
     #[tokio::test]

@@ -238,7 +238,7 @@ impl ClientConnection<'_> {
     /// Answers a request that hyper would refuse without a word.
     async fn refuse(&self, refused: &HeadRefused, mut stream: impl AsyncWrite + Unpin) {
         let HeadRefused(sentence) = refused;
-        self.log_refused(sentence);
+        self.log_refused(400, sentence);
         let length = sentence.len() + 1;
         let reply = format!(
             "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -252,9 +252,9 @@ impl ClientConnection<'_> {
         let _ = tokio::time::timeout(self.timeout, written).await;
     }
 
-    fn log_refused(&self, reason: &dyn Display) {
+    fn log_refused(&self, status: u16, reason: &dyn Display) {
         if self.logs_requests {
-            info!(client = %self.client, status = 400, %reason, "request");
+            info!(client = %self.client, status, %reason, "request");
         }
     }
 
@@ -275,7 +275,8 @@ impl ClientConnection<'_> {
             .serve_connection(TokioIo::new(stream), self.service());
         let closing = self.server.stop.cancelled();
         match drain(connection, &self.in_flight, closing).await {
-            Err(error) if error.is_parse() => self.log_refused(&error),
+            Err(error) if error.is_parse_too_large() => self.log_refused(431, &error),
+            Err(error) if error.is_parse() => self.log_refused(400, &error),
             Err(error) => debug!(client = %self.client, "HTTP/1: {error}"),
             Ok(()) => {}
         }

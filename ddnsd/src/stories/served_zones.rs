@@ -47,6 +47,14 @@ pub async fn keep_serials_covered(server: BuiltinServer, db: Db) {
     }
 }
 
+/// At the stop, when nothing is published any more.
+///
+/// # Errors
+/// The database failed: as after a kill, the next run starts above the stored mark.
+pub async fn end_serials(server: &BuiltinServer, db: &Db) -> Result<(), DbError> {
+    db.set_meta(SERIAL, server.end_serials().to_string()).await
+}
+
 /// Fills the zones that are not served yet with what the database says that DNS should hold.
 ///
 /// # Errors

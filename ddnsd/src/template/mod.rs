@@ -15,6 +15,9 @@ use std::io::{self, Write};
 /// Bytes of a mail.
 const MAX_OUTPUT: usize = 256 << 10;
 
+/// Bytes of one expression or statement.
+const MAX_TAG: usize = 2_000;
+
 /// Steps of a rendering, by minijinja's count: some milliseconds, and 64 bytes of memory each.
 const MAX_FUEL: u64 = 100_000;
 
@@ -61,6 +64,7 @@ impl Template {
         environment.set_fuel(Some(MAX_FUEL));
         // as Jinja2 reads a file
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        check_tags(&text)?;
         environment.add_template_owned(NAME, text).map_err(|error| problem(&error))?;
         Ok(Self { environment })
     }
@@ -105,6 +109,26 @@ impl Template {
         names.sort();
         names
     }
+}
+
+/// minijinja's compiler calls itself for each step of a chain such as `a.b.c` or `1 - 1 - 1`, and a
+/// chain of thousands would overflow the stack.
+fn check_tags(text: &str) -> Result<(), TemplateError> {
+    let opens = |text: &str| ["{{", "{%"].iter().filter_map(|mark| text.find(mark)).min();
+    let mut at = opens(text);
+    while let Some(start) = at {
+        let rest = text.get(start + 2..).unwrap_or_default();
+        let next = opens(rest);
+        let tag = rest.get(..next.unwrap_or(rest.len())).unwrap_or_default();
+        let end = tag.rfind("}}").max(tag.rfind("%}")).unwrap_or(tag.len());
+        if end > MAX_TAG {
+            let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
+            let what = format!("an expression or statement of more than {MAX_TAG} bytes");
+            return Err(TemplateError { line, what });
+        }
+        at = next.map(|next| start + 2 + next);
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Template {

@@ -6,6 +6,10 @@ use crate::config::text::shown;
 use crate::config::{EmailConfig, Sender};
 use crate::model::name::Email;
 use crate::model::notice::NoticeKind;
+use std::net::IpAddr;
+
+/// RFC 8314, 7.3.
+const IMPLICIT_TLS: u16 = 465;
 
 /// Without the content of the files.
 pub(super) fn read(section: &mut Section<'_>, files: &mut NamedFiles) -> Option<EmailConfig> {
@@ -15,6 +19,16 @@ pub(super) fn read(section: &mut Section<'_>, files: &mut NamedFiles) -> Option<
     let from_address = section.required("from_address", when);
     let smtp_port = section.number("smtp_port", 1..=u16::MAX, 25);
     let starttls = section.flag("smtp_starttls", false);
+    if enabled && smtp_port == IMPLICIT_TLS {
+        let what = "is usually the port of TLS from the start, which is not supported (use 587 with smtp_starttls)";
+        section.warn("smtp_port", what);
+    }
+    let is_host = smtp_host.parse::<IpAddr>().is_ok()
+        || smtp_host.chars().all(|c| c.is_alphanumeric() || ".-_".contains(c));
+    if enabled && !is_host {
+        let got = shown(&smtp_host);
+        section.problem("smtp_host", format!("must be a host name or an address, got {got}"));
+    }
     let ca_file = section.file("smtp_ca_file");
     let login = login(section, enabled);
     let change_template = section.file("change_notification_template");

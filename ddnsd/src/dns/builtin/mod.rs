@@ -164,6 +164,11 @@ impl BuiltinServer {
         }
     }
 
+    /// At the end: no serial above the returned mark is served any more.
+    pub fn end_serials(&self) -> u64 {
+        self.0.serials.end()
+    }
+
     fn raise_serial(&self, content: &mut ZoneContent, is_changed: bool) {
         content.is_behind |= is_changed;
         if content.is_behind

@@ -55,6 +55,14 @@ impl Serials {
         self.mark.fetch_max(mark, Ordering::SeqCst);
     }
 
+    /// Gives no more. Returns the highest one, the mark to store: a stop that is no kill leaves no
+    /// gap, so that serials do not run ahead of the clock and a restored database continues above
+    /// what secondaries have.
+    pub(super) fn end(&self) -> u64 {
+        self.mark.store(0, Ordering::SeqCst);
+        self.highest.load(Ordering::SeqCst)
+    }
+
     /// The serial after this one; `None` while it is not covered.
     pub(super) fn next(&self, serial: u64) -> Option<u64> {
         let next = serial + 1;
@@ -124,6 +132,16 @@ mod tests {
         assert_eq!(serials.of_new_zone(), serial);
         serials.covered(serials.wanted_mark());
         assert_eq!(serials.next(serial), Some(serial + 1));
+    }
+
+    #[test]
+    fn after_the_end_none_is_given() {
+        let serials = Serials::default();
+        let serial = serials.start(Some(10), 0);
+        serials.covered(serials.wanted_mark());
+        let next = serials.next(serial).unwrap();
+        assert_eq!(serials.end(), next);
+        assert_eq!(serials.next(next), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Answers connections (RFC 7766). In: messages, each with its length before it. Out: answers and
 //! zone transfers, in the same order. Each wait has a limit; when all places are taken, the
-//! connection that has waited longest for its next query makes room.
+//! connection that has waited longest, for its next query or for its client to read, makes room.
 
 use super::BuiltinServer;
 use super::respond::{Response, Transport, respond};
@@ -40,7 +40,7 @@ pub(super) struct TcpServer {
     places: Arc<Semaphore>,
     clients: Arc<Mutex<HashMap<ClientKey, usize>>>,
     transfers: Arc<Semaphore>,
-    /// Ends the connection that has waited longest for a query.
+    /// Ends the connection that has waited longest.
     room: Arc<Notify>,
     stop: CancellationToken,
     work: TaskTracker,
@@ -135,7 +135,12 @@ impl TcpServer {
         match response {
             Response::Message(reply) => {
                 self.server.count(&reply);
-                write(stream, &reply.bytes).await
+                // a client that does not read makes room, too
+                tokio::select! {
+                    biased;
+                    written = write(stream, &reply.bytes) => written,
+                    () = self.room.notified() => Err(io::ErrorKind::ConnectionAborted.into()),
+                }
             }
             Response::Transfer(request) => {
                 let _permit = self.transfers.acquire().await;

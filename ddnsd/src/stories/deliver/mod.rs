@@ -172,8 +172,8 @@ impl Deliver {
                     self.refused(run, mail, is_final, reason).await?;
                 }
                 Some(Err(SendError::Server(reason))) => {
-                    let rest = std::iter::once(mail).chain(mails);
-                    self.server_failed(run, rest, reason).await?;
+                    self.record(run, mails, |_| Delivery::Untried).await?;
+                    self.server_failed(run, mail, reason).await?;
                     return Ok(BatchEnd::Stop);
                 }
                 None => {
@@ -250,26 +250,24 @@ impl Deliver {
         self.record(run, [mail], move |_| delivery.clone()).await
     }
 
-    /// None of these mails is tried before the pause is over.
+    /// No mail is tried before the pause is over. Then the others come before this one: it may be
+    /// the reason, as one whose recipient makes the server close the connection.
     async fn server_failed(
         &self,
         run: &mut DeliveryRun<'_>,
-        mails: impl Iterator<Item = QueuedMail>,
+        mail: QueuedMail,
         reason: String,
     ) -> Result<(), DbError> {
         run.session = None;
         let now = self.clock.now();
         let pause = self.server().failed(now.mono).as_secs();
         self.log_failure(&format!("mails wait, next try in {pause} s: {reason}"));
-        let delivery = |mail: &QueuedMail| {
-            let delivery = mail::after_failure(mail, now.wall, reason.clone());
-            match &delivery {
-                Delivery::Failed { .. } => self.counters.failed.add_one(),
-                _ => self.counters.retried.add_one(),
-            }
-            delivery
-        };
-        self.record(run, mails, delivery).await
+        let delivery = mail::after_failure(&mail, now.wall, reason);
+        match &delivery {
+            Delivery::Failed { .. } => self.counters.failed.add_one(),
+            _ => self.counters.retried.add_one(),
+        }
+        self.record(run, [mail], |_| delivery.clone()).await
     }
 
     async fn record(
