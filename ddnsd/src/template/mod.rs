@@ -114,21 +114,29 @@ impl Template {
 /// minijinja's compiler calls itself for each step of a chain such as `a.b.c` or `1 - 1 - 1`, and a
 /// chain of thousands would overflow the stack.
 fn check_tags(text: &str) -> Result<(), TemplateError> {
-    let opens = |text: &str| ["{{", "{%"].iter().filter_map(|mark| text.find(mark)).min();
-    let mut at = opens(text);
-    while let Some(start) = at {
-        let rest = text.get(start + 2..).unwrap_or_default();
-        let next = opens(rest);
-        let tag = rest.get(..next.unwrap_or(rest.len())).unwrap_or_default();
-        let end = tag.rfind("}}").max(tag.rfind("%}")).unwrap_or(tag.len());
-        if end > MAX_TAG {
-            let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
-            let what = format!("an expression or statement of more than {MAX_TAG} bytes");
-            return Err(TemplateError { line, what });
+    let mut start = None;
+    let mut end = None;
+    for (at, mark) in text.as_bytes().windows(2).enumerate() {
+        match mark {
+            b"{{" | b"{%" => {
+                check_tag(text, start, end.unwrap_or(at))?;
+                start = Some(at);
+                end = None;
+            }
+            b"}}" | b"%}" => end = Some(at),
+            _ => {}
         }
-        at = next.map(|next| start + 2 + next);
     }
-    Ok(())
+    check_tag(text, start, end.unwrap_or(text.len()))
+}
+
+fn check_tag(text: &str, start: Option<usize>, end: usize) -> Result<(), TemplateError> {
+    let Some(start) = start.filter(|start| end.saturating_sub(*start) > MAX_TAG) else {
+        return Ok(());
+    };
+    let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
+    let what = format!("an expression or statement has more than {MAX_TAG} bytes");
+    Err(TemplateError { line, what })
 }
 
 impl fmt::Debug for Template {

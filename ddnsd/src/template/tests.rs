@@ -141,6 +141,21 @@ fn an_error_of_syntax_names_its_line() {
 }
 
 #[test]
+fn a_long_chain_is_refused_with_its_line_instead_of_overflowing_the_stack() {
+    for chain in [".a".repeat(30_000), "~1".repeat(30_000), " - 1".repeat(2_000)] {
+        let error =
+            Template::parse(&format!("text {{{{ b }}}}\n{{{{ a{chain} }}}}\n")).unwrap_err();
+        assert_eq!(error.line, 2);
+        assert!(error.what.contains("more than 2000 bytes"), "{error}");
+    }
+    let many = "{{ fqdn }} {% if a %}b{% endif %}".repeat(5_000);
+    assert!(Template::parse(&many).is_ok());
+    // the longest that passes fits the stack of a thread
+    let longest = format!("{{{{ a{} }}}}", ".a".repeat(990));
+    assert!(std::thread::spawn(move || Template::parse(&longest).is_ok()).join().unwrap());
+}
+
+#[test]
 fn a_template_that_never_ends_or_writes_too_much_is_stopped() {
     for text in [
         "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
