@@ -22,9 +22,9 @@ pub(super) struct BoundedStream {
     left: usize,
     /// Line feeds likewise: lettre's time grows with the square of their number.
     lines_left: usize,
-    /// The session will be encrypted. Reads one byte at a time, so that lettre has read nothing beyond the reply to STARTTLS.
-    /// Otherwise it would take what a third party adds to that reply, unencrypted, for the first
-    /// replies of the encrypted session (RFC 3207, 6).
+    /// The session will be encrypted. Reads one byte at a time, so that lettre has read nothing
+    /// beyond the reply to STARTTLS. Otherwise it would take what a third party adds to that reply,
+    /// unencrypted, for the first replies of the encrypted session (RFC 3207, 6).
     is_byte_by_byte: bool,
 }
 
