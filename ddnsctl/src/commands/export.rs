@@ -38,8 +38,8 @@ pub(super) async fn run(session: &Session) -> Result<(), Failure> {
 }
 
 /// Whether the standard library put `/dev/null` in its place at the start of the process. It opens
-/// that for reading and writing, as programs do that discard an output; but nobody exports in
-/// order to discard. A shell's `>/dev/null` is for writing only.
+/// that for reading and writing. So do programs that discard an output, but an export has no other
+/// purpose than its output. A shell opens `/dev/null` for writing only.
 fn is_closed(stdout: impl AsFd) -> io::Result<bool> {
     let flags = OFlag::from_bits_truncate(fcntl(&stdout, FcntlArg::F_GETFL)?);
     let is_both = flags & OFlag::O_ACCMODE == OFlag::O_RDWR;

@@ -108,7 +108,7 @@ async fn run_async(
     };
     let tasks = life.tasks();
     let hung_up = || {
-        // nobody looks on any more
+        // the terminal of the demo is closed
         if args.demo { tasks.stop.cancel() } else { services.reload.trigger() }
     };
     let ending = life.run(hung_up).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Characters of a server's own words.
 const MAX_TEXT: usize = 300;
 
-/// What `openssl req -x509` makes unless it is told otherwise.
+/// `openssl req -x509` makes such a certificate by default.
 const OWN_CA: &str = " (its certificate is one of a CA, not of a server; a self-signed one is made \
                       with `-addext basicConstraints=critical,CA:FALSE`)";
 

@@ -1,5 +1,5 @@
 //! A UDP socket that answers from the address that was asked. A socket of one address does so by
-//! itself; one of every address (`0.0.0.0`, `[::]`) must be told, for a machine with several.
+//! itself; for one of every address (`0.0.0.0`, `[::]`), each answer names its source address.
 
 use nix::cmsg_space;
 use nix::libc::{in_pktinfo, in6_pktinfo};
