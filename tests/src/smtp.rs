@@ -80,7 +80,7 @@ struct State {
     always: HashMap<String, String>,
     /// Mails of a connection before it is closed with 421.
     limit: usize,
-    /// Before the reply to a mail.
+    /// From a mail to its reply.
     delay: Duration,
 }
 
@@ -167,7 +167,7 @@ impl SmtpServer {
         self.state().limit = mails;
     }
 
-    /// Waits before its reply to a mail.
+    /// Waits so long between a mail and its reply to it.
     pub fn delay(&self, delay: Duration) {
         self.state().delay = delay;
     }
@@ -265,13 +265,13 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> Result<()> {
                 if behaviour == Behaviour::CloseAfterData {
                     return stream.shutdown(Shutdown::Both);
                 }
-                let delay = state.lock().unwrap().delay;
-                std::thread::sleep(delay);
                 let reply = self::reply(state, ".", "250 OK id=1");
                 if reply.starts_with('2') {
                     let mail = Received { from: from.clone(), to: to.clone(), text };
                     state.lock().unwrap().mails.push(mail);
                 }
+                let delay = state.lock().unwrap().delay;
+                std::thread::sleep(delay);
                 stream.write_all(format!("{reply}\r\n").as_bytes())?;
                 taken += 1;
             }
