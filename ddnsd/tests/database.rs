@@ -4,7 +4,7 @@
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::counters::DatabaseCounters;
 use ddnsd::db::{Db, DbError, MailClaim, NewHost, NewUser, NextCheck, PublishResult, Want};
-use ddnsd::model::host::{Host, HostId, Seen};
+use ddnsd::model::host::{Host, HostId, Lan, Seen};
 use ddnsd::model::last_request::LastRequest;
 use ddnsd::model::mail::{Delivery, MailId};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
@@ -75,6 +75,8 @@ async fn with_hosts(db: &Db) -> [Arc<Host>; 2] {
             fqdn: fqdn.clone(),
             dns_ttl: None,
             expiry_ttl: None,
+            suffix: None,
+            leader: None,
             at: Millis(1),
         };
         assert!(db.add_host(new).await.unwrap());
@@ -95,6 +97,8 @@ fn both(hosts: &[Arc<Host>; 2]) -> Vec<Want> {
         seen: Seen { v4: Some(Millis(2)), v6: None },
         check_at: None,
         notices: None,
+        lan: Lan::default(),
+        publish: true,
         at: Millis(2),
         uptime: Uptime(2),
     };
@@ -300,7 +304,17 @@ async fn a_row_that_changed_meanwhile_is_not_overwritten_but_published_again() {
     let records = WantedRecords { v4: Wanted::Absent, ..WantedRecords::default() };
     let (at, is_final) = (Millis(3), true);
     let seen = Seen::default();
-    let want = Want { host, records, seen, check_at: None, notices: None, at, uptime: Uptime(3) };
+    let want = Want {
+        host,
+        records,
+        seen,
+        check_at: None,
+        notices: None,
+        lan: Lan::default(),
+        publish: true,
+        at,
+        uptime: Uptime(3),
+    };
     let other = theirs.want(vec![want]).await.unwrap().remove(0).unwrap();
     theirs
         .settle(PublishResult::Acknowledged { host: other, ttl: 60, is_final, at })

@@ -12,7 +12,7 @@ use ddnsd::config::{Database, DnsTransport, Rfc2136, ZoneKeys};
 use ddnsd::db::{Db, NewHost, NewUser, UnpublishedHost, UnpublishedKind, Want};
 use ddnsd::dns::{Dns, DnsError, Lane, Published};
 use ddnsd::model::change::RecordChange;
-use ddnsd::model::host::{Defaults, Host, HostId, Seen};
+use ddnsd::model::host::{Defaults, Host, HostId, Lan, Seen};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::time::{Millis, Uptime};
@@ -124,6 +124,8 @@ async fn backlog(folder: &Path, hosts: u8) -> Db {
             fqdn: fqdn.clone(),
             dns_ttl: None,
             expiry_ttl: None,
+            suffix: None,
+            leader: None,
             at,
         };
         assert!(db.add_host(new).await.unwrap());
@@ -134,8 +136,17 @@ async fn backlog(folder: &Path, hosts: u8) -> Db {
         };
         let at = Millis(at.0 + i64::from(n));
         let seen = Seen { v4: Some(at), v6: None };
-        let want =
-            Want { host, records, seen, check_at: None, notices: None, at, uptime: Uptime(0) };
+        let want = Want {
+            host,
+            records,
+            seen,
+            check_at: None,
+            notices: None,
+            lan: Lan::default(),
+            publish: true,
+            at,
+            uptime: Uptime(0),
+        };
         assert!(db.want(vec![want]).await.unwrap()[0].is_some());
     }
     db

@@ -12,7 +12,7 @@ use ddnsd::clock::Clock;
 use ddnsd::config::{Database, DnsTransport, Rfc2136, ZoneKeys};
 use ddnsd::db::{Db, NewHost, NewUser, Want};
 use ddnsd::dns::Dns;
-use ddnsd::model::host::{Defaults, Seen};
+use ddnsd::model::host::{Defaults, Lan, Seen};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::user::PasswordHash;
@@ -55,6 +55,8 @@ impl Scene {
             fqdn: fqdn.clone(),
             dns_ttl: None,
             expiry_ttl: Some(TTL),
+            suffix: None,
+            leader: None,
             at,
         };
         assert!(db.add_host(new).await.unwrap());
@@ -63,7 +65,17 @@ impl Scene {
         let records = WantedRecords { v4, v6: Wanted::Untouched };
         let seen = Seen { v4: Some(at), v6: None };
         let uptime = db.tick(Clock.now()).await.unwrap();
-        let want = Want { host, records, seen, check_at: Some(uptime), notices: None, at, uptime };
+        let want = Want {
+            host,
+            records,
+            seen,
+            check_at: Some(uptime),
+            notices: None,
+            lan: Lan::default(),
+            publish: true,
+            at,
+            uptime,
+        };
         assert!(db.want(vec![want]).await.unwrap()[0].is_some());
         Self { folder, db }
     }

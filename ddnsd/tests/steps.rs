@@ -5,7 +5,7 @@
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::db::{Db, HostPage, NewHost, NewUser, PublishResult, SetTtls, Want};
 use ddnsd::model::family::PerFamily;
-use ddnsd::model::host::{Host, Seen};
+use ddnsd::model::host::{Host, Lan, Seen};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::notice::{FamilyNotice, Notice, PendingNotices};
 use ddnsd::model::record::{Wanted, WantedRecords};
@@ -94,6 +94,8 @@ impl Place {
             fqdn: fqdn.clone(),
             dns_ttl: None,
             expiry_ttl: None,
+            suffix: None,
+            leader: None,
             at: Millis(1),
         };
         assert!(self.db.add_host(new).await.unwrap());
@@ -120,7 +122,17 @@ impl Place {
         let seen = Seen { v4: Some(Millis(2)), v6: None };
         let host = Arc::clone(host);
         let (at, uptime) = (Millis(2), Uptime(2));
-        let want = Want { host, records, seen, check_at: None, notices: owed, at, uptime };
+        let want = Want {
+            host,
+            records,
+            seen,
+            check_at: None,
+            notices: owed,
+            lan: Lan::default(),
+            publish: true,
+            at,
+            uptime,
+        };
         self.db.want(vec![want]).await.unwrap().remove(0).unwrap()
     }
 

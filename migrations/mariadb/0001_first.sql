@@ -16,6 +16,8 @@ CREATE TABLE IF NOT EXISTS users (
 -- unpublished_since NULL: DNS is known to hold it. acked_*: what DNS last acknowledged.
 -- unserved_since, unserved: since when, and why, DNS does not serve what it acknowledged; NULL: no check says so.
 -- served_ttl: the TTL that DNS serves, if it is not the one it acknowledged.
+-- ipv6_suffix: what stays of the IPv6 address when the prefix changes. follows: the leader, whose prefix it takes.
+-- ipv6_prefix: the last prefix of a leader. is_offline: by a request of its own, so the leader leaves it alone.
 -- set4_at, set6_at: the last update that changed something; updates that changed nothing are in touches.
 -- set4_uptime, set6_uptime: the same on the service clock. check_at is on that clock too.
 CREATE TABLE IF NOT EXISTS hosts (
@@ -26,6 +28,10 @@ CREATE TABLE IF NOT EXISTS hosts (
     fqdn              VARCHAR(253) NOT NULL,
     dns_ttl           BIGINT,
     expiry_ttl        BIGINT,
+    ipv6_suffix       VARCHAR(45),
+    follows           BIGINT,
+    ipv6_prefix       VARCHAR(49),
+    is_offline        BIGINT       NOT NULL DEFAULT 0,
     state4            BIGINT       NOT NULL DEFAULT 0,
     ipv4              VARCHAR(15),
     state6            BIGINT       NOT NULL DEFAULT 0,
@@ -58,7 +64,9 @@ CREATE TABLE IF NOT EXISTS hosts (
     KEY hosts_unpublished (unpublished_since),
     KEY hosts_unserved (unserved_since),
     KEY hosts_check_at (check_at),
-    CONSTRAINT hosts_user FOREIGN KEY (user_id) REFERENCES users (id)
+    KEY hosts_by_leader (follows, id),
+    CONSTRAINT hosts_user FOREIGN KEY (user_id) REFERENCES users (id),
+    CONSTRAINT hosts_leader FOREIGN KEY (follows) REFERENCES hosts (id)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 
 -- Updates that changed nothing. A narrow table, because every keepalive rewrites its row.

@@ -14,6 +14,8 @@ CREATE TABLE users (
 -- unpublished_since NULL: DNS is known to hold it. acked_*: what DNS last acknowledged.
 -- unserved_since, unserved: since when, and why, DNS does not serve what it acknowledged; NULL: no check says so.
 -- served_ttl: the TTL that DNS serves, if it is not the one it acknowledged.
+-- ipv6_suffix: what stays of the IPv6 address when the prefix changes. follows: the leader, whose prefix it takes.
+-- ipv6_prefix: the last prefix of a leader. is_offline: by a request of its own, so the leader leaves it alone.
 -- set4_at, set6_at: the last update that changed something; updates that changed nothing are in touches.
 -- set4_uptime, set6_uptime: the same on the service clock. check_at is on that clock too.
 CREATE TABLE hosts (
@@ -24,6 +26,10 @@ CREATE TABLE hosts (
     fqdn              TEXT    NOT NULL UNIQUE,
     dns_ttl           INTEGER,
     expiry_ttl        INTEGER,
+    ipv6_suffix       TEXT,
+    follows           INTEGER REFERENCES hosts (id),
+    ipv6_prefix       TEXT,
+    is_offline        INTEGER NOT NULL DEFAULT 0,
     state4            INTEGER NOT NULL DEFAULT 0,
     ipv4              TEXT,
     state6            INTEGER NOT NULL DEFAULT 0,
@@ -56,6 +62,7 @@ CREATE INDEX hosts_by_zone ON hosts (zone, fqdn);
 CREATE INDEX hosts_unpublished ON hosts (unpublished_since);
 CREATE INDEX hosts_unserved ON hosts (unserved_since);
 CREATE INDEX hosts_check_at ON hosts (check_at);
+CREATE INDEX hosts_by_leader ON hosts (follows, id);
 
 -- Updates that changed nothing. A narrow table, because every keepalive rewrites its row.
 CREATE TABLE touches (

@@ -9,6 +9,7 @@ use super::statement::{Arg, Statements, args, statements};
 use super::write::Write;
 use crate::model::host::{Host, HostDetails, HostId};
 use crate::model::name::{Fqdn, Label, UserName, Zone};
+use crate::model::prefix::Ipv6Suffix;
 use crate::model::time::Millis;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -61,10 +62,12 @@ macro_rules! details_query {
             "SELECT ",
             host_columns!(),
             ", h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at, u.name AS owner, h.created_at,
-               h.last_ipv4, h.last_ipv6, h.attempts, h.last_error, h.unserved, h.served_ttl
+               h.last_ipv4, h.last_ipv6, h.attempts, h.last_error, h.unserved, h.served_ttl,
+               l.fqdn AS leader, l.ipv6_prefix AS leader_prefix
              FROM hosts h ",
             $index,
-            " LEFT JOIN users u ON u.id = h.user_id LEFT JOIN touches t ON t.host_id = h.id WHERE ",
+            " LEFT JOIN users u ON u.id = h.user_id LEFT JOIN touches t ON t.host_id = h.id
+              LEFT JOIN hosts l ON l.id = h.follows WHERE ",
             $filter
         )
     };
@@ -221,13 +224,17 @@ pub struct NewHost {
     pub dns_ttl: Option<u32>,
     /// Seconds; `None` is the configuration's default.
     pub expiry_ttl: Option<u32>,
+    pub suffix: Option<Ipv6Suffix>,
+    /// The host that it follows. The caller holds its lock.
+    pub leader: Option<Arc<Host>>,
     pub at: Millis,
 }
 
 statements! { ADDING;
     ADD: Indexed =
-        "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, created_at, changed_at)
-         SELECT id, ?, ?, ?, ?, ?, ?, ? FROM users WHERE name = ?";
+        "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, ipv6_suffix, follows,
+             created_at, changed_at)
+         SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM users WHERE name = ?";
 }
 
 impl Db {
@@ -251,6 +258,8 @@ impl Write for NewHost {
             self.fqdn.as_str(),
             self.dns_ttl,
             self.expiry_ttl,
+            self.suffix.map(|suffix| suffix.to_string()),
+            self.leader.as_ref().map(|leader| leader.id.0),
             self.at.0,
             self.at.0,
             self.user.as_str(),
@@ -260,6 +269,9 @@ impl Write for NewHost {
 
     fn update_caches(&self, _: &bool, caches: &Caches) {
         caches.hosts.update(&self.fqdn, None);
+        if let Some(leader) = &self.leader {
+            caches.hosts.update(&leader.fqdn, None);
+        }
     }
 }
 
@@ -328,31 +340,43 @@ impl Write for SetTtls {
 //----- Remove -----
 
 statements! { REMOVING;
+    END_FOLLOWING: Indexed =
+        "UPDATE hosts SET follows = NULL, version = version + 1 WHERE follows = ?";
     REMOVE: Indexed = "DELETE FROM hosts WHERE id = ?";
 }
 
 impl Db {
-    /// Deletes a host's row. Its records in DNS are the caller's concern.
+    /// Deletes a host's row; its followers, whose locks the caller holds, then follow none. Its
+    /// records in DNS are the caller's concern. `related`: the followers, or the leader.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn remove(&self, host: Arc<Host>) -> Result<(), DbError> {
-        self.0.writer.run(RemoveHost(host)).await
+    pub async fn remove(&self, host: Arc<Host>, related: Vec<Fqdn>) -> Result<(), DbError> {
+        self.0.writer.run(RemoveHost { host, related }).await
     }
 }
 
-struct RemoveHost(Arc<Host>);
+struct RemoveHost {
+    host: Arc<Host>,
+    related: Vec<Fqdn>,
+}
 
 impl Write for RemoveHost {
     type Output = ();
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        conn.run(&REMOVE, args![self.0.id.0]).await?;
+        if self.host.lan.is_followed {
+            conn.run(&END_FOLLOWING, args![self.host.id.0]).await?;
+        }
+        conn.run(&REMOVE, args![self.host.id.0]).await?;
         Ok(())
     }
 
     fn update_caches(&self, (): &(), caches: &Caches) {
-        caches.hosts.update(&self.0.fqdn, None);
+        caches.hosts.update(&self.host.fqdn, None);
+        for fqdn in &self.related {
+            caches.hosts.update(fqdn, None);
+        }
     }
 }

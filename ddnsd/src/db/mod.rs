@@ -12,6 +12,7 @@ mod counts;
 mod delivery;
 mod error;
 mod expiry;
+mod followers;
 mod handle;
 mod hosts;
 mod last_requests;
@@ -31,6 +32,7 @@ mod statement;
 mod transfer;
 mod unwritten;
 mod uptime;
+mod user_rows;
 mod users;
 mod write;
 mod write_connection;
@@ -42,6 +44,7 @@ pub use counts::{Counts, PendingZone, UnservedZone};
 pub use delivery::MailClaim;
 pub use error::{DbError, OpenError};
 pub use expiry::{DueHost, NextCheck};
+pub use followers::{LanChange, MAX_FOLLOWERS};
 pub use handle::Db;
 pub use hosts::{HostPage, NewHost, SetTtls};
 pub use publishing::{PublishResult, UnpublishedHost, UnpublishedKind};
@@ -69,6 +72,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
         counts::STATEMENTS,
         delivery::STATEMENTS,
         expiry::STATEMENTS,
+        followers::STATEMENTS,
         hosts::STATEMENTS,
         last_requests::STATEMENTS,
         last_seen::STATEMENTS,

@@ -30,16 +30,16 @@ statements! { WANTING;
              set4_at = COALESCE(?, set4_at), set6_at = COALESCE(?, set6_at),
              set4_uptime = COALESCE(?, set4_uptime), set6_uptime = COALESCE(?, set6_uptime),
              unpublished_since = COALESCE(unpublished_since, ?), attempts = 0, last_error = NULL,
-             notice = ?,
+             notice = ?, ipv6_prefix = ?, is_offline = ?,
              check_at = CASE WHEN ? IS NULL THEN NULL WHEN check_at < ? THEN check_at ELSE ? END,
              version = version + 1, changed_at = ?
          WHERE id = ? AND version = ?";
 }
 
 impl Db {
-    /// Commits changes as wanted and unpublished; they are durable when it returns. Returns the
-    /// hosts as they are now, in the same order; `None` where the row had changed since it was
-    /// read.
+    /// Commits changes as wanted, and as unpublished if they are to be published; they are durable
+    /// when it returns. Returns the hosts as they are now, in the same order; `None` where the row
+    /// had changed since it was read.
     ///
     /// # Errors
     /// The database failed; nothing was committed.
@@ -70,7 +70,7 @@ impl Write for WantAll {
 }
 
 async fn want_one(change: &Want, conn: &mut Conn) -> Result<Option<Arc<Host>>, DbError> {
-    let Want { host, records, seen, uptime, check_at, notices, at } = change;
+    let Want { host, records, seen, uptime, check_at, notices, lan, publish, at } = change;
     let updated = seen.on_service_clock(*uptime);
     let (state4, ipv4) = wanted_columns(records.v4);
     let (state6, ipv6) = wanted_columns(records.v6);
@@ -86,8 +86,10 @@ async fn want_one(change: &Want, conn: &mut Conn) -> Result<Option<Arc<Host>>, D
         seen.v6.map(|at| at.0),
         updated.v4.map(|at| at.0),
         updated.v6.map(|at| at.0),
-        at.0,
+        publish.then_some(at.0),
         outbox::column(notices.as_ref()),
+        lan.prefix.map(|prefix| prefix.to_string()),
+        i64::from(lan.is_offline),
         check_at,
         check_at,
         check_at,
@@ -96,7 +98,9 @@ async fn want_one(change: &Want, conn: &mut Conn) -> Result<Option<Arc<Host>>, D
         host.version,
     ];
     let rows = conn.run(&WANT, args).await?;
-    Ok((rows > 0).then(|| Arc::new(host.wanting(*records, *notices, *at))))
+    let wanting =
+        || if *publish { host.wanting(*records, *notices, *at) } else { host.placed(*lan) };
+    Ok((rows > 0).then(|| Arc::new(Host { lan: *lan, ..wanting() })))
 }
 
 //----- PublishResult -----

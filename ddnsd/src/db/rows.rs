@@ -4,13 +4,13 @@
 use super::error::DbError;
 use super::row::row;
 use crate::model::address::Addresses;
-use crate::model::host::{Acked, Host, HostDetails, HostId, Seen};
+use crate::model::host::{Acked, Host, HostDetails, HostId, Lan, Leader, Seen};
 use crate::model::last_request::LastRequest;
-use crate::model::name::{Email, Fqdn, Label, UserName, Zone};
+use crate::model::name::{Fqdn, Label, UserName, Zone};
 use crate::model::notice::PendingNotices;
 use crate::model::record::{Wanted, WantedRecords};
 use crate::model::time::{Millis, Uptime};
-use crate::model::user::{Account, PasswordHash, User, UserId, UserRecord};
+use crate::model::user::UserId;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -32,7 +32,8 @@ macro_rules! host_columns {
     () => {
         "h.id, h.user_id, h.label, h.zone, h.fqdn, h.dns_ttl, h.expiry_ttl, h.state4, h.ipv4,
          h.state6, h.ipv6, h.acked_ipv4, h.acked_ipv6, h.acked_ttl, h.unpublished_since,
-         h.unserved_since, h.notice, h.version"
+         h.unserved_since, h.notice, h.version, h.ipv6_suffix, h.follows, h.ipv6_prefix,
+         h.is_offline, EXISTS (SELECT 1 FROM hosts f WHERE f.follows = h.id) AS is_followed"
     };
 }
 pub(super) use host_columns;
@@ -57,6 +58,8 @@ row! {
         unserved_since: Option<i64>,
         notice: Option<String>,
         version: i64,
+        ;
+        lan: LanRow,
     }
 }
 
@@ -96,7 +99,30 @@ impl HostRow {
             unpublished_since: self.unpublished_since.map(Millis),
             unserved_since: self.unserved_since.map(Millis),
             notices: row.notices(self.notice.as_deref())?,
+            lan: self.lan.lan(&row)?,
             version: self.version,
+        })
+    }
+}
+
+row! {
+    struct LanRow {
+        ipv6_suffix: Option<String>,
+        follows: Option<i64>,
+        ipv6_prefix: Option<String>,
+        is_offline: i64,
+        is_followed: i64,
+    }
+}
+
+impl LanRow {
+    fn lan(self, row: &RowOf) -> Result<Lan, DbError> {
+        Ok(Lan {
+            suffix: row.optional("ipv6_suffix", "not a suffix", self.ipv6_suffix.as_deref())?,
+            follows: self.follows.map(HostId),
+            is_followed: self.is_followed != 0,
+            prefix: row.optional("ipv6_prefix", "not a prefix", self.ipv6_prefix.as_deref())?,
+            is_offline: self.is_offline != 0,
         })
     }
 }
@@ -164,6 +190,8 @@ row! {
         last_error: Option<String>,
         unserved: Option<String>,
         served_ttl: Option<i64>,
+        leader: Option<String>,
+        leader_prefix: Option<String>,
         ;
         host: HostRow,
         seen: SeenRow,
@@ -181,6 +209,12 @@ impl DetailsRow {
         let last_addresses = self.last.addresses(HostId(self.host.id))?;
         let owner = row.parsed("user_id", "not a user name", UserName::parse(&self.owner))?;
         let host = Arc::new(self.host.host()?);
+        let leader = self.leader.map(|fqdn| -> Result<Leader, DbError> {
+            let fqdn = row.parsed("follows", "not a host name", Fqdn::parse(&fqdn))?;
+            let prefix = self.leader_prefix.as_deref();
+            let prefix = row.optional("ipv6_prefix", "not a prefix", prefix)?;
+            Ok(Leader { fqdn, prefix })
+        });
         Ok(HostDetails {
             seen: unwritten(host.id).or(self.seen.seen()),
             host,
@@ -191,63 +225,7 @@ impl DetailsRow {
             last_error: self.last_error,
             unserved: self.unserved,
             served_ttl: row.ttl("served_ttl", self.served_ttl)?,
-        })
-    }
-}
-
-row! {
-    pub(super) struct AccountRow {
-        id: i64,
-        password_hash: String,
-    }
-}
-
-impl AccountRow {
-    pub(super) fn account(self) -> Account {
-        Account { id: UserId(self.id), hash: PasswordHash(self.password_hash.into_boxed_str()) }
-    }
-}
-
-row! {
-    pub(super) struct UserRow {
-        id: i64,
-        name: String,
-        email: String,
-        created_at: i64,
-        hosts: i64,
-    }
-}
-
-impl UserRow {
-    pub(super) fn user(self) -> Result<User, DbError> {
-        let row = RowOf { table: "users", row: self.id };
-        Ok(User {
-            name: row.parsed("name", "not a user name", UserName::parse(&self.name))?,
-            email: row.parsed("email", "not a mail address", Email::parse(&self.email))?,
-            hosts: u32::try_from(self.hosts).unwrap_or(u32::MAX),
-            created_at: Millis(self.created_at),
-        })
-    }
-}
-
-row! {
-    pub(super) struct RecordRow {
-        id: i64,
-        name: String,
-        email: String,
-        password_hash: String,
-        created_at: i64,
-    }
-}
-
-impl RecordRow {
-    pub(super) fn record(self) -> Result<UserRecord, DbError> {
-        let row = RowOf { table: "users", row: self.id };
-        Ok(UserRecord {
-            name: row.parsed("name", "not a user name", UserName::parse(&self.name))?,
-            email: row.parsed("email", "not a mail address", Email::parse(&self.email))?,
-            hash: PasswordHash(self.password_hash.into_boxed_str()),
-            created_at: Millis(self.created_at),
+            leader: leader.transpose()?,
         })
     }
 }
@@ -297,7 +275,16 @@ impl RowOf {
         column: &'static str,
         text: Option<&str>,
     ) -> Result<Option<A>, DbError> {
-        text.map(|text| self.parsed(column, "not an address", text.parse())).transpose()
+        self.optional(column, "not an address", text)
+    }
+
+    fn optional<T: FromStr>(
+        &self,
+        column: &'static str,
+        problem: &'static str,
+        text: Option<&str>,
+    ) -> Result<Option<T>, DbError> {
+        text.map(|text| self.parsed(column, problem, text.parse())).transpose()
     }
 
     pub(super) fn ttl(

@@ -1,6 +1,6 @@
 //! A change of a host's records: as it is stored first, and as it is sent.
 
-use super::host::{Host, Seen};
+use super::host::{Host, Lan, Seen};
 use super::name::{Fqdn, Zone};
 use super::notice::PendingNotices;
 use super::record::WantedRecords;
@@ -44,6 +44,10 @@ pub struct Want {
     /// Mails to its owner, queued once DNS holds the records. They replace those of the previous
     /// change.
     pub notices: Option<PendingNotices>,
+    /// Its place in a router's network from now on.
+    pub lan: Lan,
+    /// Whether it becomes unpublished. If not, the records are those that DNS holds.
+    pub publish: bool,
     pub at: Millis,
     /// Now on the service clock.
     pub uptime: Uptime,

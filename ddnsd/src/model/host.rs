@@ -4,6 +4,7 @@ use super::address::Addresses;
 use super::family::{Families, PerFamily};
 use super::name::{Fqdn, Label, UserName, Zone};
 use super::notice::{NoticeNames, PendingNotices};
+use super::prefix::{Ipv6Prefix, Ipv6Suffix};
 use super::record::WantedRecords;
 use super::time::{Millis, Uptime};
 use super::user::UserId;
@@ -48,8 +49,25 @@ pub struct Host {
     pub unserved_since: Option<Millis>,
     /// Mails to its owner that are queued once DNS holds `wanted`.
     pub notices: Option<PendingNotices>,
+    /// Where its IPv6 address comes from, if it is made of a prefix and a suffix.
+    pub lan: Lan,
     /// Rises with every change of the row that a settle must not overwrite.
     pub version: i64,
+}
+
+/// A host's place in the network of a router. The router's own host is the leader; the hosts behind
+/// it follow it and get their IPv6 addresses from its prefix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lan {
+    pub suffix: Option<Ipv6Suffix>,
+    /// The leader; then it has a suffix.
+    pub follows: Option<HostId>,
+    /// Whether hosts follow it; then it follows none.
+    pub is_followed: bool,
+    /// The last prefix that it was updated with; never of a follower.
+    pub prefix: Option<Ipv6Prefix>,
+    /// Whether it went offline by a request of its own and was not updated since.
+    pub is_offline: bool,
 }
 
 /// What DNS last acknowledged of a host.
@@ -71,6 +89,12 @@ impl Host {
         at: Millis,
     ) -> Self {
         Self { wanted: records, notices, ..self.marked_unpublished(at) }
+    }
+
+    /// With another place in its network, its records unchanged.
+    #[must_use]
+    pub fn placed(&self, lan: Lan) -> Self {
+        Self { lan, version: self.version + 1, ..self.clone() }
     }
 
     /// Unpublished, its wanted records unchanged.
@@ -160,6 +184,15 @@ pub struct HostDetails {
     pub unserved: Option<String>,
     /// The TTL that DNS serves, if it is not the one it acknowledged.
     pub served_ttl: Option<u32>,
+    /// The host that it follows.
+    pub leader: Option<Leader>,
+}
+
+/// What a follower shows of its leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    pub fqdn: Fqdn,
+    pub prefix: Option<Ipv6Prefix>,
 }
 
 /// A host of an import.

@@ -13,6 +13,7 @@ pub mod last_request;
 pub mod mail;
 pub mod name;
 pub mod notice;
+pub mod prefix;
 pub mod record;
 pub mod secret;
 pub mod text;

@@ -79,7 +79,7 @@ pub fn change(host: &Host, defaults: &Defaults) -> RecordChange {
 pub(super) mod tests {
     use super::*;
     use crate::model::address::Addresses;
-    use crate::model::host::{Acked, HostId};
+    use crate::model::host::{Acked, HostId, Lan};
     use crate::model::name::{Fqdn, Label, Zone};
     use crate::model::record::Wanted;
     use crate::model::user::UserId;
@@ -101,6 +101,7 @@ pub(super) mod tests {
             unpublished_since: None,
             unserved_since: None,
             notices: None,
+            lan: Lan::default(),
             version: 1,
         }
     }

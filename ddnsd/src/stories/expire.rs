@@ -189,7 +189,9 @@ impl Expire {
         };
         let at = self.clock.now().wall;
         let seen = Seen::default();
-        Ok(Some(Want { host, records, seen, check_at, notices, at, uptime: now }))
+        let lan = host.lan;
+        let publish = true;
+        Ok(Some(Want { host, records, seen, check_at, notices, lan, publish, at, uptime: now }))
     }
 
     fn evaluate(

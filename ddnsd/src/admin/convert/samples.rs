@@ -3,7 +3,7 @@
 use crate::config::Defaults;
 use crate::model::address::Addresses;
 use crate::model::family::PerFamily;
-use crate::model::host::{Acked, Host, HostDetails, HostId, Seen};
+use crate::model::host::{Acked, Host, HostDetails, HostId, Lan, Seen};
 use crate::model::name::{Fqdn, Label, UserName, Zone};
 use crate::model::time::Millis;
 use crate::model::user::UserId;
@@ -27,6 +27,7 @@ pub(super) fn details(change: impl FnOnce(&mut Host)) -> HostDetails {
         unpublished_since: None,
         unserved_since: None,
         notices: None,
+        lan: Lan::default(),
         version: 1,
     };
     change(&mut host);
@@ -40,5 +41,6 @@ pub(super) fn details(change: impl FnOnce(&mut Host)) -> HostDetails {
         last_error: Some("x".repeat(1000)),
         unserved: None,
         served_ttl: None,
+        leader: None,
     }
 }

@@ -82,7 +82,8 @@ impl Hosts {
             return Err(AdminError::new(AdminErrorKind::Invalid, message));
         }
         let at = self.clock.now().wall;
-        let host = Added { user, label, zone, fqdn, dns_ttl, expiry_ttl, at };
+        let (suffix, leader) = (None, None);
+        let host = Added { user, label, zone, fqdn, dns_ttl, expiry_ttl, suffix, leader, at };
         match self.db.add_host(host.clone()).await {
             Ok(true) => {
                 let warnings = self.warnings(&host.fqdn, &host.zone).await;
@@ -171,7 +172,7 @@ impl Hosts {
             Err(_) if force => (addresses(&host), host.unpublished_since.is_some()),
             Err(refused) => return Err(refused),
         };
-        self.db.remove(Arc::clone(&host)).await?;
+        self.db.remove(Arc::clone(&host), Vec::new()).await?;
         tracing::info!(host = %fqdn, "deleted");
         Ok(Deleted { fqdn, left_in_dns, others_possible })
     }

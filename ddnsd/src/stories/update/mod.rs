@@ -240,7 +240,8 @@ impl Update {
         let seen = decide::seen(update.change, at);
         let defaults = self.0.publisher.defaults();
         let check_at = expiry::first_check(&host, records, &defaults, uptime);
-        Ok(Want { host, records, seen, check_at, notices, at, uptime })
+        let (lan, publish) = (host.lan, true);
+        Ok(Want { host, records, seen, check_at, notices, lan, publish, at, uptime })
     }
 
     /// The locked host; `None` if it was deleted or given to another user before it was locked.

@@ -155,7 +155,7 @@ impl CheckQueues {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::model::host::Acked;
+    use crate::model::host::{Acked, Lan};
     use crate::model::name::{Label, Zone};
     use crate::model::record::{Wanted, WantedRecords};
     use crate::model::time::Millis;
@@ -176,6 +176,7 @@ mod tests {
             unpublished_since: None,
             unserved_since: None,
             notices: None,
+            lan: Lan::default(),
             version: 1,
         }
     }

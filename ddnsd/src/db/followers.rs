@@ -1,0 +1,102 @@
+//! Hosts that follow another one, and their place in its network.
+
+use super::cache::Caches;
+use super::connection::Conn;
+use super::error::DbError;
+use super::handle::Db;
+use super::rows::{HostRow, host_columns};
+use super::statement::{Statements, args, statements};
+use super::write::Write;
+use crate::model::host::{Host, HostId, Lan};
+use crate::model::name::Fqdn;
+use crate::model::time::Millis;
+use std::sync::Arc;
+
+pub(super) const STATEMENTS: Statements = &[READING, PLACING];
+
+/// Hosts that follow one host.
+pub const MAX_FOLLOWERS: usize = 64;
+
+statements! { READING;
+    FOLLOWERS: Indexed =
+        concat!("SELECT ", host_columns!(), " FROM hosts h WHERE h.follows = ? ORDER BY h.id LIMIT ?");
+    BY_ID: Indexed = concat!("SELECT ", host_columns!(), " FROM hosts h WHERE h.id = ?");
+}
+
+impl Db {
+    /// The hosts that follow this one, by key.
+    ///
+    /// # Errors
+    /// The database failed, or a row does not convert.
+    pub async fn followers(&self, leader: HostId) -> Result<Vec<Arc<Host>>, DbError> {
+        // several daemons could have added one too many
+        let limit = 2 * i64::try_from(MAX_FOLLOWERS).unwrap_or(i64::MAX);
+        let rows: Vec<HostRow> = self.0.readers.all(&FOLLOWERS, args![leader.0, limit]).await?;
+        rows.into_iter().map(|row| row.host().map(Arc::new)).collect()
+    }
+
+    /// The host with this key, read past the cache.
+    ///
+    /// # Errors
+    /// The database failed, or the row does not convert.
+    pub async fn host_by_id(&self, host: HostId) -> Result<Option<Arc<Host>>, DbError> {
+        let row: Option<HostRow> = self.0.readers.optional(&BY_ID, args![host.0]).await?;
+        row.map(|row| row.host().map(Arc::new)).transpose()
+    }
+}
+
+/// A new suffix, or another leader.
+#[derive(Clone, Debug)]
+pub struct LanChange {
+    /// As it was read.
+    pub host: Arc<Host>,
+    pub lan: Lan,
+    /// The previous leader and the next one. The caller holds their locks.
+    pub leaders: Vec<Fqdn>,
+    pub at: Millis,
+}
+
+statements! { PLACING;
+    PLACE: Indexed =
+        "UPDATE hosts SET ipv6_suffix = ?, follows = ?, ipv6_prefix = ?, is_offline = ?,
+             version = version + 1, changed_at = ?
+         WHERE id = ? AND version = ?";
+}
+
+impl Db {
+    /// Commits a host's place in a network; it is durable when it returns. Returns the host as it
+    /// is now, or `None` if the row had changed since it was read.
+    ///
+    /// # Errors
+    /// The database failed, or the leader was deleted.
+    pub async fn place(&self, place: LanChange) -> Result<Option<Arc<Host>>, DbError> {
+        self.0.writer.run(place).await
+    }
+}
+
+impl Write for LanChange {
+    type Output = Option<Arc<Host>>;
+    const DURABLE: bool = true;
+
+    async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
+        let Lan { suffix, follows, prefix, is_offline, is_followed: _ } = self.lan;
+        let args = args![
+            suffix.map(|suffix| suffix.to_string()),
+            follows.map(|leader| leader.0),
+            prefix.map(|prefix| prefix.to_string()),
+            i64::from(is_offline),
+            self.at.0,
+            self.host.id.0,
+            self.host.version,
+        ];
+        let rows = conn.run(&PLACE, args).await?;
+        Ok((rows > 0).then(|| Arc::new(self.host.placed(self.lan))))
+    }
+
+    fn update_caches(&self, host: &Self::Output, caches: &Caches) {
+        caches.hosts.update(&self.host.fqdn, host.as_ref());
+        for leader in &self.leaders {
+            caches.hosts.update(leader, None);
+        }
+    }
+}
