@@ -1,12 +1,13 @@
 //! What is about the SQLite file itself: who owns it, and what is left as it is. Run on SQLite,
 //! whatever the other tests are run on.
 
-use crate::Scene;
+use crate::{RECOVERY, Scene};
 use ddnsd_tests::daemon::Daemon;
+use ddnsd_tests::eventually::eventually;
 use ddnsd_tests::named::Named;
 use ddnsd_tests::setup::Setup;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn scene() -> Scene {
     Scene::with(Setup::on_sqlite)
@@ -155,4 +156,98 @@ fn a_special_file_or_a_foreign_database_is_refused_and_left_as_it_is() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     setup.run(&[]).exits(1).one_sentence();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+}
+
+/// A new database file, and what SQLite keeps beside it.
+fn remove_database(setup: &Setup) {
+    for suffix in ["", "-journal", "-wal", "-shm"] {
+        let mut name = setup.sqlite_file().into_os_string();
+        name.push(suffix);
+        let _ = std::fs::remove_file(name);
+    }
+}
+
+#[test]
+fn a_first_start_that_was_killed_at_any_step_is_repeated() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("left out: only root can trace another process");
+        return;
+    }
+    let named = Named::start();
+    let mut setup = Daemon::builder(&named).on_sqlite();
+    let mut kills = 0;
+    for call in ["unlink", "ftruncate", "fsync"] {
+        for time in 1..20 {
+            remove_database(&setup);
+            let kill = format!("inject={call}:signal=SIGKILL:when={time}");
+            let trace = format!("trace={call}");
+            let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &kill];
+            setup = setup.wrapped_in(&strace);
+            let killed = setup.run(&["--init-db"]).code != Some(0);
+            setup = setup.wrapped_in(&[]);
+            setup.run(&["--init-db"]).ok();
+            assert_eq!(setup.database().sql("SELECT count(*) FROM users;"), "0\n");
+            if !killed {
+                break; // it has no more of these calls
+            }
+            kills += 1;
+        }
+    }
+    assert!(kills >= 5, "{kills} kills");
+}
+
+#[test]
+fn a_database_file_that_is_moved_away_or_replaced_is_911_until_it_is_back() {
+    let scene = scene();
+    let update = |address: &str| scene.update(&format!("hostname=pc.dyn.example&myip={address}"));
+    update("192.0.2.1").is(200, "good 192.0.2.1\n");
+    let file = scene.daemon.setup().sqlite_file();
+    for (suffix, replaced) in [("", false), ("", true), ("-wal", false)] {
+        let mut path = file.clone().into_os_string();
+        path.push(suffix);
+        let (path, aside) = (PathBuf::from(&path), file.with_file_name("aside"));
+        std::fs::rename(&path, &aside).unwrap();
+        if replaced {
+            std::fs::copy(&aside, &path).unwrap();
+        }
+        // of a change at once; of what needs no change once it is noticed
+        update("192.0.2.2").is(503, "911\n");
+        eventually(RECOVERY, "nochg to be 911", || {
+            let reply = update("192.0.2.1");
+            if reply.body == "911\n" { Ok(()) } else { Err(reply.to_string()) }
+        });
+        scene.ctl().run(&["status", "--check"]).exits(1).prints(&["moved away"]);
+        scene.ctl().run(&["user", "add", "bob", "bob@example.org", "--generate"]).exits(1);
+        std::fs::rename(&aside, &path).unwrap();
+        eventually(RECOVERY, "updates to be nochg again", || {
+            let reply = update("192.0.2.1");
+            if reply.body == "nochg 192.0.2.1\n" { Ok(()) } else { Err(reply.to_string()) }
+        });
+        eventually(RECOVERY, "a good status", || {
+            let status = scene.ctl().run(&["status", "--check"]);
+            if status.code == Some(0) { Ok(()) } else { Err(status.to_string()) }
+        });
+    }
+    let errors = "ERROR changes are not written: the database file";
+    assert_eq!(scene.daemon.log().matches(errors).count(), 3, "{}", scene.daemon.log());
+}
+
+#[test]
+fn a_database_file_that_is_moved_away_is_noticed_without_any_request() {
+    let scene = scene();
+    let file = scene.daemon.setup().sqlite_file();
+    std::fs::remove_file(&file).unwrap();
+    eventually(RECOVERY, "the log to say so", || {
+        let log = scene.daemon.log();
+        if log.contains("was moved away, replaced or deleted") { Ok(()) } else { Err(log) }
+    });
+}
+
+#[test]
+fn a_start_that_makes_a_new_file_says_so() {
+    let mut scene = scene();
+    let new = "is new and empty";
+    assert_eq!(scene.daemon.log().matches(new).count(), 1, "{}", scene.daemon.log());
+    scene.daemon.restart();
+    assert_eq!(scene.daemon.log().matches(new).count(), 1, "{}", scene.daemon.log());
 }

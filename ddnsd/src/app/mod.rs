@@ -122,6 +122,11 @@ async fn run_async(
     Ok(ending)
 }
 
+fn is_new_file(database: &config::Database) -> bool {
+    let config::Database::Sqlite { path, .. } = database else { return false };
+    !path.metadata().is_ok_and(|file| file.len() > 0)
+}
+
 async fn close(handles: &Handles) {
     if let Some(server) = handles.dns.own_server()
         && let Err(problem) = served_zones::end_serials(server, &handles.db).await
@@ -140,7 +145,11 @@ async fn start(
     when_started: impl AsyncFnOnce(Started) -> anyhow::Result<()>,
 ) -> anyhow::Result<(Handles, Services)> {
     let counters = Counters::default();
+    let is_new = is_new_file(&config.database);
     let db = Db::open(&config.database, Arc::clone(&counters.database)).await?;
+    if is_new && !args.demo {
+        warn!("{} is new and empty (if there was one before, look where it is)", config.database);
+    }
     let socket = socket::bind(&config.admin)?;
     let listeners = listeners(&config.http).await?;
     let bound_dns = BoundDns::new(&config, &counters.dns, Clock)?;

@@ -47,6 +47,11 @@ pub enum DbError {
     /// A table or a column is missing.
     #[error("the database failed: {0}")]
     Missing(String),
+    /// The SQLite file is not where it was.
+    #[error(
+        "the database file {0} or its log was moved away, replaced or deleted while ddnsd runs; move it back, or stop ddnsd and restore a backup"
+    )]
+    Moved(PathBuf),
     /// Everything else: I/O, disk full, connection lost.
     #[error("the database failed: {0}")]
     Failed(String),

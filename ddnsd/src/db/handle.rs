@@ -2,7 +2,9 @@
 
 use super::cache::Caches;
 use super::connection::ReadPool;
+use super::error::DbError;
 use super::service_clock::ServiceClock;
+use super::sqlite::file::DatabaseFile;
 use super::sqlite::open::OwnerLock;
 use super::unwritten::{Touch, Unwritten};
 use super::writer::DbWriter;
@@ -24,8 +26,14 @@ pub(super) struct DbParts {
     pub(super) uptime: ServiceClock,
     /// Notified when a mail is due now.
     pub(super) mail_queued: Notify,
+    /// `None` for a server.
+    owned: Option<OwnedFile>,
+}
+
+pub(super) struct OwnedFile {
+    pub(super) file: Arc<DatabaseFile>,
     /// Held until the last handle is dropped.
-    owner: Option<OwnerLock>,
+    pub(super) _lock: OwnerLock,
 }
 
 impl Db {
@@ -33,7 +41,7 @@ impl Db {
         readers: ReadPool,
         writer: DbWriter,
         caches: Arc<Caches>,
-        owner: Option<OwnerLock>,
+        owned: Option<OwnedFile>,
     ) -> Self {
         let touches = Unwritten::default();
         let last_requests = Unwritten::default();
@@ -46,7 +54,7 @@ impl Db {
             last_requests,
             uptime,
             mail_queued: Notify::new(),
-            owner,
+            owned,
         }))
     }
 
@@ -84,6 +92,17 @@ impl Db {
 impl DbParts {
     /// Whether no other daemon can use the database.
     pub(super) fn is_sole_owner(&self) -> bool {
-        self.owner.is_some()
+        self.owned.is_some()
+    }
+
+    /// # Errors
+    /// The database file was moved away.
+    pub(super) fn check_file(&self) -> Result<(), DbError> {
+        self.owned.as_ref().map_or(Ok(()), |owned| owned.file.check())
+    }
+
+    /// As the last [`Self::check_file`] found it.
+    pub(super) fn last_file_check(&self) -> Result<(), DbError> {
+        self.owned.as_ref().map_or(Ok(()), |owned| owned.file.last_check())
     }
 }

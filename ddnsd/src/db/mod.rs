@@ -58,6 +58,7 @@ use crate::config::{Database, MariaDb};
 use crate::counters::DatabaseCounters;
 use cache::Caches;
 use connection::{Pool, ReadPool};
+use handle::OwnedFile;
 use mariadb::open::OpenFor;
 use mariadb::pool::MariaDbPool;
 use std::path::Path;
@@ -130,10 +131,11 @@ async fn open_sqlite(
     let database = path.display().to_string();
     schema::refuse_incomplete(&database, &mut opened.writer, all_statements()).await?;
     let caches = Arc::new(Caches::enabled());
-    let connection = WriteConnection::to_file(opened.writer);
+    let file = Arc::new(opened.file);
+    let connection = WriteConnection::to_file(opened.writer, Arc::clone(&file));
     let writer = DbWriter::start(connection, Arc::clone(&caches), Arc::clone(&counters));
     let readers = ReadPool::new(Pool::Sqlite(opened.readers), counters);
-    Ok(Db::new(readers, writer, caches, Some(opened.owner)))
+    Ok(Db::new(readers, writer, caches, Some(OwnedFile { file, _lock: opened.owner })))
 }
 
 async fn open_mariadb(

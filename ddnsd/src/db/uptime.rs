@@ -57,6 +57,11 @@ impl Db {
     }
 
     async fn advance(&self, counted: Uptime, ahead: i64) -> Result<Uptime, DbError> {
+        let was_moved = self.0.last_file_check().is_err();
+        if self.0.check_file().is_err() || was_moved {
+            // the writer looks, too, and logs it and shows it in the status
+            self.0.writer.run(StoreUptime(counted)).await?;
+        }
         let row: Option<(String,)> = self.0.readers.optional(&STORED, args![]).await?;
         let stored = row.and_then(|(value,)| value.parse().ok()).map_or(Uptime(0), Uptime);
         if counted.0.saturating_sub(stored.0) >= ahead {

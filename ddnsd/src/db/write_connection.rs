@@ -5,6 +5,7 @@ use super::connection::Conn;
 use super::error::DbError;
 use super::mariadb::daemon_lock::DaemonLock;
 use super::mariadb::server::MariaDbServer;
+use super::sqlite::file::DatabaseFile;
 use super::statement::{Access, STATEMENT_TIMEOUT};
 use super::write::ErasedWrite;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ const MAX_TRIES_LOCKED: u32 = 2;
 pub(super) struct WriteConnection {
     /// `None` after a failure.
     conn: Option<Conn>,
+    /// `None` for a server.
+    file: Option<Arc<DatabaseFile>>,
     /// Where to connect again; `None` for a file, whose connection is never dropped.
     server: Option<Arc<MariaDbServer>>,
     /// The lock of the daemon's own session on a server.
@@ -61,13 +64,21 @@ impl WriteFailure {
 
 impl WriteConnection {
     /// To a file that only this daemon opens.
-    pub(super) fn to_file(conn: Conn) -> Self {
-        Self { conn: Some(conn), server: None, lock: None, durable: true, wal_suspect: false }
+    pub(super) fn to_file(conn: Conn, file: Arc<DatabaseFile>) -> Self {
+        Self {
+            conn: Some(conn),
+            file: Some(file),
+            server: None,
+            lock: None,
+            durable: true,
+            wal_suspect: false,
+        }
     }
 
     pub(super) fn to_server(conn: Conn, server: Arc<MariaDbServer>, lock: DaemonLock) -> Self {
         Self {
             conn: Some(conn),
+            file: None,
             server: Some(server),
             lock: Some(lock),
             durable: true,
@@ -78,7 +89,8 @@ impl WriteConnection {
     /// A second connection, where the database can run two transactions at a time.
     pub(super) fn second(&self) -> Option<Self> {
         let server = Some(Arc::clone(self.server.as_ref()?));
-        Some(Self { conn: None, server, lock: None, durable: true, wal_suspect: false })
+        let (durable, wal_suspect) = (true, false);
+        Some(Self { conn: None, file: None, server, lock: None, durable, wal_suspect })
     }
 
     /// Runs the writes in one transaction. It is retried if it lost a race, or if the connection
@@ -145,6 +157,7 @@ impl WriteConnection {
     }
 
     async fn begin(&mut self, conn: &mut Conn, durable: bool) -> Result<(), DbError> {
+        self.file.as_ref().map_or(Ok(()), |file| file.check())?;
         if self.wal_suspect {
             conn.checkpoint().await?;
             self.wal_suspect = false;

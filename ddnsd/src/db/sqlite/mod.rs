@@ -1,3 +1,4 @@
 //! The SQLite driver: opening a file.
 
+pub(super) mod file;
 pub(super) mod open;

@@ -1,5 +1,6 @@
 //! Opens an SQLite file: the owner lock, the file with its mode, the schema, the connections.
 
+use super::file::{DatabaseFile, beside};
 use crate::db::connection::Conn;
 use crate::db::error::{OpenError, reason};
 use crate::db::schema;
@@ -11,7 +12,7 @@ use sqlx::sqlite::{
 };
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub(in crate::db) struct OwnerLock(#[expect(dead_code, reason = "held, never rea
 pub(in crate::db) struct SqliteOpened {
     pub(in crate::db) readers: SqlitePool,
     pub(in crate::db) writer: Conn,
+    pub(in crate::db) file: DatabaseFile,
     pub(in crate::db) owner: OwnerLock,
 }
 
@@ -46,9 +48,10 @@ pub(in crate::db) async fn open(path: &Path, pool_size: u32) -> Result<SqliteOpe
         .busy_timeout(BUSY_TIMEOUT)
         .disable_statement_logging();
     if create(path)? == Existed::Yes {
-        // read-only: setting the journal mode would write to another program's database
-        let mut conn =
-            Conn::Sqlite(options.clone().read_only(true).connect().await.map_err(failed)?);
+        // read-only, because closing the last connection may write to another program's database;
+        // but what a start that was killed left half-written must be rolled back
+        let look = options.clone().read_only(!has_rollback_journal(path));
+        let mut conn = Conn::Sqlite(look.connect().await.map_err(failed)?);
         schema::refuse_foreign(&database, &mut conn, &MIGRATIONS).await?;
         // a reader that stays would keep the journal from being cleaned up
         conn.close().await.map_err(schema::failed(&database))?;
@@ -71,7 +74,8 @@ pub(in crate::db) async fn open(path: &Path, pool_size: u32) -> Result<SqliteOpe
         .connect_with(options)
         .await
         .map_err(failed)?;
-    Ok(SqliteOpened { readers, writer: Conn::Sqlite(writer), owner })
+    let file = DatabaseFile::new(path);
+    Ok(SqliteOpened { readers, writer: Conn::Sqlite(writer), file, owner })
 }
 
 /// A second name of the file would have its own lock and journal.
@@ -86,9 +90,7 @@ fn must_be_a_file_of_one_name(path: &Path) -> Result<(), OpenError> {
 }
 
 fn lock(path: &Path) -> Result<OwnerLock, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
+    let name = beside(path, ".lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&name);
     let file = file.map_err(|source| match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.exists() => {
@@ -120,12 +122,15 @@ fn create(path: &Path) -> Result<Existed, OpenError> {
     Ok(if metadata.len() == 0 { Existed::No } else { Existed::Yes })
 }
 
+/// Whether a transaction may have been interrupted, before the file got its write-ahead log.
+fn has_rollback_journal(path: &Path) -> bool {
+    beside(path, "-journal").exists()
+}
+
 /// Removes the permissions of others from the database and its journals.
 fn close_to_others(path: &Path) -> Result<(), OpenError> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        let name = PathBuf::from(name);
+    for suffix in ["", "-journal", "-wal", "-shm"] {
+        let name = beside(path, suffix);
         let Ok(metadata) = std::fs::metadata(&name) else { continue };
         let mode = metadata.permissions().mode();
         if mode & 0o007 != 0 {
