@@ -3,6 +3,7 @@
 use clap::Parser;
 use ddnsd::args::Args;
 use ddnsd::{app, config, demo, logging};
+use nix::sys::resource::{Resource, setrlimit};
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,6 +13,8 @@ const WRONG_CONFIGURATION: u8 = 78;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    // a core would hold passwords; lowering a limit cannot fail
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     if args.demo {
         return exit_code(demo::run(&args));
     }

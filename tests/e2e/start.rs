@@ -38,6 +38,14 @@ fn sigterm_and_sigint_stop_gracefully_and_remove_the_socket() {
 }
 
 #[test]
+fn a_crash_leaves_no_core_with_passwords() {
+    let scene = Scene::new();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", scene.daemon.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}
+
+#[test]
 fn hosts_survive_a_restart() {
     let mut scene = Scene::new();
     scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");

@@ -1,6 +1,6 @@
 //! What a client is counted by: its IPv4 address, or its IPv6 /64, because a subscriber has one.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A client, for the limits and the cached verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,16 +11,28 @@ pub enum ClientKey {
 }
 
 impl From<IpAddr> for ClientKey {
-    /// An IPv4-mapped IPv6 address counts as IPv4 (RFC 4291, 2.5.5.2).
+    /// An IPv6 address that stands for an IPv4 address counts as that one.
     fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
+        match address {
             IpAddr::V4(v4) => Self::V4(v4),
-            IpAddr::V6(v6) => {
-                let [subnet @ .., _, _, _, _, _, _, _, _] = v6.octets();
-                Self::V6(u64::from_be_bytes(subnet))
-            }
+            IpAddr::V6(v6) => embedded_v4(v6).map_or_else(|| Self::V6(subnet(v6)), Self::V4),
         }
     }
+}
+
+/// IPv4-mapped (RFC 4291, 2.5.5.2), NAT64 (RFC 6052, 2.1) or 6to4 (RFC 3056, 2). All clients of a
+/// NAT64 share a /64, and a client of 6to4 has 65,536 of them.
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    match address.octets() {
+        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
+        | [0x20, 0x02, a, b, c, d, ..] => Some(Ipv4Addr::new(a, b, c, d)),
+        _ => address.to_ipv4_mapped(),
+    }
+}
+
+fn subnet(address: Ipv6Addr) -> u64 {
+    let [subnet @ .., _, _, _, _, _, _, _, _] = address.octets();
+    u64::from_be_bytes(subnet)
 }
 
 #[cfg(test)]
@@ -38,8 +50,11 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_address_is_the_v4_client() {
-        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+    fn an_address_that_stands_for_a_v4_address_is_the_v4_client() {
+        for stands_for_it in ["::ffff:192.0.2.1", "64:ff9b::192.0.2.1", "2002:c000:201:7::9"] {
+            assert_eq!(key(stands_for_it), key("192.0.2.1"), "{stands_for_it}");
+        }
+        assert_ne!(key("64:ff9b:1::192.0.2.1"), key("192.0.2.1"), "another operator's prefix");
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
     }
 }
