@@ -127,3 +127,21 @@ fn forms_methods_and_old_versions_pass_through_each_proxy() {
         get(&url).with(&["-I"]).send().has_status(405);
     }
 }
+
+#[test]
+fn a_proxy_that_is_not_configured_is_a_warning_once_a_reload() {
+    let scene = Scene::new();
+    let proxy = Proxy::start(Kind::Nginx, "127.0.0.1", scene.daemon.address(), "X-Forwarded-For");
+    let warnings = || scene.daemon.log().matches("is not in daemon.trusted_proxies").count();
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert_eq!(warnings(), 0, "no proxy took part");
+    for expected in [1, 2] {
+        for _ in 0..2 {
+            ask(proxy.address(), "127.0.0.1", "wrong", &[]).has_status(401);
+        }
+        assert_eq!(warnings(), expected, "{}", scene.daemon.log());
+        scene.ctl().run(&["reload"]).ok();
+    }
+    let log = scene.daemon.log();
+    assert!(log.contains("127.0.0.1 sends x-forwarded-for"), "{log}");
+}

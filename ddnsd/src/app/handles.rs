@@ -32,7 +32,7 @@ use crate::stories::verify::{Verify, VerifyHandles};
 use crate::{http, serve};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -250,7 +250,11 @@ impl LiveSettings {
 }
 
 fn front(config: &Config) -> http::FrontSettings {
-    http::FrontSettings { endpoints: Arc::clone(&config.endpoints), http: config.http.clone() }
+    http::FrontSettings {
+        endpoints: Arc::clone(&config.endpoints),
+        http: config.http.clone(),
+        proxy_warning: Arc::new(Once::new()),
+    }
 }
 
 /// What sends mails; `None` if mail is disabled.

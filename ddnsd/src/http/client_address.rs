@@ -15,7 +15,7 @@ pub(super) fn origin(
     proxy_header: Option<&HeaderName>,
     trusted: &[IpNet],
 ) -> RequestOrigin {
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    let is_trusted = |address: &IpAddr| is_trusted(*address, trusted);
     if !is_trusted(&peer) {
         return RequestOrigin::Client(peer);
     }
@@ -43,6 +43,33 @@ pub(super) fn origin(
         }
     }
     last_good.map_or(RequestOrigin::ProxyWithoutClient(peer), RequestOrigin::Client)
+}
+
+/// Whether it is a trusted proxy's.
+pub(super) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&address))
+}
+
+/// Headers in which proxies pass the client's address on.
+static PROXY_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-real-ip"),
+    http::header::FORWARDED,
+];
+
+/// The header of a proxy that is not trusted, if the peer seems to be one. Strangers can send the
+/// header too, but not from the machine itself or its own network.
+pub(super) fn header_of_untrusted_proxy(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[IpNet],
+) -> Option<&'static HeaderName> {
+    let is_near = match peer {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
+    };
+    let found = PROXY_HEADERS.iter().find(|name| headers.contains_key(*name))?;
+    (is_near && !is_trusted(peer, trusted)).then_some(found)
 }
 
 /// Splits at separators outside quotes (RFC 7239, 4). Reads from the right, so that a quote which

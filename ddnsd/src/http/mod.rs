@@ -7,6 +7,7 @@ pub mod fuzz_checks;
 mod body;
 mod client_address;
 mod credentials;
+mod foreign_site;
 mod query;
 mod reply;
 mod request_log;
@@ -21,14 +22,16 @@ use crate::serve::{PeerAddress, Service};
 use crate::stories::update::Update;
 use arc_swap::ArcSwap;
 use bytes::{Buf, Bytes};
+use client_address::header_of_untrusted_proxy;
+use foreign_site::is_from_foreign_site;
 use futures::Stream;
 use http::header::{AUTHORIZATION, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use query::Parameters;
 use reply::ReplyFormat;
 use request_log::RequestRecord;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use tokio::time::{Instant, timeout_at};
 use tower::util::BoxCloneSyncService;
 use warp::Filter;
@@ -38,6 +41,8 @@ use warp::reply::Response;
 /// Bytes.
 const MAX_QUERY: usize = 8 * 1024;
 
+const FOREIGN_SITE: &str = "refused: a page of another site made your browser send this, and it may not change your host (open this URL itself, or use an update client)\n";
+
 /// Replaced as a whole by a reload; a request keeps those of its start.
 #[derive(Clone, Debug)]
 pub struct FrontSettings {
@@ -45,6 +50,8 @@ pub struct FrontSettings {
     pub endpoints: Arc<[Endpoint]>,
     /// `[daemon]`.
     pub http: config::Http,
+    /// The warning of a proxy that is not configured.
+    pub proxy_warning: Arc<Once>,
 }
 
 /// The front end; clones share everything.
@@ -172,6 +179,15 @@ impl Call {
         let Some(endpoint) = self.endpoint() else {
             return Err(reply::sentence(StatusCode::NOT_FOUND, "there is nothing here\n"));
         };
+        let PeerAddress(peer) = self.peer;
+        let trusted = &self.settings.http.trusted_proxies;
+        if let Some(header) = header_of_untrusted_proxy(peer, &self.headers, trusted) {
+            self.warn_of_untrusted_proxy(peer, header);
+        }
+        let by_proxy = client_address::is_trusted(peer, trusted);
+        if is_from_foreign_site(&self.headers, !by_proxy) {
+            return Err(reply::sentence(StatusCode::FORBIDDEN, FOREIGN_SITE));
+        }
         if self.query.len() > MAX_QUERY {
             return Err(reply::sentence(StatusCode::URI_TOO_LONG, "the query is over 8 KiB\n"));
         }
@@ -181,6 +197,14 @@ impl Call {
             _ => return Err(reply::method_not_allowed()),
         };
         Ok((endpoint, form))
+    }
+
+    fn warn_of_untrusted_proxy(&self, proxy: IpAddr, header: &HeaderName) {
+        self.settings.proxy_warning.call_once(|| {
+            tracing::warn!(
+                "{proxy} sends {header} and is not in daemon.trusted_proxies, so all clients behind it count as one (if it is your proxy, set proxy_header and trusted_proxies)"
+            );
+        });
     }
 
     fn endpoint(&self) -> Option<&Endpoint> {

@@ -2,7 +2,7 @@
 //! read it. Out: a reply that old clients understand.
 
 use super::Service;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue};
 use http::{Method, Request, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use std::convert::Infallible;
@@ -20,12 +20,23 @@ pub(super) async fn answer(
     }
     let is_http10 = request.version() == Version::HTTP_10;
     let is_head = request.method() == Method::HEAD;
+    name_host(&mut request);
     let response = service.oneshot(request).await?;
     Ok(match (is_http10, is_head) {
         (true, _) => close_http10(response),
         (false, true) => strip_head_body(response),
         (false, false) => response,
     })
+}
+
+/// HTTP/2 names the host in `:authority` (RFC 9113, 8.3.1).
+fn name_host(request: &mut Request<Incoming>) {
+    let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    if !request.headers().contains_key(HOST)
+        && let Some(Ok(host)) = authority.map(HeaderValue::try_from)
+    {
+        request.headers_mut().insert(HOST, host);
+    }
 }
 
 /// HTTP/1.0 clients read until the connection ends, even some that ask to keep it.
