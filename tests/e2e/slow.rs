@@ -294,7 +294,7 @@ fn head_times_out(mut stream: TcpStream) {
 }
 
 #[test]
-fn a_flood_of_wrong_passwords_does_not_delay_known_clients() {
+fn a_flood_of_wrong_passwords_loses_nothing_of_known_clients_and_does_not_delay_them() {
     let scene = Scene::with(|setup| {
         setup.set("rate_limit.enabled", true).set("rate_limit.good_max_requests", 100_000)
     });
@@ -355,4 +355,13 @@ fn a_flood_of_wrong_passwords_does_not_delay_known_clients() {
         (scene.a("pc"), scene.a("his")),
         (vec!["192.0.2.60".into()], vec!["192.0.2.60".into()])
     );
+    let peak = peak_memory(&scene);
+    assert!(peak < 150, "{peak} MiB of memory at its peak");
+}
+
+/// The most memory that the daemon ever had, MiB.
+fn peak_memory(scene: &Scene) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", scene.daemon.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).expect("a peak");
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }

@@ -212,9 +212,13 @@ impl Setup {
 /// # Panics
 /// When it was not built.
 pub fn binary(name: &str) -> PathBuf {
-    // target/debug/deps/e2e-0123456789abcdef
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(Path::parent).expect("target/debug").join(name);
+    // target/debug/deps/e2e-0123456789abcdef, or target/release/bench
+    let program = std::env::current_exe().unwrap();
+    let mut folder = program.parent().expect("a folder");
+    if folder.ends_with("deps") {
+        folder = folder.parent().expect("target/debug");
+    }
+    let path = folder.join(name);
     assert!(path.is_file(), "{} is missing: run `cargo build --workspace` first", path.display());
     path
 }

@@ -72,11 +72,21 @@ impl Db {
     }
 }
 
+/// The index is named, because an optimizer would go through all hosts in the order of their zones.
+macro_rules! pending_zones {
+    ($index:literal) => {
+        concat!(
+            "SELECT zone, COUNT(*) AS hosts, MIN(unpublished_since) AS since,
+                MAX(last_error) AS last_error FROM hosts ",
+            $index,
+            " WHERE unpublished_since IS NOT NULL GROUP BY zone ORDER BY zone"
+        )
+    };
+}
+
 statements! { PENDING;
-    PENDING_ZONES: FullScan =
-        "SELECT zone, COUNT(*) AS hosts, MIN(unpublished_since) AS since,
-                MAX(last_error) AS last_error FROM hosts
-         WHERE unpublished_since IS NOT NULL GROUP BY zone ORDER BY zone";
+    PENDING_ZONES: FullScan = pending_zones!("INDEXED BY hosts_unpublished"),
+        mariadb pending_zones!("FORCE INDEX (hosts_unpublished)");
 }
 
 impl Db {
@@ -106,10 +116,20 @@ pub struct UnservedZone {
     pub reason: String,
 }
 
+/// With a named index, as `pending_zones`.
+macro_rules! unserved_zones {
+    ($index:literal) => {
+        concat!(
+            "SELECT zone, COUNT(*) AS hosts, MAX(unserved) AS reason FROM hosts ",
+            $index,
+            " WHERE unserved_since IS NOT NULL GROUP BY zone ORDER BY zone"
+        )
+    };
+}
+
 statements! { UNSERVED;
-    UNSERVED_ZONES: FullScan =
-        "SELECT zone, COUNT(*) AS hosts, MAX(unserved) AS reason FROM hosts
-         WHERE unserved_since IS NOT NULL GROUP BY zone ORDER BY zone";
+    UNSERVED_ZONES: FullScan = unserved_zones!("INDEXED BY hosts_unserved"),
+        mariadb unserved_zones!("FORCE INDEX (hosts_unserved)");
 }
 
 impl Db {
