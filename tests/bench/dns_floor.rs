@@ -1,5 +1,5 @@
-//! The floor of publishing: signed updates (RFC 2136, RFC 8945), one name each, straight to the name
-//! server by UDP, with a number of them in flight.
+//! The floor of publishing: signed updates (RFC 2136, RFC 8945), one name each, straight to the
+//! name server by UDP, with a number of them in flight.
 
 use base64::Engine as _;
 use ddnsd_tests::primary::{Primary, ZONE};

@@ -1,5 +1,5 @@
-//! Many hosts, many addresses: 1,000,000 hosts beside 1,000, what an administrator asks of them, the
-//! sweep of 100,000, and 1,000,000 clients under the limits.
+//! Many hosts, many addresses: 1,000,000 hosts beside 1,000, what an administrator asks of them,
+//! the sweep of 100,000, and 1,000,000 clients under the limits.
 
 use super::good;
 use crate::load::{Plan, Server, drive};
