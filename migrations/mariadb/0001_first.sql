@@ -1,11 +1,13 @@
 -- MariaDB does not roll DDL back. A migration that failed is run again from its start, so each statement
 -- must do nothing where its work is done.
 -- Times are milliseconds since 1970 UTC. Text is compared byte by byte, spaces at the end included.
+-- suspended_at NULL: not suspended.
 CREATE TABLE IF NOT EXISTS users (
     id            BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
     name          VARCHAR(64)  NOT NULL,
     email         VARCHAR(254) NOT NULL,
     password_hash VARCHAR(1024) NOT NULL,
+    suspended_at  BIGINT,
     created_at    BIGINT       NOT NULL,
     changed_at    BIGINT       NOT NULL,
     version       BIGINT       NOT NULL DEFAULT 1,
@@ -51,6 +53,7 @@ CREATE TABLE IF NOT EXISTS hosts (
     unserved_since    BIGINT,
     unserved          TEXT,
     served_ttl        BIGINT,
+    suspended_at      BIGINT,
     notice            TEXT,
     leased_by         VARCHAR(64),
     leased_until      BIGINT,

@@ -1,10 +1,12 @@
 -- Times are milliseconds since 1970 UTC. Text is compared byte by byte.
+-- suspended_at NULL: not suspended.
 -- AUTOINCREMENT: a key is never used again, so an unwritten keepalive of a deleted host hits no other host.
 CREATE TABLE users (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     name          TEXT    NOT NULL UNIQUE,
     email         TEXT    NOT NULL,
     password_hash TEXT    NOT NULL,
+    suspended_at  INTEGER,
     created_at    INTEGER NOT NULL,
     changed_at    INTEGER NOT NULL,
     version       INTEGER NOT NULL DEFAULT 1
@@ -49,6 +51,7 @@ CREATE TABLE hosts (
     unserved_since    INTEGER,
     unserved          TEXT,
     served_ttl        INTEGER,
+    suspended_at      INTEGER,
     notice            TEXT,
     leased_by         TEXT,
     leased_until      INTEGER,

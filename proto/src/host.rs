@@ -86,13 +86,25 @@ pub struct AddedHost {
     pub warnings: Vec<String>,
 }
 
-/// The outcome of new TTLs.
+/// A host to suspend.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SuspendHost {
+    /// Name within the zone, `@` for the zone's own name.
+    pub hostname: String,
+    /// The zone.
+    pub zone: String,
+    /// Whether to remove its records from DNS.
+    pub take_down: bool,
+}
+
+/// The outcome of new TTLs, or of suspending or resuming a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Modified {
-    /// Whether they differ from the host's previous TTLs.
+    /// Whether the host was not like this before.
     pub changed: bool,
-    /// Why DNS does not hold them yet; the daemon retries publishing.
+    /// Why DNS does not hold it yet; the daemon retries publishing.
     pub not_yet_published: Option<String>,
     /// The host.
     pub host: StoredHost,
@@ -155,6 +167,8 @@ pub struct ListHosts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HostState {
+    /// The host or its owner is suspended: updates are rejected, and nothing expires.
+    Suspended,
     /// No update was received yet; DNS is not changed.
     NeverUpdated,
     /// DNS acknowledged the wanted records.
@@ -219,6 +233,10 @@ pub struct HostView {
     pub unserved: Option<String>,
     /// The TTL that DNS serves, if it is not the one it acknowledged.
     pub served_ttl: Option<u32>,
+    /// Since when the host is suspended, milliseconds UTC.
+    pub suspended_at: Option<i64>,
+    /// Since when its owner is suspended, milliseconds UTC.
+    pub user_suspended_at: Option<i64>,
     /// When the host was added, milliseconds UTC.
     pub created_at: i64,
     /// The last request that named the host; not in lists.

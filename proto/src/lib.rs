@@ -18,6 +18,7 @@ pub mod user;
 use error::Refusal;
 use host::{
     AddHost, AddedHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost,
+    SuspendHost,
 };
 use mail::{FindMail, ListMails, MailView, TestMail, TestedMail};
 use reload::Reloaded;
@@ -26,7 +27,7 @@ use status::{StatusView, SweptView};
 use std::fmt;
 use sync::{SyncHosts, SyncedPage};
 use transfer::{BeginImport, ImportToken, Imported, StageLines, UserRecord};
-use user::{AddUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView};
+use user::{AddUser, DeleteUser, FindUser, ListUsers, SetEmail, SetPassword, UserChange, UserView};
 
 /// Version of the RPC. A peer of another major version is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +113,14 @@ pub trait Administration {
     async fn mail_drop(mail: FindMail) -> Result<Done, Refusal>;
     /// Sends a test mail with the settings in force.
     async fn mail_test(mail: TestMail) -> Result<TestedMail, Refusal>;
+    /// Suspends a user: every login is rejected, and nothing of theirs expires.
+    async fn user_suspend(user: FindUser) -> Result<UserChange, Refusal>;
+    /// Resumes a suspended user.
+    async fn user_resume(user: FindUser) -> Result<UserChange, Refusal>;
+    /// Suspends a host: its updates are rejected, and it does not expire.
+    async fn host_suspend(host: SuspendHost) -> Result<Modified, Refusal>;
+    /// Resumes a suspended host.
+    async fn host_resume(host: FindHost) -> Result<Modified, Refusal>;
     /// Reloads the configuration.
     async fn reload() -> Result<Reloaded, Refusal>;
 }

@@ -29,6 +29,8 @@ pub struct UserRecord {
     pub password_hash: Confidential,
     /// When the user was added, milliseconds UTC.
     pub created_at: i64,
+    /// Since when the user is suspended, milliseconds UTC.
+    pub suspended_at: Option<i64>,
 }
 
 /// The options of an import.

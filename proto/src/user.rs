@@ -66,6 +66,22 @@ pub struct DeleteUser {
     pub name: String,
 }
 
+/// Identifies a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FindUser {
+    /// The user's name.
+    pub name: String,
+}
+
+/// The outcome of suspending or resuming a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UserChange {
+    /// Whether the user was not like this before.
+    pub changed: bool,
+}
+
 /// Which users to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -88,6 +104,8 @@ pub struct UserView {
     pub hostnames: u32,
     /// When the user was added, milliseconds UTC.
     pub created_at: i64,
+    /// Since when the user is suspended, milliseconds UTC.
+    pub suspended_at: Option<i64>,
 }
 
 #[cfg(test)]

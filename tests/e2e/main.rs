@@ -45,6 +45,7 @@ mod socket;
 mod sqlite;
 mod start;
 mod status;
+mod suspension;
 mod terminal;
 mod tls;
 mod transcripts;

@@ -58,6 +58,8 @@ fn furnished(configure: impl FnOnce(Setup) -> Setup) -> Scene {
     scene.update("hostname=both.dyn.example&myip=2001:db8::1").is(200, "nochg 2001:db8::1\n");
     scene.update("hostname=gone.dyn.example&offline=YES").is(200, "good\n");
     scene.update("hostname=half.dyn.example&myip=2001:db8::2").has_status(200);
+    ctl.run(&["user", "suspend", "Zoë"]).ok();
+    ctl.run(&["hostname", "suspend", "büro", ZONE]).ok();
     scene
 }
 
@@ -81,10 +83,10 @@ fn an_export_is_users_then_hosts_in_json_lines() {
     let exported = export(&scene.ctl());
     let lines: Vec<&str> = exported.lines().collect();
     assert_eq!(lines.len(), 3 + 7, "{exported}");
-    assert_eq!(keys(lines[0]), ["user", "email", "password_hash", "created"]);
+    assert_eq!(keys(lines[0]), ["user", "email", "password_hash", "created", "suspended"]);
     for line in &lines[3..] {
         let expected = "hostname zone user dns_ttl expiry_ttl ipv4 ipv6 ipv4_updated ipv6_updated \
-                        last_ipv4 last_ipv6 created";
+                        last_ipv4 last_ipv6 created suspended";
         assert_eq!(keys(line).join(" "), expected);
     }
     let values: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -53,6 +53,7 @@ struct UserLine<'a> {
     email: &'a str,
     password_hash: &'a str,
     created: String,
+    suspended: Option<String>,
 }
 
 /// A host's line: the wanted addresses; `null` for defaults and for values that were never set.
@@ -70,6 +71,7 @@ struct HostLine<'a> {
     last_ipv4: Option<Ipv4Addr>,
     last_ipv6: Option<Ipv6Addr>,
     created: String,
+    suspended: Option<String>,
 }
 
 /// Users, then hosts. A host without its owner was deleted together with the owner meanwhile.
@@ -81,9 +83,14 @@ fn exported(users: &[UserRecord], hosts: &[HostView]) -> String {
 }
 
 fn user_line(user: &UserRecord) -> String {
-    let UserRecord { name, email, password_hash, created_at } = user;
-    let created = utc(*created_at);
-    json_line(&UserLine { user: name, email, password_hash: &password_hash.0, created })
+    let UserRecord { name, email, password_hash, created_at, suspended_at } = user;
+    json_line(&UserLine {
+        user: name,
+        email,
+        password_hash: &password_hash.0,
+        created: utc(*created_at),
+        suspended: suspended_at.map(utc),
+    })
 }
 
 fn host_line(host: &HostView) -> String {
@@ -100,6 +107,7 @@ fn host_line(host: &HostView) -> String {
         last_ipv4: host.last_ipv4,
         last_ipv6: host.last_ipv6,
         created: utc(host.created_at),
+        suspended: host.suspended_at.map(utc),
     })
 }
 
@@ -115,6 +123,7 @@ mod tests {
             email: "a@example.org".into(),
             password_hash: Confidential("$argon2id$x".into()),
             created_at: 1_795_428_000_000,
+            suspended_at: Some(1_795_428_000_000),
         };
         let host = HostView {
             hostname: "pc".into(),
@@ -134,12 +143,14 @@ mod tests {
             exported(&[alice], &[orphan, host]),
             concat!(
                 r#"{"user":"alice","email":"a@example.org","password_hash":"$argon2id$x","#,
-                r#""created":"2026-11-23T10:00:00.000Z"}"#,
+                r#""created":"2026-11-23T10:00:00.000Z","#,
+                r#""suspended":"2026-11-23T10:00:00.000Z"}"#,
                 "\n",
                 r#"{"hostname":"pc","zone":"example.org","user":"alice","dns_ttl":null,"#,
                 r#""expiry_ttl":0,"ipv4":"192.0.2.1","ipv6":null,"#,
                 r#""ipv4_updated":"2026-11-23T10:00:00.001Z","ipv6_updated":null,"#,
-                r#""last_ipv4":"192.0.2.1","last_ipv6":null,"created":"2026-11-23T10:00:00.000Z"}"#,
+                r#""last_ipv4":"192.0.2.1","last_ipv6":null,"created":"2026-11-23T10:00:00.000Z","#,
+                r#""suspended":null}"#,
                 "\n"
             )
         );

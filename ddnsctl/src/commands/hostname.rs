@@ -1,6 +1,7 @@
 //! `ddnsctl hostname …`
 
 mod setup;
+mod suspend;
 mod views;
 
 use super::session::{Session, all_rows, print};
@@ -11,6 +12,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use ddnsd_proto::MAX_PAGE;
 use ddnsd_proto::host::{
     AddHost, DeleteHost, FindHost, LeftRecord, ListHosts, ModifyHost, NewTtl, StoredHost,
+    SuspendHost,
 };
 use ddnsd_proto::status::HostName;
 use serde::Serialize;
@@ -24,7 +26,7 @@ const MAX_TTL: i64 = 2_147_483_647;
 pub(super) enum HostnameCommand {
     /// List hosts with their addresses, last updates and states
     #[command(
-        after_help = "States: never updated; published: DNS holds the addresses; pending: DNS does not hold them yet;
+        after_help = "States, the first that holds: suspended: the host or its user is (see hostname show); never updated; published: DNS holds the addresses; pending: DNS does not hold them yet;
 unserved: the name server acknowledged them and does not serve them (see hostname show); absent: the
 records were removed.
 
@@ -82,6 +84,30 @@ Examples:
         #[arg(long, value_name = "SECONDS", value_parser = ttl, allow_negative_numbers = true, group = "ttls")]
         expiry_ttl: Option<Ttl>,
     },
+    /// Reject the updates of a host; its name stays taken, and it does not expire
+    #[command(
+        after_help = "Clients get `nohost`, as for a name that does not exist. The records stay, unless --take-down is
+given.
+
+Examples:
+  ddnsctl hostname suspend pc dyn.example.org
+  ddnsctl hostname suspend pc dyn.example.org --take-down"
+    )]
+    Suspend {
+        #[command(flatten)]
+        host: Host,
+        /// Remove its DNS records, too
+        #[arg(long)]
+        take_down: bool,
+    },
+    /// Accept the updates of a suspended host again; its time to expire starts again
+    #[command(
+        after_help = "Records that were taken down come back with the next update of the host.
+
+Example:
+  ddnsctl hostname resume pc dyn.example.org"
+    )]
+    Resume(Host),
     /// Remove a host's DNS records, then delete it; if the removal fails, nothing is deleted
     #[command(after_help = "Examples:
   ddnsctl hostname delete pc dyn.example.org
@@ -134,6 +160,12 @@ pub(super) async fn run(session: &Session, command: HostnameCommand) -> Result<(
             let dns_ttl = dns_ttl.map(new_ttl);
             let expiry_ttl = expiry_ttl.map(new_ttl);
             modify(session, ModifyHost { hostname, zone, dns_ttl, expiry_ttl }).await
+        }
+        HostnameCommand::Suspend { host: Host { hostname, zone }, take_down } => {
+            suspend::suspend(session, SuspendHost { hostname, zone, take_down }).await
+        }
+        HostnameCommand::Resume(Host { hostname, zone }) => {
+            suspend::resume(session, FindHost { hostname, zone }).await
         }
         HostnameCommand::Delete { host: Host { hostname, zone }, force } => {
             delete(session, DeleteHost { hostname, zone, force }).await

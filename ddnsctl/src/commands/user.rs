@@ -3,12 +3,12 @@
 use super::session::{Session, all_rows, print};
 use crate::client::{CALL_TIMEOUT, Client};
 use crate::exit::{Failure, message};
-use crate::output::{Format, json, local, quoted, table, utc};
+use crate::output::{Format, json, local, quoted, table, text_or_empty, utc};
 use crate::password::{self, NewPassword, PasswordFlags};
 use clap::Subcommand;
 use ddnsd_proto::MAX_PAGE;
 use ddnsd_proto::user::{
-    AddUser, DeleteUser, ListUsers, Password, SetEmail, SetPassword, UserView,
+    AddUser, DeleteUser, FindUser, ListUsers, Password, SetEmail, SetPassword, UserChange, UserView,
 };
 use serde::Serialize;
 
@@ -50,6 +50,25 @@ pub(super) enum UserCommand {
         /// The new address for mail about the user's hosts
         email: String,
     },
+    /// Reject every login of a user; their records stay and do not expire
+    #[command(
+        after_help = "What clients get is as for a wrong password. To remove the records, too, use hostname suspend
+with --take-down for each host.
+
+Example:
+  ddnsctl user suspend alice"
+    )]
+    Suspend {
+        /// The user's name
+        name: String,
+    },
+    /// Accept the logins of a suspended user again; the time to expire of their hosts starts again
+    #[command(after_help = "Example:
+  ddnsctl user resume alice")]
+    Resume {
+        /// The user's name
+        name: String,
+    },
     /// Delete a user who owns no hosts
     #[command(after_help = "Example:
   ddnsctl hostname list --user alice
@@ -66,6 +85,8 @@ pub(super) async fn run(session: &Session, command: UserCommand) -> Result<(), F
         UserCommand::Add { name, email, password } => add(session, name, email, &password).await,
         UserCommand::Passwd { name, password } => passwd(session, name, &password).await,
         UserCommand::Email { name, email } => set_email(session, name, email).await,
+        UserCommand::Suspend { name } => suspend(session, name).await,
+        UserCommand::Resume { name } => resume(session, name).await,
         UserCommand::Delete { name } => delete(session, name).await,
     }
 }
@@ -153,6 +174,45 @@ async fn set_email(session: &Session, name: String, email: String) -> Result<(),
     }
 }
 
+async fn suspend(session: &Session, name: String) -> Result<(), Failure> {
+    let user = FindUser { name: name.clone() };
+    let client = session.client().await?;
+    let UserChange { changed } =
+        client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.user_suspend(ctx, user).await).await?;
+    let done = if changed {
+        format!(
+            "suspended user {name}: every login is rejected, records stay and do not expire (to undo: ddnsctl user resume {})",
+            quoted(&name)
+        )
+    } else {
+        format!("nothing to do: user {name} is suspended already")
+    };
+    report(session, &Suspension { name: &name, suspended: true, changed }, &done)
+}
+
+async fn resume(session: &Session, name: String) -> Result<(), Failure> {
+    let user = FindUser { name: name.clone() };
+    let client = session.client().await?;
+    let UserChange { changed } =
+        client.call(CALL_TIMEOUT, async |rpc, ctx| rpc.user_resume(ctx, user).await).await?;
+    let done = if changed {
+        format!("resumed user {name}; the time to expire of their hosts starts again")
+    } else {
+        format!("nothing to do: user {name} is not suspended")
+    };
+    report(session, &Suspension { name: &name, suspended: false, changed }, &done)
+}
+
+fn report(session: &Session, data: &impl Serialize, done: &str) -> Result<(), Failure> {
+    match session.format {
+        Format::Json => print(&json(data)),
+        Format::Table(_) => {
+            message(done);
+            Ok(())
+        }
+    }
+}
+
 async fn delete(session: &Session, name: String) -> Result<(), Failure> {
     let user = DeleteUser { name: name.clone() };
     let client = session.client().await?;
@@ -186,6 +246,13 @@ struct Changed<'a> {
 }
 
 #[derive(Serialize)]
+struct Suspension<'a> {
+    name: &'a str,
+    suspended: bool,
+    changed: bool,
+}
+
+#[derive(Serialize)]
 struct Deleted<'a> {
     name: &'a str,
 }
@@ -196,6 +263,7 @@ struct Row<'a> {
     email: &'a str,
     hostnames: u32,
     created_at: String,
+    suspended_at: Option<String>,
 }
 
 fn render(users: &[UserView], format: &Format) -> String {
@@ -203,18 +271,21 @@ fn render(users: &[UserView], format: &Format) -> String {
         Format::Json => json(&users.iter().map(row).collect::<Vec<_>>()),
         Format::Table(zone) => {
             let cells = |user: &UserView| {
-                let UserView { name, email, hostnames, created_at } = user.clone();
-                [name, email, hostnames.to_string(), local(created_at, zone)]
+                let UserView { name, email, hostnames, created_at, suspended_at } = user.clone();
+                let suspended = suspended_at.map(|at| local(at, zone));
+                let created = local(created_at, zone);
+                [name, email, hostnames.to_string(), created, text_or_empty(suspended)]
             };
             let rows: Vec<_> = users.iter().map(cells).collect();
-            table(["NAME", "E-MAIL", "HOSTNAMES", "CREATED"], &rows)
+            table(["NAME", "E-MAIL", "HOSTNAMES", "CREATED", "SUSPENDED"], &rows)
         }
     }
 }
 
 fn row(user: &UserView) -> Row<'_> {
-    let UserView { name, email, hostnames, created_at } = user;
-    Row { name, email, hostnames: *hostnames, created_at: utc(*created_at) }
+    let UserView { name, email, hostnames, created_at, suspended_at } = user;
+    let suspended_at = suspended_at.map(utc);
+    Row { name, email, hostnames: *hostnames, created_at: utc(*created_at), suspended_at }
 }
 
 #[cfg(test)]
@@ -228,6 +299,7 @@ mod tests {
             email: "alice@example.org".to_owned(),
             hostnames: 2,
             created_at: 1_795_428_000_000,
+            suspended_at: None,
         }
     }
 
@@ -235,8 +307,8 @@ mod tests {
     fn users_are_a_table() {
         assert_eq!(
             render(&[alice()], &Format::Table(TimeZone::UTC)),
-            "NAME   E-MAIL             HOSTNAMES  CREATED\n\
-             alice  alice@example.org  2          2026-11-23 10:00:00\n"
+            "NAME   E-MAIL             HOSTNAMES  CREATED              SUSPENDED\n\
+             alice  alice@example.org  2          2026-11-23 10:00:00  -\n"
         );
     }
 
@@ -250,7 +322,8 @@ mod tests {
     "name": "alice",
     "email": "alice@example.org",
     "hostnames": 2,
-    "created_at": "2026-11-23T10:00:00.000Z"
+    "created_at": "2026-11-23T10:00:00.000Z",
+    "suspended_at": null
   }
 ]
 "#

@@ -18,13 +18,16 @@ use crate::stories::users::Users;
 use ddnsd_proto::error::{Refusal, RefusalKind};
 use ddnsd_proto::host::{
     AddHost, AddedHost, DeleteHost, Deleted, FindHost, HostView, ListHosts, Modified, ModifyHost,
+    SuspendHost,
 };
 use ddnsd_proto::mail::{FindMail, ListMails, MailView, TestMail, TestedMail};
 use ddnsd_proto::reload::Reloaded;
 use ddnsd_proto::status::{StatusView, SweptView};
 use ddnsd_proto::sync::{SyncHosts, SyncedPage};
 use ddnsd_proto::transfer::{BeginImport, ImportToken, Imported, StageLines, UserRecord};
-use ddnsd_proto::user::{AddUser, DeleteUser, ListUsers, SetEmail, SetPassword, UserView};
+use ddnsd_proto::user::{
+    AddUser, DeleteUser, FindUser, ListUsers, SetEmail, SetPassword, UserChange, UserView,
+};
 use ddnsd_proto::{Administration, Done, Page};
 use futures::FutureExt;
 use std::sync::Arc;
@@ -171,6 +174,36 @@ impl Administration for AdminService {
         self.run(|stories| async move { stories.users.email(name, email).await })
             .await
             .map(|()| Done {})
+    }
+
+    async fn user_suspend(self, _: Context, user: FindUser) -> Result<UserChange, Refusal> {
+        let name = names::user(&user.name)?;
+        self.run(|stories| async move { stories.users.suspend(name).await })
+            .await
+            .map(|changed| UserChange { changed })
+    }
+
+    async fn user_resume(self, _: Context, user: FindUser) -> Result<UserChange, Refusal> {
+        let name = names::user(&user.name)?;
+        self.run(|stories| async move { stories.users.resume(name).await })
+            .await
+            .map(|changed| UserChange { changed })
+    }
+
+    async fn host_suspend(self, _: Context, host: SuspendHost) -> Result<Modified, Refusal> {
+        let defaults = self.stories.hosts.defaults();
+        let names = names::host(&host.hostname, &host.zone)?;
+        self.run(move |stories| async move { stories.hosts.suspend(&names, host.take_down).await })
+            .await
+            .map(|(host, modified)| convert::hosts::modified(&host, modified, defaults))
+    }
+
+    async fn host_resume(self, _: Context, host: FindHost) -> Result<Modified, Refusal> {
+        let defaults = self.stories.hosts.defaults();
+        let names = names::host(&host.hostname, &host.zone)?;
+        self.run(|stories| async move { stories.hosts.resume(&names).await })
+            .await
+            .map(|(host, modified)| convert::hosts::modified(&host, modified, defaults))
     }
 
     async fn host_modify(self, _: Context, host: ModifyHost) -> Result<Modified, Refusal> {

@@ -5,10 +5,10 @@ use super::connection::Conn;
 use super::error::DbError;
 use super::handle::Db;
 use super::row::row;
-use super::rows::{Page, RowOf, UptimeRow, readable};
+use super::rows::{Page, RowOf, readable};
 use super::statement::{Statements, args, statements};
 use super::write::Write;
-use crate::model::host::{HostId, Seen};
+use crate::model::host::{Age, HostId, Seen};
 use crate::model::name::Fqdn;
 use crate::model::time::{Millis, Uptime};
 
@@ -17,8 +17,10 @@ pub(super) const STATEMENTS: Statements = &[ALL];
 statements! { ALL;
     DUE: Indexed =
         "SELECT h.check_at, h.id, h.fqdn, h.version,
-             h.set4_uptime, h.set6_uptime, t.ipv4_uptime, t.ipv6_uptime
+             h.set4_uptime, h.set6_uptime, t.ipv4_uptime, t.ipv6_uptime,
+             u.suspended_at AS owner_suspended_at
          FROM hosts h LEFT JOIN touches t ON t.host_id = h.id
+             LEFT JOIN users u ON u.id = h.user_id
          WHERE h.check_at <= ? AND h.check_at >= ? AND (h.check_at > ? OR h.id > ?)
          ORDER BY h.check_at, h.id LIMIT ?";
     SCHEDULE_CHECK: Indexed =
@@ -34,9 +36,12 @@ statements! { ALL;
          ) v STRAIGHT_JOIN hosts h ON h.id = CAST(v.id AS SIGNED)
          SET h.check_at = v.next WHERE h.check_at = v.was AND h.version = v.version";
     CHECK_ALL_NOW: FullScan = "UPDATE hosts SET check_at = 0 WHERE state4 = 1 OR state6 = 1";
-    UPTIMES: Indexed =
-        "SELECT h.set4_uptime, h.set6_uptime, t.ipv4_uptime, t.ipv6_uptime
-         FROM hosts h LEFT JOIN touches t ON t.host_id = h.id WHERE h.id = ?";
+    AGE: Indexed =
+        "SELECT h.set4_uptime, h.set6_uptime, t.ipv4_uptime, t.ipv6_uptime,
+             u.suspended_at AS owner_suspended_at
+         FROM hosts h LEFT JOIN touches t ON t.host_id = h.id
+             LEFT JOIN users u ON u.id = h.user_id
+         WHERE h.id = ?";
 }
 
 /// A host that may have expired.
@@ -48,8 +53,7 @@ pub struct DueHost {
     pub host: HostId,
     /// Name, for reading it.
     pub fqdn: Fqdn,
-    /// When it was last updated.
-    pub updated: Seen<Uptime>,
+    pub age: Age,
     /// As the row had it.
     pub version: i64,
 }
@@ -74,7 +78,42 @@ row! {
         fqdn: String,
         version: i64,
         ;
+        age: AgeRow,
+    }
+}
+
+row! {
+    #[expect(clippy::struct_field_names, reason = "they are the columns' names")]
+    struct UptimeRow {
+        set4_uptime: Option<i64>,
+        set6_uptime: Option<i64>,
+        ipv4_uptime: Option<i64>,
+        ipv6_uptime: Option<i64>,
+    }
+}
+
+impl UptimeRow {
+    fn seen(&self) -> Seen<Uptime> {
+        Seen {
+            v4: self.set4_uptime.max(self.ipv4_uptime).map(Uptime),
+            v6: self.set6_uptime.max(self.ipv6_uptime).map(Uptime),
+        }
+    }
+}
+
+row! {
+    struct AgeRow {
+        owner_suspended_at: Option<i64>,
+        ;
         updated: UptimeRow,
+    }
+}
+
+impl AgeRow {
+    /// `unwritten`: updates that are not in the database yet.
+    fn age(&self, unwritten: Seen<Uptime>) -> Age {
+        let is_owner_suspended = self.owner_suspended_at.is_some();
+        Age { updated: unwritten.or(self.updated.seen()), is_owner_suspended }
     }
 }
 
@@ -102,7 +141,7 @@ impl Db {
                     "not a host name",
                     Fqdn::parse(&row.fqdn),
                 )?,
-                updated: self.unwritten_touch(host).uptime.or(row.updated.seen()),
+                age: row.age.age(self.unwritten_touch(host).uptime),
                 version: row.version,
             })
         });
@@ -126,14 +165,15 @@ impl Db {
         self.0.writer.run(CheckAllNow).await
     }
 
-    /// When each family of a host was last updated.
+    /// What the expiry of a host counts by.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn last_uptimes(&self, host: HostId) -> Result<Seen<Uptime>, DbError> {
+    pub async fn age(&self, host: HostId) -> Result<Age, DbError> {
         let unwritten = self.unwritten_touch(host).uptime;
-        let stored: Option<UptimeRow> = self.0.readers.optional(&UPTIMES, args![host.0]).await?;
-        Ok(unwritten.or(stored.map(|row| row.seen()).unwrap_or_default()))
+        let stored: Option<AgeRow> = self.0.readers.optional(&AGE, args![host.0]).await?;
+        let unknown = Age { updated: unwritten, ..Age::default() };
+        Ok(stored.map_or(unknown, |row| row.age(unwritten)))
     }
 }
 

@@ -61,8 +61,9 @@ macro_rules! details_query {
         concat!(
             "SELECT ",
             host_columns!(),
-            ", h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at, u.name AS owner, h.created_at,
-               h.last_ipv4, h.last_ipv6, h.attempts, h.last_error, h.unserved, h.served_ttl,
+            ", h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at, u.name AS owner,
+               u.suspended_at AS owner_suspended_at, h.created_at, h.last_ipv4, h.last_ipv6,
+               h.attempts, h.last_error, h.unserved, h.served_ttl,
                l.fqdn AS leader, l.ipv6_prefix AS leader_prefix
              FROM hosts h ",
             $index,

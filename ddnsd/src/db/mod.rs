@@ -29,6 +29,7 @@ mod served;
 mod service_clock;
 mod sqlite;
 mod statement;
+mod suspension;
 mod transfer;
 mod unwritten;
 mod uptime;
@@ -83,6 +84,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
         publishing::STATEMENTS,
         served::STATEMENTS,
         transfer::STATEMENTS,
+        suspension::STATEMENTS,
         uptime::STATEMENTS,
         users::STATEMENTS,
     ];

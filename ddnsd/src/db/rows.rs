@@ -9,7 +9,7 @@ use crate::model::last_request::LastRequest;
 use crate::model::name::{Fqdn, Label, UserName, Zone};
 use crate::model::notice::PendingNotices;
 use crate::model::record::{Wanted, WantedRecords};
-use crate::model::time::{Millis, Uptime};
+use crate::model::time::Millis;
 use crate::model::user::UserId;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -32,8 +32,9 @@ macro_rules! host_columns {
     () => {
         "h.id, h.user_id, h.label, h.zone, h.fqdn, h.dns_ttl, h.expiry_ttl, h.state4, h.ipv4,
          h.state6, h.ipv6, h.acked_ipv4, h.acked_ipv6, h.acked_ttl, h.unpublished_since,
-         h.unserved_since, h.notice, h.version, h.ipv6_suffix, h.follows, h.ipv6_prefix,
-         h.is_offline, EXISTS (SELECT 1 FROM hosts f WHERE f.follows = h.id) AS is_followed"
+         h.unserved_since, h.suspended_at, h.notice, h.version, h.ipv6_suffix, h.follows,
+         h.ipv6_prefix, h.is_offline,
+         EXISTS (SELECT 1 FROM hosts f WHERE f.follows = h.id) AS is_followed"
     };
 }
 pub(super) use host_columns;
@@ -56,6 +57,7 @@ row! {
         acked_ttl: Option<i64>,
         unpublished_since: Option<i64>,
         unserved_since: Option<i64>,
+        suspended_at: Option<i64>,
         notice: Option<String>,
         version: i64,
         ;
@@ -98,6 +100,7 @@ impl HostRow {
             acked,
             unpublished_since: self.unpublished_since.map(Millis),
             unserved_since: self.unserved_since.map(Millis),
+            suspended_at: self.suspended_at.map(Millis),
             notices: row.notices(self.notice.as_deref())?,
             lan: self.lan.lan(&row)?,
             version: self.version,
@@ -147,25 +150,6 @@ impl SeenRow {
 }
 
 row! {
-    #[expect(clippy::struct_field_names, reason = "they are the columns' names")]
-    pub(super) struct UptimeRow {
-        set4_uptime: Option<i64>,
-        set6_uptime: Option<i64>,
-        ipv4_uptime: Option<i64>,
-        ipv6_uptime: Option<i64>,
-    }
-}
-
-impl UptimeRow {
-    pub(super) fn seen(&self) -> Seen<Uptime> {
-        Seen {
-            v4: self.set4_uptime.max(self.ipv4_uptime).map(Uptime),
-            v6: self.set6_uptime.max(self.ipv6_uptime).map(Uptime),
-        }
-    }
-}
-
-row! {
     pub(super) struct LastRow {
         last_ipv4: Option<String>,
         last_ipv6: Option<String>,
@@ -185,6 +169,7 @@ impl LastRow {
 row! {
     pub(super) struct DetailsRow {
         owner: String,
+        owner_suspended_at: Option<i64>,
         created_at: i64,
         attempts: i64,
         last_error: Option<String>,
@@ -219,6 +204,7 @@ impl DetailsRow {
             seen: unwritten(host.id).or(self.seen.seen()),
             host,
             owner,
+            owner_suspended_at: self.owner_suspended_at.map(Millis),
             created_at: Millis(self.created_at),
             last_addresses,
             attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),

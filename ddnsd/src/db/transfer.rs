@@ -69,10 +69,10 @@ pub enum Conflict {
 
 statements! { EXPORTING;
     USERS: Indexed =
-        "SELECT id, name, email, password_hash, created_at
+        "SELECT id, name, email, password_hash, created_at, suspended_at
          FROM users WHERE name > ? ORDER BY name LIMIT ?",
         mariadb
-        "SELECT id, name, email, password_hash, created_at
+        "SELECT id, name, email, password_hash, created_at, suspended_at
          FROM users FORCE INDEX (users_by_name) WHERE name > ? ORDER BY name LIMIT ?";
 }
 
@@ -91,13 +91,13 @@ statements! { IMPORTING;
     USER_KEYS: Indexed = "SELECT name, id FROM users WHERE name IN (?)";
     HOST_NAMES: Indexed = "SELECT fqdn FROM hosts WHERE fqdn IN (?)";
     ADD_USER: Indexed =
-        "INSERT INTO users (name, email, password_hash, created_at, changed_at)
-         VALUES (?, ?, ?, ?, ?)";
+        "INSERT INTO users (name, email, password_hash, suspended_at, created_at, changed_at)
+         VALUES (?, ?, ?, ?, ?, ?)";
     ADD_HOST: Indexed =
         "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, state4, ipv4,
              last_ipv4, set4_at, set4_uptime, state6, ipv6, last_ipv6, set6_at, set6_uptime,
-             unpublished_since, check_at, created_at, changed_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+             suspended_at, unpublished_since, check_at, created_at, changed_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 }
 
 impl Db {
@@ -232,7 +232,8 @@ async fn insert_users(users: &[&ImportedUser], at: Millis, conn: &mut Conn) -> R
     let row = |user: &&ImportedUser| {
         let created_at = user.created_at.unwrap_or(at).0;
         let (name, email, hash) = (user.name.as_str(), user.email.as_str(), &*user.hash.0);
-        Vec::from(args![name, email, hash, created_at, at.0])
+        let suspended_at = user.suspended_at.map(|at| at.0);
+        Vec::from(args![name, email, hash, suspended_at, created_at, at.0])
     };
     conn.run_rows(&ADD_USER, users.iter().map(row).collect()).await
 }
@@ -274,6 +275,7 @@ fn host_row(owner: i64, host: &ImportedHost, import: &Import) -> Vec<Arg> {
         v6.last,
         v6.set_at,
         uptime(v6.set_at),
+        host.suspended_at.map(|at| at.0),
         unpublished_since,
         check_at,
         host.created_at.unwrap_or(at).0,

@@ -11,12 +11,17 @@ row! {
     pub(super) struct AccountRow {
         id: i64,
         password_hash: String,
+        suspended_at: Option<i64>,
     }
 }
 
 impl AccountRow {
     pub(super) fn account(self) -> Account {
-        Account { id: UserId(self.id), hash: PasswordHash(self.password_hash.into_boxed_str()) }
+        Account {
+            id: UserId(self.id),
+            hash: PasswordHash(self.password_hash.into_boxed_str()),
+            is_suspended: self.suspended_at.is_some(),
+        }
     }
 }
 
@@ -26,6 +31,7 @@ row! {
         name: String,
         email: String,
         created_at: i64,
+        suspended_at: Option<i64>,
         hosts: i64,
     }
 }
@@ -38,6 +44,7 @@ impl UserRow {
             email: row.parsed("email", "not a mail address", Email::parse(&self.email))?,
             hosts: u32::try_from(self.hosts).unwrap_or(u32::MAX),
             created_at: Millis(self.created_at),
+            suspended_at: self.suspended_at.map(Millis),
         })
     }
 }
@@ -49,6 +56,7 @@ row! {
         email: String,
         password_hash: String,
         created_at: i64,
+        suspended_at: Option<i64>,
     }
 }
 
@@ -60,6 +68,7 @@ impl RecordRow {
             email: row.parsed("email", "not a mail address", Email::parse(&self.email))?,
             hash: PasswordHash(self.password_hash.into_boxed_str()),
             created_at: Millis(self.created_at),
+            suspended_at: self.suspended_at.map(Millis),
         })
     }
 }

@@ -15,7 +15,7 @@ pub(super) const STATEMENTS: Statements =
     &[READING, PAGING, ADDING, SETTING_HASH, REPLACING_HASH, SETTING_EMAIL, DELETING];
 
 statements! { READING;
-    ACCOUNT: Indexed = "SELECT id, password_hash FROM users WHERE name = ?";
+    ACCOUNT: Indexed = "SELECT id, password_hash, suspended_at FROM users WHERE name = ?";
 }
 
 impl Db {
@@ -37,11 +37,11 @@ impl Db {
 
 statements! { PAGING;
     PAGE: Indexed =
-        "SELECT u.id, u.name, u.email, u.created_at,
+        "SELECT u.id, u.name, u.email, u.created_at, u.suspended_at,
                 (SELECT COUNT(*) FROM hosts h WHERE h.user_id = u.id) AS hosts
          FROM users u WHERE u.name > ? ORDER BY u.name LIMIT ?",
         mariadb
-        "SELECT u.id, u.name, u.email, u.created_at,
+        "SELECT u.id, u.name, u.email, u.created_at, u.suspended_at,
                 (SELECT COUNT(*) FROM hosts h WHERE h.user_id = u.id) AS hosts
          FROM users u FORCE INDEX (users_by_name) WHERE u.name > ? ORDER BY u.name LIMIT ?";
 }

@@ -184,8 +184,11 @@ mod tests {
     use super::*;
 
     fn hosts(lines: &[(&str, ReturnCode)]) -> Reply {
-        let line =
-            |(name, code): &(&str, ReturnCode)| HostLine { hostname: (*name).into(), code: *code };
+        let line = |(name, code): &(&str, ReturnCode)| HostLine {
+            hostname: (*name).into(),
+            code: *code,
+            is_suspended: false,
+        };
         let addresses = Addresses { v4: "192.0.2.1".parse().ok(), v6: "2001:db8::1".parse().ok() };
         Reply::Hosts { lines: lines.iter().map(line).collect(), addresses }
     }

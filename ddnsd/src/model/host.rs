@@ -47,6 +47,8 @@ pub struct Host {
     pub unpublished_since: Option<Millis>,
     /// Since when a check says that DNS does not serve what it acknowledged; `None`: none says so.
     pub unserved_since: Option<Millis>,
+    /// Since when it is suspended; its owner may be suspended apart from that.
+    pub suspended_at: Option<Millis>,
     /// Mails to its owner that are queued once DNS holds `wanted`.
     pub notices: Option<PendingNotices>,
     /// Where its IPv6 address comes from, if it is made of a prefix and a suffix.
@@ -121,6 +123,12 @@ impl Host {
         }
     }
 
+    /// Suspended since this time, or no more.
+    #[must_use]
+    pub fn suspended(&self, at: Option<Millis>) -> Self {
+        Self { suspended_at: at, version: self.version + 1, ..self.clone() }
+    }
+
     /// Served as it was acknowledged, or not since a time, according to a check.
     #[must_use]
     pub fn checked(&self, unserved_since: Option<Millis>) -> Self {
@@ -166,11 +174,21 @@ impl<T: Copy> Seen<T> {
     }
 }
 
+/// What the expiry of a host counts by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Age {
+    /// When each family was last updated, or resumed.
+    pub updated: Seen<Uptime>,
+    pub is_owner_suspended: bool,
+}
+
 /// A host together with what administrators want to see of it.
 #[derive(Clone, Debug)]
 pub struct HostDetails {
     pub host: Arc<Host>,
     pub owner: UserName,
+    /// Since when its owner is suspended.
+    pub owner_suspended_at: Option<Millis>,
     pub created_at: Millis,
     /// When each family was last updated, changed or not.
     pub seen: Seen,
@@ -216,4 +234,5 @@ pub struct ImportedHost {
     pub seen: Seen,
     /// When it was added; `None` is now.
     pub created_at: Option<Millis>,
+    pub suspended_at: Option<Millis>,
 }

@@ -14,13 +14,16 @@ pub struct User {
     pub email: Email,
     pub hosts: u32,
     pub created_at: Millis,
+    pub suspended_at: Option<Millis>,
 }
 
-/// What checking a password needs.
+/// What a login needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     pub id: UserId,
     pub hash: PasswordHash,
+    /// No password is right for a suspended user.
+    pub is_suspended: bool,
 }
 
 /// An Argon2 PHC string. Debug does not print it: it allows offline guessing.
@@ -40,6 +43,7 @@ pub struct UserRecord {
     pub email: Email,
     pub hash: PasswordHash,
     pub created_at: Millis,
+    pub suspended_at: Option<Millis>,
 }
 
 /// A user of an import.
@@ -50,4 +54,5 @@ pub struct ImportedUser {
     pub hash: PasswordHash,
     /// When they were added; `None` is now.
     pub created_at: Option<Millis>,
+    pub suspended_at: Option<Millis>,
 }

@@ -42,7 +42,7 @@ fn secret(text: &str) -> Secret {
 }
 
 fn account(phc: &str) -> Account {
-    Account { id: UserId(17), hash: PasswordHash(phc.into()) }
+    Account { id: UserId(17), hash: PasswordHash(phc.into()), is_suspended: false }
 }
 
 fn right(rehash_due: bool) -> Verification {

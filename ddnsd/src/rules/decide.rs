@@ -100,6 +100,7 @@ pub(super) mod tests {
             acked: Acked::default(),
             unpublished_since: None,
             unserved_since: None,
+            suspended_at: None,
             notices: None,
             lan: Lan::default(),
             version: 1,

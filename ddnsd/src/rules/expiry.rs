@@ -2,7 +2,7 @@
 //! which is stopped while ddnsd does not run. Out: these families are due, or the next check.
 
 use crate::model::family::Families;
-use crate::model::host::{Defaults, Host, Seen};
+use crate::model::host::{Age, Defaults, Host};
 use crate::model::record::WantedRecords;
 use crate::model::time::Uptime;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// It has no record, or its TTL is 0.
+    /// It has no record, its TTL is 0, or it or its owner is suspended.
     Never,
     /// Nothing expires before then.
     CheckAt(Uptime),
@@ -23,12 +23,12 @@ pub enum Expiry {
 pub fn evaluate(
     host: &Host,
     records: WantedRecords,
-    updated: Seen<Uptime>,
+    age: Age,
     defaults: &Defaults,
     now: Uptime,
 ) -> Expiry {
     let ttl = expiry_ttl(host, defaults);
-    if ttl == 0 {
+    if ttl == 0 || age.is_owner_suspended || host.suspended_at.is_some() {
         return Expiry::Never;
     }
     let expires_at = |present: bool, last: Option<Uptime>| {
@@ -37,8 +37,8 @@ pub fn evaluate(
         present.then(|| expires_at(last.unwrap_or(now).min(now), ttl))
     };
     let addresses = records.addresses();
-    let v4 = expires_at(addresses.v4.is_some(), updated.v4);
-    let v6 = expires_at(addresses.v6.is_some(), updated.v6);
+    let v4 = expires_at(addresses.v4.is_some(), age.updated.v4);
+    let v6 = expires_at(addresses.v6.is_some(), age.updated.v6);
     let has_expired = |at: Option<Uptime>| at.is_some_and(|at| at <= now);
     if has_expired(v4) || has_expired(v6) {
         return Expiry::Due(Families { v4: has_expired(v4), v6: has_expired(v6) });
@@ -73,7 +73,9 @@ fn expires_at(last: Uptime, ttl: u32) -> Uptime {
 mod tests {
     use super::super::decide::tests::{DEFAULTS, fresh_host};
     use super::*;
+    use crate::model::host::Seen;
     use crate::model::record::Wanted;
+    use crate::model::time::Millis;
 
     const HOUR: i64 = 3_600_000;
 
@@ -86,7 +88,8 @@ mod tests {
 
     fn evaluate_at(host: &Host, (v4, v6): (i64, i64), now: i64) -> Expiry {
         let updated = Seen { v4: Some(Uptime(v4)), v6: Some(Uptime(v6)) };
-        evaluate(host, host.wanted, updated, &DEFAULTS, Uptime(now))
+        let age = Age { updated, is_owner_suspended: false };
+        evaluate(host, host.wanted, age, &DEFAULTS, Uptime(now))
     }
 
     #[test]
@@ -111,9 +114,18 @@ mod tests {
     }
 
     #[test]
+    fn a_suspended_host_and_a_host_of_a_suspended_user_never_expire() {
+        let suspended = Host { suspended_at: Some(Millis(1)), ..host() };
+        assert_eq!(evaluate_at(&suspended, (0, 0), HOUR), Expiry::Never);
+        let age = Age { is_owner_suspended: true, ..Age::default() };
+        let of_suspended_user = evaluate(&host(), host().wanted, age, &DEFAULTS, Uptime(HOUR));
+        assert_eq!(of_suspended_user, Expiry::Never);
+    }
+
+    #[test]
     fn an_update_in_the_future_or_at_an_unknown_time_counts_as_now() {
         assert_eq!(evaluate_at(&host(), (9 * HOUR, 9 * HOUR), 0), Expiry::CheckAt(Uptime(HOUR)));
-        let unknown = evaluate(&host(), host().wanted, Seen::default(), &DEFAULTS, Uptime(0));
+        let unknown = evaluate(&host(), host().wanted, Age::default(), &DEFAULTS, Uptime(0));
         assert_eq!(unknown, Expiry::CheckAt(Uptime(HOUR)));
     }
 

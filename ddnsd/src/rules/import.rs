@@ -29,6 +29,7 @@ struct ImportLine {
     email: Option<String>,
     password_hash: Option<String>,
     created: Option<String>,
+    suspended: Option<String>,
     hostname: Option<String>,
     zone: Option<String>,
     dns_ttl: Option<i64>,
@@ -91,6 +92,7 @@ impl ImportLine {
             email: Email::parse(&email).map_err(|why| cannot_take("email", &email, &why))?,
             hash: PasswordHash(hash.into_boxed_str()),
             created_at: time("created", self.created.as_deref())?,
+            suspended_at: time("suspended", self.suspended.as_deref())?,
         })
     }
 
@@ -126,6 +128,7 @@ impl ImportLine {
                 v6: time("ipv6_updated", self.ipv6_updated.as_deref())?,
             },
             created_at: time("created", self.created.as_deref())?,
+            suspended_at: time("suspended", self.suspended.as_deref())?,
         })
     }
 }
@@ -254,7 +257,8 @@ mod tests {
             r#"{"hostname":"@","zone":"example.org","user":"alice","dns_ttl":0,"expiry_ttl":2147483647,
                "ipv4":"192.0.2.1","ipv6":null,"ipv4_updated":"2026-11-23T10:00:00.123Z",
                "ipv6_updated":"2026-11-23T12:00:00+02:00","last_ipv4":"192.0.2.1",
-               "last_ipv6":"2001:db8::1","created":"1970-01-01T00:00:00Z"}"#,
+               "last_ipv6":"2001:db8::1","created":"1970-01-01T00:00:00Z",
+               "suspended":"1970-01-01T00:00:01Z"}"#,
         );
         assert_eq!((host.dns_ttl, host.expiry_ttl), (Some(0), Some(2_147_483_647)));
         assert_eq!(host.addresses.to_string(), "192.0.2.1");
@@ -262,7 +266,7 @@ mod tests {
         let v4 = Some(Millis(1_795_428_000_123));
         let v6 = Some(Millis(1_795_428_000_000));
         assert_eq!(host.seen, Seen { v4, v6 });
-        assert_eq!(host.created_at, Some(Millis(0)));
+        assert_eq!((host.created_at, host.suspended_at), (Some(Millis(0)), Some(Millis(1000))));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The reply to an update. In: return codes. Out: lines, and what the request counts as. Their HTTP
 //! statuses are in `http/reply.rs`.
 
-use super::request::{NoHosts, RequestedHost};
+use super::request::NoHosts;
 use super::sliding_window::Counted;
 use crate::model::address::Addresses;
 use std::time::Duration;
@@ -87,6 +87,8 @@ pub struct HostLine {
     /// The name as it was sent.
     pub hostname: String,
     pub code: ReturnCode,
+    /// Whether it is the caller's and suspended. The client cannot know that.
+    pub is_suspended: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,11 +118,21 @@ impl Reply {
     pub fn decisive_code(&self) -> ReturnCode {
         match self {
             Reply::Whole { code, .. } => *code,
-            Reply::Hosts { lines, .. } => lines
-                .iter()
-                .find(|line| line.code.is_success())
-                .or(lines.first())
-                .map_or(ReturnCode::ServerError, |line| line.code),
+            Reply::Hosts { lines, .. } => {
+                decisive_line(lines).map_or(ReturnCode::ServerError, |line| line.code)
+            }
+        }
+    }
+
+    /// What the request counts as, if credentials were given.
+    pub fn counts_as(&self) -> Counted {
+        match self {
+            Reply::Hosts { lines, .. }
+                if decisive_line(lines).is_some_and(|line| line.is_suspended) =>
+            {
+                Counted::Nothing
+            }
+            _ => self.decisive_code().counts_as(),
         }
     }
 
@@ -144,6 +156,10 @@ impl Reply {
     }
 }
 
+fn decisive_line(lines: &[HostLine]) -> Option<&HostLine> {
+    lines.iter().find(|line| line.code.is_success()).or(lines.first())
+}
+
 /// The code for a request that names no hosts.
 pub fn no_hosts(why: NoHosts) -> ReturnCode {
     match why {
@@ -152,28 +168,23 @@ pub fn no_hosts(why: NoHosts) -> ReturnCode {
     }
 }
 
-/// One line for each requested host.
-pub fn lines(
-    requested: &[RequestedHost],
-    codes: impl Iterator<Item = ReturnCode>,
-) -> Vec<HostLine> {
-    let line = |(host, code): (&RequestedHost, _)| HostLine { hostname: host.sent.clone(), code };
-    requested.iter().zip(codes).map(line).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn line(code: ReturnCode, is_suspended: bool) -> HostLine {
+        HostLine { hostname: "a.example".into(), code, is_suspended }
+    }
+
     fn hosts(codes: &[ReturnCode]) -> Reply {
-        let line = |code: &ReturnCode| HostLine { hostname: "a.example".into(), code: *code };
+        let line = |code: &ReturnCode| line(*code, false);
         Reply::Hosts { lines: codes.iter().map(line).collect(), addresses: Addresses::default() }
     }
 
     #[test]
     fn a_list_with_one_success_is_a_success() {
         let mixed = hosts(&[ReturnCode::Nohost, ReturnCode::Nochg]);
-        assert_eq!(mixed.decisive_code().counts_as(), Counted::Good);
+        assert_eq!(mixed.counts_as(), Counted::Good);
         assert_eq!(
             hosts(&[ReturnCode::Nohost, ReturnCode::Dnserr]).decisive_code(),
             ReturnCode::Nohost
@@ -182,6 +193,19 @@ mod tests {
             hosts(&[ReturnCode::Dnserr, ReturnCode::Nohost]).decisive_code(),
             ReturnCode::Dnserr
         );
+    }
+
+    #[test]
+    fn a_suspended_host_counts_as_nothing_unless_another_host_is_a_success() {
+        let counts_as = |lines: Vec<HostLine>| {
+            Reply::Hosts { lines, addresses: Addresses::default() }.counts_as()
+        };
+        let suspended = || line(ReturnCode::Nohost, true);
+        let unknown = || line(ReturnCode::Nohost, false);
+        assert_eq!(counts_as(vec![suspended(), unknown()]), Counted::Nothing);
+        assert_eq!(counts_as(vec![unknown(), suspended()]), Counted::Bad);
+        let good = line(ReturnCode::Good, false);
+        assert_eq!(counts_as(vec![suspended(), good]), Counted::Good);
     }
 
     #[test]

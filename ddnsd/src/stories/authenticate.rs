@@ -87,8 +87,7 @@ impl Authenticate {
     }
 
     fn record_slot(&self, slot: Slot, reply: Reply) -> Reply {
-        let counts_as = reply.decisive_code().counts_as();
-        let recorded = self.limits.record(slot, counts_as, self.clock.now());
+        let recorded = self.limits.record(slot, reply.counts_as(), self.clock.now());
         recorded.err().map_or(reply, abuse)
     }
 
@@ -141,7 +140,9 @@ impl Authenticate {
             error!("cannot look up a user: {problem}");
             ReturnCode::ServerError
         })?;
-        let attempt = Attempt { user, account: account.as_ref(), password, client: request.key };
+        // for a suspended user it costs and counts as for a user that does not exist
+        let usable = account.as_ref().filter(|account| !account.is_suspended);
+        let attempt = Attempt { user, account: usable, password, client: request.key };
         match self.passwords.verify(attempt, now).await {
             Verification::Right(caller) => {
                 let due = account.filter(|_| caller.rehash_due()).map(|account| DueRehash {
@@ -153,7 +154,11 @@ impl Authenticate {
             }
             Verification::Wrong => {
                 let code = bad_credentials(user.as_str(), request.client);
-                let result = HostResult::with_reason(code, "wrong password");
+                let reason = match &account {
+                    Some(account) if account.is_suspended => "the user is suspended",
+                    _ => "wrong password",
+                };
+                let result = HostResult::with_reason(code, reason);
                 let user_id = account.map(|account| account.id);
                 self.last_requests.record_rejected(request, now, user_id, result);
                 Err(code)

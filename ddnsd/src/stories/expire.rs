@@ -8,7 +8,7 @@ use super::publisher::Publisher;
 use crate::clock::Clock;
 use crate::db::{Db, DbError, DueHost, NextCheck, Want};
 use crate::dns::Lane;
-use crate::model::host::{Host, HostId, Seen};
+use crate::model::host::{Age, Host, HostId, Seen};
 use crate::model::name::Fqdn;
 use crate::model::record::WantedRecords;
 use crate::model::time::{Millis, Uptime};
@@ -120,7 +120,7 @@ impl Expire {
             let Some(host) = self.db.readable_host(&due.fqdn).await? else {
                 continue;
             };
-            match self.evaluate(&host, host.wanted, due.updated, now) {
+            match self.evaluate(&host, host.wanted, due.age, now) {
                 Expiry::Never => not_due.push(next_check(&due, None)),
                 Expiry::CheckAt(at) => not_due.push(next_check(&due, Some(at))),
                 Expiry::Due(_) => expired.push(self.expire(due, now)),
@@ -176,14 +176,14 @@ impl Expire {
 
     /// The removal of what has expired of a host, if anything has.
     async fn removal(&self, host: Arc<Host>, now: Uptime) -> Result<Option<Want>, DbError> {
-        let updated = self.db.last_uptimes(host.id).await?;
-        let Expiry::Due(families) = self.evaluate(&host, host.wanted, updated, now) else {
+        let age = self.db.age(host.id).await?;
+        let Expiry::Due(families) = self.evaluate(&host, host.wanted, age, now) else {
             return Ok(None);
         };
         let seen = self.db.last_seen(host.id).await?;
         let notices = self.notices.of_expiry(&host, families, seen).await?;
         let records = host.wanted.without(families);
-        let check_at = match self.evaluate(&host, records, updated, now) {
+        let check_at = match self.evaluate(&host, records, age, now) {
             Expiry::CheckAt(at) => Some(at),
             Expiry::Never | Expiry::Due(_) => None,
         };
@@ -194,14 +194,8 @@ impl Expire {
         Ok(Some(Want { host, records, seen, check_at, notices, lan, publish, at, uptime: now }))
     }
 
-    fn evaluate(
-        &self,
-        host: &Host,
-        records: WantedRecords,
-        updated: Seen<Uptime>,
-        now: Uptime,
-    ) -> Expiry {
-        expiry::evaluate(host, records, updated, &self.publisher.defaults(), now)
+    fn evaluate(&self, host: &Host, records: WantedRecords, age: Age, now: Uptime) -> Expiry {
+        expiry::evaluate(host, records, age, &self.publisher.defaults(), now)
     }
 
     /// Checks every host again if the default expiry TTL has changed.

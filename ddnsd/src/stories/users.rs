@@ -43,7 +43,7 @@ impl Users {
             DbError::Exists => taken(&name),
             other => other.into(),
         })?;
-        Ok(User { name, email, hosts: 0, created_at })
+        Ok(User { name, email, hosts: 0, created_at, suspended_at: None })
     }
 
     /// Up to `limit` users after a name, in byte order of their names.
@@ -80,6 +80,42 @@ impl Users {
     pub async fn email(&self, name: UserName, email: Email) -> Result<(), AdminError> {
         let done = self.db.set_email(name.clone(), email, self.clock.now().wall).await;
         changed(&name, done)
+    }
+
+    /// Suspends a user: every login is rejected from now on, and nothing of theirs expires. Returns
+    /// whether they were not suspended before.
+    ///
+    /// # Errors
+    /// No such user, or the database failed.
+    pub async fn suspend(&self, name: UserName) -> Result<bool, AdminError> {
+        let at = self.clock.now().wall;
+        let is_new = self.db.suspend_user(name.clone(), at).await?;
+        self.log_suspension(&name, is_new, "suspended by an administrator").await
+    }
+
+    /// Resumes a suspended user. The time to expire of their hosts starts again. Returns whether
+    /// they were suspended.
+    ///
+    /// # Errors
+    /// No such user, or the database failed.
+    pub async fn resume(&self, name: UserName) -> Result<bool, AdminError> {
+        let now = self.clock.now();
+        let is_new = self.db.resume_user(name.clone(), now.wall, self.db.uptime(now)).await?;
+        self.log_suspension(&name, is_new, "resumed by an administrator").await
+    }
+
+    async fn log_suspension(
+        &self,
+        name: &UserName,
+        is_new: bool,
+        what: &str,
+    ) -> Result<bool, AdminError> {
+        if is_new {
+            tracing::info!(user = name.as_str(), "{what}");
+        } else if self.db.account(name).await?.is_none() {
+            return Err(no_such_user(name));
+        }
+        Ok(is_new)
     }
 
     async fn hash(&self, password: Secret) -> Result<PasswordHash, AdminError> {

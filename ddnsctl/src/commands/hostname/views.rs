@@ -31,6 +31,8 @@ struct Row<'a> {
     unserved_since: Option<String>,
     unserved: Option<&'a str>,
     served_ttl: Option<u32>,
+    suspended_at: Option<String>,
+    user_suspended_at: Option<String>,
     created_at: String,
 }
 
@@ -92,6 +94,8 @@ fn row(host: &HostView) -> Row<'_> {
         unserved_since: host.unserved_since.map(utc),
         unserved: host.unserved.as_deref(),
         served_ttl: host.served_ttl,
+        suspended_at: host.suspended_at.map(utc),
+        user_suspended_at: host.user_suspended_at.map(utc),
         created_at: utc(host.created_at),
     }
 }
@@ -157,6 +161,8 @@ pub(super) fn shown(host: &HostView, format: &Format) -> String {
         ("last error", text_or_empty(host.last_error.as_deref())),
     ];
     // a host seldom has these
+    lines.extend(host.suspended_at.map(|at| ("suspended since", local(at, zone))));
+    lines.extend(host.user_suspended_at.map(|at| ("user suspended since", local(at, zone))));
     lines.extend(host.unserved_since.map(|at| ("unserved since", local(at, zone))));
     lines.extend(host.unserved.as_ref().map(|why| ("unserved because", text_or_empty(Some(why)))));
     lines.extend(host.served_ttl.map(|ttl| ("ttl in dns", ttl.to_string())));
@@ -180,6 +186,7 @@ fn ttl(seconds: u32, is_default: bool) -> String {
 
 fn state(state: HostState) -> &'static str {
     match state {
+        HostState::Suspended => "suspended",
         HostState::NeverUpdated => "never updated",
         HostState::Published => "published",
         HostState::Pending => "pending",
@@ -271,6 +278,25 @@ last user agent  -
 last result      -
 "
         );
+    }
+
+    #[test]
+    fn a_suspended_host_shows_since_when() {
+        let at = Some(1_795_428_000_000);
+        let host = HostView {
+            state: HostState::Suspended,
+            suspended_at: at,
+            user_suspended_at: at,
+            ..published()
+        };
+        let table = shown(&host, &Format::Table(TimeZone::UTC));
+        for line in [
+            "state                 suspended\n",
+            "suspended since       2026-11-23 10:00:00\n",
+            "user suspended since  2026-11-23 10:00:00\n",
+        ] {
+            assert!(table.contains(line), "{table}");
+        }
     }
 
     #[test]

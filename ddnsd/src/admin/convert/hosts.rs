@@ -105,6 +105,8 @@ pub(in crate::admin) fn host(details: &HostDetails, defaults: Defaults) -> HostV
         unserved_since: host.unserved_since.map(|at| at.0),
         unserved: details.unserved.clone().map(cut),
         served_ttl: details.served_ttl,
+        suspended_at: host.suspended_at.map(|at| at.0),
+        user_suspended_at: details.owner_suspended_at.map(|at| at.0),
         created_at: details.created_at.0,
         last_request: None,
     }
@@ -137,7 +139,9 @@ pub(in crate::admin) fn deleted(deleted: &Deleted) -> proto::Deleted {
 
 fn state(details: &HostDetails) -> HostState {
     let host = &details.host;
-    if host.wanted.is_untouched() {
+    if host.suspended_at.is_some() || details.owner_suspended_at.is_some() {
+        HostState::Suspended
+    } else if host.wanted.is_untouched() {
         HostState::NeverUpdated
     } else if host.unpublished_since.is_some() {
         HostState::Pending
@@ -219,6 +223,20 @@ mod tests {
         assert_eq!(host(&unserved, DEFAULTS).state, HostState::Unserved);
         assert_eq!(state_of(Wanted::Absent, None), HostState::Absent);
         assert_eq!(state_of(Wanted::Absent, Some(Millis(9))), HostState::Pending);
+    }
+
+    #[test]
+    fn suspended_goes_before_every_other_state() {
+        let suspended = details(|host| {
+            host.unpublished_since = Some(Millis(9));
+            host.suspended_at = Some(Millis(8));
+        });
+        assert_eq!(host(&suspended, DEFAULTS).state, HostState::Suspended);
+        let mut of_suspended_user = details(|host| host.wanted.v4 = Wanted::Present(ADDRESS));
+        of_suspended_user.owner_suspended_at = Some(Millis(7));
+        let view = host(&of_suspended_user, DEFAULTS);
+        assert_eq!(view.state, HostState::Suspended);
+        assert_eq!((view.suspended_at, view.user_suspended_at), (None, Some(7)));
     }
 
     #[test]

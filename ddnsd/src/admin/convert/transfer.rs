@@ -12,6 +12,7 @@ pub(in crate::admin) fn record(user: &UserRecord) -> transfer::UserRecord {
         email: user.email.as_str().to_owned(),
         password_hash: Confidential(user.hash.0.to_string()),
         created_at: user.created_at.0,
+        suspended_at: user.suspended_at.map(|at| at.0),
     }
 }
 

@@ -9,5 +9,6 @@ pub(in crate::admin) fn user(user: &User) -> UserView {
         email: user.email.as_str().to_owned(),
         hostnames: user.hosts,
         created_at: user.created_at.0,
+        suspended_at: user.suspended_at.map(|at| at.0),
     }
 }

@@ -1,6 +1,7 @@
-//! Adds, lists, shows, modifies and deletes hosts.
+//! Adds, lists, shows, modifies, suspends and deletes hosts.
 
 pub mod modify;
+pub mod suspend;
 pub mod sync;
 
 use super::error::{AdminError, AdminErrorKind};

@@ -39,11 +39,11 @@ pub struct Modify {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Modified {
-    /// It had these TTLs already.
+    /// It was like this already.
     Nothing,
-    /// They are stored, and DNS holds what it should.
+    /// It is stored, and DNS holds what it should.
     Done,
-    /// They are stored; DNS does not hold them yet, for this reason. The republisher retries.
+    /// It is stored; DNS does not hold it yet, for this reason. The republisher retries.
     NotYetPublished(String),
 }
 

@@ -140,11 +140,12 @@ impl Update {
             Err(why) => return Ok(Reply::whole(reply::no_hosts(*why))),
         };
         let hosts = self.owned_hosts(requested, caller).await?;
-        let (results, problem) = match self.change(request, &hosts, now).await {
+        let (mut results, problem) = match self.change(request, &hosts, now).await {
             Ok(results) => (results, None),
             Err(NotChanged::Rejected(result)) => (hosts.all(&result), None),
             Err(NotChanged::Failed(problem)) => (hosts.all(&failed(&problem)), Some(problem)),
         };
+        results.extend(hosts.suspended());
         // a database failure is recorded for each host, but the client gets one `911` for all
         self.0.last_requests.record(request, now, &results);
         match problem {
@@ -212,6 +213,10 @@ impl Update {
                 // without a result here, `OwnedHosts::reply` answers `nohost`
                 continue;
             };
+            if host.suspended_at.is_some() {
+                decisions.unchanged.insert(host.id, owned_hosts::suspended());
+                continue;
+            }
             match decide::decide(update.change, &host, &self.0.publisher.defaults()) {
                 Verdict::Keep => {
                     let seen = decide::seen(update.change, now.wall);

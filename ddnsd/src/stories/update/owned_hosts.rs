@@ -2,7 +2,7 @@
 //! the result of each.
 
 use crate::model::host::{Host, HostId};
-use crate::rules::reply::{self, Reply, ReturnCode};
+use crate::rules::reply::{HostLine, Reply, ReturnCode};
 use crate::rules::request::{BadAddress, RequestedHost, UpdateRequest};
 use crate::stories::last_requests::{HostResult, HostResults};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,19 +13,40 @@ pub(super) struct OwnedHosts {
     /// In the order of the request; `None` for a host that is not the caller's.
     requested: Vec<Option<HostId>>,
     by_id: BTreeMap<HostId, Arc<Host>>,
+    suspended: BTreeSet<HostId>,
+}
+
+/// The result of a suspended host.
+pub(super) fn suspended() -> HostResult {
+    HostResult::with_reason(ReturnCode::Nohost, "the hostname is suspended")
 }
 
 impl OwnedHosts {
     pub(super) fn with_capacity(hosts: usize) -> Self {
-        Self { requested: Vec::with_capacity(hosts), by_id: BTreeMap::new() }
+        let requested = Vec::with_capacity(hosts);
+        Self { requested, by_id: BTreeMap::new(), suspended: BTreeSet::new() }
     }
 
     /// Adds the next host of the request; `None` for one that is not the caller's.
     pub(super) fn push(&mut self, host: Option<Arc<Host>>) {
         self.requested.push(host.as_ref().map(|host| host.id));
-        self.by_id.extend(host.map(|host| (host.id, host)));
+        match host {
+            Some(host) if host.suspended_at.is_some() => {
+                self.suspended.insert(host.id);
+            }
+            Some(host) => {
+                self.by_id.insert(host.id, host);
+            }
+            None => {}
+        }
     }
 
+    /// The results of the suspended ones.
+    pub(super) fn suspended(&self) -> HostResults {
+        self.suspended.iter().map(|host| (*host, suspended())).collect()
+    }
+
+    /// Those that are not suspended.
     pub(super) fn ids(&self) -> BTreeSet<HostId> {
         self.by_id.keys().copied().collect()
     }
@@ -34,7 +55,7 @@ impl OwnedHosts {
         self.by_id.get(&host)
     }
 
-    /// The same result for each.
+    /// The same result for each that is not suspended.
     pub(super) fn all(&self, result: &HostResult) -> HostResults {
         self.by_id.keys().map(|host| (*host, result.clone())).collect()
     }
@@ -60,13 +81,19 @@ impl OwnedHosts {
         requested: &[RequestedHost],
         results: &HostResults,
     ) -> Reply {
-        let codes = requested.iter().zip(&self.requested).map(|(host, owned)| match owned {
-            // no result: it was deleted or given to another user before the lock
-            Some(id) => results.get(id).map_or(ReturnCode::Nohost, |result| result.code),
-            None if host.name.is_none() => ReturnCode::Notfqdn,
-            None => ReturnCode::Nohost,
-        });
-        let lines = reply::lines(requested, codes);
+        let line = |(host, owned): (&RequestedHost, &Option<HostId>)| {
+            let result = owned.and_then(|id| results.get(&id));
+            let code = match (result, &host.name) {
+                (Some(result), _) => result.code,
+                (None, None) => ReturnCode::Notfqdn,
+                // not the caller's, or deleted or given to another user before the lock
+                (None, Some(_)) => ReturnCode::Nohost,
+            };
+            // the only result of this code is that of a suspended host
+            let is_suspended = result.is_some() && code == ReturnCode::Nohost;
+            HostLine { hostname: host.sent.clone(), code, is_suspended }
+        };
+        let lines = requested.iter().zip(&self.requested).map(line).collect();
         let change = request.change.as_ref();
         let addresses = change.map(|change| change.addresses()).unwrap_or_default();
         Reply::Hosts { lines, addresses }

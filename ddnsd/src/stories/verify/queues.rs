@@ -175,6 +175,7 @@ mod tests {
             acked: Acked::default(),
             unpublished_since: None,
             unserved_since: None,
+            suspended_at: None,
             notices: None,
             lan: Lan::default(),
             version: 1,
