@@ -408,7 +408,14 @@ fn request(at: i64) -> LastRequest {
     let reason =
         (at % 2 == 1).then(|| "because of this".repeat(usize::try_from(at % 40).unwrap()).into());
     let client = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
-    LastRequest { at: Millis(at), client, user_agent: agent, return_code: "good".into(), reason }
+    LastRequest {
+        at: Millis(at),
+        client,
+        updated_from: Some(client),
+        user_agent: agent,
+        return_code: "good".into(),
+        reason,
+    }
 }
 
 #[tokio::test]

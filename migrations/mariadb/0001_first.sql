@@ -108,13 +108,14 @@ CREATE TABLE IF NOT EXISTS meta (
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 INSERT IGNORE INTO meta (name, value) VALUES ('uptime', '0'), ('checker', '');
 
--- The last request that named a host. A narrow table, because every keepalive rewrites its row.
+-- The last request that named a host, and the client of the last one whose password was right. A narrow table, because every keepalive rewrites its row.
 CREATE TABLE IF NOT EXISTS last_requests (
-    host_id     BIGINT       NOT NULL PRIMARY KEY,
-    received_at BIGINT       NOT NULL,
-    client      VARCHAR(45)  NOT NULL,
-    user_agent  VARCHAR(200),
-    return_code VARCHAR(32)  NOT NULL,
-    reason      TEXT,
+    host_id      BIGINT       NOT NULL PRIMARY KEY,
+    received_at  BIGINT       NOT NULL,
+    client       VARCHAR(45)  NOT NULL,
+    updated_from VARCHAR(45),
+    user_agent   VARCHAR(200),
+    return_code  VARCHAR(32)  NOT NULL,
+    reason       TEXT,
     CONSTRAINT last_requests_host FOREIGN KEY (host_id) REFERENCES hosts (id) ON DELETE CASCADE
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;

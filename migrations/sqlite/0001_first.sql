@@ -101,12 +101,13 @@ CREATE TABLE meta (
 ) STRICT;
 INSERT INTO meta (name, value) VALUES ('uptime', '0'), ('checker', '');
 
--- The last request that named a host. A narrow table, because every keepalive rewrites its row.
+-- The last request that named a host, and the client of the last one whose password was right. A narrow table, because every keepalive rewrites its row.
 CREATE TABLE last_requests (
-    host_id     INTEGER PRIMARY KEY REFERENCES hosts (id) ON DELETE CASCADE,
-    received_at INTEGER NOT NULL,
-    client      TEXT    NOT NULL,
-    user_agent  TEXT,
-    return_code TEXT    NOT NULL,
-    reason      TEXT
+    host_id      INTEGER PRIMARY KEY REFERENCES hosts (id) ON DELETE CASCADE,
+    received_at  INTEGER NOT NULL,
+    client       TEXT    NOT NULL,
+    updated_from TEXT,
+    user_agent   TEXT,
+    return_code  TEXT    NOT NULL,
+    reason       TEXT
 ) STRICT;

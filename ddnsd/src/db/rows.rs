@@ -5,7 +5,6 @@ use super::error::DbError;
 use super::row::row;
 use crate::model::address::Addresses;
 use crate::model::host::{Acked, Host, HostDetails, HostId, Lan, Leader, Seen};
-use crate::model::last_request::LastRequest;
 use crate::model::name::{Fqdn, Label, UserName, Zone};
 use crate::model::notice::PendingNotices;
 use crate::model::record::{Wanted, WantedRecords};
@@ -212,30 +211,6 @@ impl DetailsRow {
             unserved: self.unserved,
             served_ttl: row.ttl("served_ttl", self.served_ttl)?,
             leader: leader.transpose()?,
-        })
-    }
-}
-
-row! {
-    pub(super) struct RequestRow {
-        host_id: i64,
-        received_at: i64,
-        client: String,
-        user_agent: Option<String>,
-        return_code: String,
-        reason: Option<String>,
-    }
-}
-
-impl RequestRow {
-    pub(super) fn request(self) -> Result<LastRequest, DbError> {
-        let row = RowOf { table: "last_requests", row: self.host_id };
-        Ok(LastRequest {
-            at: Millis(self.received_at),
-            client: row.parsed("client", "not an address", self.client.parse())?,
-            user_agent: self.user_agent.map(Arc::from),
-            return_code: self.return_code.into(),
-            reason: self.reason.map(String::into_boxed_str),
         })
     }
 }

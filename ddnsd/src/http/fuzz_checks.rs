@@ -1,8 +1,9 @@
 //! What must hold for everything that a request may contain, driven by fuzzers (`tests/fuzz`) and,
 //! with made-up requests, by the property tests below.
 
-use super::query::Parameters;
+use super::query::{MAX_PARAMETERS, Parameters};
 use super::{client_address, credentials};
+use crate::config::Params;
 use crate::rules::request::{self, Login, MAX_HOSTS, RequestOrigin};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -13,15 +14,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// # Panics
 /// When it does not hold.
 pub fn parameters(query: &str, form: &[u8]) {
-    let given = Parameters::read(query, form);
-    let names = ["hostname".to_owned(), "host".to_owned()];
-    if let Ok(hosts) = request::hosts(given.list(&names)) {
+    let Ok(given) = Parameters::read(query, form, &Params::default()) else {
+        let count = |text: &[u8]| text.split(|byte| *byte == b'&').count();
+        assert!(count(query.as_bytes()) + count(form) > MAX_PARAMETERS);
+        return;
+    };
+    if let Ok(hosts) = request::hosts(given.hostname.as_deref()) {
         assert!((1..=MAX_HOSTS).contains(&hosts.len()));
         assert!(hosts.iter().all(|host| !host.sent.trim().is_empty()));
     }
     let client = RequestOrigin::Client(IpAddr::from([198, 51, 100, 7]));
-    let names = |name: &str| [name.to_owned()];
-    let (ipv4, ipv6) = (given.list(&names("myip")), given.list(&names("myip6")));
+    let (ipv4, ipv6) = (given.ipv4.as_deref(), given.ipv6.as_deref());
     if let Ok(addresses) = request::addresses(ipv4, ipv6, client) {
         assert!(
             !addresses.v4.is_some_and(is_unreachable) && !addresses.v6.is_some_and(is_unreachable6)

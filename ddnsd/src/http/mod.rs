@@ -13,11 +13,11 @@ mod reply;
 mod request_log;
 
 use crate::clock::Clock;
-use crate::config::{self, Endpoint, Params, is_param};
+use crate::config::{self, Endpoint};
 use crate::counters::HttpCounters;
 use crate::model::client::ClientKey;
 use crate::rules::reply::{Reply, ReturnCode};
-use crate::rules::request::{self, Change, RequestOrigin, UpdateRequest};
+use crate::rules::request::{self, RequestOrigin, RequestedUpdate, UpdateRequest};
 use crate::serve::{PeerAddress, Service};
 use crate::stories::update::Update;
 use arc_swap::ArcSwap;
@@ -27,11 +27,13 @@ use foreign_site::is_from_foreign_site;
 use futures::Stream;
 use http::header::{AUTHORIZATION, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use hyper::body::Incoming;
 use query::Parameters;
 use reply::ReplyFormat;
 use request_log::RequestRecord;
+use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use tokio::time::{Instant, timeout_at};
 use tower::util::BoxCloneSyncService;
 use warp::Filter;
@@ -78,6 +80,33 @@ struct Call {
     deadline: Instant,
 }
 
+/// An update request once its form is read. Of head and form only what it holds is kept, because it
+/// may wait long.
+struct ReadCall {
+    request: UpdateRequest,
+    format: ReplyFormat,
+    /// See [`Parameters::unknown_address`]; `None` if an address was given by a known name.
+    unknown_address: Option<String>,
+    start: Instant,
+    deadline: Instant,
+}
+
+/// The headers of a request, taken out of it once. warp clones what is in the extensions.
+#[derive(Clone)]
+struct TakenHeaders(Arc<Mutex<HeaderMap>>);
+
+impl TakenHeaders {
+    fn move_into_extensions(mut request: http::Request<Incoming>) -> http::Request<Incoming> {
+        let headers = std::mem::take(request.headers_mut());
+        request.extensions_mut().insert(Self(Arc::new(Mutex::new(headers))));
+        request
+    }
+
+    fn take(&self) -> HeaderMap {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 impl Front {
     pub fn new(
         update: Update,
@@ -97,17 +126,22 @@ impl Front {
             .and(warp::method())
             .and(warp::path::full())
             .and(warp::query::raw().or(warp::any().map(String::new)).unify())
-            .and(warp::header::headers_cloned())
+            .and(warp::ext::get::<TakenHeaders>())
             .and(warp::ext::get::<PeerAddress>())
             .and(warp::body::stream())
-            .then(|front: Self, method, path, query, headers, peer, body| async move {
-                let settings = front.0.settings.load_full();
-                let start = Instant::from_std(front.0.clock.now().mono);
-                let deadline = start + settings.http.request_timeout;
-                let call = Call { method, path, query, headers, peer, settings, start, deadline };
-                front.answer(call, body).await
-            });
-        BoxCloneSyncService::new(tower::ServiceBuilder::new().service(warp::service(routes)))
+            .then(
+                |front: Self, method, path, query, headers: TakenHeaders, peer, body| async move {
+                    let settings = front.0.settings.load_full();
+                    let start = Instant::from_std(front.0.clock.now().mono);
+                    let deadline = start + settings.http.request_timeout;
+                    let headers = headers.take();
+                    let call =
+                        Call { method, path, query, headers, peer, settings, start, deadline };
+                    front.answer(call, body).await
+                },
+            );
+        let service = tower::ServiceBuilder::new().map_request(TakenHeaders::move_into_extensions);
+        BoxCloneSyncService::new(service.service(warp::service(routes)))
     }
 
     async fn answer<B: Buf>(
@@ -117,8 +151,8 @@ impl Front {
     ) -> Response {
         let logs = call.settings.http.log_requests;
         let mut record = logs.then(|| RequestRecord::new(&call, self.0.clock));
-        let response = match call.read_update(body).await {
-            Ok((endpoint, form)) => self.update(&call, endpoint, &form, record.as_mut()).await,
+        let response = match call.read(body).await {
+            Ok(read) => self.update(read, record.as_mut()).await,
             Err(refused) => refused,
         };
         if let Some(record) = &mut record {
@@ -128,49 +162,33 @@ impl Front {
         response
     }
 
-    async fn update(
-        &self,
-        call: &Call,
-        endpoint: &Endpoint,
-        form: &[u8],
-        mut record: Option<&mut RequestRecord>,
-    ) -> Response {
-        let parameters = Parameters::read(&call.query, form);
-        let request = call.update_request(&endpoint.params, &parameters);
-        let is_loopback =
-            matches!(request.change, Ok(Change::Set(addresses)) if addresses.is_loopback());
-        let client = request.client;
+    async fn update(&self, call: ReadCall, mut record: Option<&mut RequestRecord>) -> Response {
+        let ReadCall { request, format, unknown_address, start, deadline } = call;
         if let Some(record) = &mut record {
             record.set_update(&request);
         }
+        let (client, is_loopback) = (request.client, request.update.is_loopback());
         // after the deadline the update goes on, but its client gets an answer
-        let reply = timeout_at(call.deadline, self.0.update.run(request)).await;
+        let reply = timeout_at(deadline, self.0.update.run(request)).await;
         let reply = reply.unwrap_or(Reply::whole(ReturnCode::ServerError));
-        // a loopback address can only be that of the connection: given ones are refused
-        if is_loopback && reply.has_changed_any() {
-            tracing::warn!(
-                %client,
-                "the address of this machine itself was published (behind a proxy, set daemon.proxy_header and trusted_proxies)"
-            );
+        if reply.has_changed_any() {
+            warn_of_address(client, is_loopback, unknown_address.as_deref());
         }
         if let Some(record) = record {
             record.set_return_code(&reply);
         }
-        if reply.has_changed_any() {
-            warn_of_unknown_address(&endpoint.params, &parameters, client);
-        }
         let now = self.0.clock.now().mono;
-        self.0.counters.updates.record(now.saturating_duration_since(call.start.into_std()));
-        reply::response(&reply, ReplyFormat::accepted(&call.headers))
+        self.0.counters.updates.record(now.saturating_duration_since(start.into_std()));
+        reply::response(&reply, format)
     }
 }
 
 impl Call {
-    /// The endpoint and the form of an update request, or the response that refuses the request.
-    async fn read_update<B: Buf>(
-        &self,
+    /// The update request, or the response that refuses it.
+    async fn read<B: Buf>(
+        self,
         body: impl Stream<Item = Result<B, warp::Error>>,
-    ) -> Result<(&Endpoint, Bytes), Response> {
+    ) -> Result<ReadCall, Response> {
         // RFC 9112, 3.2: a proxy in front may have used the other one
         if self.headers.get_all(HOST).iter().nth(1).is_some() {
             let text = "there is more than one Host line\n";
@@ -196,7 +214,11 @@ impl Call {
             Method::POST => body::read_form(&self.headers, self.deadline, body).await?,
             _ => return Err(reply::method_not_allowed()),
         };
-        Ok((endpoint, form))
+        let given = Parameters::read(&self.query, &form, &endpoint.params).map_err(|_| {
+            let text = "there are more than 256 parameters\n";
+            reply::sentence(StatusCode::BAD_REQUEST, text)
+        })?;
+        Ok(self.read_parameters(given))
     }
 
     fn warn_of_untrusted_proxy(&self, proxy: IpAddr, header: &HeaderName) {
@@ -218,28 +240,33 @@ impl Call {
         client_address::origin(peer, &self.headers, proxy_header.as_ref(), trusted_proxies)
     }
 
-    fn update_request(&self, names: &Params, given: &Parameters<'_>) -> UpdateRequest {
+    fn read_parameters(&self, given: Parameters<'_>) -> ReadCall {
         let origin = self.origin();
         let authorization = self.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let user = given.value(&names.username);
-        let password = given.value(&names.password);
-        let is_offline = || given.named("offline").is_some_and(|v| v.eq_ignore_ascii_case("yes"));
-        let change = if !is_alias(names, "offline") && is_offline() {
-            Ok(Change::Offline)
-        } else {
-            let ipv4 = given.list(&names.ipv4);
-            let ipv6 = given.list(&names.ipv6);
-            request::addresses(ipv4, ipv6, origin).map(Change::Set)
-        };
+        let login =
+            credentials::login(authorization, given.username.as_deref(), given.password.as_deref());
         let user_agent = self.headers.get(USER_AGENT);
-        UpdateRequest {
+        let is_address_given = given.ipv4.is_some() || given.ipv6.is_some();
+        let request = UpdateRequest {
             client: origin.address(),
             user_agent: user_agent.and_then(|value| request::user_agent(value.as_bytes())),
             key: ClientKey::from(origin.address()),
-            login: credentials::login(authorization, user, password),
-            hosts: request::hosts(given.list(&names.hostname)),
-            change,
-            notify: request::notify(given.value(&names.notify_change)),
+            login,
+            notify: request::notify(given.notify_change.as_deref()),
+            update: RequestedUpdate {
+                hosts: given.hostname.map(Cow::into_owned),
+                ipv4: given.ipv4.map(Cow::into_owned),
+                ipv6: given.ipv6.map(Cow::into_owned),
+                is_offline: given.is_offline,
+                origin,
+            },
+        };
+        ReadCall {
+            request,
+            format: ReplyFormat::accepted(&self.headers),
+            unknown_address: given.unknown_address.filter(|_| !is_address_given),
+            start: self.start,
+            deadline: self.deadline,
         }
     }
 }
@@ -250,22 +277,19 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Without a known address the connection's own was published: perhaps not what was meant.
-fn warn_of_unknown_address(names: &Params, given: &Parameters<'_>, client: IpAddr) {
-    if given.list(&names.ipv4).or(given.list(&names.ipv6)).is_some() {
-        return;
+fn warn_of_address(client: IpAddr, is_loopback: bool, unknown: Option<&str>) {
+    // a loopback address can only be that of the connection: given ones are refused
+    if is_loopback {
+        tracing::warn!(
+            %client,
+            "the address of this machine itself was published (behind a proxy, set daemon.proxy_header and trusted_proxies)"
+        );
     }
-    if let Some(parameter) = given.unknown_address(|name| is_alias(names, name)) {
+    if let Some(parameter) = unknown {
         tracing::warn!(
             %client,
             ?parameter,
             "an address in an unknown parameter was ignored, and the client's own was used (add the name to ipv4 or ipv6 in endpoints.params, or change it in the client)"
         );
     }
-}
-
-/// Whether the endpoint gives this parameter name a meaning of its own.
-fn is_alias(names: &Params, name: &str) -> bool {
-    let Params { hostname, ipv4, ipv6, username, password, notify_change } = names;
-    let all = [hostname, ipv4, ipv6, username, password, notify_change];
-    all.into_iter().flatten().any(|alias| is_param(name, alias))
 }

@@ -1,47 +1,130 @@
-//! The parameters of a request. In: query string and form body, undecoded. Out: the value each
-//! endpoint parameter has by its accepted names.
+//! The parameters of a request. In: query string and form body, undecoded. Out: the value of each
+//! endpoint parameter, by its accepted names. Nothing else of the request is kept.
 
-use crate::config::is_param;
+use crate::config::{Params, is_param};
+use crate::model::text::first_chars;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// Decoded parameters: those of the query, then those of the form.
+/// Parameters of one request, those of the query and the form together.
+pub(super) const MAX_PARAMETERS: usize = 256;
+/// Bytes of the longest text that can be an address.
+const MAX_ADDRESS: usize = 64;
+
+/// Decoded values; `None` was not given. The query comes before the form.
 #[derive(Default)]
-pub(super) struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub(super) struct Parameters<'a> {
+    pub(super) hostname: Option<Cow<'a, str>>,
+    pub(super) ipv4: Option<Cow<'a, str>>,
+    pub(super) ipv6: Option<Cow<'a, str>>,
+    pub(super) username: Option<Cow<'a, str>>,
+    pub(super) password: Option<Cow<'a, str>>,
+    pub(super) notify_change: Option<Cow<'a, str>>,
+    pub(super) is_offline: bool,
+    /// The first name without a meaning whose value is an address, cut to 64 characters.
+    pub(super) unknown_address: Option<String>,
+}
+
+/// A request has more than [`MAX_PARAMETERS`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooManyParameters;
+
+/// The value found so far for one endpoint parameter.
+struct GivenValue<'a, 'n> {
+    names: &'n [String],
+    /// Whether the value is a comma list; one without items counts as not given.
+    is_list: bool,
+    /// The place of the name in the list of names, and its value. An earlier name wins.
+    found: Option<(usize, Cow<'a, str>)>,
+}
+
+impl<'a, 'n> GivenValue<'a, 'n> {
+    fn list(names: &'n [String]) -> Self {
+        Self { names, is_list: true, found: None }
+    }
+
+    fn single(names: &'n [String]) -> Self {
+        Self { names, is_list: false, found: None }
+    }
+
+    /// The place of this name in the list of names.
+    fn place(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|own| is_param(name, own))
+    }
+
+    /// Whether this value is better than the one found so far.
+    fn wants(&self, place: usize, value: &str) -> bool {
+        self.found.as_ref().is_none_or(|(best, _)| place < *best) && self.is_given(value)
+    }
+
+    /// An empty value counts as not given.
+    fn is_given(&self, value: &str) -> bool {
+        let has_text = |item: &str| !item.trim().is_empty();
+        if self.is_list { value.split(',').any(has_text) } else { has_text(value) }
+    }
+
+    fn value(self) -> Option<Cow<'a, str>> {
+        self.found.map(|(_, value)| value)
+    }
+}
 
 impl<'a> Parameters<'a> {
     /// What is not UTF-8 decodes to U+FFFD, which no name, address or password contains.
-    pub(super) fn read(query: &'a str, form: &'a [u8]) -> Self {
-        let query = form_urlencoded::parse(query.as_bytes());
-        Self(query.chain(form_urlencoded::parse(form)).collect())
+    pub(super) fn read(
+        query: &'a str,
+        form: &'a [u8],
+        names: &Params,
+    ) -> Result<Self, TooManyParameters> {
+        let Params { hostname, ipv4, ipv6, username, password, notify_change } = names;
+        let mut slots = [
+            GivenValue::list(hostname),
+            GivenValue::list(ipv4),
+            GivenValue::list(ipv6),
+            GivenValue::single(username),
+            GivenValue::single(password),
+            GivenValue::single(notify_change),
+        ];
+        let (mut offline, mut unknown_address) = (None, None);
+        let all = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(form));
+        for (index, (name, value)) in all.enumerate() {
+            if index >= MAX_PARAMETERS {
+                return Err(TooManyParameters);
+            }
+            let mut is_alias = false;
+            for slot in &mut slots {
+                let Some(place) = slot.place(&name) else { continue };
+                is_alias = true;
+                if slot.wants(place, &value) {
+                    slot.found = Some((place, value.clone()));
+                }
+            }
+            if is_alias {
+                continue;
+            }
+            if is_param(&name, "offline") && offline.is_none() && !value.trim().is_empty() {
+                offline = Some(value.eq_ignore_ascii_case("yes"));
+            } else if unknown_address.is_none() && is_address(&value) {
+                unknown_address = Some(first_chars(&name, 64).to_owned());
+            }
+        }
+        let [hostname, ipv4, ipv6, username, password, notify_change] =
+            slots.map(GivenValue::value);
+        let is_offline = offline.unwrap_or(false);
+        Ok(Self {
+            hostname,
+            ipv4,
+            ipv6,
+            username,
+            password,
+            notify_change,
+            is_offline,
+            unknown_address,
+        })
     }
+}
 
-    /// The value of the first name that has one. An empty value counts as not given.
-    pub(super) fn value(&self, names: &[String]) -> Option<&str> {
-        names.iter().find_map(|name| self.named(name))
-    }
-
-    /// The comma list of the first name that has one. A list without items counts as not given.
-    pub(super) fn list(&self, names: &[String]) -> Option<&str> {
-        let has_items = |value: &str| value.split(',').any(|item| !item.trim().is_empty());
-        names.iter().find_map(|name| self.values(name).find(|value| has_items(value)))
-    }
-
-    pub(super) fn named(&self, name: &str) -> Option<&str> {
-        self.values(name).find(|value| !value.trim().is_empty())
-    }
-
-    fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        let named = move |(given, _): &&(Cow<'a, str>, _)| is_param(given, name);
-        self.0.iter().filter(named).map(|(_, value)| value.as_ref())
-    }
-
-    /// The first name whose value is an address, of those that `is_known` does not take.
-    pub(super) fn unknown_address(&self, is_known: impl Fn(&str) -> bool) -> Option<&str> {
-        let is_address = |value: &str| value.trim().parse::<IpAddr>().is_ok();
-        let mut unknown = self.0.iter().filter(|(name, _)| !is_known(name));
-        unknown.find(|(_, value)| is_address(value)).map(|(name, _)| name.as_ref())
-    }
+fn is_address(value: &str) -> bool {
+    value.len() <= MAX_ADDRESS && value.trim().parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -52,52 +135,83 @@ mod tests {
         list.iter().map(|name| (*name).to_owned()).collect()
     }
 
+    fn read<'a>(query: &'a str, form: &'a str, names: &Params) -> Parameters<'a> {
+        Parameters::read(query, form.as_bytes(), names).unwrap()
+    }
+
     #[test]
     fn the_first_name_that_has_a_value_wins() {
-        let given = Parameters::read("ip4=&myip=&ipv4=192.0.2.1&myip=192.0.2.2", b"");
-        assert_eq!(given.value(&names(&["myip", "ipv4"])), Some("192.0.2.2"));
-        assert_eq!(given.value(&names(&["ip4", "ipv4"])), Some("192.0.2.1"));
-        assert_eq!(given.value(&names(&["ip4"])), None);
-        assert_eq!(given.value(&[]), None);
+        let given = "ip4=&myip=&ipv4=192.0.2.1&myip=192.0.2.2";
+        let value = |list: &[&str]| {
+            let params = Params { ipv4: names(list), ..Params::default() };
+            read(given, "", &params).ipv4.map(Cow::into_owned)
+        };
+        assert_eq!(value(&["myip", "ipv4"]).as_deref(), Some("192.0.2.2"));
+        assert_eq!(value(&["ip4", "ipv4"]).as_deref(), Some("192.0.2.1"));
+        assert_eq!(value(&["ip4"]), None);
+        assert_eq!(value(&[]), None);
     }
 
     #[test]
     fn a_name_counts_in_any_case_and_after_a_leading_amp() {
-        let given = Parameters::read("a=1&amp;MyIp=192.0.2.1&AMP;token=x&amp;amp;b=2", b"");
-        assert_eq!(given.value(&names(&["myip"])), Some("192.0.2.1"));
-        assert_eq!(given.value(&names(&["Token"])), Some("x"));
-        assert_eq!(given.value(&names(&["b", "p;b"])), None);
+        let params = Params { username: names(&["b", "p;b"]), ..Params::default() };
+        let given = read("a=1&amp;MyIp=192.0.2.1&AMP;token=x&amp;amp;b=2", "", &params);
+        assert_eq!(given.ipv4.as_deref(), Some("192.0.2.1"));
+        assert_eq!(given.password.as_deref(), Some("x"));
+        assert_eq!(given.username, None);
     }
 
     #[test]
     fn an_address_under_an_unknown_name_is_found() {
-        let given = Parameters::read("user=a&x=no&wan6=+2001:db8::1&ip=192.0.2.1", b"");
-        assert_eq!(given.unknown_address(|name| name == "ip"), Some("wan6"));
-        assert_eq!(given.unknown_address(|name| name == "wan6"), Some("ip"));
-        assert_eq!(given.unknown_address(|_| true), None);
+        let unknown = |given: &str| read(given, "", &Params::default()).unknown_address;
+        let given = "user=a&x=no&wan6=+2001:db8::1&ip=192.0.2.1&wan4=192.0.2.2";
+        assert_eq!(unknown(given).as_deref(), Some("wan6"));
+        assert_eq!(unknown("ip=192.0.2.1&user=192.0.2.2&url=x"), None);
     }
 
     #[test]
     fn a_list_without_items_counts_as_not_given() {
-        let given = Parameters::read("myip=,&myip=+,%20,&ipv4=,192.0.2.1&pass=,", b"");
-        assert_eq!(given.list(&names(&["myip", "ipv4"])), Some(",192.0.2.1"));
-        assert_eq!(given.list(&names(&["myip"])), None);
-        assert_eq!(given.value(&names(&["pass"])), Some(","), "a password is no list");
+        let given = read("myip=,&myip=+,%20,&ipv4=,192.0.2.1&pass=,", "", &Params::default());
+        assert_eq!(given.ipv4.as_deref(), Some(",192.0.2.1"));
+        assert_eq!(given.password.as_deref(), Some(","), "a password is no list");
+        assert_eq!(read("myip=,", "", &Params::default()).ipv4, None);
     }
 
     #[test]
     fn the_query_comes_before_the_form() {
-        let given = Parameters::read("hostname=q.example", b"hostname=f.example&myip=192.0.2.1");
-        assert_eq!(given.named("hostname"), Some("q.example"));
-        assert_eq!(given.named("myip"), Some("192.0.2.1"));
+        let form = "hostname=f.example&myip=192.0.2.1";
+        let given = read("hostname=q.example", form, &Params::default());
+        assert_eq!(given.hostname.as_deref(), Some("q.example"));
+        assert_eq!(given.ipv4.as_deref(), Some("192.0.2.1"));
     }
 
     #[test]
     fn escapes_are_decoded_and_broken_ones_kept() {
-        let given = Parameters::read("myip=2001%3adb8%3A%3A1&a=x+y&b=%zz&c=%ff", b"");
-        assert_eq!(given.named("myip"), Some("2001:db8::1"));
-        assert_eq!(given.named("a"), Some("x y"));
-        assert_eq!(given.named("b"), Some("%zz"));
-        assert_eq!(given.named("c"), Some("\u{fffd}"));
+        let given =
+            read("myip=2001%3adb8%3A%3A1&user=x+y&pass=%zz&host=%ff", "", &Params::default());
+        assert_eq!(given.ipv4.as_deref(), Some("2001:db8::1"));
+        assert_eq!(given.username.as_deref(), Some("x y"));
+        assert_eq!(given.password.as_deref(), Some("%zz"));
+        assert_eq!(given.hostname.as_deref(), Some("\u{fffd}"));
+    }
+
+    #[test]
+    fn offline_asks_to_take_the_host_down_unless_it_is_the_name_of_a_parameter() {
+        let alias = Params { notify_change: names(&["offline"]), ..Params::default() };
+        assert!(read("offline=YES", "", &Params::default()).is_offline);
+        assert!(read("", "offline=yes", &Params::default()).is_offline);
+        assert!(!read("offline=no", "", &Params::default()).is_offline);
+        assert!(!read("offline=YES", "", &alias).is_offline);
+    }
+
+    #[test]
+    fn more_than_256_parameters_are_refused() {
+        let many = |count| "a&".repeat(count);
+        let read = |query: &str, form: &str| {
+            Parameters::read(query, form.as_bytes(), &Params::default()).is_ok()
+        };
+        assert!(read(&many(MAX_PARAMETERS), ""));
+        assert!(!read(&many(MAX_PARAMETERS + 1), ""));
+        assert!(!read(&many(MAX_PARAMETERS), "user=a"));
     }
 }

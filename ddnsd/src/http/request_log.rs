@@ -55,9 +55,9 @@ impl RequestRecord {
             Login::Unreadable { name } => name.clone(),
             Login::Missing => String::new(),
         };
-        let hosts = request.hosts.as_deref().unwrap_or_default();
+        let hosts = request.update.read_hosts().unwrap_or_default();
         let hosts: Vec<_> = hosts.iter().map(host).collect();
-        let addresses = match &request.change {
+        let addresses = match request.update.read_change() {
             Ok(Change::Set(addresses)) => addresses.to_string(),
             Ok(Change::Offline) => "offline".into(),
             Err(bad) => bad.to_string(),

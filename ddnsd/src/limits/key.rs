@@ -6,6 +6,8 @@ use crate::model::client::ClientKey;
 pub(super) enum LimitKey {
     /// A client that is tracked.
     Client(ClientKey),
+    /// Untracked clients of an IPv6 /48 that has many tracked ones.
+    Site(u64),
     /// Untracked clients of an IPv4 /16.
     V4([u8; 2]),
     /// Untracked clients of an IPv6 /32.
@@ -27,4 +29,14 @@ impl LimitKey {
             }
         }
     }
+
+    /// Whether clients that do not know each other share the counters.
+    pub(super) fn is_shared(self) -> bool {
+        !matches!(self, Self::Client(_))
+    }
+}
+
+/// The upper 48 bits of an IPv6 /64.
+pub(super) fn site(prefix: u64) -> u64 {
+    prefix >> 16
 }

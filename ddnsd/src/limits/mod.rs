@@ -3,6 +3,7 @@
 //! memory, bounded whatever the number of addresses.
 
 mod key;
+mod table;
 mod waiters;
 
 use crate::config;
@@ -11,19 +12,11 @@ use crate::model::client::ClientKey;
 use crate::model::time::Now;
 use crate::rules::sliding_window::{Counted, Full, Limit, MonoNanos, Window};
 use arc_swap::ArcSwap;
-use dashmap::DashMap;
 use key::LimitKey;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use table::{MaxTracked, WindowTable};
 use waiters::{Waiter, Waiters};
-
-/// Clients that have counters of their own.
-const MAX_CLIENTS: usize = 262_144;
-/// Entries in all: clients, and networks whose other clients share counters.
-const MAX_ENTRIES: usize = MAX_CLIENTS + 65_536;
-/// A purge locks one at a time, so that it delays few requests.
-const SHARDS: usize = 256;
 
 /// The sliding windows of all clients. Clones share them.
 #[derive(Clone)]
@@ -33,15 +26,7 @@ struct LimitsInner {
     config: ArcSwap<config::LimitsConfig>,
     counters: Arc<LimitCounters>,
     start: Instant,
-    clients: DashMap<LimitKey, ClientWindows>,
-    tracked: AtomicUsize,
-    max: MaxTracked,
-}
-
-#[derive(Clone, Copy)]
-struct MaxTracked {
-    clients: usize,
-    entries: usize,
+    clients: WindowTable,
 }
 
 #[derive(Default)]
@@ -55,6 +40,9 @@ struct ClientWindows {
 /// Whether a request may be verified.
 pub enum Admission {
     Granted(Slot),
+    /// The counters that untracked clients share are full. They refuse hashing, never a password
+    /// that is known.
+    KnownPasswordOnly(Slot, LimitExceeded),
     /// Requests in flight could exhaust the limit: wait for one to finish, then try again.
     Wait(Waiter),
     Exceeded(LimitExceeded),
@@ -97,12 +85,7 @@ enum Held {
 impl Limits {
     /// `now` is the time zero of all windows.
     pub fn new(config: config::LimitsConfig, counters: Arc<LimitCounters>, now: Now) -> Self {
-        Self::bounded(
-            config,
-            counters,
-            now,
-            MaxTracked { clients: MAX_CLIENTS, entries: MAX_ENTRIES },
-        )
+        Self::bounded(config, counters, now, MaxTracked::DEFAULT)
     }
 
     fn bounded(
@@ -115,9 +98,7 @@ impl Limits {
             config: ArcSwap::from_pointee(config),
             counters,
             start: now.mono,
-            clients: DashMap::with_shard_amount(SHARDS),
-            tracked: AtomicUsize::new(0),
-            max,
+            clients: WindowTable::new(max),
         }))
     }
 
@@ -134,13 +115,15 @@ impl Limits {
             return Admission::Granted(Slot { reservation: None });
         }
         let (limit, tick) = (bad(&config), self.0.tick(now));
+        let slot = |key, held| {
+            let limits = Arc::clone(&self.0);
+            Slot { reservation: Some(Reservation { limits, key, held }) }
+        };
         let admission =
-            self.0.with_entry(client, |key, entry| match entry.bad.reserve(limit, tick) {
-                Ok(()) => {
-                    let limits = Arc::clone(&self.0);
-                    Admission::Granted(Slot {
-                        reservation: Some(Reservation { limits, key, held: Held::Bad }),
-                    })
+            self.0.clients.with_entry(client, |key, entry| match entry.bad.reserve(limit, tick) {
+                Ok(()) => Admission::Granted(slot(key, Held::Bad)),
+                Err(full) if key.is_shared() => {
+                    Admission::KnownPasswordOnly(slot(key, Held::Nothing), full.into())
                 }
                 Err(full) if full.is_certain => Admission::Exceeded(full.into()),
                 Err(full) => {
@@ -165,10 +148,16 @@ impl Limits {
             return Ok(());
         };
         let (limit, tick) = (good(&self.0.config.load()), self.0.tick(now));
-        let Some(mut entry) = self.0.clients.get_mut(&reservation.key) else {
+        let key = reservation.key;
+        let Some(mut entry) = self.0.clients.get_mut(key) else {
             return Ok(());
         };
         entry.release(std::mem::replace(&mut reservation.held, Held::Nothing));
+        if key.is_shared() {
+            drop(entry);
+            self.0.clients.remove_if_empty(key);
+            return Ok(());
+        }
         let reserved = entry.good.reserve(limit, tick);
         drop(entry);
         match reserved {
@@ -188,12 +177,22 @@ impl Limits {
             return Ok(());
         };
         let (config, tick) = (self.0.config.load(), self.0.tick(now));
-        let Some(mut entry) = self.0.clients.get_mut(&reservation.key) else {
+        let key = reservation.key;
+        let Some(mut entry) = self.0.clients.get_mut(key) else {
             return Ok(());
         };
         let held = std::mem::replace(&mut reservation.held, Held::Nothing);
-        let recorded = entry.record(held, outcome, &config, tick);
+        let recorded = if key.is_shared() {
+            entry.record_shared(held, outcome, bad(&config), tick);
+            Ok(())
+        } else {
+            entry.record(held, outcome, &config, tick)
+        };
+        let is_empty = entry.is_empty();
         drop(entry);
+        if is_empty {
+            self.0.clients.remove_if_empty(key);
+        }
         recorded.inspect_err(|_| self.0.counters.bad_refused.add_one()).map_err(LimitExceeded::from)
     }
 
@@ -202,22 +201,9 @@ impl Limits {
     pub fn purge(&self, now: Now) {
         let (config, tick) = (self.0.config.load(), self.0.tick(now));
         let (good, bad) = (good(&config), bad(&config));
-        self.0.clients.retain(|_, entry| {
-            let idle = entry.good.is_idle(good, tick) && entry.bad.is_idle(bad, tick);
-            if idle {
-                self.0.tracked.fetch_sub(1, Ordering::Relaxed);
-            }
-            !idle
-        });
-        // releases what a flood of addresses took, and never shrinks for a handful of clients
-        if self.0.clients.capacity() > 4 * self.tracked() + 64 * SHARDS {
-            self.0.clients.shrink_to_fit();
-        }
-    }
-
-    /// Clients and networks that have counters.
-    fn tracked(&self) -> usize {
-        self.0.tracked.load(Ordering::Relaxed)
+        self.0
+            .clients
+            .retain(|entry| entry.good.is_idle(good, tick) && entry.bad.is_idle(bad, tick));
     }
 }
 
@@ -232,31 +218,6 @@ fn bad(config: &config::LimitsConfig) -> Limit {
 impl LimitsInner {
     fn tick(&self, now: Now) -> MonoNanos {
         MonoNanos::after_start(now.mono.saturating_duration_since(self.start))
-    }
-
-    /// Runs `work` on the client's own entry, or on that of its network when too many are tracked.
-    fn with_entry<T>(
-        &self,
-        client: ClientKey,
-        work: impl FnOnce(LimitKey, &mut ClientWindows) -> T,
-    ) -> T {
-        let own = LimitKey::Client(client);
-        if let Some(mut entry) = self.clients.get_mut(&own) {
-            return work(own, &mut entry);
-        }
-        let tracked = self.tracked.load(Ordering::Relaxed);
-        let key = if tracked < self.max.clients {
-            own
-        } else {
-            let network = LimitKey::network(client);
-            let shared = tracked < self.max.entries || self.clients.contains_key(&network);
-            if shared { network } else { LimitKey::Everyone }
-        };
-        let mut entry = self.clients.entry(key).or_insert_with(|| {
-            self.tracked.fetch_add(1, Ordering::Relaxed);
-            ClientWindows::default()
-        });
-        work(key, &mut entry)
     }
 }
 
@@ -281,6 +242,19 @@ impl ClientWindows {
         Ok(())
     }
 
+    /// Counts what is bad, and refuses nothing: others may have filled the window.
+    fn record_shared(&mut self, held: Held, outcome: Counted, bad: Limit, tick: MonoNanos) {
+        if outcome == Counted::Bad {
+            self.bad.count(bad, tick);
+        }
+        self.release(held);
+    }
+
+    /// Whether nothing is counted or in flight.
+    fn is_empty(&self) -> bool {
+        self.good.is_empty() && self.bad.is_empty()
+    }
+
     fn release(&mut self, held: Held) {
         match held {
             Held::Bad => {
@@ -296,9 +270,11 @@ impl ClientWindows {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.held != Held::Nothing
-            && let Some(mut entry) = self.limits.clients.get_mut(&self.key)
+            && let Some(mut entry) = self.limits.clients.get_mut(self.key)
         {
             entry.release(self.held);
+            drop(entry);
+            self.limits.clients.remove_if_empty(self.key);
         }
     }
 }

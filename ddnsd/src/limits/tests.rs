@@ -23,9 +23,10 @@ fn limits(config: config::LimitsConfig) -> (Limits, Now) {
     (Limits::new(config, Arc::default(), now), now)
 }
 
-fn small(clients: usize, entries: usize) -> (Limits, Now) {
+fn small(clients: usize, of_site: usize, shared: usize) -> (Limits, Now) {
     let now = now();
-    (Limits::bounded(CONFIG, Arc::default(), now, MaxTracked { clients, entries }), now)
+    let max = MaxTracked { clients, of_site, shared };
+    (Limits::bounded(CONFIG, Arc::default(), now, max), now)
 }
 
 fn client(address: &str) -> ClientKey {
@@ -41,7 +42,16 @@ fn reserve(limits: &Limits, address: &str, now: Now) -> Result<Slot, Option<Limi
     match limits.reserve_bad(client(address), now) {
         Admission::Granted(slot) => Ok(slot),
         Admission::Wait(_) => Err(None),
-        Admission::Exceeded(abuse) => Err(Some(abuse)),
+        Admission::Exceeded(abuse) | Admission::KnownPasswordOnly(_, abuse) => Err(Some(abuse)),
+    }
+}
+
+/// Whether a password may be hashed; `None` if even a known one is refused.
+fn may_hash(limits: &Limits, address: &str, now: Now) -> Option<bool> {
+    match limits.reserve_bad(client(address), now) {
+        Admission::Granted(_) => Some(true),
+        Admission::KnownPasswordOnly(..) => Some(false),
+        Admission::Wait(_) | Admission::Exceeded(_) => None,
     }
 }
 
@@ -85,7 +95,7 @@ async fn a_request_that_could_exceed_the_limit_waits_for_those_in_flight() {
         (0..3).map(|_| reserve(&limits, "192.0.2.1", now).ok().unwrap()).collect();
     let wait = || match limits.reserve_bad(client("192.0.2.1"), now) {
         Admission::Wait(waiting) => Box::pin(waiting.wait()),
-        Admission::Granted(_) | Admission::Exceeded(_) => panic!("it has to wait"),
+        _ => panic!("it has to wait"),
     };
     let (mut first, mut second) = (wait(), wait());
     assert!(futures::poll!(&mut first).is_pending());
@@ -194,7 +204,7 @@ fn disabled_limits_refuse_no_client_and_track_none() {
         fail(&limits, "192.0.2.1", now);
         succeed(&limits, "192.0.2.1", now).unwrap();
     }
-    assert_eq!(limits.tracked(), 0);
+    assert_eq!(limits.0.clients.tracked(), 0);
 }
 
 #[test]
@@ -211,31 +221,97 @@ fn a_purge_removes_idle_clients_only() {
     fail(&limits, "192.0.2.1", now);
     fail(&limits, "192.0.2.2", later(now, 30));
     let held = reserve(&limits, "192.0.2.3", now).unwrap();
-    assert_eq!(limits.tracked(), 3);
+    assert_eq!(limits.0.clients.tracked(), 3);
     limits.purge(later(now, 61));
-    assert_eq!(limits.tracked(), 2);
+    assert_eq!(limits.0.clients.tracked(), 2);
     drop(held);
     limits.purge(later(now, 91));
-    assert_eq!(limits.tracked(), 0);
+    assert_eq!(limits.0.clients.tracked(), 0);
+}
+
+#[test]
+fn an_entry_that_counts_nothing_is_removed_at_once() {
+    let (limits, now) = limits(CONFIG);
+    for (address, outcome, tracked) in [
+        ("192.0.2.1", Counted::Nothing, 0),
+        ("2001:db8::1", Counted::Nothing, 0),
+        ("192.0.2.1", Counted::Bad, 1),
+    ] {
+        let slot = reserve(&limits, address, now).unwrap();
+        assert_eq!(limits.0.clients.tracked(), 1);
+        limits.record(slot, outcome, now).unwrap();
+        assert_eq!(limits.0.clients.tracked(), tracked, "{address}");
+    }
+    drop(reserve(&limits, "192.0.2.2", now));
+    assert_eq!(limits.0.clients.tracked(), 1);
 }
 
 #[test]
 fn beyond_the_bound_new_clients_share_the_counters_of_their_network() {
-    let (limits, now) = small(2, 4);
-    fail(&limits, "192.0.2.1", now);
-    fail(&limits, "192.0.2.2", now);
+    let (limits, now) = small(2, 256, 2);
+    for address in ["192.0.2.1", "192.0.2.2", "2001:db8:1::1", "2001:db8:2::1"] {
+        fail(&limits, address, now);
+    }
     for last in 1..=3 {
         fail(&limits, &format!("203.0.113.{last}"), now);
-        fail(&limits, &format!("2001:db8:{last}::1"), now);
+        fail(&limits, &format!("2001:db8:f{last}::1"), now);
     }
-    assert!(reserve(&limits, "203.0.113.9", now).is_err());
-    assert!(reserve(&limits, "2001:db8:9::1", now).is_err());
-    assert!(reserve(&limits, "192.0.2.1", now).is_ok(), "a tracked client keeps its own counters");
+    assert_eq!(may_hash(&limits, "203.0.113.9", now), Some(false));
+    assert_eq!(may_hash(&limits, "2001:db8:9::1", now), Some(false));
+    assert_eq!(may_hash(&limits, "192.0.2.1", now), Some(true), "it has its own counters");
     for first in 50..53 {
         fail(&limits, &format!("{first}.0.0.1"), now);
     }
-    assert!(reserve(&limits, "60.0.0.1", now).is_err(), "the rest of the world is one");
-    assert_eq!(limits.tracked(), 5);
+    assert_eq!(may_hash(&limits, "60.0.0.1", now), Some(false), "the rest of the world is one");
+    assert_eq!(limits.0.clients.tracked(), 6);
+}
+
+#[test]
+fn one_family_takes_no_room_of_the_other() {
+    let (limits, now) = small(2, 256, 2);
+    for number in 0..9 {
+        let slot = limits.reserve_bad(client(&format!("2001:db8:{number}::1")), now);
+        if let Admission::Granted(slot) = slot {
+            limits.record(slot, Counted::Bad, now).unwrap();
+        }
+    }
+    for _ in 0..2 {
+        fail(&limits, "192.0.2.1", now);
+    }
+    assert_eq!(may_hash(&limits, "192.0.2.1", now), Some(true));
+    assert_eq!(may_hash(&limits, "192.0.2.2", now), Some(true));
+}
+
+#[test]
+fn a_few_clients_of_an_ipv6_site_are_counted_apart_and_the_rest_together() {
+    let (limits, now) = small(9, 2, 9);
+    for subnet in 1..=5 {
+        fail(&limits, &format!("2001:db8:1:{subnet}::1"), now);
+    }
+    assert_eq!(may_hash(&limits, "2001:db8:1:9::1", now), Some(false));
+    assert_eq!(may_hash(&limits, "2001:db8:1:1::1", now), Some(true), "it has its own counters");
+    assert_eq!(may_hash(&limits, "2001:db8:2:1::1", now), Some(true), "it is another site");
+    limits.purge(later(now, 60));
+    assert_eq!(limits.0.clients.tracked(), 0);
+    fail(&limits, "2001:db8:1:9::1", later(now, 60));
+    assert_eq!(may_hash(&limits, "2001:db8:1:9::1", later(now, 60)), Some(true));
+}
+
+#[test]
+fn shared_counters_refuse_no_known_password() {
+    let (limits, now) = small(0, 256, 9);
+    for last in 1..=3 {
+        fail(&limits, &format!("192.0.2.{last}"), now);
+    }
+    for _ in 0..20 {
+        let admission = limits.reserve_bad(client("192.0.2.9"), now);
+        let Admission::KnownPasswordOnly(mut slot, _) = admission else {
+            panic!("a known password goes on")
+        };
+        limits.reserve_good(&mut slot, now).unwrap();
+        limits.record(slot, Counted::Bad, now).unwrap();
+    }
+    assert_eq!(may_hash(&limits, "192.0.2.9", later(now, 60)), Some(true));
 }
 
 #[test]
@@ -247,8 +323,8 @@ fn a_flood_of_addresses_stays_within_the_bound_and_a_purge_releases_the_memory()
             limits.record(slot, Counted::Bad, now).unwrap();
         }
     }
-    assert!(limits.tracked() <= MAX_CLIENTS + 1 + 300_000 / 65_536);
+    assert!(limits.0.clients.tracked() <= table::MAX_CLIENTS + 1 + 300_000 / 65_536);
     limits.purge(later(now, 60));
-    assert_eq!(limits.tracked(), 0);
-    assert!(limits.0.clients.capacity() < 64 * SHARDS);
+    assert_eq!(limits.0.clients.tracked(), 0);
+    assert!(limits.0.clients.capacity() < 64 * table::SHARDS);
 }

@@ -35,6 +35,26 @@ fn subnet(address: Ipv6Addr) -> u64 {
     u64::from_be_bytes(subnet)
 }
 
+/// The network of a client: an IPv4 /24, or an IPv6 /48, the least that an owner of addresses has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NetworkKey {
+    V4([u8; 3]),
+    /// The upper 48 bits.
+    V6(u64),
+}
+
+impl From<ClientKey> for NetworkKey {
+    fn from(client: ClientKey) -> Self {
+        match client {
+            ClientKey::V4(address) => {
+                let [a, b, c, _] = address.octets();
+                Self::V4([a, b, c])
+            }
+            ClientKey::V6(prefix) => Self::V6(prefix >> 16),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +67,15 @@ mod tests {
     fn a_v6_client_is_its_64_bit_prefix() {
         assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::9"));
         assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
+    }
+
+    #[test]
+    fn a_network_is_an_ipv4_24_or_an_ipv6_48() {
+        let network = |text: &str| NetworkKey::from(key(text));
+        assert_eq!(network("192.0.2.1"), network("192.0.2.254"));
+        assert_ne!(network("192.0.2.1"), network("192.0.3.1"));
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:f::1"));
+        assert_ne!(network("2001:db8:1::1"), network("2001:db8:2::1"));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub struct LastRequest {
     pub at: Millis,
     pub client: IpAddr,
+    /// The client of the last request whose password was right; `None` leaves it as it was.
+    pub updated_from: Option<IpAddr>,
     /// The User-Agent header, cut, not escaped.
     pub user_agent: Option<Arc<str>>,
     pub return_code: Cow<'static, str>,

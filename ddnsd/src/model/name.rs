@@ -46,7 +46,7 @@ fn to_a_labels(text: &str) -> Result<String, NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
-    if text.len() > MAX_INPUT {
+    if text.len() > MAX_INPUT || is_too_long(text) {
         return Err(NameError::TooLong);
     }
     let ascii = Uts46::new()
@@ -60,6 +60,16 @@ fn to_a_labels(text: &str) -> Result<String, NameError> {
         return Err(NameError::Illegal);
     }
     Ok(name.to_owned())
+}
+
+/// Whether no A-label form of the text fits into DNS. Checked first, because the time for punycode
+/// grows with the square of its length.
+fn is_too_long(text: &str) -> bool {
+    let is_long = |label: &str| label.is_ascii() && label.len() > 63;
+    // 253 octets and a trailing dot
+    // the other dots are those of UTS 46
+    let mut labels = text.split(['.', '\u{3002}', '\u{ff0e}', '\u{ff61}']);
+    text.is_ascii() && text.len() > 254 || labels.any(is_long)
 }
 
 fn to_u_labels(a_labels: &str) -> String {
@@ -281,6 +291,21 @@ impl Email {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_is_too_long_is_rejected_before_punycode_is_decoded() {
+        let label = format!("xn--{}", "a".repeat(59));
+        for long in [
+            format!("{label}a.example"),
+            format!("\u{fc}\u{3002}{label}a\u{3002}example"),
+            format!("{}example.org", "a1.".repeat(90)),
+        ] {
+            assert!(is_too_long(&long), "{long}");
+            assert_eq!(Fqdn::parse(&long), Err(NameError::TooLong), "{long}");
+        }
+        let longest = format!("{}a.", "b.".repeat(126));
+        assert_eq!(Fqdn::parse(&longest).map(|name| name.as_str().len()), Ok(253));
+    }
 
     #[test]
     fn a_host_name_is_read_in_any_case_and_form() {

@@ -5,13 +5,14 @@
 
 mod argon2;
 mod dummy_hash;
+mod login_queue;
 mod threads;
 mod verdict_cache;
 
 use crate::clock::Clock;
 use crate::config;
 use crate::counters::PasswordCounters;
-use crate::model::client::ClientKey;
+use crate::model::client::{ClientKey, NetworkKey};
 use crate::model::name::UserName;
 use crate::model::secret::Secret;
 use crate::model::time::Now;
@@ -20,9 +21,10 @@ use arc_swap::ArcSwap;
 pub use argon2::UnusableHash;
 use argon2::{HashMemory, NEW_HASH_COST, StoredHash};
 use dummy_hash::dummy_hash;
+use login_queue::QueueFull;
 use std::sync::Arc;
 use std::time::Duration;
-use threads::{HashThreads, Priority, QueueFull};
+use threads::{HashThreads, Priority};
 use tokio::sync::oneshot;
 use verdict_cache::{CachedVerdict, VerdictCache};
 
@@ -79,6 +81,15 @@ pub enum Verification {
     Wrong,
     /// Too many passwords are waiting to be hashed, or for an equal one; this one was not.
     Busy,
+    /// The password would have to be hashed, and may not be.
+    NotKnown,
+}
+
+/// Whether a password that is not known may be hashed, and when.
+pub enum Hashing<F> {
+    Refused,
+    /// Before other logins if this is true. It is awaited only if others wait.
+    Allowed(F),
 }
 
 /// The result of one run of Argon2.
@@ -173,7 +184,12 @@ impl Passwords {
 
     /// A cached verdict costs one HMAC, any other one run of Argon2, for an unknown user too. An
     /// attempt that arrives while an equal one is being hashed waits for that verdict.
-    pub async fn verify(&self, attempt: Attempt<'_>, now: Now) -> Verification {
+    pub async fn verify(
+        &self,
+        attempt: Attempt<'_>,
+        hashing: Hashing<impl Future<Output = bool>>,
+        now: Now,
+    ) -> Verification {
         let PasswordsInner { verdicts, counters, .. } = &*self.0;
         let stored = attempt.account.map(|account| &account.hash);
         let digest = verdicts.digest(attempt.user, stored, attempt.password);
@@ -191,7 +207,11 @@ impl Passwords {
                 return Verification::Busy;
             }
         };
-        let Some(found) = self.0.run_argon2(attempt).await else {
+        let Hashing::Allowed(is_familiar) = hashing else { return Verification::NotKnown };
+        let network = NetworkKey::from(attempt.client);
+        let goes_first = self.waiting() > 0 && is_familiar.await;
+        let priority = if goes_first { Priority::FamiliarLogin } else { Priority::Login };
+        let Some(found) = self.0.run_argon2(attempt, priority(network)).await else {
             counters.busy.add_one();
             return Verification::Busy;
         };
@@ -261,8 +281,8 @@ impl PasswordCounters {
 }
 
 impl PasswordsInner {
-    /// `None` if the queue is full or the job was lost.
-    async fn run_argon2(&self, attempt: Attempt<'_>) -> Option<Match> {
+    /// `None` if the queue is full, or the job was dropped or lost.
+    async fn run_argon2(&self, attempt: Attempt<'_>, priority: Priority) -> Option<Match> {
         let stored = attempt.account.and_then(|account| usable_hash(attempt.user, account));
         let may_match = stored.is_some();
         let hash = stored.unwrap_or_else(dummy_hash);
@@ -283,7 +303,7 @@ impl PasswordsInner {
             // fails if the caller is gone
             let _ = sender.send(found);
         };
-        self.threads.load().submit(Priority::Login, kib, work).ok()?;
+        self.threads.load().submit(priority, kib, work).ok()?;
         found.await.ok()
     }
 }

@@ -3,15 +3,13 @@
 //! queue is bounded, and so is memory: each thread keeps its own, and one large job runs at a time.
 
 use super::argon2::HashMemory;
+use super::login_queue::{HashJob, LoginQueue, QueueFull};
+use crate::model::client::NetworkKey;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Some two seconds of two threads at the cost of new hashes.
-const MAX_LOGINS: usize = 256;
-/// Large jobs among the logins. They run one at a time, and each takes as long as many small ones.
-const MAX_LARGE: usize = 16;
 const MAX_ADMINISTRATION: usize = 64;
 /// A job that needs more is large: 128 MiB.
 const LARGE_KIB: u32 = 128 * 1024;
@@ -25,11 +23,10 @@ const IDLE: Duration = Duration::from_secs(10);
 pub(super) enum Priority {
     /// Before all logins.
     Administration,
-    Login,
+    /// Of a user who has a host that was last updated from the same address: before other logins.
+    FamiliarLogin(NetworkKey),
+    Login(NetworkKey),
 }
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct QueueFull;
 
 /// A fixed number of threads. Dropped, they carry out what is queued and end.
 pub(super) struct HashThreads {
@@ -45,14 +42,10 @@ struct JobQueue {
 #[derive(Default)]
 struct QueuedJobs {
     administration: VecDeque<HashJob>,
-    logins: VecDeque<HashJob>,
+    familiar_logins: LoginQueue,
+    logins: LoginQueue,
     large_is_running: bool,
     closed: bool,
-}
-
-struct HashJob {
-    is_large: bool,
-    work: Box<dyn FnOnce(&mut HashMemory) + Send>,
 }
 
 impl HashThreads {
@@ -75,7 +68,7 @@ impl HashThreads {
     /// Jobs that have not started.
     pub(super) fn waiting(&self) -> usize {
         let state = self.queue.lock();
-        state.administration.len() + state.logins.len()
+        state.len()
     }
 
     /// Queues a job that needs this much memory.
@@ -87,15 +80,20 @@ impl HashThreads {
     ) -> Result<(), QueueFull> {
         let job = HashJob { is_large: kib > LARGE_KIB, work: Box::new(work) };
         let mut state = self.queue.lock();
-        let (jobs, max) = match priority {
-            Priority::Administration => (&mut state.administration, MAX_ADMINISTRATION),
-            Priority::Login => (&mut state.logins, MAX_LOGINS),
+        let dropped = match priority {
+            Priority::Administration if state.administration.len() >= MAX_ADMINISTRATION => {
+                return Err(QueueFull);
+            }
+            Priority::Administration => {
+                state.administration.push_back(job);
+                None
+            }
+            Priority::FamiliarLogin(network) => state.familiar_logins.push(network, job)?,
+            Priority::Login(network) => state.logins.push(network, job)?,
         };
-        let waiting_large = || jobs.iter().filter(|job| job.is_large).count();
-        if jobs.len() >= max || job.is_large && waiting_large() >= MAX_LARGE {
-            return Err(QueueFull);
-        }
-        jobs.push_back(job);
+        drop(state);
+        // ends the wait of its caller
+        drop(dropped);
         self.queue.changed.notify_one();
         Ok(())
     }
@@ -158,25 +156,34 @@ impl QueuedJobs {
     /// The first job that may start now.
     fn take(&mut self) -> Option<HashJob> {
         let large_may_run = !self.large_is_running;
-        let job = [&mut self.administration, &mut self.logins].into_iter().find_map(|jobs| {
-            let index = jobs.iter().position(|job| large_may_run || !job.is_large)?;
-            jobs.remove(index)
-        })?;
+        let may_run = |job: &HashJob| large_may_run || !job.is_large;
+        let index = self.administration.iter().position(may_run);
+        let job = index
+            .and_then(|index| self.administration.remove(index))
+            .or_else(|| self.familiar_logins.take(large_may_run))
+            .or_else(|| self.logins.take(large_may_run))?;
         self.large_is_running |= job.is_large;
         Some(job)
     }
 
     fn is_empty(&self) -> bool {
-        self.administration.is_empty() && self.logins.is_empty()
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.administration.len() + self.familiar_logins.len() + self.logins.len()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::login_queue::{MAX_LARGE, MAX_LOGINS};
     use super::*;
     use std::sync::mpsc;
 
     const SMALL: u32 = 8;
+    const NETWORK: NetworkKey = NetworkKey::V4([192, 0, 2]);
+    const LOGIN: Priority = Priority::Login(NETWORK);
 
     /// One thread that is busy until the sender is used or dropped.
     fn busy_thread() -> (HashThreads, mpsc::Sender<()>) {
@@ -184,7 +191,7 @@ mod tests {
         let (release, wait) = mpsc::channel::<()>();
         let (started, has_started) = mpsc::channel();
         threads
-            .submit(Priority::Login, SMALL, move |_| {
+            .submit(LOGIN, SMALL, move |_| {
                 started.send(()).unwrap();
                 let _ = wait.recv();
             })
@@ -194,28 +201,29 @@ mod tests {
     }
 
     #[test]
-    fn administration_starts_before_waiting_logins() {
+    fn administration_starts_before_logins_and_familiar_ones_before_others() {
         let (threads, release) = busy_thread();
         let (order, seen) = mpsc::channel();
         for (priority, name) in [
-            (Priority::Login, "first"),
-            (Priority::Login, "second"),
+            (LOGIN, "first"),
+            (LOGIN, "second"),
+            (Priority::FamiliarLogin(NETWORK), "familiar"),
             (Priority::Administration, "admin"),
         ] {
             let order = order.clone();
             threads.submit(priority, SMALL, move |_| order.send(name).unwrap()).unwrap();
         }
         drop((release, order));
-        assert_eq!(seen.iter().collect::<Vec<_>>(), ["admin", "first", "second"]);
+        assert_eq!(seen.iter().collect::<Vec<_>>(), ["admin", "familiar", "first", "second"]);
     }
 
     #[test]
     fn beyond_the_bound_logins_are_refused_and_administration_is_not() {
         let (threads, _release) = busy_thread();
         for _ in 0..MAX_LOGINS {
-            threads.submit(Priority::Login, SMALL, |_| ()).unwrap();
+            threads.submit(LOGIN, SMALL, |_| ()).unwrap();
         }
-        assert_eq!(threads.submit(Priority::Login, SMALL, |_| ()), Err(QueueFull));
+        assert_eq!(threads.submit(LOGIN, SMALL, |_| ()), Err(QueueFull));
         assert_eq!(threads.submit(Priority::Administration, SMALL, |_| ()), Ok(()));
     }
 
@@ -223,10 +231,10 @@ mod tests {
     fn large_logins_leave_room_for_small_ones() {
         let (threads, _release) = busy_thread();
         for _ in 0..MAX_LARGE {
-            threads.submit(Priority::Login, LARGE_KIB + 1, |_| ()).unwrap();
+            threads.submit(LOGIN, LARGE_KIB + 1, |_| ()).unwrap();
         }
-        assert_eq!(threads.submit(Priority::Login, LARGE_KIB + 1, |_| ()), Err(QueueFull));
-        assert_eq!(threads.submit(Priority::Login, LARGE_KIB, |_| ()), Ok(()));
+        assert_eq!(threads.submit(LOGIN, LARGE_KIB + 1, |_| ()), Err(QueueFull));
+        assert_eq!(threads.submit(LOGIN, LARGE_KIB, |_| ()), Ok(()));
     }
 
     #[test]
@@ -235,7 +243,7 @@ mod tests {
         let (release, wait) = mpsc::channel::<()>();
         let first = events.clone();
         threads
-            .submit(Priority::Login, LARGE_KIB + 1, move |_| {
+            .submit(LOGIN, LARGE_KIB + 1, move |_| {
                 first.send("large starts").unwrap();
                 let _ = wait.recv();
                 first.send("large ends").unwrap();
@@ -244,7 +252,7 @@ mod tests {
         assert_eq!(seen.recv().unwrap(), "large starts");
         for (kib, name) in [(LARGE_KIB + 1, "second large"), (LARGE_KIB, "small")] {
             let events = events.clone();
-            threads.submit(Priority::Login, kib, move |_| events.send(name).unwrap()).unwrap();
+            threads.submit(LOGIN, kib, move |_| events.send(name).unwrap()).unwrap();
         }
         assert_eq!(
             seen.recv().unwrap(),
@@ -261,14 +269,14 @@ mod tests {
         let threads = HashThreads::start(1).unwrap();
         let (lost, never) = mpsc::channel::<()>();
         threads
-            .submit(Priority::Login, LARGE_KIB + 1, move |_| {
+            .submit(LOGIN, LARGE_KIB + 1, move |_| {
                 let _lost = lost;
                 panic!("on purpose");
             })
             .unwrap();
         assert!(never.recv().is_err(), "its waiter gets an error");
         let (done, wait) = mpsc::channel();
-        threads.submit(Priority::Login, LARGE_KIB + 1, move |_| done.send(7).unwrap()).unwrap();
+        threads.submit(LOGIN, LARGE_KIB + 1, move |_| done.send(7).unwrap()).unwrap();
         assert_eq!(wait.recv().unwrap(), 7);
     }
 
@@ -278,7 +286,7 @@ mod tests {
         let (done, seen) = mpsc::channel();
         for number in [1, 2] {
             let done = done.clone();
-            threads.submit(Priority::Login, SMALL, move |_| done.send(number).unwrap()).unwrap();
+            threads.submit(LOGIN, SMALL, move |_| done.send(number).unwrap()).unwrap();
         }
         let queue = Arc::downgrade(&threads.queue);
         drop(threads);

@@ -27,9 +27,46 @@ pub struct UpdateRequest {
     /// For the limits.
     pub key: ClientKey,
     pub login: Login,
-    pub hosts: Result<Vec<RequestedHost>, NoHosts>,
-    pub change: Result<Change, BadAddress>,
+    pub update: RequestedUpdate,
     pub notify: Notify,
+}
+
+/// What a request asks for, as it was sent. It is read once the caller is known: host names cost
+/// time.
+#[derive(Clone, Debug)]
+pub struct RequestedUpdate {
+    /// A comma list.
+    pub hosts: Option<String>,
+    /// A comma list of either family.
+    pub ipv4: Option<String>,
+    /// As `ipv4`.
+    pub ipv6: Option<String>,
+    pub is_offline: bool,
+    pub origin: RequestOrigin,
+}
+
+impl RequestedUpdate {
+    /// # Errors
+    /// No host at all, or more than [`MAX_HOSTS`].
+    pub fn read_hosts(&self) -> Result<Vec<RequestedHost>, NoHosts> {
+        hosts(self.hosts.as_deref())
+    }
+
+    /// # Errors
+    /// The first address that cannot be used, with the reason.
+    pub fn read_change(&self) -> Result<Change, BadAddress> {
+        if self.is_offline {
+            return Ok(Change::Offline);
+        }
+        addresses(self.ipv4.as_deref(), self.ipv6.as_deref(), self.origin).map(Change::Set)
+    }
+
+    /// Whether the client's own address decides, and is one of this machine itself.
+    pub fn is_loopback(&self) -> bool {
+        let is_given = self.is_offline || self.ipv4.is_some() || self.ipv6.is_some();
+        let RequestOrigin::Client(address) = self.origin else { return false };
+        !is_given && address.to_canonical().is_loopback()
+    }
 }
 
 /// The credentials of a request.

@@ -105,6 +105,11 @@ impl Window {
         self.events.is_empty() && self.in_flight == 0
     }
 
+    /// Whether no event is kept and nothing is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.in_flight == 0
+    }
+
     fn forget_old(&mut self, limit: Limit, now: MonoNanos) {
         while self.events.front().is_some_and(|event| event.plus(limit.window) <= now) {
             self.events.pop_front();

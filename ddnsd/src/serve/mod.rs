@@ -44,7 +44,7 @@ const MAX_HEAD: usize = 16 * 1024;
 /// cost of an update that changes nothing.
 const MAX_HEADERS: usize = MAX_HEAD / 64;
 /// Requests at once on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 32;
+const MAX_STREAMS: u32 = 8;
 /// What a peer may send ahead on an HTTP/2 connection, bytes: several forms.
 const WINDOW: u32 = 64 * 1024;
 

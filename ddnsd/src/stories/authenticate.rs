@@ -10,7 +10,8 @@ use crate::model::client::ClientKey;
 use crate::model::name::UserName;
 use crate::model::secret::Secret;
 use crate::model::time::Now;
-use crate::passwords::{Attempt, Caller, Passwords, Verification};
+use crate::model::user::{Account, UserId};
+use crate::passwords::{Attempt, Caller, Hashing, Passwords, Verification};
 use crate::rules::reply::{Reply, ReturnCode};
 use crate::rules::request::{Login, UpdateRequest};
 use std::net::IpAddr;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 /// The handles this story uses.
 #[derive(Clone)]
@@ -31,6 +32,13 @@ pub struct Authenticate {
     pub clock: Clock,
     /// A verification ends in one of these tasks if its client hangs up.
     pub tasks: TaskTracker,
+}
+
+/// A place under the bad limit.
+struct BadPlace {
+    slot: Slot,
+    /// If set, a password that is not known is refused with it.
+    known_password_only: Option<LimitExceeded>,
 }
 
 /// A caller whose password was right and whose request is reserved under the good limit.
@@ -54,8 +62,8 @@ impl Authenticate {
         if matches!(request.login, Login::Missing) {
             return Err(Reply::whole(ReturnCode::Badauth));
         }
-        let slot = self.reserve_bad(request.key, now).await.map_err(abuse)?;
-        let mut authenticated = self.check_or_detach(request, slot, now).await?;
+        let place = self.reserve_bad(request.key, now).await.map_err(abuse)?;
+        let mut authenticated = self.check_or_detach(request, place, now).await?;
         // it may have waited long for other requests of its client and for the password
         let reserved = self.limits.reserve_good(&mut authenticated.slot, self.clock.now());
         if let Err(exceeded) = reserved {
@@ -68,11 +76,16 @@ impl Authenticate {
         Ok(authenticated)
     }
 
-    async fn reserve_bad(&self, client: ClientKey, now: Now) -> Result<Slot, LimitExceeded> {
+    async fn reserve_bad(&self, client: ClientKey, now: Now) -> Result<BadPlace, LimitExceeded> {
         let mut now = now;
         loop {
             match self.limits.reserve_bad(client, now) {
-                Admission::Granted(slot) => return Ok(slot),
+                Admission::Granted(slot) => {
+                    return Ok(BadPlace { slot, known_password_only: None });
+                }
+                Admission::KnownPasswordOnly(slot, exceeded) => {
+                    return Ok(BadPlace { slot, known_password_only: Some(exceeded) });
+                }
                 Admission::Exceeded(exceeded) => return Err(exceeded),
                 Admission::Wait(waiter) => waiter.wait().await,
             }
@@ -101,10 +114,10 @@ impl Authenticate {
     async fn check_or_detach(
         &self,
         request: &Arc<UpdateRequest>,
-        slot: Slot,
+        place: BadPlace,
         now: Now,
     ) -> Result<Authenticated, Reply> {
-        let mut check = Box::pin(self.clone().check(Arc::clone(request), slot, now));
+        let mut check = Box::pin(self.clone().check(Arc::clone(request), place, now));
         match futures::poll!(&mut check) {
             Poll::Ready(checked) => checked,
             Poll::Pending => {
@@ -117,33 +130,39 @@ impl Authenticate {
     async fn check(
         self,
         request: Arc<UpdateRequest>,
-        slot: Slot,
+        place: BadPlace,
         now: Now,
     ) -> Result<Authenticated, Reply> {
-        match self.verify(&request, now).await {
+        let BadPlace { slot, known_password_only } = place;
+        match self.verify(&request, known_password_only, now).await {
             Ok((caller, rehash)) => Ok(Authenticated { caller, slot, _rehash: rehash }),
-            Err(code) => Err(self.record_slot(slot, Reply::whole(code))),
+            Err(reply) => Err(self.record_slot(slot, reply)),
         }
     }
 
     async fn verify(
         &self,
         request: &Arc<UpdateRequest>,
+        known_password_only: Option<LimitExceeded>,
         now: Now,
-    ) -> Result<(Caller, Option<DropGuard>), ReturnCode> {
+    ) -> Result<(Caller, Option<DropGuard>), Reply> {
         let (user, password): (&UserName, &Secret) = match &request.login {
             Login::Given { user, password } => (user, password),
             Login::Unreadable { name } => return Err(bad_credentials(name, request.client)),
-            Login::Missing => return Err(ReturnCode::Badauth),
+            Login::Missing => return Err(Reply::whole(ReturnCode::Badauth)),
         };
         let account = self.db.account(user).await.map_err(|problem| {
             error!("cannot look up a user: {problem}");
-            ReturnCode::ServerError
+            Reply::whole(ReturnCode::ServerError)
         })?;
         // for a suspended user it costs and counts as for a user that does not exist
         let usable = account.as_ref().filter(|account| !account.is_suspended);
         let attempt = Attempt { user, account: usable, password, client: request.key };
-        match self.passwords.verify(attempt, now).await {
+        let hashing = match known_password_only {
+            Some(_) => Hashing::Refused,
+            None => Hashing::Allowed(self.is_familiar(usable, request.key)),
+        };
+        match self.passwords.verify(attempt, hashing, now).await {
             Verification::Right(caller) => {
                 let due = account.filter(|_| caller.rehash_due()).map(|account| DueRehash {
                     user: user.clone(),
@@ -153,25 +172,38 @@ impl Authenticate {
                 Ok((caller, due.and_then(|due| self.rehash.after_request(due))))
             }
             Verification::Wrong => {
-                let code = bad_credentials(user.as_str(), request.client);
                 let reason = match &account {
                     Some(account) if account.is_suspended => "the user is suspended",
                     _ => "wrong password",
                 };
-                let result = HostResult::with_reason(code, reason);
+                let result = HostResult::with_reason(ReturnCode::Badauth, reason);
                 let user_id = account.map(|account| account.id);
                 self.last_requests.record_rejected(request, now, user_id, result);
-                Err(code)
+                Err(bad_credentials(user.as_str(), request.client))
             }
-            Verification::Busy => Err(ReturnCode::ServerError),
+            Verification::Busy => Err(Reply::whole(ReturnCode::ServerError)),
+            Verification::NotKnown => {
+                Err(known_password_only.map_or(Reply::whole(ReturnCode::ServerError), abuse))
+            }
         }
+    }
+
+    /// Whether a host of the user was last updated from this client. An unknown user costs the same
+    /// query.
+    async fn is_familiar(&self, account: Option<&Account>, client: ClientKey) -> bool {
+        let user = account.map_or(UserId(0), |account| account.id);
+        let found = self.db.is_updated_from(user, client).await;
+        found.unwrap_or_else(|problem| {
+            debug!("cannot look up where a user's hosts were updated from: {problem}");
+            false
+        })
     }
 }
 
-fn bad_credentials(name: &str, client: IpAddr) -> ReturnCode {
+fn bad_credentials(name: &str, client: IpAddr) -> Reply {
     // fail2ban reads this line; Debug escapes quotes and control characters
     warn!("auth failed user={name:?} client={client}");
-    ReturnCode::Badauth
+    Reply::whole(ReturnCode::Badauth)
 }
 
 fn abuse(exceeded: LimitExceeded) -> Reply {

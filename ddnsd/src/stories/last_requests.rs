@@ -57,19 +57,9 @@ impl LastRequests {
     /// Records the results of the caller's own hosts.
     pub(super) fn record(&self, request: &UpdateRequest, now: Now, results: &HostResults) {
         for (host, result) in results {
-            self.record_one(request, now, *host, result);
+            let last = last_request(request, now, result);
+            self.db.record_request(*host, LastRequest { updated_from: Some(last.client), ..last });
         }
-    }
-
-    fn record_one(&self, request: &UpdateRequest, now: Now, host: HostId, result: &HostResult) {
-        let last = LastRequest {
-            at: now.wall,
-            client: request.client,
-            user_agent: request.user_agent.clone(),
-            return_code: Cow::Borrowed(result.code.as_str()),
-            reason: result.reason.clone(),
-        };
-        self.db.record_request(host, last);
     }
 
     /// Records a request that was rejected before its hosts were looked up, for those of them that
@@ -82,6 +72,7 @@ impl LastRequests {
         user: Option<UserId>,
         result: HostResult,
     ) {
+        let Some(user) = user else { return };
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return debug!("too many rejected requests wait to be recorded");
         };
@@ -99,14 +90,14 @@ impl LastRequests {
         &self,
         request: &UpdateRequest,
         now: Now,
-        user: Option<UserId>,
+        user: UserId,
         result: &HostResult,
     ) -> Result<(), DbError> {
-        let names = request.hosts.iter().flatten().filter_map(|host| host.name.as_ref());
-        for name in names {
+        let hosts = request.update.read_hosts().unwrap_or_default();
+        for name in hosts.iter().filter_map(|host| host.name.as_ref()) {
             let host = self.db.host(name).await?;
-            if let Some(host) = host.filter(|host| Some(host.user) == user) {
-                self.record_one(request, now, host.id, result);
+            if let Some(host) = host.filter(|host| host.user == user) {
+                self.db.record_request(host.id, last_request(request, now, result));
             }
         }
         Ok(())
@@ -131,5 +122,16 @@ impl LastRequests {
     /// The database failed; nothing is lost.
     pub async fn write(&self) -> Result<(), DbError> {
         self.db.flush_requests().await
+    }
+}
+
+fn last_request(request: &UpdateRequest, now: Now, result: &HostResult) -> LastRequest {
+    LastRequest {
+        at: now.wall,
+        client: request.client,
+        updated_from: None,
+        user_agent: request.user_agent.clone(),
+        return_code: Cow::Borrowed(result.code.as_str()),
+        reason: result.reason.clone(),
     }
 }

@@ -8,14 +8,14 @@ use crate::db::{Db, NewUser};
 use crate::dns::Dns;
 use crate::limits::Limits;
 use crate::model::host::Defaults;
-use crate::model::name::{Email, Fqdn, UserName};
+use crate::model::name::{Email, UserName};
 use crate::model::notice::{Mails, Notify};
 use crate::model::secret::Secret;
 use crate::model::time::Millis;
 use crate::model::user::PasswordHash;
 use crate::passwords::Passwords;
 use crate::rules::reply::{Reply, ReturnCode};
-use crate::rules::request::{Change, Login, RequestedHost, UpdateRequest};
+use crate::rules::request::{Change, Login, RequestOrigin, RequestedUpdate, UpdateRequest};
 use crate::rules::verify::VerifyTimes;
 use crate::stories::authenticate::Authenticate;
 use crate::stories::expire::Expire;
@@ -162,8 +162,7 @@ impl Daemon {
     /// Updates hosts; returns the return code of each.
     pub(super) async fn update(&self, names: &[String], change: Change) -> Vec<ReturnCode> {
         let client = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let host =
-            |name: &String| RequestedHost { sent: name.clone(), name: Fqdn::parse(name).ok() };
+        let (ipv4, ipv6) = (change.addresses().v4, change.addresses().v6);
         let request = UpdateRequest {
             client,
             user_agent: None,
@@ -172,8 +171,13 @@ impl Daemon {
                 user: UserName::parse("alice").unwrap(),
                 password: Secret::new("x".to_owned()),
             },
-            hosts: Ok(names.iter().map(host).collect()),
-            change: Ok(change),
+            update: RequestedUpdate {
+                hosts: Some(names.join(",")),
+                ipv4: ipv4.map(|address| address.to_string()),
+                ipv6: ipv6.map(|address| address.to_string()),
+                is_offline: matches!(change, Change::Offline),
+                origin: RequestOrigin::Client(client),
+            },
             notify: Notify::Yes,
         };
         match self.update.run(request).await {

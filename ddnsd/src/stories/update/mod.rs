@@ -20,7 +20,7 @@ use crate::passwords::Caller;
 use crate::rules::decide::{self, Verdict};
 use crate::rules::expiry;
 use crate::rules::reply::{self, Reply, ReturnCode};
-use crate::rules::request::{RequestedHost, UpdateChange, UpdateRequest};
+use crate::rules::request::{BadAddress, RequestedHost, UpdateChange, UpdateRequest};
 use arc_swap::ArcSwap;
 pub use counting::UpdateCounters;
 use futures::future::join_all;
@@ -135,12 +135,16 @@ impl Update {
         caller: &Caller,
         now: Now,
     ) -> Result<Reply, DbError> {
-        let requested = match &request.hosts {
+        let requested = match request.update.read_hosts() {
             Ok(requested) => requested,
-            Err(why) => return Ok(Reply::whole(reply::no_hosts(*why))),
+            Err(why) => return Ok(Reply::whole(reply::no_hosts(why))),
         };
-        let hosts = self.owned_hosts(requested, caller).await?;
-        let (mut results, problem) = match self.change(request, &hosts, now).await {
+        let hosts = self.owned_hosts(&requested, caller).await?;
+        let change = request.update.read_change();
+        let addresses = change.as_ref().map(|change| change.addresses()).unwrap_or_default();
+        let change = change.map(|change| UpdateChange { change, notify: request.notify });
+        let change = change.map_err(|bad| bad_address(request, &hosts, &bad));
+        let (mut results, problem) = match self.change(change, &hosts, now).await {
             Ok(results) => (results, None),
             Err(NotChanged::Rejected(result)) => (hosts.all(&result), None),
             Err(NotChanged::Failed(problem)) => (hosts.all(&failed(&problem)), Some(problem)),
@@ -150,18 +154,18 @@ impl Update {
         self.0.last_requests.record(request, now, &results);
         match problem {
             Some(problem) => Err(problem),
-            None => Ok(hosts.reply(request, requested, &results)),
+            None => Ok(hosts.reply(addresses, &requested, &results)),
         }
     }
 
     /// Changes the hosts, one stage a line.
     async fn change(
         &self,
-        request: &UpdateRequest,
+        change: Result<UpdateChange, NotChanged>,
         hosts: &OwnedHosts,
         now: Now,
     ) -> Result<HostResults, NotChanged> {
-        let change = usable_change(request, hosts)?;
+        let change = change?;
         let guards = self.lock(hosts).await?;
         let Decisions { unchanged, changes } = self.decide(guards, hosts, change, now).await?;
         let mut results = unchanged;
@@ -313,16 +317,10 @@ impl Update {
     }
 }
 
-/// What the request does to its hosts, if its addresses can be used.
-fn usable_change(request: &UpdateRequest, hosts: &OwnedHosts) -> Result<UpdateChange, NotChanged> {
-    match &request.change {
-        Ok(change) => Ok(UpdateChange { change: *change, notify: request.notify }),
-        Err(bad) => {
-            hosts.log_bad_address(request, bad);
-            let result = HostResult::with_reason(ReturnCode::Badip, bad.to_string());
-            Err(NotChanged::Rejected(result))
-        }
-    }
+/// Logs addresses that cannot be used, and returns the result of each host.
+fn bad_address(request: &UpdateRequest, hosts: &OwnedHosts, bad: &BadAddress) -> NotChanged {
+    hosts.log_bad_address(request.client, bad);
+    NotChanged::Rejected(HostResult::with_reason(ReturnCode::Badip, bad.to_string()))
 }
 
 fn failed(problem: &DbError) -> HostResult {

@@ -1,11 +1,13 @@
 //! The requested hosts that are the caller's. In: hosts that were looked up. Out: the reply, from
 //! the result of each.
 
+use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
 use crate::rules::reply::{HostLine, Reply, ReturnCode};
-use crate::rules::request::{BadAddress, RequestedHost, UpdateRequest};
+use crate::rules::request::{BadAddress, RequestedHost};
 use crate::stories::last_requests::{HostResult, HostResults};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use tracing::{debug, info, warn};
 
@@ -60,8 +62,7 @@ impl OwnedHosts {
         self.by_id.keys().map(|host| (*host, result.clone())).collect()
     }
 
-    pub(super) fn log_bad_address(&self, request: &UpdateRequest, bad: &BadAddress) {
-        let client = request.client;
+    pub(super) fn log_bad_address(&self, client: IpAddr, bad: &BadAddress) {
         let hosts: Vec<_> = self.by_id.values().map(|host| host.fqdn.to_string()).collect();
         let hosts = hosts.join(",");
         if hosts.is_empty() {
@@ -74,10 +75,10 @@ impl OwnedHosts {
         }
     }
 
-    /// A line for each host of the request.
+    /// A line for each host of the request; `addresses` are those of its change.
     pub(super) fn reply(
         &self,
-        request: &UpdateRequest,
+        addresses: Addresses,
         requested: &[RequestedHost],
         results: &HostResults,
     ) -> Reply {
@@ -94,8 +95,6 @@ impl OwnedHosts {
             HostLine { hostname: host.sent.clone(), code, is_suspended }
         };
         let lines = requested.iter().zip(&self.requested).map(line).collect();
-        let change = request.change.as_ref();
-        let addresses = change.map(|change| change.addresses()).unwrap_or_default();
         Reply::Hosts { lines, addresses }
     }
 }
