@@ -40,7 +40,7 @@ fn configured(account: &Account) -> Database {
 }
 
 async fn opened(account: &Account) -> Db {
-    Db::open(&configured(account), Arc::default()).await.unwrap()
+    Db::open(&configured(account), "test".into(), Arc::default()).await.unwrap()
 }
 
 /// An administrator of the server, in the account's database.
@@ -101,6 +101,7 @@ fn both(hosts: &[Arc<Host>; 2]) -> Vec<Want> {
         publish: true,
         at: Millis(2),
         uptime: Uptime(2),
+        is_sent: true,
     };
     hosts.iter().map(want).collect()
 }
@@ -179,7 +180,7 @@ async fn a_row_that_another_session_holds_fails_no_other_change() {
     let server = Mariadb::start(); // the test reads its transactions
     let account = server.account();
     let counters = Arc::new(DatabaseCounters::default());
-    let db = Db::open(&configured(&account), Arc::clone(&counters)).await.unwrap();
+    let db = Db::open(&configured(&account), "test".into(), Arc::clone(&counters)).await.unwrap();
     let [a, b] = with_hosts(&db).await;
     let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
     say(&mut other, "BEGIN; UPDATE hosts SET attempts = 7 WHERE fqdn = 'b.dyn.example'").await;
@@ -204,7 +205,7 @@ async fn a_row_that_another_session_holds_fails_no_other_change() {
 async fn a_table_that_another_session_locks_is_reported_as_a_database_that_cannot_be_written() {
     let account = Mariadb::shared().account();
     let counters = Arc::new(DatabaseCounters::default());
-    let db = Db::open(&configured(&account), Arc::clone(&counters)).await.unwrap();
+    let db = Db::open(&configured(&account), "test".into(), Arc::clone(&counters)).await.unwrap();
     let (mut other, mut look) = (administrator(&account).await, administrator(&account).await);
     say(&mut other, "LOCK TABLES meta READ").await;
     let refused = db.set_meta("target", "x".to_owned()).await;
@@ -314,6 +315,7 @@ async fn a_row_that_changed_meanwhile_is_not_overwritten_but_published_again() {
         publish: true,
         at,
         uptime: Uptime(3),
+        is_sent: true,
     };
     let other = theirs.want(vec![want]).await.unwrap().remove(0).unwrap();
     theirs
@@ -473,7 +475,7 @@ async fn a_request_that_is_recorded_late_leaves_a_newer_one_unless_the_clock_was
     let folder = tempfile::tempdir().unwrap();
     let sqlite = Database::Sqlite { path: folder.path().join("db"), pool_size: 1 };
     for config in [sqlite, configured(&Mariadb::shared().account())] {
-        let db = Db::open(&config, Arc::default()).await.unwrap();
+        let db = Db::open(&config, "test".into(), Arc::default()).await.unwrap();
         let host = with_hosts(&db).await[0].id;
         let day = 86_400_000;
         for (at, then) in [(day, day), (day - 1, day), (day + 1, day + 1), (9, 9)] {
@@ -521,7 +523,7 @@ async fn an_unreachable_database_is_waited_for_once() {
 async fn a_transaction_on_a_connection_of_its_own_is_counted_too() {
     let counters = Arc::new(DatabaseCounters::default());
     let config = configured(&Mariadb::shared().account());
-    let db = Db::open(&config, Arc::clone(&counters)).await.unwrap();
+    let db = Db::open(&config, "test".into(), Arc::clone(&counters)).await.unwrap();
     let before = (counters.commits.get(), counters.writes.get());
     db.check_all_now().await.unwrap();
     assert_eq!((counters.commits.get(), counters.writes.get()), (before.0 + 1, before.1 + 1));
@@ -589,7 +591,11 @@ async fn a_migration_that_fails_names_the_statement_that_failed() {
     say(&mut admin, "DROP TABLE last_requests, touches, hosts").await;
     say(&mut admin, "CREATE TABLE hosts (n BIGINT) ENGINE = InnoDB").await;
     say(&mut admin, "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 1").await;
-    let error = Db::open(&configured(&account), Arc::default()).await.err().unwrap().to_string();
+    let error = Db::open(&configured(&account), "test".into(), Arc::default())
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("`touches`") && error.contains("Foreign key"), "{error}");
 }
 
@@ -607,7 +613,11 @@ async fn the_tables_of_another_program_are_left_alone() {
     let account = Mariadb::shared().account();
     let mut look = administrator(&account).await;
     say(&mut look, "CREATE TABLE users (password TEXT)").await;
-    let refused = Db::open(&configured(&account), Arc::default()).await.err().unwrap().to_string();
+    let refused = Db::open(&configured(&account), "test".into(), Arc::default())
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(refused.contains("belongs to another program"), "{refused}");
     let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()";
     assert_eq!(number(&mut look, tables).await, 1);

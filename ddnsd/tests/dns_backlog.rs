@@ -107,7 +107,7 @@ impl Server {
 /// A database in which so many hosts, `h0` and so on, are wanted and unpublished, in this order.
 async fn backlog(folder: &Path, hosts: u8) -> Db {
     let file = Database::Sqlite { path: folder.join("ddnsd.sqlite"), pool_size: 1 };
-    let db = Db::open(&file, Arc::default()).await.unwrap();
+    let db = Db::open(&file, "test".into(), Arc::default()).await.unwrap();
     let user = UserName::parse("alice").unwrap();
     let email = Email::parse("alice@example.org").unwrap();
     let at = Clock.now().wall;
@@ -146,6 +146,7 @@ async fn backlog(folder: &Path, hosts: u8) -> Db {
             publish: true,
             at,
             uptime: Uptime(0),
+            is_sent: true,
         };
         assert!(db.want(vec![want]).await.unwrap()[0].is_some());
     }

@@ -75,6 +75,7 @@ impl Scene {
             publish: true,
             at,
             uptime,
+            is_sent: true,
         };
         assert!(db.want(vec![want]).await.unwrap()[0].is_some());
         Self { folder, db }
@@ -122,7 +123,7 @@ async fn open(folder: &Path) -> Db {
     let file = Database::Sqlite { path: path(folder), pool_size: 1 };
     let mut tries = 0;
     loop {
-        match Db::open(&file, Arc::default()).await {
+        match Db::open(&file, "test".into(), Arc::default()).await {
             Ok(db) => return db,
             Err(problem) if tries > 1000 => panic!("{problem}"),
             // the previous handle gives its lock back a little later

@@ -49,7 +49,7 @@ fn filled(text: &str) -> String {
 }
 
 async fn made(config: &Database) {
-    Db::open(config, Arc::default()).await.unwrap().close().await;
+    Db::open(config, "test".into(), Arc::default()).await.unwrap().close().await;
 }
 
 /// Fails with each statement that says it is keyed and whose plan has something to object to.

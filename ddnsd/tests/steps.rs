@@ -54,7 +54,7 @@ async fn sqlite() -> Place {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("db");
     let config = Database::Sqlite { path: path.clone(), pool_size: 1 };
-    let db = Db::open(&config, Arc::default()).await.unwrap();
+    let db = Db::open(&config, "test".into(), Arc::default()).await.unwrap();
     let look = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
     Place { db, look: Look::Sqlite(look), _folder: Some(folder), _account: None }
 }
@@ -72,7 +72,7 @@ async fn mariadb() -> Place {
         tls_ca_file: None,
         pool_size: 1,
     });
-    let db = Db::open(&config, Arc::default()).await.unwrap();
+    let db = Db::open(&config, "test".into(), Arc::default()).await.unwrap();
     let options = MySqlConnectOptions::new().socket(&account.socket).username("root");
     let look = options.database(&account.database).connect().await.unwrap();
     Place { db, look: Look::Mariadb(look), _folder: None, _account: Some(account) }
@@ -132,6 +132,7 @@ impl Place {
             publish: true,
             at,
             uptime,
+            is_sent: true,
         };
         self.db.want(vec![want]).await.unwrap().remove(0).unwrap()
     }
@@ -181,16 +182,17 @@ on_both!(
 async fn each_step_leaves_in_the_row_what_the_model_says(place: Place) {
     let new = place.host("a").await;
     let wanted = place.want(&new, at("192.0.2.1"), Some(two_mails())).await;
-    place.is(&wanted, &new.wanting(at("192.0.2.1"), Some(two_mails()), Millis(2))).await;
+    let lease = wanted.lease.clone();
+    place.is(&wanted, &new.wanting(at("192.0.2.1"), Some(two_mails()), Millis(2), lease)).await;
     let once = place.acknowledge(&wanted, false).await.unwrap();
-    place.is(&once, &wanted.acknowledged(60, false)).await;
+    place.is(&once, &wanted.acknowledged(60, false, once.lease.clone())).await;
     assert_eq!((once.unpublished_since, once.notices), (Some(Millis(2)), None));
     let published = place.acknowledge(&once, true).await.unwrap();
-    place.is(&published, &once.acknowledged(60, true)).await;
+    place.is(&published, &once.acknowledged(60, true, None)).await;
     assert_eq!(published.unpublished_since, None);
     let doubted =
         place.db.mark_unpublished(Arc::clone(&published), Millis(5)).await.unwrap().unwrap();
-    place.is(&doubted, &published.marked_unpublished(Millis(5))).await;
+    place.is(&doubted, &published.marked_unpublished(Millis(5), doubted.lease.clone())).await;
     place.db.clamp_unpublished_since(Millis(5)).await.unwrap();
     place.is(&doubted, &doubted).await;
     place.db.clamp_unpublished_since(Millis(3)).await.unwrap();
@@ -200,7 +202,7 @@ async fn each_step_leaves_in_the_row_what_the_model_says(place: Place) {
     let ttls =
         SetTtls { host, dns_ttl: Some(7), expiry_ttl: None, publish: true, check_now: true, at };
     let other = place.db.set_ttls(ttls).await.unwrap().unwrap();
-    place.is(&other, &doubted.with_ttls(Some(7), None, Some(Millis(6)))).await;
+    place.is(&other, &doubted.with_ttls(Some(7), None, Some(Millis(6)), other.lease.clone())).await;
 }
 
 async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other(mut place: Place) {

@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS users (
 -- served_ttl: the TTL that DNS serves, if it is not the one it acknowledged.
 -- ipv6_suffix: what stays of the IPv6 address when the prefix changes. follows: the leader, whose prefix it takes.
 -- ipv6_prefix: the last prefix of a leader. is_offline: by a request of its own, so the leader leaves it alone.
+-- leased_by: the daemon that has to publish it, if there may be several; leased_until: until when others wait.
 -- set4_at, set6_at: the last update that changed something; updates that changed nothing are in touches.
 -- set4_uptime, set6_uptime: the same on the service clock. check_at is on that clock too.
 CREATE TABLE IF NOT EXISTS hosts (
@@ -55,7 +56,7 @@ CREATE TABLE IF NOT EXISTS hosts (
     served_ttl        BIGINT,
     suspended_at      BIGINT,
     notice            TEXT,
-    leased_by         VARCHAR(64),
+    leased_by         VARCHAR(255),
     leased_until      BIGINT,
     check_at          BIGINT,
     version           BIGINT       NOT NULL DEFAULT 1,

@@ -18,6 +18,7 @@ CREATE TABLE users (
 -- served_ttl: the TTL that DNS serves, if it is not the one it acknowledged.
 -- ipv6_suffix: what stays of the IPv6 address when the prefix changes. follows: the leader, whose prefix it takes.
 -- ipv6_prefix: the last prefix of a leader. is_offline: by a request of its own, so the leader leaves it alone.
+-- leased_by: the daemon that has to publish it, if there may be several; leased_until: until when others wait.
 -- set4_at, set6_at: the last update that changed something; updates that changed nothing are in touches.
 -- set4_uptime, set6_uptime: the same on the service clock. check_at is on that clock too.
 CREATE TABLE hosts (

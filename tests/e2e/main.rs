@@ -40,6 +40,7 @@ mod reload;
 mod request_log;
 mod routers;
 mod servers;
+mod several;
 mod slow;
 mod socket;
 mod sqlite;

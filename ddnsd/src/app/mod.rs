@@ -29,6 +29,7 @@ use handles::{Handles, Services};
 use reload::Reloader;
 use serving_dns::BoundDns;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -136,6 +137,13 @@ async fn close(handles: &Handles) {
     handles.db.close().await;
 }
 
+/// The name by which several daemons on one database know each other. It is the same after a
+/// restart: no other daemon of this machine has this socket.
+fn name_of_daemon(socket: &Path) -> Arc<str> {
+    let machine = nix::unistd::gethostname().unwrap_or_default();
+    format!("{} {}", machine.display(), socket.display()).into()
+}
+
 /// Opens and binds every part, so that a failure ends the start, and only then serves.
 async fn start(
     args: &Args,
@@ -145,8 +153,9 @@ async fn start(
     when_started: impl AsyncFnOnce(Started) -> anyhow::Result<()>,
 ) -> anyhow::Result<(Handles, Services)> {
     let counters = Counters::default();
+    let name = name_of_daemon(&config.admin.socket);
     let is_new = is_new_file(&config.database);
-    let db = Db::open(&config.database, Arc::clone(&counters.database)).await?;
+    let db = Db::open(&config.database, name, Arc::clone(&counters.database)).await?;
     if is_new && !args.demo {
         warn!("{} is new and empty (if there was one before, look where it is)", config.database);
     }

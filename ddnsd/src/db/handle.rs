@@ -13,6 +13,14 @@ use crate::model::last_request::LastRequest;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
+/// Which daemons use the database.
+pub(super) enum Owner {
+    /// This one only, while it holds the lock.
+    Sole(OwnedFile),
+    /// This one, by its name, and perhaps others.
+    OneOfSeveral(Arc<str>),
+}
+
 /// A handle on the open database; clones share it.
 #[derive(Clone)]
 pub struct Db(pub(super) Arc<DbParts>);
@@ -26,8 +34,7 @@ pub(super) struct DbParts {
     pub(super) uptime: ServiceClock,
     /// Notified when a mail is due now.
     pub(super) mail_queued: Notify,
-    /// `None` for a server.
-    owned: Option<OwnedFile>,
+    owner: Owner,
 }
 
 pub(super) struct OwnedFile {
@@ -41,7 +48,7 @@ impl Db {
         readers: ReadPool,
         writer: DbWriter,
         caches: Arc<Caches>,
-        owned: Option<OwnedFile>,
+        owner: Owner,
     ) -> Self {
         let touches = Unwritten::default();
         let last_requests = Unwritten::default();
@@ -54,7 +61,7 @@ impl Db {
             last_requests,
             uptime,
             mail_queued: Notify::new(),
-            owned,
+            owner,
         }))
     }
 
@@ -92,17 +99,32 @@ impl Db {
 impl DbParts {
     /// Whether no other daemon can use the database.
     pub(super) fn is_sole_owner(&self) -> bool {
-        self.owned.is_some()
+        self.owned().is_some()
+    }
+
+    fn owned(&self) -> Option<&OwnedFile> {
+        match &self.owner {
+            Owner::Sole(owned) => Some(owned),
+            Owner::OneOfSeveral(_) => None,
+        }
+    }
+
+    /// The name of this daemon, by which others know it; `None` if it is the only one.
+    pub(super) fn daemon(&self) -> Option<&Arc<str>> {
+        match &self.owner {
+            Owner::Sole(_) => None,
+            Owner::OneOfSeveral(daemon) => Some(daemon),
+        }
     }
 
     /// # Errors
     /// The database file was moved away.
     pub(super) fn check_file(&self) -> Result<(), DbError> {
-        self.owned.as_ref().map_or(Ok(()), |owned| owned.file.check())
+        self.owned().map_or(Ok(()), |owned| owned.file.check())
     }
 
     /// As the last [`Self::check_file`] found it.
     pub(super) fn last_file_check(&self) -> Result<(), DbError> {
-        self.owned.as_ref().map_or(Ok(()), |owned| owned.file.last_check())
+        self.owned().map_or(Ok(()), |owned| owned.file.last_check())
     }
 }

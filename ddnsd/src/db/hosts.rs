@@ -4,10 +4,12 @@ use super::cache::Caches;
 use super::connection::{Conn, ROWS_PER_STATEMENT};
 use super::error::DbError;
 use super::handle::Db;
+use super::leases;
 use super::rows::{DetailsRow, HostRow, host_columns};
 use super::statement::{Arg, Statements, args, statements};
 use super::write::Write;
 use crate::model::host::{Host, HostDetails, HostId};
+use crate::model::lease::Lease;
 use crate::model::name::{Fqdn, Label, UserName, Zone};
 use crate::model::prefix::Ipv6Suffix;
 use crate::model::time::Millis;
@@ -298,6 +300,7 @@ statements! { SETTING_TTLS;
     SET_TTLS: Indexed =
         "UPDATE hosts SET dns_ttl = ?, expiry_ttl = ?,
              unpublished_since = COALESCE(unpublished_since, ?), check_at = COALESCE(?, check_at),
+             leased_by = ?, leased_until = ?,
              version = version + 1, changed_at = ?
          WHERE id = ? AND version = ?";
 }
@@ -309,32 +312,42 @@ impl Db {
     /// # Errors
     /// The database failed.
     pub async fn set_ttls(&self, ttls: SetTtls) -> Result<Option<Arc<Host>>, DbError> {
-        self.0.writer.run(ttls).await
+        let lease = if ttls.publish { self.new_lease() } else { ttls.host.lease.clone() };
+        self.0.writer.run(StoreTtls { ttls, lease }).await
     }
 }
 
-impl Write for SetTtls {
+struct StoreTtls {
+    ttls: SetTtls,
+    lease: Option<Lease>,
+}
+
+impl Write for StoreTtls {
     type Output = Option<Arc<Host>>;
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
-        let unpublished = self.publish.then_some(self.at);
+        let SetTtls { host, dns_ttl, expiry_ttl, publish, check_now, at } = &self.ttls;
+        let unpublished = publish.then_some(*at);
+        let (leased_by, leased_until) = leases::columns(self.lease.as_ref());
         let args = args![
-            self.dns_ttl,
-            self.expiry_ttl,
+            *dns_ttl,
+            *expiry_ttl,
             unpublished.map(|at| at.0),
-            self.check_now.then_some(0_i64),
-            self.at.0,
-            self.host.id.0,
-            self.host.version,
+            check_now.then_some(0_i64),
+            leased_by,
+            leased_until,
+            at.0,
+            host.id.0,
+            host.version,
         ];
         let rows = conn.run(&SET_TTLS, args).await?;
-        let host = self.host.with_ttls(self.dns_ttl, self.expiry_ttl, unpublished);
+        let host = host.with_ttls(*dns_ttl, *expiry_ttl, unpublished, self.lease.clone());
         Ok((rows > 0).then(|| Arc::new(host)))
     }
 
     fn update_caches(&self, host: &Self::Output, caches: &Caches) {
-        caches.hosts.update(&self.host.fqdn, host.as_ref());
+        caches.hosts.update(&self.ttls.host.fqdn, host.as_ref());
     }
 }
 
@@ -343,16 +356,17 @@ impl Write for SetTtls {
 statements! { REMOVING;
     END_FOLLOWING: Indexed =
         "UPDATE hosts SET follows = NULL, version = version + 1 WHERE follows = ?";
-    REMOVE: Indexed = "DELETE FROM hosts WHERE id = ?";
+    REMOVE: Indexed = "DELETE FROM hosts WHERE id = ? AND version = ?";
 }
 
 impl Db {
-    /// Deletes a host's row; its followers, whose locks the caller holds, then follow none. Its
-    /// records in DNS are the caller's concern. `related`: the followers, or the leader.
+    /// Deletes a host's row; `false` if it had changed since it was read. Its followers, whose
+    /// locks the caller holds, then follow none. Its records in DNS are the caller's concern.
+    /// `related`: the followers, or the leader.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn remove(&self, host: Arc<Host>, related: Vec<Fqdn>) -> Result<(), DbError> {
+    pub async fn remove(&self, host: Arc<Host>, related: Vec<Fqdn>) -> Result<bool, DbError> {
         self.0.writer.run(RemoveHost { host, related }).await
     }
 }
@@ -363,18 +377,23 @@ struct RemoveHost {
 }
 
 impl Write for RemoveHost {
-    type Output = ();
+    type Output = bool;
     const DURABLE: bool = true;
+    const OWN_TRANSACTION: bool = true;
 
-    async fn run(&self, conn: &mut Conn) -> Result<(), DbError> {
-        if self.host.lan.is_followed {
-            conn.run(&END_FOLLOWING, args![self.host.id.0]).await?;
+    async fn run(&self, conn: &mut Conn) -> Result<bool, DbError> {
+        let RemoveHost { host, .. } = self;
+        if host.lan.is_followed {
+            conn.run(&END_FOLLOWING, args![host.id.0]).await?;
         }
-        conn.run(&REMOVE, args![self.host.id.0]).await?;
-        Ok(())
+        Ok(conn.run(&REMOVE, args![host.id.0, host.version]).await? > 0)
     }
 
-    fn update_caches(&self, (): &(), caches: &Caches) {
+    fn roll_back(&self, is_removed: &bool) -> bool {
+        !is_removed
+    }
+
+    fn update_caches(&self, _: &bool, caches: &Caches) {
         caches.hosts.update(&self.host.fqdn, None);
         for fqdn in &self.related {
             caches.hosts.update(fqdn, None);

@@ -5,10 +5,12 @@ use super::cache::Caches;
 use super::connection::Conn;
 use super::error::DbError;
 use super::handle::Db;
+use super::leases;
 use super::meta::SetMeta;
 use super::statement::{Statements, args, statements};
 use super::write::Write;
 use crate::model::host::Host;
+use crate::model::lease::Lease;
 use crate::model::time::Millis;
 use std::sync::Arc;
 
@@ -16,7 +18,8 @@ pub(super) const STATEMENTS: Statements = &[MARKING, MARKING_ALL, CLAMPING];
 
 statements! { MARKING;
     MARK_UNPUBLISHED: Indexed =
-        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
+        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?),
+             leased_by = ?, leased_until = ?, version = version + 1
          WHERE id = ? AND version = ?";
 }
 
@@ -31,13 +34,15 @@ impl Db {
         host: Arc<Host>,
         at: Millis,
     ) -> Result<Option<Arc<Host>>, DbError> {
-        self.0.writer.run(MarkUnpublished { host, at }).await
+        let lease = self.new_lease();
+        self.0.writer.run(MarkUnpublished { host, at, lease }).await
     }
 }
 
 struct MarkUnpublished {
     host: Arc<Host>,
     at: Millis,
+    lease: Option<Lease>,
 }
 
 impl Write for MarkUnpublished {
@@ -45,9 +50,10 @@ impl Write for MarkUnpublished {
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
-        let args = args![self.at.0, self.host.id.0, self.host.version];
+        let (leased_by, leased_until) = leases::columns(self.lease.as_ref());
+        let args = args![self.at.0, leased_by, leased_until, self.host.id.0, self.host.version];
         let rows = conn.run(&MARK_UNPUBLISHED, args).await?;
-        Ok((rows > 0).then(|| Arc::new(self.host.marked_unpublished(self.at))))
+        Ok((rows > 0).then(|| Arc::new(self.host.marked_unpublished(self.at, self.lease.clone()))))
     }
 
     fn update_caches(&self, now: &Self::Output, caches: &Caches) {

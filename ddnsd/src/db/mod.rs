@@ -17,6 +17,7 @@ mod handle;
 mod hosts;
 mod last_requests;
 mod last_seen;
+mod leases;
 mod mariadb;
 mod marking;
 mod meta;
@@ -31,6 +32,7 @@ mod sqlite;
 mod statement;
 mod suspension;
 mod transfer;
+mod unpublished;
 mod unwritten;
 mod uptime;
 mod user_rows;
@@ -48,18 +50,19 @@ pub use expiry::{DueHost, NextCheck};
 pub use followers::{LanChange, MAX_FOLLOWERS};
 pub use handle::Db;
 pub use hosts::{HostPage, NewHost, SetTtls};
-pub use publishing::{PublishResult, UnpublishedHost, UnpublishedKind};
+pub use publishing::PublishResult;
 pub use rows::Page;
 pub use served::ServedHost;
 pub use statement::{Access, Statement};
 pub use transfer::{Conflict, Existing, Import, ImportOutcome};
+pub use unpublished::{UnpublishedHost, UnpublishedKind};
 pub use users::NewUser;
 
 use crate::config::{Database, MariaDb};
 use crate::counters::DatabaseCounters;
 use cache::Caches;
 use connection::{Pool, ReadPool};
-use handle::OwnedFile;
+use handle::{OwnedFile, Owner};
 use mariadb::open::OpenFor;
 use mariadb::pool::MariaDbPool;
 use std::path::Path;
@@ -85,6 +88,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
         served::STATEMENTS,
         transfer::STATEMENTS,
         suspension::STATEMENTS,
+        unpublished::STATEMENTS,
         uptime::STATEMENTS,
         users::STATEMENTS,
     ];
@@ -92,15 +96,17 @@ pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
 }
 
 impl Db {
-    /// Opens the configured database, and creates or migrates its schema as needed.
+    /// Opens the configured database, and creates or migrates its schema as needed. `daemon` is the
+    /// name by which other daemons on a MariaDB know this one, also after a restart.
     ///
     /// # Errors
     /// It cannot be opened, another daemon owns it, or a newer ddnsd made it.
     pub async fn open(
         config: &Database,
+        daemon: Arc<str>,
         counters: Arc<DatabaseCounters>,
     ) -> Result<Self, OpenError> {
-        Self::open_for(OpenFor::Daemon, config, counters).await
+        Self::open_for(OpenFor::Daemon(daemon), config, counters).await
     }
 
     /// Creates or migrates the schema of the configured database.
@@ -137,7 +143,8 @@ async fn open_sqlite(
     let connection = WriteConnection::to_file(opened.writer, Arc::clone(&file));
     let writer = DbWriter::start(connection, Arc::clone(&caches), Arc::clone(&counters));
     let readers = ReadPool::new(Pool::Sqlite(opened.readers), counters);
-    Ok(Db::new(readers, writer, caches, Some(OwnedFile { file, _lock: opened.owner })))
+    let owner = Owner::Sole(OwnedFile { file, _lock: opened.owner });
+    Ok(Db::new(readers, writer, caches, owner))
 }
 
 async fn open_mariadb(
@@ -145,7 +152,7 @@ async fn open_mariadb(
     config: &MariaDb,
     counters: Arc<DatabaseCounters>,
 ) -> Result<Db, OpenError> {
-    let mut opened = mariadb::open::open(config, open_for).await?;
+    let mut opened = mariadb::open::open(config, &open_for).await?;
     let database = mariadb::open::name_of(config);
     schema::refuse_incomplete(&database, &mut opened.writer, all_statements()).await?;
     let caches = Arc::new(Caches::disabled());
@@ -153,5 +160,6 @@ async fn open_mariadb(
     let readers = ReadPool::new(Pool::Mariadb(readers), Arc::clone(&counters));
     let connection = WriteConnection::to_server(opened.writer, opened.server, opened.lock);
     let writer = DbWriter::start(connection, Arc::clone(&caches), counters);
-    Ok(Db::new(readers, writer, caches, None))
+    let owner = Owner::OneOfSeveral(open_for.daemon());
+    Ok(Db::new(readers, writer, caches, owner))
 }

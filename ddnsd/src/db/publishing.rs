@@ -5,18 +5,18 @@ use super::cache::Caches;
 use super::connection::Conn;
 use super::error::DbError;
 use super::handle::Db;
+use super::leases;
 use super::outbox;
-use super::row::row;
-use super::rows::{Page, RowOf, readable, wanted_columns};
+use super::rows::wanted_columns;
 use super::statement::{Statements, args, statements};
 use super::write::Write;
 use crate::model::change::Want;
-use crate::model::host::{Acked, Host, HostId};
-use crate::model::name::{Fqdn, Zone};
+use crate::model::host::{Acked, Host};
+use crate::model::lease::Lease;
 use crate::model::time::Millis;
 use std::sync::Arc;
 
-pub(super) const STATEMENTS: Statements = &[WANTING, SETTLING, LISTING];
+pub(super) const STATEMENTS: Statements = &[WANTING, SETTLING];
 
 //----- Want -----
 
@@ -30,7 +30,7 @@ statements! { WANTING;
              set4_at = COALESCE(?, set4_at), set6_at = COALESCE(?, set6_at),
              set4_uptime = COALESCE(?, set4_uptime), set6_uptime = COALESCE(?, set6_uptime),
              unpublished_since = COALESCE(unpublished_since, ?), attempts = 0, last_error = NULL,
-             notice = ?, ipv6_prefix = ?, is_offline = ?,
+             notice = ?, ipv6_prefix = ?, is_offline = ?, leased_by = ?, leased_until = ?,
              check_at = CASE WHEN ? IS NULL THEN NULL WHEN check_at < ? THEN check_at ELSE ? END,
              version = version + 1, changed_at = ?
          WHERE id = ? AND version = ?";
@@ -44,11 +44,17 @@ impl Db {
     /// # Errors
     /// The database failed; nothing was committed.
     pub async fn want(&self, changes: Vec<Want>) -> Result<Vec<Option<Arc<Host>>>, DbError> {
+        let lease = |change: &Want| match (change.publish, change.is_sent) {
+            (true, true) => self.new_lease(),
+            (true, false) => self.ended_lease(),
+            (false, _) => change.host.lease.clone(),
+        };
+        let changes = changes.into_iter().map(|change| (lease(&change), change)).collect();
         self.0.writer.run(WantAll(changes)).await
     }
 }
 
-struct WantAll(Vec<Want>);
+struct WantAll(Vec<(Option<Lease>, Want)>);
 
 impl Write for WantAll {
     type Output = Vec<Option<Arc<Host>>>;
@@ -56,21 +62,27 @@ impl Write for WantAll {
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
         let mut hosts = Vec::with_capacity(self.0.len());
-        for change in &self.0 {
-            hosts.push(want_one(change, conn).await?);
+        for (lease, change) in &self.0 {
+            hosts.push(want_one(change, lease.clone(), conn).await?);
         }
         Ok(hosts)
     }
 
     fn update_caches(&self, hosts: &Self::Output, caches: &Caches) {
-        for (change, host) in self.0.iter().zip(hosts) {
+        for ((_, change), host) in self.0.iter().zip(hosts) {
             caches.hosts.update(&change.host.fqdn, host.as_ref());
         }
     }
 }
 
-async fn want_one(change: &Want, conn: &mut Conn) -> Result<Option<Arc<Host>>, DbError> {
-    let Want { host, records, seen, uptime, check_at, notices, lan, publish, at } = change;
+async fn want_one(
+    change: &Want,
+    lease: Option<Lease>,
+    conn: &mut Conn,
+) -> Result<Option<Arc<Host>>, DbError> {
+    let Want { host, records, seen, uptime, check_at, notices, lan, publish, at, is_sent: _ } =
+        change;
+    let (leased_by, leased_until) = leases::columns(lease.as_ref());
     let updated = seen.on_service_clock(*uptime);
     let (state4, ipv4) = wanted_columns(records.v4);
     let (state6, ipv6) = wanted_columns(records.v6);
@@ -90,6 +102,8 @@ async fn want_one(change: &Want, conn: &mut Conn) -> Result<Option<Arc<Host>>, D
         outbox::column(notices.as_ref()),
         lan.prefix.map(|prefix| prefix.to_string()),
         i64::from(lan.is_offline),
+        leased_by,
+        leased_until,
         check_at,
         check_at,
         check_at,
@@ -99,7 +113,7 @@ async fn want_one(change: &Want, conn: &mut Conn) -> Result<Option<Arc<Host>>, D
     ];
     let rows = conn.run(&WANT, args).await?;
     let wanting =
-        || if *publish { host.wanting(*records, *notices, *at) } else { host.placed(*lan) };
+        || if *publish { host.wanting(*records, *notices, *at, lease) } else { host.placed(*lan) };
     Ok((rows > 0).then(|| Arc::new(Host { lan: *lan, ..wanting() })))
 }
 
@@ -126,19 +140,29 @@ pub enum PublishResult {
         error: String,
         at: Millis,
     },
+    /// Nothing new happened; the row stays unpublished, and the lease is given back.
+    NotSent {
+        /// The host as it is wanted.
+        host: Arc<Host>,
+        at: Millis,
+    },
 }
 
 statements! { SETTLING;
     ACKNOWLEDGED: Indexed =
         "UPDATE hosts SET acked_ipv4 = ?, acked_ipv6 = ?, acked_ttl = ?,
-             unpublished_since = ?, attempts = 0, last_error = NULL, notice = NULL
+             unpublished_since = ?, attempts = 0, last_error = NULL, notice = NULL,
+             leased_by = ?, leased_until = ?
          WHERE id = ? AND version = ?";
     FAILED: Indexed =
-        "UPDATE hosts SET attempts = attempts + 1, last_error = ? WHERE id = ? AND version = ?";
+        "UPDATE hosts SET attempts = attempts + 1, last_error = ?, leased_by = ?, leased_until = ?
+         WHERE id = ? AND version = ?";
+    GIVE_BACK: Indexed = "UPDATE hosts SET leased_by = ?, leased_until = ? WHERE id = ? AND version = ?";
     // Another change came first. DNS may hold the older records, or get them from a late message.
     // The new version overtakes any result in flight, so the host is sent again.
     MARK_OVERTAKEN: Indexed =
-        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1
+        "UPDATE hosts SET unpublished_since = COALESCE(unpublished_since, ?), version = version + 1,
+             leased_until = CASE WHEN leased_by = ? THEN ? ELSE leased_until END
          WHERE id = ?";
 }
 
@@ -152,7 +176,8 @@ impl Db {
         let queues_mail = matches!(
             &result, PublishResult::Acknowledged { host, .. } if host.notices.is_some()
         );
-        let settled = self.0.writer.run(result).await;
+        let settle = Settle { lease: self.ended_lease(), result };
+        let settled = self.0.writer.run(settle).await;
         if queues_mail && settled.is_ok() {
             self.0.mail_queued.notify_one();
         }
@@ -160,22 +185,41 @@ impl Db {
     }
 }
 
-impl Write for PublishResult {
+/// A result, and the lease of this daemon, which has ended.
+struct Settle {
+    result: PublishResult,
+    lease: Option<Lease>,
+}
+
+impl Settle {
+    fn host(&self) -> &Arc<Host> {
+        let (PublishResult::Acknowledged { host, .. }
+        | PublishResult::Failed { host, .. }
+        | PublishResult::NotSent { host, .. }) = &self.result;
+        host
+    }
+}
+
+impl Write for Settle {
     type Output = Option<Arc<Host>>;
     const DURABLE: bool = false;
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
-        match self {
+        let lease = self.lease.clone();
+        match &self.result {
             PublishResult::Acknowledged { host, ttl, is_final, at } => {
-                store_acknowledged(host, &host.acknowledged(*ttl, *is_final), *at, conn).await
+                let settled = host.acknowledged(*ttl, *is_final, lease);
+                store_acknowledged(host, &settled, *at, conn).await
             }
-            PublishResult::Failed { host, error, at } => store_failed(host, error, *at, conn).await,
+            PublishResult::Failed { host, error, at } => {
+                store_failed(host, Some(error), *at, lease, conn).await
+            }
+            PublishResult::NotSent { host, at } => store_failed(host, None, *at, lease, conn).await,
         }
     }
 
     fn update_caches(&self, now: &Self::Output, caches: &Caches) {
-        let (PublishResult::Acknowledged { host, .. } | PublishResult::Failed { host, .. }) = self;
-        caches.hosts.update(&host.fqdn, now.as_ref());
+        caches.hosts.update(&self.host().fqdn, now.as_ref());
     }
 }
 
@@ -186,18 +230,21 @@ async fn store_acknowledged(
     conn: &mut Conn,
 ) -> Result<Option<Arc<Host>>, DbError> {
     let Acked { addresses, ttl } = settled.acked;
+    let (leased_by, leased_until) = leases::columns(settled.lease.as_ref());
     let args = args![
         addresses.v4.map(|address| address.to_string()),
         addresses.v6.map(|address| address.to_string()),
         ttl,
         settled.unpublished_since.map(|since| since.0),
+        leased_by,
+        leased_until,
         host.id.0,
         host.version,
     ];
     // queue the mails before ACKNOWLEDGED clears `notice`; a repeated settle queues none again
     outbox::queue(host, at, conn).await?;
     if conn.run(&ACKNOWLEDGED, args).await? == 0 {
-        conn.run(&MARK_OVERTAKEN, args![at.0, host.id.0]).await?;
+        mark_overtaken(host, at, settled.lease.as_ref(), conn).await?;
         return Ok(None);
     }
     Ok(Some(Arc::new(settled.clone())))
@@ -205,108 +252,31 @@ async fn store_acknowledged(
 
 async fn store_failed(
     host: &Arc<Host>,
-    error: &str,
+    error: Option<&str>,
     at: Millis,
+    lease: Option<Lease>,
     conn: &mut Conn,
 ) -> Result<Option<Arc<Host>>, DbError> {
-    let rows = conn.run(&FAILED, args![error, host.id.0, host.version]).await?;
+    let (by, until) = leases::columns(lease.as_ref());
+    let rows = match error {
+        Some(error) => conn.run(&FAILED, args![error, by, until, host.id.0, host.version]).await?,
+        None => conn.run(&GIVE_BACK, args![by, until, host.id.0, host.version]).await?,
+    };
     if rows == 0 {
         // an unanswered message may still be applied, after the change that came first
-        conn.run(&MARK_OVERTAKEN, args![at.0, host.id.0]).await?;
+        mark_overtaken(host, at, lease.as_ref(), conn).await?;
         return Ok(None);
     }
-    Ok(Some(Arc::clone(host)))
+    Ok(Some(Arc::new(Host { lease, ..Host::clone(host) })))
 }
 
-//----- Unpublished hosts -----
-
-/// Which unpublished hosts to list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnpublishedKind {
-    /// Hosts that should have a record.
-    WithAddress,
-    /// Hosts whose records are only to be removed.
-    WithoutAddress,
-}
-
-/// A host whose wanted records DNS is not known to hold.
-#[derive(Clone, Debug)]
-pub struct UnpublishedHost {
-    pub host: HostId,
-    pub fqdn: Fqdn,
-    pub zone: Zone,
-    /// How often publishing it failed.
-    pub attempts: u32,
-    pub since: Millis,
-    pub version: i64,
-    /// Whether the last attempt failed.
-    pub has_failed: bool,
-}
-
-row! {
-    struct UnpublishedRow {
-        unpublished_since: i64,
-        id: i64,
-        fqdn: String,
-        zone: String,
-        attempts: i64,
-        version: i64,
-        has_failed: i64,
-    }
-}
-
-statements! { LISTING;
-    UNPUBLISHED_REMOVALS: Indexed =
-        "SELECT unpublished_since, id, fqdn, zone, version, attempts,
-             last_error IS NOT NULL AS has_failed
-         FROM hosts
-         WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
-             AND state4 <> 1 AND state6 <> 1
-         ORDER BY unpublished_since, id LIMIT ?";
-    UNPUBLISHED_ADDRESSES: Indexed =
-        "SELECT unpublished_since, id, fqdn, zone, version, attempts,
-             last_error IS NOT NULL AS has_failed
-         FROM hosts
-         WHERE unpublished_since >= ? AND (unpublished_since > ? OR id > ?)
-             AND (state4 = 1 OR state6 = 1)
-         ORDER BY unpublished_since, id LIMIT ?";
-}
-
-impl Db {
-    /// A page of unpublished hosts after a position, longest waiting first.
-    ///
-    /// # Errors
-    /// The database failed. A row that does not convert is logged and left out.
-    pub async fn unpublished(
-        &self,
-        kind: UnpublishedKind,
-        after: (Millis, HostId),
-        limit: u32,
-    ) -> Result<Page<UnpublishedHost>, DbError> {
-        let sql = match kind {
-            UnpublishedKind::WithAddress => &UNPUBLISHED_ADDRESSES,
-            UnpublishedKind::WithoutAddress => &UNPUBLISHED_REMOVALS,
-        };
-        let (Millis(since), HostId(id)) = after;
-        let rows: Vec<UnpublishedRow> =
-            self.0.readers.all(sql, args![since, since, id, limit]).await?;
-        let last = rows.last().map(|row| (Millis(row.unpublished_since), HostId(row.id)));
-        let rows = rows.into_iter().map(UnpublishedRow::unpublished).filter_map(readable).collect();
-        Ok(Page { rows, last })
-    }
-}
-
-impl UnpublishedRow {
-    fn unpublished(self) -> Result<UnpublishedHost, DbError> {
-        let row = RowOf { table: "hosts", row: self.id };
-        Ok(UnpublishedHost {
-            host: HostId(self.id),
-            fqdn: row.parsed("fqdn", "not a host name", Fqdn::parse(&self.fqdn))?,
-            zone: row.parsed("zone", "not a zone name", Zone::parse(&self.zone))?,
-            attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
-            since: Millis(self.unpublished_since),
-            version: self.version,
-            has_failed: self.has_failed != 0,
-        })
-    }
+async fn mark_overtaken(
+    host: &Host,
+    at: Millis,
+    lease: Option<&Lease>,
+    conn: &mut Conn,
+) -> Result<(), DbError> {
+    let (by, until) = leases::columns(lease);
+    conn.run(&MARK_OVERTAKEN, args![at.0, by, until, host.id.0]).await?;
+    Ok(())
 }

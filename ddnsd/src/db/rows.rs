@@ -2,6 +2,7 @@
 //! convert is an error that names table, column and key.
 
 use super::error::DbError;
+use super::leases::lease;
 use super::row::row;
 use crate::model::address::Addresses;
 use crate::model::host::{Acked, Host, HostDetails, HostId, Lan, Leader, Seen};
@@ -31,8 +32,8 @@ macro_rules! host_columns {
     () => {
         "h.id, h.user_id, h.label, h.zone, h.fqdn, h.dns_ttl, h.expiry_ttl, h.state4, h.ipv4,
          h.state6, h.ipv6, h.acked_ipv4, h.acked_ipv6, h.acked_ttl, h.unpublished_since,
-         h.unserved_since, h.suspended_at, h.notice, h.version, h.ipv6_suffix, h.follows,
-         h.ipv6_prefix, h.is_offline,
+         h.unserved_since, h.suspended_at, h.notice, h.leased_by, h.leased_until, h.version,
+         h.ipv6_suffix, h.follows, h.ipv6_prefix, h.is_offline,
          EXISTS (SELECT 1 FROM hosts f WHERE f.follows = h.id) AS is_followed"
     };
 }
@@ -58,6 +59,8 @@ row! {
         unserved_since: Option<i64>,
         suspended_at: Option<i64>,
         notice: Option<String>,
+        leased_by: Option<String>,
+        leased_until: Option<i64>,
         version: i64,
         ;
         lan: LanRow,
@@ -102,6 +105,7 @@ impl HostRow {
             suspended_at: self.suspended_at.map(Millis),
             notices: row.notices(self.notice.as_deref())?,
             lan: self.lan.lan(&row)?,
+            lease: lease(self.leased_by, self.leased_until),
             version: self.version,
         })
     }

@@ -259,6 +259,13 @@ impl Dns {
         }
     }
 
+    /// Another daemon may have sent a message with this name that got no answer.
+    pub fn may_come_late(&self, name: &Fqdn) {
+        if let Exit::Rfc2136(client) = &self.0 {
+            client.may_come_late(name);
+        }
+    }
+
     /// Whether a host is acknowledged, and its acknowledgement not final yet.
     pub fn is_waiting(&self, name: &Fqdn) -> bool {
         match &self.0 {

@@ -122,6 +122,12 @@ impl NameServer {
         self.config.timeout
     }
 
+    /// See [`super::Dns::may_come_late`].
+    pub(super) fn may_come_late(&self, name: &Fqdn) {
+        let now = self.clock.now().mono;
+        self.late_messages.unanswered(std::iter::once(name), self.config.timeout, now);
+    }
+
     /// See [`super::Dns::is_waiting`].
     pub(super) fn is_waiting(&self, name: &Fqdn) -> bool {
         self.late_messages.is_waiting(name, self.clock.now().mono)

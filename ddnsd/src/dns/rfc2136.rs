@@ -189,6 +189,11 @@ impl UpdateClient {
         self.name_server.load().timeout()
     }
 
+    /// See [`super::Dns::may_come_late`].
+    pub(super) fn may_come_late(&self, name: &Fqdn) {
+        self.name_server.load().may_come_late(name);
+    }
+
     /// Whether a host is acknowledged, and its acknowledgement not final yet.
     pub(super) fn is_waiting(&self, name: &Fqdn) -> bool {
         self.name_server.load().is_waiting(name)

@@ -51,4 +51,6 @@ pub struct Want {
     pub at: Millis,
     /// Now on the service clock.
     pub uptime: Uptime,
+    /// Whether it is sent to DNS at once, so that other daemons wait for the result.
+    pub is_sent: bool,
 }

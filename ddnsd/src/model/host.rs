@@ -2,6 +2,7 @@
 
 use super::address::Addresses;
 use super::family::{Families, PerFamily};
+use super::lease::Lease;
 use super::name::{Fqdn, Label, UserName, Zone};
 use super::notice::{NoticeNames, PendingNotices};
 use super::prefix::{Ipv6Prefix, Ipv6Suffix};
@@ -53,6 +54,8 @@ pub struct Host {
     pub notices: Option<PendingNotices>,
     /// Where its IPv6 address comes from, if it is made of a prefix and a suffix.
     pub lan: Lan,
+    /// The daemon that publishes what is unpublished; `None` where only one daemon can do it.
+    pub lease: Option<Lease>,
     /// Rises with every change of the row that a settle must not overwrite.
     pub version: i64,
 }
@@ -89,8 +92,9 @@ impl Host {
         records: WantedRecords,
         notices: Option<PendingNotices>,
         at: Millis,
+        lease: Option<Lease>,
     ) -> Self {
-        Self { wanted: records, notices, ..self.marked_unpublished(at) }
+        Self { wanted: records, notices, ..self.marked_unpublished(at, lease) }
     }
 
     /// With another place in its network, its records unchanged.
@@ -101,9 +105,9 @@ impl Host {
 
     /// Unpublished, its wanted records unchanged.
     #[must_use]
-    pub fn marked_unpublished(&self, at: Millis) -> Self {
+    pub fn marked_unpublished(&self, at: Millis, lease: Option<Lease>) -> Self {
         let unpublished_since = self.unpublished_since.or(Some(at));
-        Self { unpublished_since, version: self.version + 1, ..self.clone() }
+        Self { unpublished_since, lease, version: self.version + 1, ..self.clone() }
     }
 
     /// With other TTLs. It becomes unpublished at `publish`, if that is given.
@@ -113,11 +117,13 @@ impl Host {
         dns: Option<u32>,
         expiry: Option<u32>,
         publish: Option<Millis>,
+        lease: Option<Lease>,
     ) -> Self {
         Self {
             dns_ttl: dns,
             expiry_ttl: expiry,
             unpublished_since: self.unpublished_since.or(publish),
+            lease,
             version: self.version + 1,
             ..self.clone()
         }
@@ -139,10 +145,11 @@ impl Host {
     /// unanswered message may still overwrite it. Its notice is due all the same: the client has
     /// its reply, and another update may come before the acknowledgement is final.
     #[must_use]
-    pub fn acknowledged(&self, ttl: u32, is_final: bool) -> Self {
+    pub fn acknowledged(&self, ttl: u32, is_final: bool, lease: Option<Lease>) -> Self {
         let unpublished_since = self.unpublished_since.filter(|_| !is_final);
+        let lease = lease.filter(|_| !is_final);
         let acked = Acked { addresses: self.wanted.addresses(), ttl: Some(ttl) };
-        Self { acked, unpublished_since, notices: None, ..self.clone() }
+        Self { acked, unpublished_since, notices: None, lease, ..self.clone() }
     }
 
     /// Its names in a mail.

@@ -10,6 +10,7 @@ pub mod client;
 pub mod family;
 pub mod host;
 pub mod last_request;
+pub mod lease;
 pub mod mail;
 pub mod name;
 pub mod notice;

@@ -103,6 +103,7 @@ pub(super) mod tests {
             suspended_at: None,
             notices: None,
             lan: Lan::default(),
+            lease: None,
             version: 1,
         }
     }

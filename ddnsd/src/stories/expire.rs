@@ -150,7 +150,7 @@ impl Expire {
             return Ok(None);
         };
         let host = self.db.readable_host(&due.fqdn).await?.filter(|host| host.id == due.host);
-        let Some(host) = host else {
+        let Some(host) = host.filter(|host| !self.publisher.is_changed_elsewhere(host)) else {
             return Ok(None);
         };
         let Some(removal) = self.removal(host, now).await? else {
@@ -190,8 +190,9 @@ impl Expire {
         let at = self.clock.now().wall;
         let seen = Seen::default();
         let lan = host.lan;
-        let publish = true;
-        Ok(Some(Want { host, records, seen, check_at, notices, lan, publish, at, uptime: now }))
+        let (publish, is_sent) = (true, !self.publisher.is_down(&host.zone));
+        let uptime = now;
+        Ok(Some(Want { host, records, seen, check_at, notices, lan, publish, at, uptime, is_sent }))
     }
 
     fn evaluate(&self, host: &Host, records: WantedRecords, age: Age, now: Uptime) -> Expiry {

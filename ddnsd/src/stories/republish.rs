@@ -240,7 +240,10 @@ impl Republish {
             let page = self.db.unpublished(kind, after, PAGE).await?;
             let Some(last) = page.last else { return Ok(()) };
             after = last;
-            let zones = run.sort(page.rows, |row| self.publisher.next_retry(row));
+            let is_ours =
+                |row: &UnpublishedHost| !self.publisher.is_left_to_another(row.lease.as_ref());
+            let rows = page.rows.into_iter().filter(is_ours).collect();
+            let zones = run.sort(rows, |row| self.publisher.next_retry(row));
             let sent = zones.into_iter().map(|(zone, rows)| {
                 let group = run.groups.get(&zone).copied().unwrap_or(MAX_GROUP);
                 self.send_zone(zone, rows, group, None)
@@ -316,6 +319,9 @@ impl Republish {
             Some(host) if host.id == id && host.unpublished_since.is_some() => host,
             _ => return Ok(Resent::Skipped),
         };
+        if self.publisher.is_left_to_another(host.lease.as_ref()) {
+            return Ok(Resent::Skipped);
+        }
         let old = host.acked.addresses;
         let new = host.wanted.addresses();
         match self.publisher.publish(host, Lane::Background).await {

@@ -67,7 +67,7 @@ impl Daemon {
         let database = Database::Sqlite { path: PathBuf::from(file), pool_size: 1 };
         let mut tries = 0;
         let db = loop {
-            match Db::open(&database, Arc::default()).await {
+            match Db::open(&database, "model".into(), Arc::default()).await {
                 Ok(db) => break db,
                 Err(problem) if tries > 2000 => panic!("{problem}"),
                 Err(_) => sleep(Duration::from_millis(5)).await,

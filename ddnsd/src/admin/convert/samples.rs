@@ -29,6 +29,7 @@ pub(super) fn details(change: impl FnOnce(&mut Host)) -> HostDetails {
         suspended_at: None,
         notices: None,
         lan: Lan::default(),
+        lease: None,
         version: 1,
     };
     change(&mut host);

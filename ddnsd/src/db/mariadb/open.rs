@@ -23,12 +23,20 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What a database is opened for.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::db) enum OpenFor {
-    /// To run on it.
-    Daemon,
+    /// To run on it, under this name.
+    Daemon(Arc<str>),
     /// Only to create or migrate the schema.
     Schema,
+}
+
+impl OpenFor {
+    pub(in crate::db) fn daemon(self) -> Arc<str> {
+        match self {
+            OpenFor::Daemon(name) => name,
+            OpenFor::Schema => Arc::default(),
+        }
+    }
 }
 
 /// An open database.
@@ -41,12 +49,12 @@ pub(in crate::db) struct MariaDbOpened {
 /// Connects, and creates or migrates the schema as needed.
 pub(in crate::db) async fn open(
     config: &MariaDb,
-    open_for: OpenFor,
+    open_for: &OpenFor,
 ) -> Result<MariaDbOpened, OpenError> {
     let database = name_of(config);
     let server = MariaDbServer::new(config);
     let mut conn = connect(&database, &server, config).await?;
-    if open_for == OpenFor::Schema {
+    if matches!(open_for, OpenFor::Schema) {
         refuse_if_used(&database, &mut conn).await?;
     }
     let mut writer = Conn::Mariadb(conn);
@@ -60,9 +68,10 @@ pub(in crate::db) async fn open(
     let migrated = migrated.and_then(|done| done.map_err(|error| error.to_string()));
     migrated.map_err(|reason| OpenError::Migrate { database: database.clone(), reason })?;
     let mut lock = DaemonLock::default();
-    // a lock that cannot be asked for is no reason not to start
-    if open_for == OpenFor::Daemon && matches!(lock.take(conn).await, Ok(false)) {
-        tracing::warn!("another ddnsd uses the database {database}; it should be the only one");
+    if matches!(open_for, OpenFor::Daemon(_)) {
+        // another daemon may hold the lock; and one that cannot be asked for is no reason not to
+        // start
+        let _is_first = lock.take(conn).await;
     }
     Ok(MariaDbOpened { server: Arc::new(server), writer, lock })
 }

@@ -7,7 +7,7 @@ pub mod sync;
 use super::error::{AdminError, AdminErrorKind};
 use super::host_locks::{HostGuard, HostLocks};
 use super::last_requests::LastRequests;
-use super::publisher::Publisher;
+use super::publisher::{Publisher, ToChange};
 use super::users::no_such_user;
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
@@ -167,13 +167,20 @@ impl Hosts {
     pub async fn delete(&self, names: &HostNames, force: bool) -> Result<Deleted, AdminError> {
         let (_guard, host) = self.lock_host(names).await?;
         let fqdn = host.fqdn.clone();
-        let (left_in_dns, others_possible) = match self.remove_records(&host).await {
+        // an address that was replaced before DNS acknowledged it is not known any more
+        let others_possible = host.unpublished_since.is_some();
+        let (host, removed) = match self.mark_to_remove(&host).await? {
+            Some(marked) => (Arc::clone(&marked), self.remove_records(marked).await),
+            None => (host, Ok(())),
+        };
+        let (left_in_dns, others_possible) = match removed {
             Ok(()) => (Vec::new(), false),
-            // an address that was replaced before DNS acknowledged it is not known any more
-            Err(_) if force => (addresses(&host), host.unpublished_since.is_some()),
+            Err(_) if force => (addresses(&host), others_possible),
             Err(refused) => return Err(refused),
         };
-        self.db.remove(Arc::clone(&host), Vec::new()).await?;
+        if !self.db.remove(Arc::clone(&host), Vec::new()).await? {
+            return Err(has_changed(&host));
+        }
         tracing::info!(host = %fqdn, "deleted");
         Ok(Deleted { fqdn, left_in_dns, others_possible })
     }
@@ -181,42 +188,46 @@ impl Hosts {
     /// The host, read again once it is locked.
     async fn lock_host(&self, names: &HostNames) -> Result<(HostGuard, Arc<Host>), AdminError> {
         let fqdn = &names.fqdn;
-        let find = || async {
-            let host = self.db.host(fqdn).await?;
-            host.ok_or_else(|| no_such_host(fqdn))
-        };
-        let id = find().await?.id;
-        let guards = self.host_locks.lock(&BTreeSet::from([id]), LOCK_TIMEOUT).await;
-        let guard = guards.ok().and_then(|mut guards| guards.pop()).ok_or_else(|| {
+        let id = self.db.host(fqdn).await?.ok_or_else(|| no_such_host(fqdn))?.id;
+        let busy = || {
             let message = format!("{fqdn} is being updated all the time; try again in a moment");
             AdminError::new(AdminErrorKind::Busy, message)
-        })?;
-        let host = find().await?;
-        if host.id != id {
-            return Err(no_such_host(fqdn));
-        }
+        };
+        let deadline = self.clock.now().mono + LOCK_TIMEOUT;
+        let guards = self.host_locks.lock(&BTreeSet::from([id]), LOCK_TIMEOUT).await;
+        let guard = guards.ok().and_then(|mut guards| guards.pop()).ok_or_else(busy)?;
+        let host = match self.publisher.read_to_change(fqdn, deadline).await? {
+            ToChange::Free(host) if host.id == id => host,
+            ToChange::Free(_) | ToChange::Gone => return Err(no_such_host(fqdn)),
+            ToChange::Busy => return Err(busy()),
+        };
         refuse_other_zone(&host, names)?;
         Ok((guard, host))
     }
 
-    /// Removes the host's records from DNS, if there may be any.
-    async fn remove_records(&self, host: &Arc<Host>) -> Result<(), AdminError> {
+    /// Marks the host unpublished, so that its records can be removed from DNS; `None` if there is
+    /// none.
+    async fn mark_to_remove(&self, host: &Arc<Host>) -> Result<Option<Arc<Host>>, AdminError> {
         let is_gone = host.wanted.addresses().is_empty() && host.unpublished_since.is_none();
         if is_gone
             && (host.wanted.is_untouched() || self.publisher.check_removed(host).await.is_ok())
         {
-            return Ok(());
+            return Ok(None);
         }
         let at = self.clock.now().wall;
-        let marked = self.db.mark_unpublished(Arc::clone(host), at).await?;
-        let host = marked.ok_or_else(|| has_changed(host))?;
-        self.publisher.remove_records(&host).await.map_err(|problem| {
-            let message = format!(
-                "cannot delete {}: removing its DNS records failed: {problem} (fix that, or use --force and remove the records yourself)",
-                host.fqdn
-            );
-            AdminError::new(AdminErrorKind::Dns, message)
-        })
+        let marked = self.publisher.mark_unpublished(Arc::clone(host), at).await?;
+        marked.ok_or_else(|| has_changed(host)).map(Some)
+    }
+
+    /// Removes the host's records from DNS.
+    async fn remove_records(&self, host: Arc<Host>) -> Result<(), AdminError> {
+        let Err(problem) = self.publisher.remove_records(&host).await else { return Ok(()) };
+        let message = format!(
+            "cannot delete {}: removing its DNS records failed: {problem} (fix that, or use --force and remove the records yourself)",
+            host.fqdn
+        );
+        self.publisher.give_back(host).await;
+        Err(AdminError::new(AdminErrorKind::Dns, message))
     }
 }
 

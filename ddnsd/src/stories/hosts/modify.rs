@@ -83,7 +83,7 @@ impl Hosts {
         let check_now = expiry_ttl != host.expiry_ttl && !host.wanted.addresses().is_empty();
         let at = self.clock.now().wall;
         let ttls = SetTtls { host: Arc::clone(host), dns_ttl, expiry_ttl, publish, check_now, at };
-        let stored = self.db.set_ttls(ttls).await?;
+        let stored = self.publisher.set_ttls(ttls).await?;
         stored.ok_or_else(|| has_changed(host))
     }
 }

@@ -53,6 +53,7 @@ impl Hosts {
             publish: true,
             at: now.wall,
             uptime: self.db.uptime(now),
+            is_sent: true,
         };
         let wanted = self.publisher.want(vec![removal]).await?.pop().flatten();
         let wanted = wanted.ok_or_else(|| has_changed(&host))?;

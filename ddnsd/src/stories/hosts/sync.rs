@@ -239,7 +239,7 @@ impl Hosts {
             return Ok(Some((now, drift)));
         }
         let at = self.clock.now().wall;
-        let Some(host) = self.db.mark_unpublished(now, at).await? else { return Ok(None) };
+        let Some(host) = self.publisher.mark_unpublished(now, at).await? else { return Ok(None) };
         let repaired = self.repair(Arc::clone(&host)).await;
         for drift in drift.iter_mut().filter(|drift| is_repairable(drift)) {
             drift.repair = repaired.clone();

@@ -3,15 +3,16 @@
 
 mod counting;
 mod owned_hosts;
+mod results;
 
 use super::authenticate::{Authenticate, Authenticated};
 use super::host_locks::{HostGuard, HostLocks};
 use super::last_requests::{HostResult, HostResults, LastRequests};
 use super::notices::Notices;
-use super::publisher::Publisher;
+use super::publisher::{Publisher, ToChange};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, Want};
-use crate::dns::{DnsError, Lane};
+use crate::dns::Lane;
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
 use crate::model::record::WantedRecords;
@@ -25,11 +26,12 @@ use arc_swap::ArcSwap;
 pub use counting::UpdateCounters;
 use futures::future::join_all;
 use owned_hosts::OwnedHosts;
+use results::{failed, published_result, too_many_updates};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::error;
 
 /// The update story; clones share everything.
 #[derive(Clone)]
@@ -51,11 +53,26 @@ pub struct UpdateHandles {
     pub lock_timeout: Arc<ArcSwap<Duration>>,
 }
 
-/// The results of unchanged hosts, and the changes to store.
+/// What a request does to its hosts, and until when it waits for those that others change.
+struct UpdateRun<'a> {
+    hosts: &'a OwnedHosts,
+    change: UpdateChange,
+    now: Now,
+    deadline: Instant,
+}
+
+/// The results of hosts that are not changed, and the changes to store.
 #[derive(Default)]
 struct Decisions {
-    unchanged: HostResults,
+    results: HostResults,
     changes: Vec<HostChange>,
+}
+
+/// The changes that are stored, and the locks of hosts that others changed first.
+#[derive(Default)]
+struct Stored {
+    changes: Vec<StoredChange>,
+    overtaken: Vec<HostGuard>,
 }
 
 /// A change to be stored, and the lock of its host.
@@ -166,12 +183,19 @@ impl Update {
         now: Now,
     ) -> Result<HostResults, NotChanged> {
         let change = change?;
-        let guards = self.lock(hosts).await?;
-        let Decisions { unchanged, changes } = self.decide(guards, hosts, change, now).await?;
-        let mut results = unchanged;
-        if !changes.is_empty() {
-            let stored = self.store(changes, &mut results).await;
-            results.extend(self.publish(stored).await);
+        let deadline = now.mono + **self.0.lock_timeout.load();
+        let run = UpdateRun { hosts, change, now, deadline };
+        let mut guards = self.lock(&run).await?;
+        let mut results = HostResults::default();
+        while !guards.is_empty() {
+            let Decisions { results: decided, changes } = self.decide(guards, &run).await?;
+            results.extend(decided);
+            let Stored { changes, overtaken } = self.store(changes, &mut results).await;
+            results.extend(self.publish(changes).await);
+            guards = overtaken;
+            if run.deadline <= self.0.clock.now().mono {
+                results.extend(guards.drain(..).map(|guard| (guard.host(), too_many_updates())));
+            }
         }
         Ok(results)
     }
@@ -194,12 +218,10 @@ impl Update {
         Ok(hosts)
     }
 
-    async fn lock(&self, hosts: &OwnedHosts) -> Result<Vec<HostGuard>, NotChanged> {
-        let timeout = **self.0.lock_timeout.load();
-        self.0.host_locks.lock(&hosts.ids(), timeout).await.map_err(|_| {
-            let reason = "too many updates of it at once";
-            NotChanged::Rejected(HostResult::with_reason(ReturnCode::ServerError, reason))
-        })
+    async fn lock(&self, run: &UpdateRun<'_>) -> Result<Vec<HostGuard>, NotChanged> {
+        let timeout = run.deadline.saturating_duration_since(self.0.clock.now().mono);
+        let guards = self.0.host_locks.lock(&run.hosts.ids(), timeout).await;
+        guards.map_err(|_| NotChanged::Rejected(too_many_updates()))
     }
 
     /// Reads each host again under its lock and decides whether it changes. An unchanged host costs
@@ -207,25 +229,29 @@ impl Update {
     async fn decide(
         &self,
         guards: Vec<HostGuard>,
-        hosts: &OwnedHosts,
-        update: UpdateChange,
-        now: Now,
+        run: &UpdateRun<'_>,
     ) -> Result<Decisions, DbError> {
+        let UpdateRun { change: update, now, .. } = *run;
         let mut decisions = Decisions::default();
         for guard in guards {
-            let Some(host) = self.reread_locked(&guard, hosts).await? else {
+            let host = match self.reread_locked(&guard, run).await? {
+                ToChange::Free(host) => host,
                 // without a result here, `OwnedHosts::reply` answers `nohost`
-                continue;
+                ToChange::Gone => continue,
+                ToChange::Busy => {
+                    decisions.results.insert(guard.host(), too_many_updates());
+                    continue;
+                }
             };
             if host.suspended_at.is_some() {
-                decisions.unchanged.insert(host.id, owned_hosts::suspended());
+                decisions.results.insert(host.id, owned_hosts::suspended());
                 continue;
             }
             match decide::decide(update.change, &host, &self.0.publisher.defaults()) {
                 Verdict::Keep => {
                     let seen = decide::seen(update.change, now.wall);
                     self.0.db.touch(host.id, seen, self.0.db.uptime(now));
-                    decisions.unchanged.insert(host.id, HostResult::new(ReturnCode::Nochg));
+                    decisions.results.insert(host.id, HostResult::new(ReturnCode::Nochg));
                 }
                 Verdict::Change(records) => {
                     let want = self.prepare_want(host, update, records, now).await?;
@@ -250,29 +276,30 @@ impl Update {
         let defaults = self.0.publisher.defaults();
         let check_at = expiry::first_check(&host, records, &defaults, uptime);
         let (lan, publish) = (host.lan, true);
-        Ok(Want { host, records, seen, check_at, notices, lan, publish, at, uptime })
+        let is_sent = !self.0.publisher.is_down(&host.zone);
+        Ok(Want { host, records, seen, check_at, notices, lan, publish, at, uptime, is_sent })
     }
 
-    /// The locked host; `None` if it was deleted or given to another user before it was locked.
+    /// The locked host; gone, if it was deleted or given to another user before it was locked.
     async fn reread_locked(
         &self,
         guard: &HostGuard,
-        hosts: &OwnedHosts,
-    ) -> Result<Option<Arc<Host>>, DbError> {
-        let Some(before) = hosts.get(guard.host()) else {
-            return Ok(None);
+        run: &UpdateRun<'_>,
+    ) -> Result<ToChange, DbError> {
+        let Some(before) = run.hosts.get(guard.host()) else {
+            return Ok(ToChange::Gone);
         };
-        let host = self.0.db.host(&before.fqdn).await?;
-        Ok(host.filter(|host| host.id == before.id && host.user == before.user))
+        Ok(match self.0.publisher.read_to_change(&before.fqdn, run.deadline).await? {
+            ToChange::Free(host) if (host.id, host.user) != (before.id, before.user) => {
+                ToChange::Gone
+            }
+            read => read,
+        })
     }
 
     /// Commits the changes as wanted and unpublished. From then on the republisher repeats them
     /// until DNS acknowledges them.
-    async fn store(
-        &self,
-        changes: Vec<HostChange>,
-        results: &mut HostResults,
-    ) -> Vec<StoredChange> {
+    async fn store(&self, changes: Vec<HostChange>, results: &mut HostResults) -> Stored {
         let mut wants = Vec::with_capacity(changes.len());
         let mut guards = Vec::with_capacity(changes.len());
         for HostChange { guard, want } in changes {
@@ -286,18 +313,15 @@ impl Update {
                 let result = failed(&problem);
                 let ids = guards.iter().map(|(guard, _)| guard.host());
                 results.extend(ids.map(|host| (host, result.clone())));
-                return Vec::new();
+                return Stored::default();
             }
         };
-        let mut stored = Vec::with_capacity(guards.len());
+        let mut stored = Stored::default();
         for ((guard, old), host) in guards.into_iter().zip(hosts) {
-            if let Some(host) = host {
-                stored.push(StoredChange { guard, host, old });
-            } else {
-                // a move to another name server, or a second daemon, takes no lock of ours
-                let reason = "it was changed or deleted at the same moment";
-                let result = HostResult::with_reason(ReturnCode::ServerError, reason);
-                results.insert(guard.host(), result);
+            match host {
+                Some(host) => stored.changes.push(StoredChange { guard, host, old }),
+                // a move to another name server, or another daemon, takes no lock of ours
+                None => stored.overtaken.push(guard),
             }
         }
         stored
@@ -321,30 +345,4 @@ impl Update {
 fn bad_address(request: &UpdateRequest, hosts: &OwnedHosts, bad: &BadAddress) -> NotChanged {
     hosts.log_bad_address(request.client, bad);
     NotChanged::Rejected(HostResult::with_reason(ReturnCode::Badip, bad.to_string()))
-}
-
-fn failed(problem: &DbError) -> HostResult {
-    HostResult::with_reason(ReturnCode::ServerError, problem.to_string())
-}
-
-/// Logs the result of publishing a host, and returns it.
-fn published_result(host: &Host, old: Addresses, result: Result<(), DnsError>) -> HostResult {
-    let new = host.wanted.addresses();
-    match result {
-        Ok(()) => {
-            // no log line if the same addresses were only sent again
-            if old != new || host.acked.addresses != new {
-                info!(host = %host.fqdn, %old, %new, "address changed");
-            }
-            if host.unserved_since.is_some() {
-                let reason = "the name server acknowledged it, and did not serve the last one";
-                return HostResult::with_reason(ReturnCode::Dnserr, reason);
-            }
-            HostResult::new(ReturnCode::Good)
-        }
-        Err(problem) => {
-            warn!(host = %host.fqdn, %old, %new, "address not yet published: {problem}");
-            HostResult::with_reason(ReturnCode::Dnserr, problem.to_string())
-        }
-    }
 }

@@ -113,7 +113,9 @@ impl Verify {
             return Ok(());
         }
         let now = handles.clock.now();
-        let Some(host) = handles.db.mark_unpublished(host, now.wall).await? else { return Ok(()) };
+        let Some(host) = handles.publisher.mark_unpublished(host, now.wall).await? else {
+            return Ok(());
+        };
         // what fails is sent again by the republisher, and checked then
         if handles.publisher.publish(Arc::clone(&host), Lane::Background).await.is_ok() {
             handles.counters.repaired.add_one();

@@ -178,6 +178,7 @@ mod tests {
             suspended_at: None,
             notices: None,
             lan: Lan::default(),
+            lease: None,
             version: 1,
         }
     }

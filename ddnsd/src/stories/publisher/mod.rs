@@ -4,6 +4,8 @@
 //! After a kill at any point the row is still unpublished and is sent again. It also stays
 //! unpublished while an unanswered message could still overwrite what was acknowledged.
 
+mod leases;
+
 use crate::clock::Clock;
 use crate::config::DnsBackend;
 use crate::db::{Db, DbError, PublishResult, UnpublishedHost, Want};
@@ -18,6 +20,7 @@ use crate::model::time::Now;
 use crate::rules::decide;
 use crate::rules::retry::{self, Retry, RetrySchedule};
 use arc_swap::ArcSwap;
+pub(super) use leases::ToChange;
 use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -173,11 +176,16 @@ impl Publisher {
     /// # Errors
     /// The database failed; what was not wanted before is not.
     pub async fn want(&self, changes: Vec<Want>) -> Result<Vec<Option<Arc<Host>>>, DbError> {
+        for change in &changes {
+            self.expect_others_message(&change.host);
+        }
         let mut hosts = self.db.want(changes.clone()).await?;
         for (host, change) in hosts.iter_mut().zip(changes).filter(|(host, _)| host.is_none()) {
             let Some(now) = self.db.host(&change.host.fqdn).await? else { continue };
             let was = &change.host;
-            if (now.id, now.user, now.wanted) == (was.id, was.user, was.wanted) {
+            let is_same = (now.id, now.user, now.wanted) == (was.id, was.user, was.wanted);
+            if is_same && !self.is_changed_elsewhere(&now) {
+                self.expect_others_message(&now);
                 let again = Want { host: now, ..change };
                 *host = self.db.want(vec![again]).await?.pop().flatten();
             }
@@ -190,6 +198,7 @@ impl Publisher {
     /// # Errors
     /// DNS did not acknowledge it; the row stays unpublished.
     pub async fn publish(&self, host: Arc<Host>, lane: Lane) -> Result<(), DnsError> {
+        self.expect_others_message(&host);
         let change = decide::change(&host, &self.defaults());
         let ttl = change.ttl;
         let sent = self.dns.publish(change, lane).await;
@@ -204,6 +213,9 @@ impl Publisher {
         lane: Lane,
     ) -> impl Iterator<Item = impl Future<Output = (Arc<Host>, Result<(), DnsError>)>> {
         let defaults = self.defaults();
+        for host in &hosts {
+            self.expect_others_message(host);
+        }
         let changes: Vec<_> = hosts.iter().map(|host| decide::change(host, &defaults)).collect();
         let ttls: Vec<_> = changes.iter().map(|change| change.ttl).collect();
         let sent = self.dns.publish_all(changes, lane);
@@ -232,6 +244,8 @@ impl Publisher {
                 let error = problem.to_string();
                 if self.is_new(&host, &problem, &error, now) {
                     let _unchanged = self.store(PublishResult::Failed { host, error, at }).await;
+                } else {
+                    self.give_back(host).await;
                 }
                 Err(problem)
             }

@@ -1,0 +1,43 @@
+//! The results of hosts that are changed, or are not.
+
+use crate::db::DbError;
+use crate::dns::DnsError;
+use crate::model::address::Addresses;
+use crate::model::host::Host;
+use crate::rules::reply::ReturnCode;
+use crate::stories::last_requests::HostResult;
+use tracing::{info, warn};
+
+pub(super) fn too_many_updates() -> HostResult {
+    HostResult::with_reason(ReturnCode::ServerError, "too many updates of it at once")
+}
+
+pub(super) fn failed(problem: &DbError) -> HostResult {
+    HostResult::with_reason(ReturnCode::ServerError, problem.to_string())
+}
+
+/// Logs the result of publishing a host, and returns it.
+pub(super) fn published_result(
+    host: &Host,
+    old: Addresses,
+    result: Result<(), DnsError>,
+) -> HostResult {
+    let new = host.wanted.addresses();
+    match result {
+        Ok(()) => {
+            // no log line if the same addresses were only sent again
+            if old != new || host.acked.addresses != new {
+                info!(host = %host.fqdn, %old, %new, "address changed");
+            }
+            if host.unserved_since.is_some() {
+                let reason = "the name server acknowledged it, and did not serve the last one";
+                return HostResult::with_reason(ReturnCode::Dnserr, reason);
+            }
+            HostResult::new(ReturnCode::Good)
+        }
+        Err(problem) => {
+            warn!(host = %host.fqdn, %old, %new, "address not yet published: {problem}");
+            HostResult::with_reason(ReturnCode::Dnserr, problem.to_string())
+        }
+    }
+}
