@@ -35,6 +35,7 @@ use tokio::time::{sleep, timeout};
 const TIMEOUT: Duration = Duration::from_millis(900);
 const NOERROR: u8 = 0;
 const SERVFAIL: u8 = 2;
+const NOTIMP: u8 = 4;
 const REFUSED: u8 = 5;
 const YXRRSET: u8 = 7;
 /// What both sides sign with.
@@ -329,6 +330,92 @@ async fn an_unsigned_response_by_udp_is_reported_and_no_answer_when_tcp_gets_non
         assert!(error.contains("by TCP (is it reachable"), "{error}");
         assert!(counters.messages.get() <= 2);
     }
+}
+
+/// Makes an answer of a request.
+type Answer = fn(&[u8]) -> Vec<u8>;
+
+/// The whole request as an answer, with its TSIG, as Unbound answers an update.
+fn echoed(request: &[u8]) -> Vec<u8> {
+    let mut answer = request.to_vec();
+    answer[2] |= 0x80;
+    answer[3] = NOTIMP;
+    answer
+}
+
+/// Answers everything alike, by UDP and TCP.
+async fn answer_all(server: &Server, answer: Answer, closes: bool) {
+    let mut open = Vec::new();
+    loop {
+        tokio::select! {
+            (request, from) = server.datagram() => {
+                server.udp.send_to(&answer(&request), from).await.unwrap();
+            }
+            mut stream = server.connection() => {
+                let request = framed(&mut stream).await;
+                reply_framed(&mut stream, &answer(&request)).await;
+                if !closes {
+                    open.push(stream);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_came_and_is_not_believed_is_reported_whether_by_udp_or_tcp() {
+    let cases: [(Answer, &str); 6] = [
+        (echoed, "NOTIMP came and was dropped, because it repeats the TSIG of the request"),
+        (
+            |request| signed(&answer_to(request, REFUSED), b"another", &mac_of(request), 32),
+            "REFUSED came and was dropped, because its MAC is wrong (are algorithm and secret of \
+             TSIG key `k` the same",
+        ),
+        (
+            |request| signed(&answer_to(request, NOERROR), SECRET, &mac_of(request), 4),
+            "NOERROR came and was dropped, because its MAC is too short",
+        ),
+        (
+            |request| [&[!request[0]], &well_signed(request, SERVFAIL)[1..]].concat(),
+            "SERVFAIL came and was dropped, because its id is not that of the request",
+        ),
+        (|_| b"rubbish".to_vec(), "a message came and was dropped, because it is no DNS message"),
+        (|request| request.to_vec(), "because it is no response to an update"),
+    ];
+    let ways = [(DnsTransport::Auto, false), (DnsTransport::Tcp, false), (DnsTransport::Tcp, true)];
+    let tried = ways.into_iter().flat_map(|way| cases.map(|case| (way, case)));
+    join_all(tried.map(async |((transport, closes), (answer, expected))| {
+        let server = Server::start().await;
+        let (dns, counters) = server.dns(true, transport);
+        let published = tokio::select! {
+            published = publish(&dns, 1) => published,
+            () = answer_all(&server, answer, closes) => unreachable!(),
+        };
+        let Published::Unconfirmed(error @ DnsError::Dropped { .. }) = published else {
+            panic!("{transport:?}, {expected}: {published:?}")
+        };
+        assert!(error.to_string().contains(expected), "{transport:?}, {expected}: {error}");
+        assert!(error.is_unanswered() && dns.zones()[0].down);
+        let zone = counters.zones.of("example.org");
+        assert_eq!(zone.last_error().unwrap().text, error.to_string());
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn a_truncated_answer_is_reported_when_tcp_brings_nothing() {
+    let Server { udp, address, .. } = Server::start().await;
+    let server = Server { udp, tcp: TcpListener::bind("127.0.0.1:0").await.unwrap(), address };
+    let (dns, _) = server.dns(false, DnsTransport::Auto);
+    let script = async {
+        let (request, from) = server.datagram().await;
+        let mut answer = answer_to(&request, NOERROR);
+        answer[2] |= 2;
+        server.udp.send_to(&answer, from).await.unwrap();
+    };
+    let (published, ()) = tokio::join!(publish(&dns, 1), script);
+    let Published::Unconfirmed(error) = published else { panic!("{published:?}") };
+    assert!(error.to_string().contains("it was truncated, and nothing better came"), "{error}");
 }
 
 #[tokio::test]

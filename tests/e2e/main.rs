@@ -14,6 +14,7 @@ mod contract;
 mod crash;
 mod credentials;
 mod demo;
+mod disbelieved;
 mod disk;
 mod expiry;
 mod fail2ban;

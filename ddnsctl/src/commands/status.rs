@@ -119,6 +119,7 @@ struct Health<'a> {
     unserved_reason: Option<&'a str>,
     last_error_at: Option<String>,
     last_error: Option<&'a str>,
+    last_error_is_over: Option<bool>,
 }
 
 fn state<'a>(status: &'a StatusView, problems: &'a [String]) -> State<'a> {
@@ -158,6 +159,7 @@ fn zone<'a>(status: &StatusView, zone: &'a ZoneView) -> Health<'a> {
         unserved_reason: zone.unserved_reason.as_deref(),
         last_error_at: zone.last_error_at.map(utc),
         last_error: zone.last_error.as_deref(),
+        last_error_is_over: zone.last_error.as_ref().map(|_| is_over(zone)),
     }
 }
 
@@ -244,9 +246,15 @@ fn zone_lines(zone: &ZoneView, times: &TimeZone) -> Vec<Pair> {
     let mut lines = vec![(name, health)];
     if let Some(error) = &zone.last_error {
         let at = zone.last_error_at.map_or("before the start".to_owned(), |at| local(at, times));
-        lines.push(pair("  last error", format!("{at}: {error}")));
+        let over = if is_over(zone) { " (over)" } else { "" };
+        lines.push(pair("  last error", format!("{at}{over}: {error}")));
     }
     lines
+}
+
+/// Whether the last error of a zone no longer matters: everything is published and served.
+fn is_over(zone: &ZoneView) -> bool {
+    !zone.down && zone.pending == 0 && zone.unserved == 0
 }
 
 /// Formats milliseconds as `2 d 3 h 4 min 5 s`, without leading zeros.
@@ -423,6 +431,17 @@ dns.tcp               0
         for unknown in [&value["users"], &value["hostnames"], &value["zones"][1]["pending"]] {
             assert!(unknown.is_null(), "{value}");
         }
+    }
+
+    #[test]
+    fn a_last_error_that_is_over_says_so() {
+        let mut status = busy();
+        let zone = &mut status.zones[1];
+        (zone.down, zone.pending, zone.pending_ms) = (false, 0, None);
+        let line = "  last error          2026-11-23 10:00:00 (over): no answer within 2 s\n";
+        assert!(shown(&status).contains(line), "{}", shown(&status));
+        assert_eq!(as_json(&status)["zones"][1]["last_error_is_over"], true);
+        assert_eq!(as_json(&busy())["zones"][1]["last_error_is_over"], false);
     }
 
     #[test]

@@ -37,7 +37,13 @@ pub enum DnsError {
         /// The response by UDP, a hint only.
         refusal: Refusal,
     },
-    /// No response in time that counts.
+    /// A response came in time, but none that is believed.
+    #[error(
+        "name server {server} gave no answer that counts to the update of zone `{zone}` within {} \
+         s: {dropped}", .timeout.as_secs_f32()
+    )]
+    Dropped { server: SocketAddr, zone: Zone, timeout: Duration, dropped: Dropped },
+    /// No response in time at all.
     #[error(
         "name server {server} did not answer the update of zone `{zone}` within {} s (is it \
          running, and reachable by UDP and TCP?)", .timeout.as_secs_f32()
@@ -84,11 +90,13 @@ pub enum DnsError {
 }
 
 impl DnsError {
-    /// Whether the server did not answer at all, so that it is of no use to send another host now.
+    /// Whether the server gave no answer that counts, so that it is of no use to send another host
+    /// now.
     pub fn is_unanswered(&self) -> bool {
         matches!(
             self,
             Self::NoAnswer { .. }
+                | Self::Dropped { .. }
                 | Self::NoAnswerByTcp { .. }
                 | Self::Unreachable { .. }
                 | Self::Down { .. }
@@ -112,6 +120,56 @@ impl DnsError {
             }
             _ => None,
         }
+    }
+}
+
+/// A message that came instead of the response, and why it is not believed. It proves nothing: it
+/// may be forged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// `None` if it is no DNS message.
+    rcode: Option<ResponseCode>,
+    /// With the likely cause.
+    why: String,
+    /// Whether it has the id of the request: rarely a forged one.
+    has_id: bool,
+}
+
+impl Dropped {
+    pub(super) fn no_message() -> Self {
+        Self { rcode: None, why: "it is no DNS message".to_owned(), has_id: false }
+    }
+
+    pub(super) fn other_id(rcode: ResponseCode) -> Self {
+        let why = "its id is not that of the request".to_owned();
+        Self { rcode: Some(rcode), why, has_id: false }
+    }
+
+    /// With the id of the request.
+    pub(super) fn with_id(rcode: ResponseCode, why: impl Into<String>) -> Self {
+        Self { rcode: Some(rcode), why: why.into(), has_id: true }
+    }
+
+    pub(super) fn truncated() -> Self {
+        let why =
+            "it was truncated, and nothing better came by TCP (is the server reachable by it?)";
+        Self { rcode: None, why: why.to_owned(), has_id: true }
+    }
+
+    /// What to report of two that came one after the other.
+    pub(super) fn or_later(self, later: Self) -> Self {
+        if self.has_id && !later.has_id { self } else { later }
+    }
+}
+
+impl fmt::Display for Dropped {
+    /// `NOTIMP came and was dropped, because …`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rcode {
+            Some(rcode) => Rcode(rcode).fmt(f)?,
+            None => f.write_str("a message")?,
+        }
+        write!(f, " came and was dropped, because {}", self.why)
     }
 }
 
@@ -164,8 +222,8 @@ impl Refusal {
             }
             (ResponseCode::Refused, _) => write!(
                 f,
-                "does it know TSIG key `{key}` with the same secret and clock, and does its \
-                 policy let the key update this name?"
+                "does it know TSIG key `{key}` with the same secret and clock, does its policy let \
+                 the key update this name, is it the primary, and is the zone frozen?"
             ),
             (rcode, _) => f.write_str(unsigned_hint(rcode)),
         }
@@ -202,7 +260,10 @@ fn unsigned_hint(rcode: ResponseCode) -> &'static str {
         ResponseCode::FormErr => "it did not understand the update",
         ResponseCode::ServFail => "see its log; often the zone's file or journal cannot be written",
         ResponseCode::NotImp => "it takes no dynamic updates",
-        ResponseCode::Refused => "does its policy let this address send unsigned updates?",
+        ResponseCode::Refused => {
+            "does its policy let this address send unsigned updates, is it the primary, and is the \
+             zone frozen?"
+        }
         ResponseCode::YXRRSet => "a CNAME stands at the name; remove it from the zone",
         ResponseCode::NotAuth => "is it primary for this zone, and does it demand a TSIG key?",
         ResponseCode::NotZone => "the name does not lie in the zone",
@@ -258,6 +319,10 @@ mod tests {
             "name server 127.0.0.1:53 refused the update of zone `example.org`: NOTAUTH (is it \
              primary for this zone, and does it know the TSIG key `k`?)"
         );
+        for key in [Some("k"), None] {
+            let refused = sentence(ResponseCode::Refused, None, key);
+            assert!(refused.ends_with("is it the primary, and is the zone frozen?)"), "{refused}");
+        }
         assert_eq!(
             sentence(ResponseCode::YXRRSet, None, None),
             "name server 127.0.0.1:53 refused the update of zone `example.org`: YXRRSET (a CNAME \

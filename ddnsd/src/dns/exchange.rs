@@ -3,6 +3,7 @@
 //! UDP first; TCP for the second try, for what is too long and for what was truncated. For a while
 //! after UDP got no answer and TCP did, TCP first.
 
+use super::error::Dropped;
 use super::tcp::{Connection, Connections};
 use super::udp::Udp;
 use crate::clock::Clock;
@@ -46,7 +47,7 @@ pub(super) enum Accepted<T> {
     /// The response did not fit: TCP has space for it.
     Truncated,
     /// Not the response, which may still come.
-    Foreign,
+    Foreign(Dropped),
 }
 
 /// How an exchange ended.
@@ -56,6 +57,8 @@ pub(super) struct Exchanged<T> {
     pub(super) response: io::Result<Option<T>>,
     /// What came by UDP unverified, if TCP brought nothing.
     pub(super) unverified: Option<T>,
+    /// What came and was not believed.
+    pub(super) dropped: Option<Dropped>,
     /// How many copies of the request were sent, and what came back.
     pub(super) copies: Copies,
 }
@@ -106,13 +109,19 @@ impl Exchange {
     pub(super) async fn send<R: Request>(&self, request: &mut R) -> Exchanged<R::Response> {
         let mut copies = Copies::default();
         let mut unverified = None;
-        let mut tries =
-            Tries { exchange: self, request, copies: &mut copies, unverified: &mut unverified };
+        let mut dropped = None;
+        let mut tries = Tries {
+            exchange: self,
+            request,
+            copies: &mut copies,
+            unverified: &mut unverified,
+            dropped: &mut dropped,
+        };
         let response = timeout(self.timeout, tries.run()).await.unwrap_or(Ok(None));
         if matches!(response, Ok(Some(_))) {
             unverified = None;
         }
-        Exchanged { response, unverified, copies }
+        Exchanged { response, unverified, dropped, copies }
     }
 }
 
@@ -122,6 +131,7 @@ struct Tries<'a, R: Request> {
     request: &'a mut R,
     copies: &'a mut Copies,
     unverified: &'a mut Option<R::Response>,
+    dropped: &'a mut Option<Dropped>,
 }
 
 impl<R: Request> Tries<'_, R> {
@@ -165,17 +175,30 @@ impl<R: Request> Tries<'_, R> {
         match timeout(self.exchange.timeout / 3, self.by_udp(message)).await {
             Ok(Ok(Accepted::Response(response))) => return Some(response),
             Ok(Ok(Accepted::Unverified(response))) => *self.unverified = Some(response),
-            Ok(Ok(Accepted::Truncated | Accepted::Foreign) | Err(_)) | Err(_) => {}
+            Ok(Ok(Accepted::Truncated | Accepted::Foreign(_)) | Err(_)) | Err(_) => {}
         }
         None
     }
 
     fn accept(&mut self, message: &[u8]) -> Accepted<R::Response> {
         let accepted = self.request.accept(message);
-        if matches!(accepted, Accepted::Response(_) | Accepted::Truncated) {
-            self.copies.answered += 1;
+        match &accepted {
+            Accepted::Response(_) => self.copies.answered += 1,
+            Accepted::Truncated => {
+                self.copies.answered += 1;
+                self.drop_message(Dropped::truncated());
+            }
+            Accepted::Foreign(dropped) => self.drop_message(dropped.clone()),
+            Accepted::Unverified(_) => {}
         }
         accepted
+    }
+
+    fn drop_message(&mut self, later: Dropped) {
+        *self.dropped = Some(match self.dropped.take() {
+            Some(earlier) => earlier.or_later(later),
+            None => later,
+        });
     }
 
     /// One datagram, and the first message back that is not foreign.
@@ -192,7 +215,7 @@ impl<R: Request> Tries<'_, R> {
                 }
             })?;
             match self.accept(buffer.get(..length).unwrap_or_default()) {
-                Accepted::Foreign => {}
+                Accepted::Foreign(_) => {}
                 accepted => return Ok(accepted),
             }
         }
@@ -227,7 +250,7 @@ impl<R: Request> Tries<'_, R> {
         loop {
             let received = connection.read().await?;
             match self.accept(&received) {
-                Accepted::Foreign => {}
+                Accepted::Foreign(_) => {}
                 Accepted::Truncated => return Err(io::Error::other("truncated response by TCP")),
                 Accepted::Response(response) | Accepted::Unverified(response) => {
                     self.exchange.connections.keep(connection, self.exchange.clock.now().mono);

@@ -3,9 +3,9 @@
 //! with the zone's key like updates, because servers choose views and permit queries by key.
 //! Nothing is resolved further.
 
-use super::error::Rcode;
+use super::error::{Dropped, Rcode};
 use super::exchange::{Accepted, Exchange, Request};
-use super::tsig::Signer;
+use super::response::Signature;
 use super::update::UpdateSender;
 use crate::model::family::Family;
 use crate::model::name::{Fqdn, Zone};
@@ -66,6 +66,9 @@ pub enum LookupError {
     /// No answer in time.
     #[error("name server {server} does not answer queries within {} s", .timeout.as_secs_f32())]
     NoAnswer { server: SocketAddr, timeout: Duration },
+    /// An answer came in time, but none that is believed.
+    #[error("name server {server} gave no answer that counts to a query: {dropped}")]
+    Dropped { server: SocketAddr, dropped: Dropped },
     /// The connection was refused or broke.
     #[error("cannot reach name server {server} by TCP (is it running?): {source}")]
     Unreachable { server: SocketAddr, source: Arc<io::Error> },
@@ -109,29 +112,25 @@ impl Lookup {
         let question = Question { name, zone, family };
         let mut signed = SignedQuestion { question, sender, id: 0, mac: Vec::new() };
         let Exchange { server, timeout, .. } = *self.exchange;
-        match self.exchange.send(&mut signed).await.response {
-            Ok(Some(LookupAnswer::Valid(answer))) => {
+        let exchanged = self.exchange.send(&mut signed).await;
+        match (exchanged.response, exchanged.dropped) {
+            (Ok(Some(LookupAnswer::Valid(answer))), _) => {
                 signed.question.read(&answer).map_err(|why| LookupError::Refused { server, why })
             }
-            Ok(Some(LookupAnswer::Unsigned(rcode))) => {
-                Err(LookupError::Refused { server, why: unsigned(rcode) })
-            }
-            Ok(None) => Err(LookupError::NoAnswer { server, timeout }),
-            Err(error) => Err(LookupError::Unreachable { server, source: Arc::new(error) }),
+            (Ok(Some(LookupAnswer::Unsigned(why))), _) => Err(LookupError::Refused { server, why }),
+            (_, Some(dropped)) => Err(LookupError::Dropped { server, dropped }),
+            (Ok(None), None) => Err(LookupError::NoAnswer { server, timeout }),
+            (Err(error), None) => Err(LookupError::Unreachable { server, source: Arc::new(error) }),
         }
     }
-}
-
-fn unsigned(rcode: ResponseCode) -> String {
-    format!("{} without a signature (does it know the TSIG key?)", Rcode(rcode))
 }
 
 /// A response to a query.
 enum LookupAnswer {
     /// Signed, if the query was.
     Valid(Box<Message>),
-    /// Not signed, though the query was.
-    Unsigned(ResponseCode),
+    /// Not signed as it should be, though the query was: its RCODE and what is wrong.
+    Unsigned(String),
 }
 
 struct Question {
@@ -164,8 +163,8 @@ impl Question {
     }
 
     /// The received message, if it is an answer to this.
-    fn answer(&self, id: u16, bytes: &[u8]) -> Option<Message> {
-        let message = Message::from_vec(bytes).ok()?;
+    fn answer(&self, id: u16, bytes: &[u8]) -> Result<Message, Dropped> {
+        let message = Message::from_vec(bytes).map_err(|_| Dropped::no_message())?;
         let fits = |asked: &Query| {
             asked.name().eq_ignore_root(&self.name)
                 && asked.query_type() == self.kind()
@@ -181,7 +180,11 @@ impl Question {
             && message.message_type == MessageType::Response
             && message.op_code == OpCode::Query
             && is_asked;
-        is_answer.then_some(message)
+        let (id_fits, rcode) = (message.id == id, message.response_code);
+        is_answer.then_some(message).ok_or_else(|| match id_fits {
+            true => Dropped::with_id(rcode, "it does not belong to the question"),
+            false => Dropped::other_id(rcode),
+        })
     }
 
     /// What stands at the name according to an answer, or why that is not known.
@@ -238,8 +241,17 @@ impl Question {
 }
 
 impl SignedQuestion<'_> {
-    fn is_signed_by(&self, signer: &Signer, bytes: &[u8]) -> bool {
-        signer.verify(bytes, &self.mac, self.sender.seconds()).is_ok()
+    /// What is wrong about the answer's signature; `None` if nothing is.
+    fn flaw(&self, answer: &Message, bytes: &[u8]) -> Option<String> {
+        let (signer, key) = self.sender.key()?;
+        let rcode = Rcode(answer.response_code);
+        let Some(record) = answer.signature().filter(|record| !record.data.mac.is_empty()) else {
+            return Some(format!("{rcode} without a signature (does it know TSIG key `{key}`?)"));
+        };
+        let signature =
+            Signature { signer, key, request_mac: &self.mac, now: self.sender.seconds() };
+        let invalid = signer.verify(bytes, &self.mac, signature.now).err()?;
+        Some(format!("{rcode}, but {}", signature.explain(invalid, &record.data.mac)))
     }
 }
 
@@ -258,13 +270,14 @@ impl Request for SignedQuestion<'_> {
     }
 
     fn accept(&self, bytes: &[u8]) -> Accepted<LookupAnswer> {
-        let Some(answer) = self.question.answer(self.id, bytes) else { return Accepted::Foreign };
-        match self.sender.key() {
-            Some((signer, _)) if !self.is_signed_by(signer, bytes) => {
-                Accepted::Unverified(LookupAnswer::Unsigned(answer.response_code))
-            }
-            _ if answer.truncation => Accepted::Truncated,
-            _ => Accepted::Response(LookupAnswer::Valid(Box::new(answer))),
+        let answer = match self.question.answer(self.id, bytes) {
+            Ok(answer) => answer,
+            Err(dropped) => return Accepted::Foreign(dropped),
+        };
+        match self.flaw(&answer, bytes) {
+            Some(flaw) => Accepted::Unverified(LookupAnswer::Unsigned(flaw)),
+            None if answer.truncation => Accepted::Truncated,
+            None => Accepted::Response(LookupAnswer::Valid(Box::new(answer))),
         }
     }
 }
@@ -380,7 +393,7 @@ mod tests {
         let fits = |change: fn(&mut Message)| {
             let mut message = answer_with(ResponseCode::NoError, Vec::new());
             change(&mut message);
-            question().answer(7, &message.to_vec().unwrap()).is_some()
+            question().answer(7, &message.to_vec().unwrap()).is_ok()
         };
         assert!(fits(|_| ()));
         assert!(!fits(|message| message.metadata.id = 8));
@@ -393,7 +406,7 @@ mod tests {
         assert!(!fits(|message| {
             message.queries = vec![Query::query(name("nas.example.org."), RecordType::A)];
         }));
-        assert!(question().answer(7, b"?").is_none());
+        assert!(question().answer(7, b"?").is_err());
         let six = Question { family: Family::V6, ..question() };
         assert_eq!(
             address(&Record::from_rdata(name("x."), 1, RData::AAAA(AAAA(Ipv6Addr::LOCALHOST)))),

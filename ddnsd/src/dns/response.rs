@@ -1,7 +1,7 @@
 //! In: a message received for an UPDATE message. Out: what it means. Pure.
 
-use super::error::Refusal;
-use super::tsig::Signer;
+use super::error::{Dropped, Refusal};
+use super::tsig::{Invalid, Signer};
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::tsig::{TSIG, TsigError};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
@@ -26,6 +26,26 @@ pub(super) struct Signature<'a> {
     pub(super) now: u64,
 }
 
+impl Signature<'_> {
+    /// Why a response with this MAC is dropped, with the likely cause.
+    pub(super) fn explain(&self, invalid: Invalid, mac: &[u8]) -> String {
+        let key = self.key;
+        match invalid {
+            // Unbound and others turn the request around and leave its TSIG in it
+            Invalid::Mac if mac == self.request_mac => {
+                "it repeats the TSIG of the request (is it the primary, or a resolver that takes no \
+                 updates?)"
+                    .to_owned()
+            }
+            Invalid::Mac | Invalid::OtherKey => format!(
+                "{invalid} (are algorithm and secret of TSIG key `{key}` the same on both sides?)"
+            ),
+            Invalid::Time => format!("{invalid} (do the clocks agree?)"),
+            Invalid::Malformed | Invalid::TooShort => invalid.to_string(),
+        }
+    }
+}
+
 /// What a received message means.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
@@ -39,16 +59,24 @@ pub(super) enum UpdateResponse {
     /// The response did not fit: TCP has space for it.
     Truncated,
     /// Not a response to this message from this server, which may still come.
-    Foreign(String),
+    Foreign(Dropped),
 }
 
 pub(super) fn judge(bytes: &[u8], expected: &Expected<'_>) -> UpdateResponse {
     let message = match Message::from_vec(bytes) {
         Ok(message) => message,
-        Err(error) => return UpdateResponse::Foreign(format!("it is no DNS message: {error}")),
+        Err(_) => return UpdateResponse::Foreign(Dropped::no_message()),
     };
-    if !fits(&message, expected) {
-        return UpdateResponse::Foreign("its id, kind or zone is not that of the update".into());
+    if message.id != expected.id {
+        return UpdateResponse::Foreign(Dropped::other_id(message.response_code));
+    }
+    if message.message_type != MessageType::Response || message.op_code != OpCode::Update {
+        let why = "it is no response to an update";
+        return UpdateResponse::Foreign(Dropped::with_id(message.response_code, why));
+    }
+    if !names_zone(&message, expected) {
+        let why = "it does not name the zone of the update";
+        return UpdateResponse::Foreign(Dropped::with_id(message.response_code, why));
     }
     match &expected.signature {
         None => accepted(&message, None),
@@ -56,7 +84,7 @@ pub(super) fn judge(bytes: &[u8], expected: &Expected<'_>) -> UpdateResponse {
     }
 }
 
-fn fits(message: &Message, expected: &Expected<'_>) -> bool {
+fn names_zone(message: &Message, expected: &Expected<'_>) -> bool {
     // RFC 2136, 3.8: the response copies the zone section or leaves all sections out. BIND, Knot
     // and PowerDNS copy it, so without a MAC it is required: an id alone is guessed in 65,536
     // datagrams
@@ -67,11 +95,7 @@ fn fits(message: &Message, expected: &Expected<'_>) -> bool {
             && zone.query_type() == RecordType::SOA
             && zone.query_class() == DNSClass::IN
     });
-    message.id == expected.id
-        && message.message_type == MessageType::Response
-        && message.op_code == OpCode::Update
-        && (is_there || may_be_left_out)
-        && zone_fits
+    (is_there || may_be_left_out) && zone_fits
 }
 
 fn signed(bytes: &[u8], message: &Message, signature: &Signature<'_>) -> UpdateResponse {
@@ -86,7 +110,10 @@ fn signed(bytes: &[u8], message: &Message, signature: &Signature<'_>) -> UpdateR
     match signature.signer.verify(bytes, signature.request_mac, signature.now) {
         Ok(()) => accepted(message, key),
         // RFC 8945, 5.4: what does not verify is discarded; the true response may still come
-        Err(invalid) => UpdateResponse::Foreign(invalid.to_string()),
+        Err(invalid) => {
+            let why = signature.explain(invalid, &record.data.mac);
+            UpdateResponse::Foreign(Dropped::with_id(message.response_code, why))
+        }
     }
 }
 

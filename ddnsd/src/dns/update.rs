@@ -142,13 +142,17 @@ impl UpdateSender {
     fn outcome(&self, exchanged: Exchanged<UpdateResponse>) -> Result<(), DnsError> {
         let server = self.server();
         let zone = self.zone.clone();
-        match (exchanged.response, exchanged.unverified) {
-            (Ok(Some(response)), _) => self.judged(response),
-            (_, Some(UpdateResponse::Unverified(refusal))) => {
+        let timeout = self.timeout();
+        match (exchanged.response, exchanged.dropped, exchanged.unverified) {
+            (Ok(Some(response)), ..) => self.judged(response),
+            (_, Some(dropped), _) => Err(DnsError::Dropped { server, zone, timeout, dropped }),
+            (_, _, Some(UpdateResponse::Unverified(refusal))) => {
                 Err(DnsError::NoAnswerByTcp { server, zone, refusal })
             }
-            (Err(error), _) => Err(DnsError::Unreachable { server, zone, source: Arc::new(error) }),
-            (Ok(None), _) => Err(self.no_answer()),
+            (Err(error), ..) => {
+                Err(DnsError::Unreachable { server, zone, source: Arc::new(error) })
+            }
+            (Ok(None), ..) => Err(self.no_answer()),
         }
     }
 
@@ -206,10 +210,10 @@ impl Request for SentUpdate<'_> {
             }
             response @ UpdateResponse::Unverified(_) => Accepted::Unverified(response),
             UpdateResponse::Truncated => Accepted::Truncated,
-            UpdateResponse::Foreign(reason) => {
+            UpdateResponse::Foreign(dropped) => {
                 counters.dropped.add_one();
-                tracing::debug!(server = %exchange.server, %zone, reason, "response dropped");
-                Accepted::Foreign
+                tracing::debug!(server = %exchange.server, %zone, %dropped, "response dropped");
+                Accepted::Foreign(dropped)
             }
         }
     }
