@@ -2,7 +2,10 @@
 
 use crate::Scene;
 use ddnsd_tests::ctl::PASSWORD;
-use ddnsd_tests::http::{Reply, basic, raw};
+use ddnsd_tests::http::{Reply, basic, raw, read_all};
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 const QUERY: &str = "hostname=pc.dyn.example&myip=192.0.2.1";
 
@@ -66,16 +69,74 @@ fn a_request_that_hyper_would_refuse_is_served_or_refused_with_the_reason_and_a_
     let folded = end.replace("Host: x", "Host: x\r\nX-Long: one\r\n two");
     ask(&format!("GET /update?{QUERY} {folded}")).is(200, "nochg 192.0.2.1\n");
 
-    for (request, reason) in [
+    let kept = format!("GET /update?{QUERY} HTTP/1.1\r\nHost: x\r\n{login}\r\n\r\n");
+    let form = format!(
+        "POST /update HTTP/1.1\r\nHost: x\r\n{login}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{QUERY}",
+        QUERY.len()
+    );
+    let raw_query = format!("GET /update?{QUERY}&prefix=<ip6lanprefix> {end}");
+    for earlier in ["", &kept, &form] {
+        let replies = on_one_connection(&scene, &[earlier, &raw_query]);
+        let last = replies.last().expect("a reply").clone();
+        last.is(200, "nochg 192.0.2.1\n");
+    }
+    let refusals = [
         (format!("GET %2fnic%2fupdate%3fhostname%3dh {end}"), "the target is no path"),
         (format!("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / {end}"), "the PROXY protocol"),
         ("\x16\x03\x01\0\x05hello".to_owned(), "this port takes plain HTTP"),
         (format!("GET / {end}").replace("Host: x", "Ho st: x"), "the request is malformed"),
-    ] {
-        let reply = ask(&request).has_status(400);
-        assert!(reply.body.starts_with(reason), "{request:?}: {:?}", reply.body);
-        let log = scene.daemon.log();
-        let line = log.lines().find(|line| line.contains(reason));
-        assert!(line.is_some_and(|line| line.contains("status=400")), "{request:?}: {log}");
+        ("GET / HTTP/1.1\r\nHost:".to_owned(), "the connection ended within the head"),
+    ];
+    let mut expected = Vec::new();
+    for (request, reason) in &refusals {
+        for earlier in [&[][..], &[&*kept], &[&*form], &[&*form, &*kept]] {
+            let sent = [earlier, &[request]].concat();
+            let together = sent.concat();
+            // one after the other, and pipelined
+            for sent in [&sent[..], &[&together]] {
+                let replies = on_one_connection(&scene, sent);
+                assert_eq!(replies.len(), earlier.len() + 1, "{sent:?}: {replies:?}");
+                let [earlier @ .., refused] = &replies[..] else { panic!("{sent:?}") };
+                assert!(earlier.iter().all(|reply| reply.status == 200), "{sent:?}: {replies:?}");
+                let refused = refused.clone().has_status(400);
+                assert!(refused.body.starts_with(reason), "{sent:?}: {refused}");
+                assert_eq!(refused.header("connection"), Some("close"), "{refused}");
+                expected.push(*reason);
+            }
+        }
     }
+    let log = scene.daemon.log();
+    let refused = log.lines().filter(|line| line.contains("status=400"));
+    let logged: Vec<_> = refused.filter(|line| line.contains("client=127.0.0.1")).collect();
+    assert_eq!(logged.len(), expected.len(), "{log}");
+    for (line, reason) in logged.iter().zip(expected) {
+        assert!(line.contains(reason), "{reason}: {line}");
+    }
+}
+
+/// Sends requests on one connection, each after the reply to the one before it, and closes its
+/// half. Returns all replies.
+fn on_one_connection(scene: &Scene, requests: &[&str]) -> Vec<Reply> {
+    let mut stream = TcpStream::connect(scene.daemon.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut received = Vec::new();
+    let (last, earlier) = requests.split_last().expect("a request");
+    for request in earlier.iter().filter(|request| !request.is_empty()) {
+        stream.write_all(request.as_bytes()).unwrap();
+        while !received.ends_with(b"192.0.2.1\n") {
+            let mut buffer = [0; 1024];
+            let length = stream.read(&mut buffer).expect("a reply in time");
+            assert!(length > 0, "closed after {:?}", String::from_utf8_lossy(&received));
+            received.extend_from_slice(&buffer[..length]);
+        }
+        received.push(b'\n');
+    }
+    stream.write_all(last.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    received.extend(read_all(stream).expect("replies until the end").bytes());
+    let text = String::from_utf8(received).unwrap();
+    let replies = text.split("HTTP/1.1 ").skip(1);
+    let reply = |text: &str| Reply::parse(&format!("HTTP/1.1 {}\n", text.trim_end_matches('\n')));
+    replies.map(|text| reply(text).unwrap_or_else(|| panic!("{text:?}"))).collect()
 }

@@ -181,10 +181,11 @@ impl Question {
             && message.op_code == OpCode::Query
             && is_asked;
         let (id_fits, rcode) = (message.id == id, message.response_code);
-        is_answer.then_some(message).ok_or_else(|| match id_fits {
-            true => Dropped::with_id(rcode, "it does not belong to the question"),
-            false => Dropped::other_id(rcode),
-        })
+        match (is_answer, id_fits) {
+            (true, _) => Ok(message),
+            (false, true) => Err(Dropped::with_id(rcode, "it does not belong to the question")),
+            (false, false) => Err(Dropped::other_id(rcode)),
+        }
     }
 
     /// What stands at the name according to an answer, or why that is not known.

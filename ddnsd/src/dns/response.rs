@@ -63,9 +63,8 @@ pub(super) enum UpdateResponse {
 }
 
 pub(super) fn judge(bytes: &[u8], expected: &Expected<'_>) -> UpdateResponse {
-    let message = match Message::from_vec(bytes) {
-        Ok(message) => message,
-        Err(_) => return UpdateResponse::Foreign(Dropped::no_message()),
+    let Ok(message) = Message::from_vec(bytes) else {
+        return UpdateResponse::Foreign(Dropped::no_message());
     };
     if message.id != expected.id {
         return UpdateResponse::Foreign(Dropped::other_id(message.response_code));

@@ -4,17 +4,18 @@
 use super::reply;
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use warp::reply::Response;
 
 /// Bytes.
 const MAX_FORM: usize = 16 * 1024;
-/// How long a body is read that is declared to be longer.
-const SKIP_TIMEOUT: Duration = Duration::from_millis(200);
+/// How much of a body is read after its request was refused, and for how long.
+const MAX_SKIPPED: usize = 256 * 1024;
+const SKIP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A body of another type is read too, so that its sender gets the reply, but it is not kept.
 pub(super) async fn read_form<B: Buf>(
@@ -25,10 +26,6 @@ pub(super) async fn read_form<B: Buf>(
     let mut body = pin!(body);
     let is_form = is_form(headers);
     if declared_length(headers).is_some_and(|length| length > MAX_FORM as u64) {
-        // a client that waits for "100 Continue" (RFC 9110, 10.1.1) has not sent the body
-        if !headers.contains_key(EXPECT) {
-            let _ = timeout(SKIP_TIMEOUT, skip(body)).await;
-        }
         return Err(refused(is_form));
     }
     let mut length = 0;
@@ -61,16 +58,19 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads what is on its way. Closing a connection with unread bytes resets it, and the reply is
-/// lost.
-async fn skip<B: Buf>(mut body: Pin<&mut impl Stream<Item = Result<B, warp::Error>>>) {
-    let mut length = 0;
-    while let Some(Ok(part)) = body.next().await {
-        length += part.remaining();
-        if length > MAX_FORM {
-            break;
+/// Reads what is on its way after a request was refused. Closing a connection with unread bytes
+/// resets it, and the reply is lost; in HTTP/2 some clients report the reset of the stream only.
+pub(super) async fn skip<B: Buf>(body: &mut (impl Stream<Item = Result<B, warp::Error>> + Unpin)) {
+    let skipped = async {
+        let mut length = 0;
+        while let Some(Ok(part)) = body.next().await {
+            length += part.remaining();
+            if length > MAX_SKIPPED {
+                break;
+            }
         }
-    }
+    };
+    let _ = timeout(SKIP_TIMEOUT, skipped).await;
 }
 
 /// The response to a body that is too long, or not a form.

@@ -18,14 +18,14 @@ use crate::counters::HttpCounters;
 use crate::model::client::ClientKey;
 use crate::rules::reply::{Reply, ReturnCode};
 use crate::rules::request::{self, RequestOrigin, RequestedUpdate, UpdateRequest};
-use crate::serve::{PeerAddress, Service};
+use crate::serve::{PeerAddress, Service, UnreadBody};
 use crate::stories::update::Update;
 use arc_swap::ArcSwap;
 use bytes::{Buf, Bytes};
 use client_address::header_of_untrusted_proxy;
 use foreign_site::is_from_foreign_site;
 use futures::Stream;
-use http::header::{AUTHORIZATION, HOST, USER_AGENT};
+use http::header::{AUTHORIZATION, EXPECT, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 use query::Parameters;
@@ -147,13 +147,21 @@ impl Front {
     async fn answer<B: Buf>(
         &self,
         call: Call,
-        body: impl Stream<Item = Result<B, warp::Error>>,
+        mut body: impl Stream<Item = Result<B, warp::Error>> + Unpin + Send + 'static,
     ) -> Response {
         let logs = call.settings.http.log_requests;
         let mut record = logs.then(|| RequestRecord::new(&call, self.0.clock));
-        let response = match call.read(body).await {
+        let sends_body = !call.headers.contains_key(EXPECT);
+        let response = match call.read(&mut body).await {
             Ok(read) => self.update(read, record.as_mut()).await,
-            Err(refused) => refused,
+            Err(mut refused) => {
+                // a client that waits for "100 Continue" (RFC 9110, 10.1.1) has not sent it
+                if sends_body {
+                    body::skip(&mut body).await;
+                }
+                refused.extensions_mut().insert(UnreadBody::new(body));
+                refused
+            }
         };
         if let Some(record) = &mut record {
             record.set_status(response.status());
@@ -187,7 +195,7 @@ impl Call {
     /// The update request, or the response that refuses it.
     async fn read<B: Buf>(
         self,
-        body: impl Stream<Item = Result<B, warp::Error>>,
+        body: impl Stream<Item = Result<B, warp::Error>> + Unpin,
     ) -> Result<ReadCall, Response> {
         // RFC 9112, 3.2: a proxy in front may have used the other one
         if self.headers.get_all(HOST).iter().nth(1).is_some() {

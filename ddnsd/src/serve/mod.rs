@@ -6,36 +6,42 @@
 
 mod connection_limits;
 mod deadline;
-mod first_head;
+mod head;
+mod head_stream;
 mod http_compat;
 pub mod listen;
-mod prefixed;
 mod tls;
+mod unread_body;
 
 pub use connection_limits::ConnectionLimits;
+pub use unread_body::UnreadBody;
 
 use crate::config;
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use deadline::{InFlight, drain};
-use first_head::HeadRefused;
-use hyper::body::Incoming;
+use head::HeadRefused;
+use head_stream::HeadStream;
+use http::{StatusCode, Version};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use ipnet::IpNet;
-use prefixed::Prefixed;
 use std::convert::Infallible;
 use std::fmt::Display;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::util::BoxCloneSyncService;
 use tracing::{debug, info, warn};
+use unread_body::keep_unread;
 
 /// A request's head, bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -151,7 +157,10 @@ impl HttpServer {
             server: self,
             client: peer.ip().to_canonical(),
             timeout: settings.timeout,
-            logs_requests: settings.logs_requests,
+            refusals: RefusalLog {
+                client: peer.ip().to_canonical(),
+                is_on: settings.logs_requests,
+            },
             in_flight: InFlight::default(),
         };
         let served = async {
@@ -172,8 +181,30 @@ struct ClientConnection<'a> {
     server: &'a HttpServer,
     client: IpAddr,
     timeout: Duration,
-    logs_requests: bool,
+    refusals: RefusalLog,
     in_flight: InFlight,
+}
+
+/// Logs requests of one client that are refused before they are understood.
+#[derive(Clone, Copy)]
+struct RefusalLog {
+    client: IpAddr,
+    /// `log_requests`.
+    is_on: bool,
+}
+
+impl RefusalLog {
+    fn refused(self, status: StatusCode, reason: &dyn Display) {
+        if self.is_on {
+            let (client, status) = (self.client, status.as_u16());
+            info!(%client, status, %reason, "request");
+        }
+    }
+
+    #[cfg(test)]
+    fn silent() -> Self {
+        Self { client: std::net::Ipv4Addr::LOCALHOST.into(), is_on: false }
+    }
 }
 
 impl ClientConnection<'_> {
@@ -181,21 +212,31 @@ impl ClientConnection<'_> {
         &self,
     ) -> impl hyper::service::Service<
         http::Request<Incoming>,
-        Response = warp::reply::Response,
+        Response = http::Response<
+            impl Body<Data = Bytes, Error = warp::Error> + Send + Unpin + 'static,
+        >,
         Error = Infallible,
         Future: Send + 'static,
     > + 'static {
         let service = self.server.service.clone();
         let in_flight = self.in_flight.clone();
         let peer = PeerAddress(self.client);
+        let refusals = self.refusals;
         service_fn(move |mut request: http::Request<Incoming>| {
             let guard = in_flight.track();
             let service = service.clone();
             request.extensions_mut().insert(peer);
             async move {
-                let response = http_compat::answer(service, request).await;
+                let is_http2 = request.version() == Version::HTTP_2;
+                let reply = if is_http2 && head::header_bytes(&request) > MAX_HEAD {
+                    let refused = HeadRefused::too_large("the headers are over 16 KiB");
+                    refusals.refused(refused.status, &refused.sentence);
+                    refused.into_reply()
+                } else {
+                    http_compat::answer(service, request).await?
+                };
                 drop(guard);
-                response
+                Ok(keep_unread(reply, is_http2))
             }
         })
     }
@@ -217,53 +258,23 @@ impl ClientConnection<'_> {
         }
     }
 
-    async fn http1(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
-        let head = first_head::read(&mut stream, MAX_HEAD);
+    async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+        let mut stream = HeadStream::new(stream, self.refusals);
+        // before hyper, which takes four times the memory for it
+        let head = poll_fn(|cx| stream.poll_head(cx));
         let head = tokio::select! {
             head = tokio::time::timeout(self.timeout, head) => head,
             () = self.server.stop.cancelled() => return,
         };
-        let head = match head {
-            Ok(Ok(head)) if !head.is_empty() => head,
-            Ok(Ok(_)) => return,
-            Ok(Err(error)) => return debug!(client = %self.client, "HTTP/1: {error}"),
-            Err(_) => return debug!(client = %self.client, "HTTP/1: the head timed out"),
-        };
-        match first_head::repaired(head) {
-            Ok(head) => self.http1_after(head, stream).await,
-            Err(refused) => self.refuse(&refused, stream).await,
+        match head {
+            Ok(Ok(true)) => self.http1_after_head(stream).await,
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => debug!(client = %self.client, "HTTP/1: {error}"),
+            Err(_) => debug!(client = %self.client, "HTTP/1: the head timed out"),
         }
     }
 
-    /// Answers a request that hyper would refuse without a word.
-    async fn refuse(&self, refused: &HeadRefused, mut stream: impl AsyncWrite + Unpin) {
-        let HeadRefused(sentence) = refused;
-        self.log_refused(400, sentence);
-        let length = sentence.len() + 1;
-        let reply = format!(
-            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n\r\n{sentence}\n"
-        );
-        let written = async {
-            stream.write_all(reply.as_bytes()).await?;
-            stream.shutdown().await
-        };
-        // a client that does not read it is gone or hostile
-        let _ = tokio::time::timeout(self.timeout, written).await;
-    }
-
-    fn log_refused(&self, status: u16, reason: &dyn Display) {
-        if self.logs_requests {
-            info!(client = %self.client, status, %reason, "request");
-        }
-    }
-
-    async fn http1_after(
-        &self,
-        head: Vec<u8>,
-        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    ) {
-        let stream = Prefixed::new(head, stream);
+    async fn http1_after_head(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // runs from the accept or the previous reply, so it also bounds an idle connection
@@ -275,8 +286,9 @@ impl ClientConnection<'_> {
             .serve_connection(TokioIo::new(stream), self.service());
         let closing = self.server.stop.cancelled();
         match drain(connection, &self.in_flight, closing).await {
-            Err(error) if error.is_parse_too_large() => self.log_refused(431, &error),
-            Err(error) if error.is_parse() => self.log_refused(400, &error),
+            Err(error) if error.is_parse() => {
+                self.refusals.refused(StatusCode::BAD_REQUEST, &error);
+            }
             Err(error) => debug!(client = %self.client, "HTTP/1: {error}"),
             Ok(()) => {}
         }
@@ -288,7 +300,8 @@ impl ClientConnection<'_> {
             .max_concurrent_streams(MAX_STREAMS)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
-            .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+            // h2 itself refuses what is longer, without a text
+            .max_header_list_size(u32::try_from(MAX_HEAD * 2).unwrap_or(u32::MAX))
             .keep_alive_interval(self.timeout)
             .keep_alive_timeout(self.timeout)
             .serve_connection(TokioIo::new(stream), self.service());
