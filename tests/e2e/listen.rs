@@ -67,6 +67,53 @@ fn a_name_with_addresses_of_both_families_is_served_on_both_with_one_port() {
 }
 
 #[test]
+fn addresses_that_the_machine_gets_later_are_named_and_served_once_it_has_them() {
+    let test = "addresses_that_the_machine_gets_later_are_named_and_served_once_it_has_them";
+    let named = Named::start();
+    let setup = Daemon::builder(&named).on_sqlite().set("daemon.host", "late.example");
+    let hosts = setup.file("hosts");
+    let addresses = ["127.0.0.1", "192.0.2.77", "2001:db8::5"];
+    std::fs::write(&hosts, addresses.map(|one| format!("{one} late.example\n")).concat()).unwrap();
+    // the IPv6 address is tentative for some seconds, and the other one is added below
+    let network = format!(
+        "ip link set lo up && ip link add v0 type veth peer name v1 &&
+         echo 3 > /proc/sys/net/ipv6/conf/v0/dad_transmits && ip link set v1 up &&
+         ip link set v0 up && ip -6 addr add 2001:db8::5/64 dev v0 &&
+         mount --bind {} /etc/hosts && exec \"$0\" \"$@\"",
+        hosts.display()
+    );
+    let in_it = ["unshare", "--net", "--mount", "sh", "-c", &network];
+    if run(Command::new(in_it[0]).args(&in_it[1..]).arg("true"), "").code != Some(0) {
+        eprintln!("{test}: not run, because only root can give a process its own network");
+        return;
+    }
+    let daemon = setup.wrapped_in(&in_it).start();
+    let url = daemon.url();
+    let port = url.strip_prefix("http://127.0.0.1:").expect("the one address that is there");
+    let in_its_network = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--target", &daemon.pid().to_string(), program]);
+        run(command.args(arguments), "")
+    };
+    let log = daemon.log();
+    for late in [&format!("192.0.2.77:{port}"), &format!("[2001:db8::5]:{port}")] {
+        let warned = format!("cannot listen on {late} now");
+        let line = log.lines().find(|line| line.contains(&warned));
+        assert!(line.is_some_and(|line| line.contains("WARN")), "{warned}: {log}");
+    }
+    in_its_network("ip", &["addr", "add", "192.0.2.77/32", "dev", "v0"]).ok();
+    for late in ["192.0.2.77", "[2001:db8::5]"] {
+        let url = format!("http://{late}:{port}/update");
+        eventually(Duration::from_secs(20), "the address to be served", || {
+            let curl = in_its_network("curl", &["-q", "-sS", "-g", "-m", "3", &url]);
+            if curl.stdout == "badauth\n" { Ok(()) } else { Err(curl.to_string()) }
+        });
+        let line = format!("listening on http://{late}:{port}");
+        assert!(daemon.log().contains(&line), "{line}: {}", daemon.log());
+    }
+}
+
+#[test]
 fn two_colons_serve_both_families_and_an_ipv4_client_is_seen_as_one() {
     if !has_ipv6("two_colons_serve_both_families_and_an_ipv4_client_is_seen_as_one") {
         return;

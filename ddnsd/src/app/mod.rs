@@ -15,6 +15,7 @@ use crate::http::Front;
 use crate::lifecycle::{Ending, Lifecycle, Tasks};
 use crate::observe::{self, ObserverTasks};
 use crate::reload::channel as reload_requests;
+use crate::serve::listen::{Bound, bind_later};
 use crate::serve::{self, ConnectionLimits, HttpServer};
 use crate::stories::hosts::Hosts;
 use crate::stories::mail_queue::MailQueue;
@@ -200,9 +201,9 @@ async fn start(
 
 /// The sockets of `ddnsd.socket` if systemd started the daemon with it, else those of the
 /// configuration.
-async fn listeners(config: &config::Http) -> anyhow::Result<Vec<TcpListener>> {
+async fn listeners(config: &config::Http) -> anyhow::Result<Bound> {
     let inherited = serve::listen::inherited()?;
-    if inherited.is_empty() {
+    if inherited.listeners.is_empty() {
         return Ok(serve::listen::bind(&config.host, config.port).await?);
     }
     info!("systemd opened the sockets; daemon.host and daemon.port are not used");
@@ -241,7 +242,7 @@ fn start_timers(handles: &Handles, services: &Services) {
 fn serve_http(
     handles: &Handles,
     services: &Services,
-    listeners: Vec<TcpListener>,
+    bound: Bound,
 ) -> anyhow::Result<Vec<SocketAddr>> {
     let Handles { settings, tasks, counters, .. } = handles;
     let update = services.update.clone();
@@ -256,14 +257,27 @@ fn serve_http(
         tasks: tasks.work.clone(),
     };
     let scheme = settings.connections.load().scheme();
-    let mut addresses = Vec::with_capacity(listeners.len());
-    for listener in listeners {
+    let mut addresses = Vec::with_capacity(bound.listeners.len());
+    for listener in bound.listeners {
         let address = listener.local_addr()?;
         info!("listening on {scheme}://{address}");
         tasks.service("the HTTP front end", server.clone().run(listener));
         addresses.push(address);
     }
+    for address in bound.missing {
+        warn!(
+            "daemon.host: cannot listen on {address} now, because this machine does not have that address (it is tried again every 5 s)"
+        );
+        tasks.service("the HTTP front end", serve_later(server.clone(), address, scheme));
+    }
     Ok(addresses)
+}
+
+async fn serve_later(server: HttpServer, address: SocketAddr, scheme: &'static str) {
+    if let Some(listener) = bind_later(address, &server.stop).await {
+        info!("listening on {scheme}://{address}");
+        server.run(listener).await;
+    }
 }
 
 fn serve_admin(handles: &Handles, services: &Services, socket: BoundSocket) {
