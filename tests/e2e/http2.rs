@@ -158,5 +158,5 @@ fn a_connection_that_is_idle_after_a_reply_is_closed_after_the_time_out() {
 fn requests_beyond_the_streams_of_a_connection_are_refused_and_later_ones_are_not() {
     let (answered, refused, _) = by_hand(&short_timed(), "200");
     assert_eq!(answered + refused, 201);
-    assert!(answered > 32 && refused > 0, "{answered} answered, {refused} refused");
+    assert!(answered > 8 && refused > 0, "{answered} answered, {refused} refused");
 }
