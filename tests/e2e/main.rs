@@ -5,6 +5,7 @@ mod addresses;
 mod admin;
 mod administration;
 mod behind_proxies;
+mod bounds;
 mod browser;
 mod client_setup;
 mod clients;

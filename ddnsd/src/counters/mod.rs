@@ -63,6 +63,8 @@ const STATUSES: [u16; 12] = [200, 400, 401, 404, 405, 408, 413, 414, 415, 429, 5
 pub struct HttpCounters {
     /// By status, in the order of [`STATUSES`]; the last one counts all others.
     replies: [Counter; STATUSES.len()],
+    /// Answered 911 at once, because too many were being answered.
+    pub overloaded: Counter,
     /// Of updates, from the end of the head to the reply.
     pub updates: Histogram,
 }
@@ -86,8 +88,10 @@ impl HttpCounters {
 #[derive(Debug, Default)]
 pub struct ConnectionCounters {
     pub accepted: Counter,
-    /// Closed at once, because their client had too many.
+    /// Closed at once, because their client or its network had too many.
     pub refused: Counter,
+    /// Closed without a request, to make room.
+    pub evicted: Counter,
     pub open: Gauge,
     /// How many may be open.
     pub max: Gauge,

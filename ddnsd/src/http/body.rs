@@ -2,6 +2,7 @@
 //! it. Reading is bounded in time and size.
 
 use super::reply;
+use crate::serve::UnfinishedForm;
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -22,6 +23,7 @@ pub(super) async fn read_form<B: Buf>(
     headers: &HeaderMap,
     deadline: Instant,
     body: impl Stream<Item = Result<B, warp::Error>>,
+    mut unfinished: UnfinishedForm,
 ) -> Result<Bytes, Response> {
     let mut body = pin!(body);
     let is_form = is_form(headers);
@@ -44,6 +46,7 @@ pub(super) async fn read_form<B: Buf>(
             break;
         }
         if is_form {
+            unfinished.add(part.remaining());
             form.extend_from_slice(&part.copy_to_bytes(part.remaining()));
         }
     }

@@ -8,6 +8,7 @@ mod body;
 mod client_address;
 mod credentials;
 mod foreign_site;
+mod in_flight;
 mod query;
 mod reply;
 mod request_log;
@@ -18,7 +19,7 @@ use crate::counters::HttpCounters;
 use crate::model::client::ClientKey;
 use crate::rules::reply::{Reply, ReturnCode};
 use crate::rules::request::{self, RequestOrigin, RequestedUpdate, UpdateRequest};
-use crate::serve::{PeerAddress, Service, UnreadBody};
+use crate::serve::{Answering, HttpPeer, Service, UnreadBody};
 use crate::stories::update::Update;
 use arc_swap::ArcSwap;
 use bytes::{Buf, Bytes};
@@ -28,6 +29,7 @@ use futures::Stream;
 use http::header::{AUTHORIZATION, EXPECT, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
+use in_flight::RequestPlaces;
 use query::Parameters;
 use reply::ReplyFormat;
 use request_log::RequestRecord;
@@ -65,6 +67,7 @@ struct FrontInner {
     clock: Clock,
     settings: Arc<ArcSwap<FrontSettings>>,
     counters: Arc<HttpCounters>,
+    places: RequestPlaces,
 }
 
 /// The head of a request.
@@ -73,7 +76,7 @@ struct Call {
     path: FullPath,
     query: String,
     headers: HeaderMap,
-    peer: PeerAddress,
+    peer: HttpPeer,
     settings: Arc<FrontSettings>,
     start: Instant,
     /// `request_timeout` after the end of the head: the form is read and the reply made by then.
@@ -89,6 +92,9 @@ struct ReadCall {
     unknown_address: Option<String>,
     start: Instant,
     deadline: Instant,
+    peer: HttpPeer,
+    /// So that the connection stays open meanwhile.
+    _answering: Answering,
 }
 
 /// The headers of a request, taken out of it once. warp clones what is in the extensions.
@@ -114,7 +120,8 @@ impl Front {
         settings: Arc<ArcSwap<FrontSettings>>,
         counters: Arc<HttpCounters>,
     ) -> Self {
-        Self(Arc::new(FrontInner { update, clock, settings, counters }))
+        let places = RequestPlaces::default();
+        Self(Arc::new(FrontInner { update, clock, settings, counters, places }))
     }
 
     /// Answers the requests of a connection.
@@ -127,7 +134,7 @@ impl Front {
             .and(warp::path::full())
             .and(warp::query::raw().or(warp::any().map(String::new)).unify())
             .and(warp::ext::get::<TakenHeaders>())
-            .and(warp::ext::get::<PeerAddress>())
+            .and(warp::ext::get::<HttpPeer>())
             .and(warp::body::stream())
             .then(
                 |front: Self, method, path, query, headers: TakenHeaders, peer, body| async move {
@@ -171,10 +178,18 @@ impl Front {
     }
 
     async fn update(&self, call: ReadCall, mut record: Option<&mut RequestRecord>) -> Response {
-        let ReadCall { request, format, unknown_address, start, deadline } = call;
+        let ReadCall { request, format, unknown_address, start, deadline, peer, _answering } = call;
         if let Some(record) = &mut record {
             record.set_update(&request);
         }
+        let Some(_place) = self.0.places.take(request.update.origin) else {
+            self.0.counters.overloaded.add_one();
+            let reply = Reply::whole(ReturnCode::ServerError);
+            if let Some(record) = record {
+                record.set_return_code(&reply);
+            }
+            return reply::response(&reply, format);
+        };
         let (client, is_loopback) = (request.client, request.update.is_loopback());
         // after the deadline the update goes on, but its client gets an answer
         let reply = timeout_at(deadline, self.0.update.run(request)).await;
@@ -182,6 +197,7 @@ impl Front {
         if reply.has_changed_any() {
             warn_of_address(client, is_loopback, unknown_address.as_deref());
         }
+        set_known(&peer, reply.decisive_code());
         if let Some(record) = record {
             record.set_return_code(&reply);
         }
@@ -205,7 +221,7 @@ impl Call {
         let Some(endpoint) = self.endpoint() else {
             return Err(reply::sentence(StatusCode::NOT_FOUND, "there is nothing here\n"));
         };
-        let PeerAddress(peer) = self.peer;
+        let peer = self.peer.address;
         let trusted = &self.settings.http.trusted_proxies;
         if let Some(header) = header_of_untrusted_proxy(peer, &self.headers, trusted) {
             self.warn_of_untrusted_proxy(peer, header);
@@ -219,7 +235,10 @@ impl Call {
         }
         let form = match self.method {
             Method::GET => Bytes::new(),
-            Method::POST => body::read_form(&self.headers, self.deadline, body).await?,
+            Method::POST => {
+                let unfinished = self.peer.connection.form();
+                body::read_form(&self.headers, self.deadline, body, unfinished).await?
+            }
             _ => return Err(reply::method_not_allowed()),
         };
         let given = Parameters::read(&self.query, &form, &endpoint.params).map_err(|_| {
@@ -244,7 +263,7 @@ impl Call {
 
     fn origin(&self) -> RequestOrigin {
         let config::Http { proxy_header, trusted_proxies, .. } = &self.settings.http;
-        let PeerAddress(peer) = self.peer;
+        let peer = self.peer.address;
         client_address::origin(peer, &self.headers, proxy_header.as_ref(), trusted_proxies)
     }
 
@@ -275,7 +294,19 @@ impl Call {
             unknown_address: given.unknown_address.filter(|_| !is_address_given),
             start: self.start,
             deadline: self.deadline,
+            peer: self.peer.clone(),
+            _answering: self.peer.connection.answer(),
         }
+    }
+}
+
+/// A connection whose last login was good is among the last that make room for others.
+fn set_known(peer: &HttpPeer, code: ReturnCode) {
+    match code {
+        ReturnCode::Badauth => peer.connection.set_known(false),
+        // neither says whether the password was right
+        ReturnCode::Abuse | ReturnCode::ServerError => {}
+        _ => peer.connection.set_known(true),
     }
 }
 

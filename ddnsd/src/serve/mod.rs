@@ -4,21 +4,24 @@
 //!
 //! The HTTP version comes from ALPN. It is never sniffed, because hyper sniffs without a time-out.
 
-mod connection_limits;
+mod connections;
 mod deadline;
+mod eviction;
 mod head;
 mod head_stream;
 mod http_compat;
 pub mod listen;
+mod metered;
 mod tls;
 mod unread_body;
 
-pub use connection_limits::ConnectionLimits;
+pub use connections::{Answering, ConnectionLimits, OpenConnection, UnfinishedForm};
 pub use unread_body::UnreadBody;
 
 use crate::config;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use connections::ConnectionPermit;
 use deadline::{InFlight, drain};
 use head::HeadRefused;
 use head_stream::HeadStream;
@@ -28,10 +31,11 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use ipnet::IpNet;
+use metered::Metered;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -59,8 +63,11 @@ pub type Service = BoxCloneSyncService<http::Request<Incoming>, warp::reply::Res
 
 /// The other end of the connection; an extension of every request. IPv4-mapped addresses
 /// are IPv4.
-#[derive(Clone, Copy, Debug)]
-pub struct PeerAddress(pub IpAddr);
+#[derive(Clone)]
+pub struct HttpPeer {
+    pub address: IpAddr,
+    pub connection: Arc<OpenConnection>,
+}
 
 /// How connections are driven. A connection keeps the settings that held when it began.
 #[derive(Clone)]
@@ -117,11 +124,6 @@ impl HttpServer {
     /// Accepts connections until stopped.
     pub async fn run(self, listener: TcpListener) {
         loop {
-            // the permit first: without one, clients wait in the kernel's queue
-            let permit = tokio::select! {
-                permit = self.limits.any() => permit,
-                () = self.stop.cancelled() => return,
-            };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = self.stop.cancelled() => return,
@@ -129,14 +131,16 @@ impl HttpServer {
             match accepted {
                 Ok((stream, peer)) => {
                     let settings = self.settings.load_full();
-                    let permit = self.limits.of_client(permit, peer.ip(), &settings.trusted);
-                    if let Some(permit) = permit {
-                        let server = self.clone();
-                        self.tasks.spawn(async move {
-                            server.serve(stream, peer, &settings).await;
-                            drop(permit);
-                        });
-                    }
+                    let place = self.limits.of_client(peer.ip(), &settings.trusted);
+                    let Some(place) = place else { continue };
+                    let permit = tokio::select! {
+                        permit = self.limits.place(place) => permit,
+                        () = self.stop.cancelled() => return,
+                    };
+                    let server = self.clone();
+                    self.tasks.spawn(async move {
+                        server.serve(stream, permit, &settings).await;
+                    });
                 }
                 Err(error) if is_clients_fault(&error) => debug!("accept: {error}"),
                 Err(error) => {
@@ -147,20 +151,27 @@ impl HttpServer {
         }
     }
 
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr, settings: &ConnectionSettings) {
+    async fn serve(
+        &self,
+        stream: TcpStream,
+        permit: ConnectionPermit,
+        settings: &ConnectionSettings,
+    ) {
         // an error here means that the connection is gone already
         let _ = stream.set_nodelay(true);
         // bounds writing: a client that reads nothing would keep its connection for ever
         let timeout_ms = u32::try_from(settings.timeout.as_millis()).unwrap_or(u32::MAX);
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, timeout_ms);
+        let stream = Metered::new(stream, Arc::clone(permit.connection()));
         let connection = ClientConnection {
             server: self,
-            client: peer.ip().to_canonical(),
-            timeout: settings.timeout,
-            refusals: RefusalLog {
-                client: peer.ip().to_canonical(),
-                is_on: settings.logs_requests,
+            peer: HttpPeer {
+                address: permit.client(),
+                connection: Arc::clone(permit.connection()),
             },
+            client: permit.client(),
+            timeout: settings.timeout,
+            refusals: RefusalLog { client: permit.client(), is_on: settings.logs_requests },
             in_flight: InFlight::default(),
         };
         let served = async {
@@ -171,6 +182,7 @@ impl HttpServer {
         };
         tokio::select! {
             () = served => {}
+            () = permit.connection().evicted() => {}
             () = self.cut.cancelled() => {}
         }
     }
@@ -180,6 +192,7 @@ impl HttpServer {
 struct ClientConnection<'a> {
     server: &'a HttpServer,
     client: IpAddr,
+    peer: HttpPeer,
     timeout: Duration,
     refusals: RefusalLog,
     in_flight: InFlight,
@@ -220,12 +233,15 @@ impl ClientConnection<'_> {
     > + 'static {
         let service = self.server.service.clone();
         let in_flight = self.in_flight.clone();
-        let peer = PeerAddress(self.client);
+        let peer = self.peer.clone();
         let refusals = self.refusals;
         service_fn(move |mut request: http::Request<Incoming>| {
             let guard = in_flight.track();
+            // a form is whole once it is read
+            let is_whole = request.body().is_end_stream();
+            let answering = is_whole.then(|| peer.connection.answer());
             let service = service.clone();
-            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(peer.clone());
             async move {
                 let is_http2 = request.version() == Version::HTTP_2;
                 let reply = if is_http2 && head::header_bytes(&request) > MAX_HEAD {
@@ -235,13 +251,13 @@ impl ClientConnection<'_> {
                 } else {
                     http_compat::answer(service, request).await?
                 };
-                drop(guard);
+                drop((guard, answering));
                 Ok(keep_unread(reply, is_http2))
             }
         })
     }
 
-    async fn tls(&self, acceptor: &TlsAcceptor, stream: TcpStream) {
+    async fn tls(&self, acceptor: &TlsAcceptor, stream: Metered) {
         let accepted = tokio::select! {
             accepted = tokio::time::timeout(self.timeout, acceptor.accept(stream)) => accepted,
             () = self.server.stop.cancelled() => return,

@@ -55,13 +55,15 @@ impl Counters {
             help: "Hosts in updates by return code",
             value: counter.get(),
         });
-        let others: [(&str, &str, &Counter); 31] = [
+        let others: [(&str, &str, &Counter); 33] = [
             ("connections.accepted", "Connections accepted", &connections.accepted),
             (
                 "connections.refused",
                 "Connections closed at once because their client had too many",
                 &connections.refused,
             ),
+            ("connections.evicted", "Connections closed to make room", &connections.evicted),
+            ("http.overloaded", "Requests 911 at once: too many", &self.http.overloaded),
             ("dns.messages", "Messages sent to the name server, retries included", &dns.messages),
             ("dns.hosts", "Hosts in these messages", &dns.hosts),
             ("dns.tcp", "Messages sent by TCP", &dns.tcp),
