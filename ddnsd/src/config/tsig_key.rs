@@ -87,7 +87,7 @@ fn in_another_form(text: &str, otherwise: KeyProblem) -> KeyProblem {
     } else if has_line(|line| line == "key:") || starts("- id:") {
         "a key in Knot's form, as `keymgr -t` writes it"
     } else if has_line(|line| line.starts_with("dns_rfc2136_")) {
-        "the credentials of certbot's dns-rfc2136"
+        "a file of credentials for certbot's dns-rfc2136"
     } else if starts("-----BEGIN ") {
         "a certificate or a private key in PEM, not a TSIG key"
     } else if starts("hmac-") && words().count() == 1 {
@@ -369,7 +369,10 @@ mod tests {
             ("Private-key-format: v1.3\nAlgorithm: 163 (HMAC_SHA256)\n", "the private key of"),
             ("ddns-key. IN KEY 512 3 163 c2VjcmV0\n", "the public part of a key of dnssec-keygen"),
             ("# hmac-sha256:k:c2Vj\nkey:\n- id: k\n  algorithm: hmac-sha256\n", "a key in Knot's"),
-            ("dns_rfc2136_server = 192.0.2.1\ndns_rfc2136_secret = c2Vj\n", "the credentials of"),
+            (
+                "dns_rfc2136_server = 192.0.2.1\ndns_rfc2136_secret = c2Vj\n",
+                "a file of credentials",
+            ),
             ("-----BEGIN PRIVATE KEY-----\nc2Vj\n-----END PRIVATE KEY-----\n", "a certificate or"),
             (SECRET, "the bare secret"),
         ] {

@@ -46,7 +46,7 @@ pub enum DnsError {
     /// No response in time at all.
     #[error(
         "name server {server} did not answer the update of zone `{zone}` within {} s (is it \
-         running, and reachable by UDP and TCP?)", .timeout.as_secs_f32()
+         running, reachable by UDP and TCP, and does it answer from this address?)", .timeout.as_secs_f32()
     )]
     NoAnswer { server: SocketAddr, zone: Zone, timeout: Duration },
     /// The server answers other hosts, and repeatedly did not answer a message of this host alone.
