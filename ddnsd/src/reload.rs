@@ -27,8 +27,16 @@ const CAPACITY: usize = 32;
 #[derive(Clone)]
 pub struct ReloadRequests(mpsc::Sender<ReloadRequest>);
 
-/// A request; [`ReloadRequest::answer`] ends it.
-pub struct ReloadRequest(oneshot::Sender<ReloadResult>);
+/// What is to be read again.
+pub enum ReloadRequest {
+    /// Everything.
+    All(ReloadAnswer),
+    /// The files of TSIG keys.
+    Keys,
+}
+
+/// Takes the result of a reload.
+pub struct ReloadAnswer(oneshot::Sender<ReloadResult>);
 
 /// The two ends.
 pub fn channel() -> (ReloadRequests, mpsc::Receiver<ReloadRequest>) {
@@ -40,20 +48,26 @@ impl ReloadRequests {
     /// Requests a reload without waiting for its result, which is logged.
     pub fn trigger(&self) {
         // if the queue is full, a later reload reads the same file
-        let _ = self.0.try_send(ReloadRequest(oneshot::channel().0));
+        let _ = self.0.try_send(ReloadRequest::All(ReloadAnswer(oneshot::channel().0)));
+    }
+
+    /// Requests that the TSIG keys are read again, without waiting for it.
+    pub fn reread_keys(&self) {
+        // if the queue is full, a reload that waits reads them
+        let _ = self.0.try_send(ReloadRequest::Keys);
     }
 
     /// Reloads and waits for the result.
     pub async fn run(&self) -> ReloadResult {
         let (answer, result) = oneshot::channel();
         // if the reloader has ended, `answer` is dropped and `result` fails
-        let _ = self.0.send(ReloadRequest(answer)).await;
+        let _ = self.0.send(ReloadRequest::All(ReloadAnswer(answer))).await;
         result.await.unwrap_or_else(|_| ReloadResult::stopping())
     }
 }
 
-impl ReloadRequest {
-    pub fn answer(self, result: ReloadResult) {
+impl ReloadAnswer {
+    pub fn give(self, result: ReloadResult) {
         // the client may have gone
         let _ = self.0.send(result);
     }

@@ -3,6 +3,7 @@
 use crate::stories::authenticate::Authenticate;
 use crate::stories::deliver::Deliver;
 use crate::stories::expire::Expire;
+use crate::stories::files::Files;
 use crate::stories::import::Imports;
 use crate::stories::last_requests::LastRequests;
 use crate::stories::republish::Republish;
@@ -25,6 +26,8 @@ const REPUBLISH: Duration = Duration::from_secs(5);
 const CHECK: Duration = Duration::from_secs(1);
 /// After a failure of the database.
 const CHECK_AGAIN: Duration = Duration::from_secs(10);
+/// A file that changed is named this much later at most.
+const FILES: Duration = Duration::from_secs(5);
 /// An abandoned import is freed this much later at most.
 const IMPORTS: Duration = Duration::from_mins(1);
 /// A mail is tried again this much later than it is due at most.
@@ -149,6 +152,16 @@ pub async fn forget_idle(
         let forgotten = tokio::task::spawn_blocking(move || story.forget_idle()).await;
         if let Err(panic) = forgotten {
             warn!("idle clients are still counted: {panic}");
+        }
+    }
+}
+
+/// Looks whether files changed that were read.
+pub async fn watch_files(story: Files, reread_keys: impl Fn(), stop: CancellationToken) {
+    let mut every = interval(FILES);
+    while tick(&mut every, &stop).await {
+        if story.look().await {
+            reread_keys();
         }
     }
 }

@@ -141,6 +141,7 @@ async fn backlog(folder: &Path, hosts: u8) -> Db {
             records,
             seen,
             check_at: None,
+            is_expiry: false,
             notices: None,
             lan: Lan::default(),
             publish: true,

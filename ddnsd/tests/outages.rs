@@ -70,6 +70,7 @@ impl Scene {
             records,
             seen,
             check_at: Some(uptime),
+            is_expiry: false,
             notices: None,
             lan: Lan::default(),
             publish: true,

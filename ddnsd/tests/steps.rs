@@ -127,6 +127,7 @@ impl Place {
             records,
             seen,
             check_at: None,
+            is_expiry: false,
             notices: owed,
             lan: Lan::default(),
             publish: true,

@@ -15,6 +15,7 @@ CREATE TABLE users (
 -- DNS should hold (state4, ipv4) and (state6, ipv6); state: 0 never set, 1 present, 2 absent.
 -- unpublished_since NULL: DNS is known to hold it. acked_*: what DNS last acknowledged.
 -- unserved_since, unserved: since when, and why, DNS does not serve what it acknowledged; NULL: no check says so.
+-- expired_at: when the last change was the expiry of a family; NULL: it was not.
 -- served_ttl: the TTL that DNS serves, if it is not the one it acknowledged.
 -- ipv6_suffix: what stays of the IPv6 address when the prefix changes. follows: the leader, whose prefix it takes.
 -- ipv6_prefix: the last prefix of a leader. is_offline: by a request of its own, so the leader leaves it alone.
@@ -52,6 +53,7 @@ CREATE TABLE hosts (
     unserved_since    INTEGER,
     unserved          TEXT,
     served_ttl        INTEGER,
+    expired_at        INTEGER,
     suspended_at      INTEGER,
     notice            TEXT,
     leased_by         TEXT,

@@ -177,7 +177,9 @@ pub enum HostState {
     Pending,
     /// DNS acknowledged the wanted records, and a check found that it does not serve them.
     Unserved,
-    /// The records were removed: the host expired or went offline.
+    /// The records were removed, because no update came within the expiry TTL.
+    Expired,
+    /// The records were removed: the host went offline, or was taken down.
     Absent,
     /// A state of a later version.
     #[default]
@@ -233,6 +235,8 @@ pub struct HostView {
     pub unserved: Option<String>,
     /// The TTL that DNS serves, if it is not the one it acknowledged.
     pub served_ttl: Option<u32>,
+    /// When records expired, if nothing has changed since, milliseconds UTC.
+    pub expired_at: Option<i64>,
     /// Since when the host is suspended, milliseconds UTC.
     pub suspended_at: Option<i64>,
     /// Since when its owner is suspended, milliseconds UTC.

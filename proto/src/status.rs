@@ -28,12 +28,26 @@ pub struct StatusView {
     pub check_round_ms: Option<i64>,
     /// The last reload of the configuration since the start.
     pub last_reload: Option<LastReloadView>,
+    /// The certificate that clients see; `None` without TLS.
+    pub certificate: Option<CertificateView>,
     /// Zones that were published to since the start or have pending hosts.
     pub zones: Vec<ZoneView>,
     /// Queue lengths, in display order.
     pub queues: Vec<Named>,
     /// Counters since the start, in display order.
     pub counters: Vec<Named>,
+}
+
+/// A certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CertificateView {
+    /// Its last moment, milliseconds since 1970.
+    pub ends_at: i64,
+    /// Whether clients accept it at the moment.
+    pub is_valid: bool,
+    /// What its owner must know now: it ended, it ends soon, or it is not valid yet.
+    pub warning: Option<String>,
 }
 
 /// The publishing state of a zone.

@@ -4,6 +4,7 @@
 mod addresses;
 mod admin;
 mod administration;
+mod aging_files;
 mod behind_proxies;
 mod bounds;
 mod browser;

@@ -482,3 +482,69 @@ fn connections_that_mariadb_closed_for_idling_cost_no_update() {
         assert_eq!(scene.ctl().hosts().len(), 1);
     }
 }
+
+#[test]
+fn an_account_may_have_as_few_connections_as_pool_size_or_two() {
+    let server = Mariadb::start();
+    let account = server.account();
+    let limit = |connections: u32| {
+        let user = &account.user;
+        server
+            .administer(&format!("ALTER USER {user}@'%' WITH MAX_USER_CONNECTIONS {connections};"));
+    };
+    limit(3);
+    let pool = |size: u32| {
+        let account = account.clone();
+        move |setup: Setup| setup.on_mariadb(account).set("database.pool_size", size)
+    };
+    let mut scene = Scene::with(pool(3));
+    let labels: Vec<_> = (0..10).map(|number| format!("h{number}")).collect();
+    scene.add_hosts(&labels.iter().map(String::as_str).collect::<Vec<_>>());
+    let all_at_once = |scene: &Scene, last: u8| {
+        std::thread::scope(|threads| {
+            for label in &labels {
+                let query = format!("hostname={label}.{ZONE}&myip=192.0.2.{last}");
+                threads
+                    .spawn(move || scene.update(&query).is(200, &format!("good 192.0.2.{last}\n")));
+            }
+        });
+    };
+    all_at_once(&scene, 1);
+    // an import takes a place of a reader
+    let export = scene.ctl().run(&["export"]).ok().stdout;
+    scene.ctl().run_with_input(&["import", "--skip-existing", "-"], &export).ok();
+    assert!(!scene.daemon.log().contains("no more connections"), "{}", scene.daemon.log());
+
+    assert!(scene.daemon.terminate().success());
+    limit(2);
+    scene.daemon.reconfigure(|setup| setup.set("database.pool_size", 5));
+    scene.daemon.start_again();
+    all_at_once(&scene, 2);
+    let log = scene.daemon.log();
+    assert!(log.contains("lower database.pool_size"), "{log}");
+
+    assert!(scene.daemon.terminate().success());
+    limit(1);
+    let refused = scene.daemon.setup().run(&[]);
+    refused.exits(1).prints(&["database.pool_size", "MAX_USER_CONNECTIONS"]).one_sentence();
+}
+
+#[test]
+fn every_table_is_innodb_and_utf8mb4_and_a_current_schema_needs_no_right_to_change_it() {
+    let server = Mariadb::start_with(&["--default-storage-engine=MyISAM"]);
+    let account = server.account();
+    let (database, user) = (account.database.clone(), account.user.clone());
+    let mut scene = Scene::with(|setup| setup.on_mariadb(account.clone()));
+    let others = account.sql(&format!(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = '{database}'
+         AND (engine <> 'InnoDB' OR table_collation <> 'utf8mb4_nopad_bin');"
+    ));
+    assert_eq!(others.trim(), "", "tables with other engines or character sets");
+    assert!(scene.daemon.terminate().success());
+    server.administer(&format!(
+        "REVOKE ALL ON {database}.* FROM {user}@'%';
+         GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.* TO {user}@'%';"
+    ));
+    scene.daemon.start_again();
+    scene.update(&format!("hostname=pc.{ZONE}&myip=192.0.2.1")).is(200, "good 192.0.2.1\n");
+}

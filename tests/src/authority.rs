@@ -44,6 +44,12 @@ impl Authority {
     /// Signs a certificate for a server of this DNS name or address.
     #[track_caller]
     pub fn sign(&self, name: &str) -> Certificate {
+        self.sign_at(name, "now")
+    }
+
+    /// Signs one that is valid for 30 days from a time on, as `date -d` reads it.
+    #[track_caller]
+    pub fn sign_at(&self, name: &str, from: &str) -> Certificate {
         let kind = if name.parse::<IpAddr>().is_ok() { "IP" } else { "DNS" };
         write_private(
             &self.file("extensions"),
@@ -53,10 +59,13 @@ impl Authority {
             "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} \
              -keyout {name}.key -out {name}.csr"
         ));
-        self.openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 \
+        self.openssl_at(
+            from,
+            &format!(
+                "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 \
              -extfile extensions -out {name}.pem"
-        ));
+            ),
+        );
         Certificate {
             certificate: self.file(&format!("{name}.pem")),
             key: self.file(&format!("{name}.key")),
@@ -65,7 +74,16 @@ impl Authority {
 
     #[track_caller]
     fn openssl(&self, arguments: &str) {
+        self.openssl_at("now", arguments);
+    }
+
+    #[track_caller]
+    fn openssl_at(&self, time: &str, arguments: &str) {
         let mut openssl = Command::new(program("openssl"));
+        if time != "now" {
+            openssl = Command::new(program("faketime"));
+            openssl.args([time, "openssl"]);
+        }
         openssl.current_dir(self.folder.path()).args(arguments.split_ascii_whitespace());
         run(&mut openssl, "").ok();
     }

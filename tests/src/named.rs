@@ -109,6 +109,11 @@ impl Named {
         self.file("ddns.key")
     }
 
+    /// The key of `update-policy local`, which each start makes anew.
+    pub fn session_key_file(&self) -> PathBuf {
+        self.file("session.key")
+    }
+
     /// Kills the server; its port stays reserved for it.
     pub fn stop(&mut self) {
         self.must_be_bind();

@@ -25,16 +25,20 @@ const MAX_TTL: i64 = 2_147_483_647;
 #[derive(Debug, Subcommand)]
 pub(super) enum HostnameCommand {
     /// List hosts with their addresses, last updates and states
-    #[command(
-        after_help = "States, the first that holds: suspended: the host or its user is (see hostname show); never updated; published: DNS holds the addresses; pending: DNS does not hold them yet;
-unserved: the name server acknowledged them and does not serve them (see hostname show); absent: the
-records were removed.
+    #[command(after_help = "States, the first that holds:
+  suspended      the host or its user is suspended; its updates are rejected, and it does not expire
+  never updated  no update came yet, and DNS is not changed
+  pending        DNS does not hold what the last update wants; ddnsd retries
+  unserved       the name server acknowledged the records and does not serve them (see hostname show)
+  expired        no update came within the expiry TTL, so the records were removed; the next update
+                 restores them. Clients that send changes only need --expiry-ttl 0
+  absent         the records were removed: the host went offline, or was taken down
+  published      DNS holds the addresses
 
 Examples:
   ddnsctl hostname list
   ddnsctl hostname list --user alice --zone dyn.example.org
-  ddnsctl --json hostname list | jq -r '.[] | select(.state == \"pending\") | .fqdn'"
-    )]
+  ddnsctl --json hostname list | jq -r '.[] | select(.state == \"pending\") | .fqdn'")]
     List {
         /// Only hosts of this user
         #[arg(long, value_name = "NAME")]
@@ -211,6 +215,7 @@ async fn add(session: &Session, host: AddHost) -> Result<(), Failure> {
     let AddHost { user, hostname, zone, .. } = &host;
     let name = &stored.unicode;
     message(&format!("added {name} for user {user}; its records appear with its first update"));
+    message(&expiry(stored));
     for warning in &added.warnings {
         message(&format!("warning: {warning}"));
     }
@@ -222,6 +227,17 @@ async fn add(session: &Session, host: AddHost) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// When its records expire.
+fn expiry(stored: &StoredHost) -> String {
+    let StoredHost { hostname, zone, expiry_ttl, .. } = stored;
+    if *expiry_ttl == 0 {
+        return "they never expire".to_owned();
+    }
+    format!(
+        "they are removed after {expiry_ttl} s without an update; for a client that sends changes only: ddnsctl hostname modify {hostname} {zone} --expiry-ttl 0"
+    )
 }
 
 /// Whether the name within the zone ends with the zone.

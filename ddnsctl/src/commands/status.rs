@@ -5,7 +5,7 @@ use crate::client::CALL_TIMEOUT;
 use crate::exit::{Failure, message};
 use crate::output::{Format, json, local, pairs, text_or_empty, utc};
 use clap::Args;
-use ddnsd_proto::status::{LastReloadView, Named, StatusView, ZoneView};
+use ddnsd_proto::status::{CertificateView, LastReloadView, Named, StatusView, ZoneView};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -16,9 +16,9 @@ const MAX_PENDING_MS: i64 = 5 * 60 * 1000;
 /// Show the daemon's state: problems first, then database, zones, queues and counters
 #[derive(Debug, Args)]
 #[command(
-    after_help = "With --check the exit code is 1 if the database or a zone is down, if a host is unserved, or if
-records have been pending for over 5 minutes; the reasons are on stderr. Without it they are the
-first lines.
+    after_help = "With --check the exit code is 1 if the database or a zone is down, if the certificate is not valid,
+if a host is unserved, or if records have been pending for over 5 minutes; the reasons are on
+stderr. Without it they are the first lines.
 
 Examples:
   ddnsctl status
@@ -57,6 +57,8 @@ fn problems(status: &StatusView) -> Vec<String> {
     let read = status.database_error.as_ref().map(|why| format!("the database is down: {why}"));
     let write = &status.database_write_error;
     let write = write.as_ref().map(|why| format!("the database takes no changes: {why}"));
+    let certificate = status.certificate.as_ref().filter(|it| !it.is_valid);
+    let certificate = certificate.and_then(|it| it.warning.clone());
     let down = status.zones.iter().filter(|zone| zone.down).map(|zone| {
         let why = zone.last_error.as_deref().unwrap_or("its name server does not answer");
         format!("zone {} is down: {why}", zone.zone)
@@ -78,7 +80,8 @@ fn problems(status: &StatusView) -> Vec<String> {
         let why = zone.unserved_reason.as_deref().unwrap_or("`ddnsctl hostname show` says why");
         format!("{} {hosts} unserved in zone {}: {why}", zone.unserved, zone.zone)
     });
-    read.into_iter().chain(write).chain(down).chain(late).chain(unserved).collect()
+    let whole = read.into_iter().chain(write).chain(certificate);
+    whole.chain(down).chain(late).chain(unserved).collect()
 }
 
 //----- JSON -----
@@ -89,6 +92,7 @@ struct State<'a> {
     version: &'a str,
     uptime_seconds: u64,
     last_reload: Option<Reload>,
+    certificate: Option<Certificate<'a>>,
     database_reachable: bool,
     database_error: Option<&'a str>,
     database_write_error: Option<&'a str>,
@@ -101,6 +105,13 @@ struct State<'a> {
     zones: Vec<Health<'a>>,
     queues: BTreeMap<&'a str, u64>,
     counters: BTreeMap<&'a str, u64>,
+}
+
+#[derive(Serialize)]
+struct Certificate<'a> {
+    ends_at: String,
+    is_valid: bool,
+    warning: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -129,6 +140,7 @@ fn state<'a>(status: &'a StatusView, problems: &'a [String]) -> State<'a> {
         version: &status.version,
         uptime_seconds: status.uptime_ms / 1000,
         last_reload: status.last_reload.map(reload),
+        certificate: status.certificate.as_ref().map(certificate),
         database_reachable: status.database_error.is_none(),
         database_error: status.database_error.as_deref(),
         database_write_error: status.database_write_error.as_deref(),
@@ -142,6 +154,11 @@ fn state<'a>(status: &'a StatusView, problems: &'a [String]) -> State<'a> {
         queues: by_name(&status.queues),
         counters: by_name(&status.counters),
     }
+}
+
+fn certificate(view: &CertificateView) -> Certificate<'_> {
+    let CertificateView { ends_at, is_valid, warning } = view;
+    Certificate { ends_at: utc(*ends_at), is_valid: *is_valid, warning: warning.as_deref() }
 }
 
 /// A number from the database; unknown while the database fails.
@@ -211,6 +228,12 @@ fn daemon(status: &StatusView, times: &TimeZone) -> Vec<Pair> {
         let at = local(at, times);
         let result = if succeeded { at } else { format!("failed {at}; nothing was changed") };
         lines.push(pair("last reload", result));
+    }
+    if let Some(CertificateView { ends_at, warning, .. }) = &status.certificate {
+        let ends = local(*ends_at, times);
+        let text =
+            warning.as_ref().map_or(format!("ends {ends}"), |why| format!("ends {ends}: {why}"));
+        lines.push(pair("certificate", text));
     }
     lines
 }

@@ -17,6 +17,7 @@ use crate::stories::authenticate::Authenticate;
 use crate::stories::deliver::Deliver;
 use crate::stories::expire::Expire;
 use crate::stories::export::Export;
+use crate::stories::files::Files;
 use crate::stories::host_locks::HostLocks;
 use crate::stories::hosts::Hosts;
 use crate::stories::import::Imports;
@@ -67,6 +68,7 @@ pub(super) struct Services {
     pub(super) status: Status,
     pub(super) authenticate: Authenticate,
     pub(super) reload: ReloadRequests,
+    pub(super) files: Files,
 }
 
 /// Settings that are read at each use, so that a reload changes them. Clones share them.
@@ -115,7 +117,11 @@ impl Handles {
 }
 
 impl Services {
-    pub(super) async fn new(handles: &Handles, reload: ReloadRequests) -> anyhow::Result<Self> {
+    pub(super) async fn new(
+        handles: &Handles,
+        reload: ReloadRequests,
+        config: &Config,
+    ) -> anyhow::Result<Self> {
         let Handles { db, publisher, passwords, host_locks, clock, .. } = handles;
         let republish = Republish::new(db.clone(), publisher.clone(), host_locks.clone(), *clock);
         let last_requests = LastRequests::new(db.clone(), handles.tasks.work.clone());
@@ -142,6 +148,13 @@ impl Services {
             deliver: handles.deliver.clone(),
             authenticate,
             reload,
+            files: Files::new(
+                publisher.clone(),
+                Arc::clone(&handles.counters.reloads),
+                *clock,
+                &config.files,
+                config.http.certificate.clone(),
+            ),
         })
     }
 }

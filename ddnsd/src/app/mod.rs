@@ -171,7 +171,7 @@ async fn start(
     let (reload, requests) = reload_requests();
     let handles = Handles::new(&config, bound_dns.dns.clone(), db, counters, tasks)?;
     let cannot_start = || format!("cannot start on {}", config.database);
-    let services = Services::new(&handles, reload).await.with_context(cannot_start)?;
+    let services = Services::new(&handles, reload, &config).await.with_context(cannot_start)?;
     let now = handles.started.wall;
     services.republish.start(now).await.with_context(cannot_start)?;
     services.deliver.free_claims().await.with_context(cannot_start)?;
@@ -237,6 +237,9 @@ fn start_timers(handles: &Handles, services: &Services) {
     tasks.service("freed memory", timers::give_memory_back(stop()));
     tasks.service("mails", timers::deliver(deliver.clone(), stop()));
     tasks.service("old mails", timers::clean_up_mails(deliver.clone(), stop()));
+    let (files, reload) = (services.files.clone(), services.reload.clone());
+    let reread_keys = move || reload.reread_keys();
+    tasks.service("the files", timers::watch_files(files, reread_keys, stop()));
     tasks.service("imports", timers::forget_imports(imports.clone(), stop()));
 }
 

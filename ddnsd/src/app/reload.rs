@@ -11,9 +11,12 @@ use crate::counters::{LastReload, ReloadCounters};
 use crate::db::Db;
 use crate::dns::Dns;
 use crate::limits::Limits;
+use crate::model::certificate::Certificate;
 use crate::passwords::Passwords;
 use crate::reload::{ReloadRequest, ReloadResult};
+use crate::rules::certificate;
 use crate::stories::deliver::Deliver;
+use crate::stories::files::Files;
 use crate::stories::republish::Republish;
 use crate::stories::served_zones::mark_unserved;
 use crate::stories::unsigned::warn_of_zones_without_key;
@@ -37,6 +40,7 @@ pub(super) struct Reloader {
     db: Db,
     counters: Arc<ReloadCounters>,
     dns: Dns,
+    files: Files,
 }
 
 impl Reloader {
@@ -60,6 +64,7 @@ impl Reloader {
             db: handles.db.clone(),
             counters: Arc::clone(&handles.counters.reloads),
             dns: handles.dns.clone(),
+            files: services.files.clone(),
         }
     }
 
@@ -70,6 +75,13 @@ impl Reloader {
         stop: CancellationToken,
     ) {
         while let Some(Some(request)) = stop.run_until_cancelled(requests.recv()).await {
+            let answer = match request {
+                ReloadRequest::All(answer) => answer,
+                ReloadRequest::Keys => {
+                    self.reread_keys().await;
+                    continue;
+                }
+            };
             lifecycle::reloading();
             // first, even if the configuration is bad: logrotate has moved the file
             let mut log_problem = self.reopen_log().await.err();
@@ -79,7 +91,7 @@ impl Reloader {
             let succeeded = result.configuration.is_ok() && result.log_problem.is_none();
             self.counters.record(LastReload { at: Clock.now().wall, succeeded });
             log_result(&result);
-            request.answer(result);
+            answer.give(result);
         }
     }
 
@@ -100,7 +112,8 @@ impl Reloader {
         let Loaded { config, warnings } = self.load().await?;
         let differences = config.differences(&self.running);
         let next = config.without_restart(&self.running);
-        if let Some(problem) = next.conflict() {
+        let conflict = next.conflict().or_else(|| self.invalid_certificate(&next));
+        if let Some(problem) = conflict {
             return Err(vec![problem]);
         }
 
@@ -129,9 +142,48 @@ impl Reloader {
         }
         self.log.commit(log);
         publishing.commit();
+        self.files.replace(&next.files, next.http.certificate.clone());
         self.running = next;
         self.warn(&warnings).await;
         Ok(differences)
+    }
+
+    /// Why clients would refuse the next certificate, though they accept the running one.
+    fn invalid_certificate(&self, next: &Config) -> Option<String> {
+        let now = Clock.now().wall;
+        let is_valid = |it: &Certificate| certificate::state(it.validity, now).is_valid();
+        let running = self.running.http.certificate.as_ref().filter(|running| is_valid(running));
+        let next = next.http.certificate.as_ref().filter(|next| !is_valid(next));
+        let warning = certificate::warning(running.and(next)?, now)?;
+        Some(format!("daemon.ssl_cert_file: {warning}; the previous certificate stays in use"))
+    }
+
+    /// Reads the TSIG keys again, and publishes with them.
+    async fn reread_keys(&mut self) {
+        let running = self.running.clone();
+        let read = tokio::task::spawn_blocking(move || load::reread_keys(&running)).await;
+        let read = read.unwrap_or_else(|panic| Err(vec![panic.to_string()]));
+        let prepared = match read {
+            Ok(next) => match self.republish.prepare(&next.dns.backend, Clock.now().wall).await {
+                Ok(publishing) => Ok((next, publishing)),
+                Err(problem) => Err(vec![sentence(&problem)]),
+            },
+            Err(problems) => Err(problems),
+        };
+        match prepared {
+            Ok((next, publishing)) => {
+                publishing.commit();
+                self.files.replace_files(&next.files);
+                self.running = next;
+                info!(
+                    "the name server refused a TSIG key whose file had changed; the keys were read again"
+                );
+            }
+            Err(problems) => {
+                let problems = problems.join("; ");
+                warn!("cannot read the TSIG keys again, which the name server refuses: {problems}");
+            }
+        }
     }
 
     async fn load(&self) -> Result<Loaded, Vec<String>> {

@@ -125,6 +125,9 @@ impl Config {
                 true
             }
         };
+        if is_other_backend {
+            next.key_files.clone_from(&running.key_files);
+        }
         // another backend is not running, so all that belongs to a backend waits for the restart
         let of_any_backend = ["dns_service.cleanup_interval", "dns_service.verify_interval"];
         let is_of_backend =

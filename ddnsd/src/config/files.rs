@@ -4,12 +4,17 @@
 use super::error::Location;
 use crate::model::name::Zone;
 use crate::model::notice::NoticeKind;
+use crate::model::secret::SecretBytes;
 use nix::fcntl::OFlag;
-use std::fs::{File, OpenOptions};
+use sha2::{Digest, Sha256};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
+
+/// The most that any of the files may have.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A file that a key names.
 #[derive(Clone, Debug)]
@@ -26,8 +31,7 @@ pub(super) struct NamedFiles {
     /// Certificate chain and key.
     pub(super) tls: Option<(NamedFile, NamedFile)>,
     pub(super) database_password: Option<NamedFile>,
-    pub(super) default_key: Option<NamedFile>,
-    pub(super) zone_keys: Vec<(Zone, NamedFile)>,
+    pub(super) keys: KeyFiles,
     /// The user name and the file of its password.
     pub(super) smtp_login: Option<(String, NamedFile)>,
     /// CA certificates of the mail server.
@@ -35,6 +39,81 @@ pub(super) struct NamedFiles {
     /// CA certificates of the database server.
     pub(super) authorities: Vec<NamedFile>,
     pub(super) templates: Vec<(NoticeKind, NamedFile)>,
+}
+
+/// The files of TSIG keys.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeyFiles {
+    pub(super) default: Option<NamedFile>,
+    pub(super) zones: Vec<(Zone, NamedFile)>,
+}
+
+/// A file as it was read.
+#[derive(Clone, Debug)]
+pub struct ReadFile {
+    /// The dotted key that names it.
+    pub key: String,
+    pub path: PathBuf,
+    stamp: Stamp,
+    /// SHA-256 of the content.
+    digest: SecretBytes,
+}
+
+/// What the file system tells of a file without reading it. It differs after every change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
+/// What became of a file since it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileChange {
+    /// It cannot be read any more: the rest of a sentence that begins with its name.
+    Unreadable(String),
+    /// It holds something else, with this digest.
+    Content(SecretBytes),
+}
+
+impl ReadFile {
+    pub(super) fn new(file: &NamedFile, content: &Content) -> Self {
+        let (key, path) = (file.location.key.clone(), file.path.clone());
+        Self { key, path, stamp: content.stamp, digest: digest(&content.bytes) }
+    }
+
+    /// Whether it holds a TSIG key.
+    pub fn is_tsig_key(&self) -> bool {
+        self.key == "dns_service.ddns_default_key_file"
+            || self.key.starts_with("dns_service.zone_keys.")
+    }
+
+    /// Compares it with what is on disk now; `None` if that is the same. Blocks.
+    pub fn change(&self) -> Option<FileChange> {
+        if std::fs::metadata(&self.path).is_ok_and(|found| Stamp::of(&found) == self.stamp) {
+            return None;
+        }
+        match read(&self.path, MAX_BYTES, Privacy::Public) {
+            Ok(content) => {
+                let found = digest(&content.bytes);
+                (found != self.digest).then_some(FileChange::Content(found))
+            }
+            Err(why) => Some(FileChange::Unreadable(why)),
+        }
+    }
+}
+
+impl Stamp {
+    fn of(file: &Metadata) -> Self {
+        let changed = (file.ctime(), file.ctime_nsec());
+        Self { device: file.dev(), inode: file.ino(), size: file.size(), changed }
+    }
+}
+
+fn digest(bytes: &[u8]) -> SecretBytes {
+    SecretBytes::new(Sha256::digest(bytes).to_vec())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +128,7 @@ pub(super) enum Privacy {
 pub(super) struct Content {
     pub(super) bytes: Zeroizing<Vec<u8>>,
     mode: u32,
+    stamp: Stamp,
 }
 
 impl Content {
@@ -83,7 +163,8 @@ pub(super) fn read(path: &Path, max_bytes: u64, privacy: Privacy) -> Result<Cont
     }
     let bytes = read_at_most(opened, max_bytes).map_err(failed)?;
     let bytes = bytes.ok_or_else(|| format!("is larger than {max_bytes} bytes"))?;
-    let content = Content { bytes, mode: metadata.permissions().mode() };
+    let mode = metadata.permissions().mode();
+    let content = Content { bytes, mode, stamp: Stamp::of(&metadata) };
     if privacy == Privacy::Private {
         content.must_be_private(path)?;
     }
@@ -122,6 +203,20 @@ mod tests {
             let (_folder, path) = with_mode(mode);
             assert_eq!(*read(&path, 5, Privacy::Private).unwrap().bytes, b"12345");
         }
+    }
+
+    #[test]
+    fn a_file_that_was_read_is_compared_by_its_content() {
+        let (_folder, path) = with_mode(0o640);
+        let file = NamedFile { location: Location::default(), path: path.clone() };
+        let read_file = ReadFile::new(&file, &read(&path, 10, Privacy::Public).unwrap());
+        assert_eq!(read_file.change(), None);
+        fs::write(&path, "12345").unwrap();
+        assert_eq!(read_file.change(), None, "the same content");
+        fs::write(&path, "1234 ").unwrap();
+        assert_eq!(read_file.change(), Some(FileChange::Content(digest(b"1234 "))));
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(read_file.change(), Some(FileChange::Unreadable(_))));
     }
 
     #[test]

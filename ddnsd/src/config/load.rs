@@ -7,9 +7,12 @@ mod tests;
 use super::check::{Checked, check};
 use super::diff::Values;
 use super::error::{ConfigError, Location, Problem};
-use super::files::{self, NamedFile, NamedFiles, Privacy};
+use super::files::{self, KeyFiles, NamedFile, NamedFiles, Privacy, ReadFile};
 use super::text::shown;
-use super::{Config, Database, DnsBackend, TsigKey, ZoneKeys, mail_template, tls, tsig_key};
+use super::{
+    Config, Database, DnsBackend, TsigKey, ZoneKeys, mail_template, tls, tsig_key, validity,
+};
+use crate::model::certificate::Certificate;
 use crate::model::notice::NoticeKind;
 use crate::model::secret::Secret;
 use crate::template::Template;
@@ -58,7 +61,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
         check(text).map_err(|problem| failed(vec![problem]))?;
 
     let values = std::mem::take(&mut config.values);
-    let mut reader = Reader { problems, warnings, values };
+    let mut reader = Reader { problems, warnings, values, files: Vec::new() };
     if let Some(location) = &files.secret_inside
         && let Err(what) = source.must_be_private(path)
     {
@@ -70,8 +73,31 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
         return Err(failed(reader.problems));
     }
     config.values = reader.values;
+    config.files = reader.files;
     let warnings = reader.warnings.iter().map(|warning| warning.in_file(path)).collect();
     Ok(Loaded { config, warnings })
+}
+
+/// Reads the files of TSIG keys again. Returns the running configuration with what they hold now.
+///
+/// # Errors
+/// What is wrong with them, each a sentence.
+pub fn reread_keys(running: &Config) -> Result<Config, Vec<String>> {
+    let mut config = running.clone();
+    let values = std::mem::take(&mut config.values);
+    let mut reader =
+        Reader { problems: Vec::new(), warnings: Vec::new(), values, files: Vec::new() };
+    let keys = reader.zone_keys(&config.key_files);
+    if !reader.problems.is_empty() {
+        return Err(reader.problems.into_iter().map(|problem| problem.what).collect());
+    }
+    if let DnsBackend::Rfc2136(dns) = &mut config.dns.backend {
+        dns.keys = keys;
+    }
+    config.values = reader.values;
+    config.files.retain(|file| !file.is_tsig_key());
+    config.files.extend(reader.files);
+    Ok(config)
 }
 
 /// Reads files and collects their problems and digests.
@@ -79,17 +105,22 @@ struct Reader {
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
     values: Values,
+    files: Vec<ReadFile>,
 }
 
 impl Reader {
     /// Fills in what the files hold.
     fn fill(&mut self, config: &mut Config, files: NamedFiles) {
-        config.http.tls = files.tls.and_then(|(cert, key)| self.tls(&cert, &key));
+        if let Some((cert, key)) = files.tls {
+            config.http.tls = self.tls(&cert, &key);
+            let first = config.http.tls.as_ref().and_then(|certified| certified.cert.first());
+            let validity = first.and_then(|certificate| validity::validity(certificate));
+            let file = cert.path;
+            config.http.certificate = validity.map(|validity| Certificate { file, validity });
+        }
         if let DnsBackend::Rfc2136(dns) = &mut config.dns.backend {
-            let default = files.default_key.and_then(|file| self.tsig_key(&file));
-            let zones = files.zone_keys.into_iter();
-            let zones = zones.filter_map(|(zone, file)| Some((zone, self.tsig_key(&file)?)));
-            dns.keys = ZoneKeys { default, zones: zones.collect() };
+            dns.keys = self.zone_keys(&files.keys);
+            config.key_files = files.keys;
         }
         if let Database::Mariadb(mariadb) = &mut config.database
             && let Some(password) = files.database_password.and_then(|file| self.password(&file))
@@ -114,6 +145,13 @@ impl Reader {
                 NoticeKind::Expiry => email.expiry_template = template,
             }
         }
+    }
+
+    fn zone_keys(&mut self, files: &KeyFiles) -> ZoneKeys {
+        let default = files.default.as_ref().and_then(|file| self.tsig_key(file));
+        let zones = files.zones.iter();
+        let zones = zones.filter_map(|(zone, file)| Some((zone.clone(), self.tsig_key(file)?)));
+        ZoneKeys { default, zones: zones.collect() }
     }
 
     fn authorities(&mut self, file: &NamedFile) -> Option<Vec<CertificateDer<'static>>> {
@@ -151,6 +189,7 @@ impl Reader {
         let content = files::read(&file.path, MAX_PEM_BYTES, Privacy::Public);
         let content = self.accept(file, content)?;
         self.values.record_content(&file.location.key, &content.bytes);
+        self.files.push(ReadFile::new(file, &content));
         if tls::holds_private_key(&content.bytes) {
             self.accept(file, content.must_be_private(&file.path));
         }
@@ -184,6 +223,7 @@ impl Reader {
         let content = files::read(&file.path, max_bytes, privacy);
         let content = self.accept(file, content)?;
         self.values.record_content(&file.location.key, &content.bytes);
+        self.files.push(ReadFile::new(file, &content));
         Some(content.bytes)
     }
 

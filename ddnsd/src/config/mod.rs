@@ -16,13 +16,17 @@ mod mail_template;
 mod text;
 mod tls;
 pub mod tsig_key;
+mod validity;
 
 use diff::Values;
 pub use diff::{Difference, Differences};
 pub use dns::{Builtin, DnsBackend, DnsConfig, DnsTransport, Rfc2136, ZoneKeys};
 pub use error::{ConfigError, Problem};
+use files::KeyFiles;
+pub use files::{FileChange, ReadFile};
 pub use tsig_key::{TsigAlgorithm, TsigKey};
 
+use crate::model::certificate::Certificate;
 pub use crate::model::host::Defaults;
 use crate::model::name::Email;
 use crate::model::secret::Secret;
@@ -59,6 +63,10 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// `[[endpoints]]`, one at least.
     pub endpoints: Arc<[Endpoint]>,
+    /// The files that were read.
+    pub files: Vec<ReadFile>,
+    /// Those that hold TSIG keys.
+    key_files: KeyFiles,
     /// Every key with its value, for [`Config::differences`].
     values: Values,
 }
@@ -71,6 +79,8 @@ pub struct Http {
     pub port: u16,
     /// The certificates and their key, which belongs to the first one.
     pub tls: Option<Arc<rustls::sign::CertifiedKey>>,
+    /// The first of them.
+    pub certificate: Option<Certificate>,
     /// Log each request at INFO.
     pub log_requests: bool,
     /// The header that carries the client's address; `None` when empty.
@@ -141,6 +151,7 @@ pub struct MariaDb {
     pub tls: DatabaseTls,
     /// CA file for [`DatabaseTls::Verify`]; `None` uses the system's roots.
     pub tls_ca_file: Option<PathBuf>,
+    /// Connections in all, but 2 at least: one writes and one reads.
     pub pool_size: u32,
 }
 

@@ -9,7 +9,9 @@ pub use histogram::{BUCKETS, Histogram, Reading};
 pub use server::ServerCounters;
 pub use zones::{LastError, ZoneCounters, ZoneList};
 
+use crate::model::certificate::Certificate;
 use crate::model::time::Millis;
+use arc_swap::ArcSwapOption;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -103,6 +105,8 @@ pub struct ReloadCounters {
     pub succeeded: Counter,
     pub failed: Counter,
     last: watch::Sender<Option<LastReload>>,
+    /// The certificate in use.
+    pub certificate: ArcSwapOption<Certificate>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,6 +29,11 @@ pub enum DbError {
     /// The database is closed, or its writer ended.
     #[error("the database is closed")]
     Closed,
+    /// The server accepts no further connection, and none of ours is free in time.
+    #[error(
+        "the database server allows no more connections: {0} (lower database.pool_size, or raise the account's MAX_USER_CONNECTIONS or the server's max_connections)"
+    )]
+    NoConnection(String),
     /// The server did not answer in time, or no connection was free in time.
     #[error("the database does not answer")]
     NoAnswer,
@@ -75,6 +80,7 @@ fn by_number(error: sqlx::Error) -> DbError {
         // out of range, truncated, wrong type, too long
         Some(1264 | 1265 | 1366 | 1406) => DbError::Unfit(reason(&error)),
         Some(1205) => DbError::Locked,
+        _ if is_limit_of_connections(&error) => DbError::NoConnection(reason(&error)),
         // deadlock; row changed since this transaction's snapshot
         Some(1213 | 1020) => DbError::Conflict(reason(&error)),
         // no such table; no such column
@@ -90,6 +96,16 @@ fn by_number(error: sqlx::Error) -> DbError {
 
 fn is_missing_in_sqlite(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.message().starts_with("no such "))
+}
+
+/// Whether the server refuses a connection because there are too many: of all, or of the account.
+pub(super) fn is_limit_of_connections(error: &sqlx::Error) -> bool {
+    match mariadb_number(error) {
+        Some(1040 | 1203) => true,
+        // also the limits of queries and updates an hour
+        Some(1226) => reason(error).contains("connections"),
+        _ => false,
+    }
 }
 
 impl DbError {

@@ -64,7 +64,7 @@ macro_rules! details_query {
             "SELECT ",
             host_columns!(),
             ", h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at, u.name AS owner,
-               u.suspended_at AS owner_suspended_at, h.created_at, h.last_ipv4, h.last_ipv6,
+               u.suspended_at AS owner_suspended_at, h.created_at, h.expired_at, h.last_ipv4, h.last_ipv6,
                h.attempts, h.last_error, h.unserved, h.served_ttl,
                l.fqdn AS leader, l.ipv6_prefix AS leader_prefix
              FROM hosts h ",

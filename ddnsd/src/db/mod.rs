@@ -58,6 +58,7 @@ pub use transfer::{Conflict, Existing, Import, ImportOutcome};
 pub use unpublished::{UnpublishedHost, UnpublishedKind};
 pub use users::NewUser;
 
+use crate::clock::Clock;
 use crate::config::{Database, MariaDb};
 use crate::counters::DatabaseCounters;
 use cache::Caches;
@@ -156,7 +157,7 @@ async fn open_mariadb(
     let database = mariadb::open::name_of(config);
     schema::refuse_incomplete(&database, &mut opened.writer, all_statements()).await?;
     let caches = Arc::new(Caches::disabled());
-    let readers = MariaDbPool::new(Arc::clone(&opened.server), config.pool_size);
+    let readers = MariaDbPool::new(Arc::clone(&opened.server), Clock);
     let readers = ReadPool::new(Pool::Mariadb(readers), Arc::clone(&counters));
     let connection = WriteConnection::to_server(opened.writer, opened.server, opened.lock);
     let writer = DbWriter::start(connection, Arc::clone(&caches), counters);

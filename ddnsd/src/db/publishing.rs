@@ -30,7 +30,8 @@ statements! { WANTING;
              set4_at = COALESCE(?, set4_at), set6_at = COALESCE(?, set6_at),
              set4_uptime = COALESCE(?, set4_uptime), set6_uptime = COALESCE(?, set6_uptime),
              unpublished_since = COALESCE(unpublished_since, ?), attempts = 0, last_error = NULL,
-             notice = ?, ipv6_prefix = ?, is_offline = ?, leased_by = ?, leased_until = ?,
+             expired_at = ?, notice = ?, ipv6_prefix = ?, is_offline = ?, leased_by = ?,
+             leased_until = ?,
              check_at = CASE WHEN ? IS NULL THEN NULL WHEN check_at < ? THEN check_at ELSE ? END,
              version = version + 1, changed_at = ?
          WHERE id = ? AND version = ?";
@@ -80,8 +81,7 @@ async fn want_one(
     lease: Option<Lease>,
     conn: &mut Conn,
 ) -> Result<Option<Arc<Host>>, DbError> {
-    let Want { host, records, seen, uptime, check_at, notices, lan, publish, at, is_sent: _ } =
-        change;
+    let Want { host, records, seen, uptime, check_at, notices, lan, publish, at, .. } = change;
     let (leased_by, leased_until) = leases::columns(lease.as_ref());
     let updated = seen.on_service_clock(*uptime);
     let (state4, ipv4) = wanted_columns(records.v4);
@@ -99,6 +99,7 @@ async fn want_one(
         updated.v4.map(|at| at.0),
         updated.v6.map(|at| at.0),
         publish.then_some(at.0),
+        change.is_expiry.then_some(at.0),
         outbox::column(notices.as_ref()),
         lan.prefix.map(|prefix| prefix.to_string()),
         i64::from(lan.is_offline),

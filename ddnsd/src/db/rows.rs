@@ -173,6 +173,7 @@ row! {
     pub(super) struct DetailsRow {
         owner: String,
         owner_suspended_at: Option<i64>,
+        expired_at: Option<i64>,
         created_at: i64,
         attempts: i64,
         last_error: Option<String>,
@@ -208,6 +209,7 @@ impl DetailsRow {
             host,
             owner,
             owner_suspended_at: self.owner_suspended_at.map(Millis),
+            expired_at: self.expired_at.map(Millis),
             created_at: Millis(self.created_at),
             last_addresses,
             attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),

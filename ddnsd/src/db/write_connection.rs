@@ -9,6 +9,7 @@ use super::sqlite::file::DatabaseFile;
 use super::statement::{Access, STATEMENT_TIMEOUT};
 use super::write::ErasedWrite;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 /// Tries of a transaction that loses races.
@@ -23,6 +24,8 @@ pub(super) struct WriteConnection {
     file: Option<Arc<DatabaseFile>>,
     /// Where to connect again; `None` for a file, whose connection is never dropped.
     server: Option<Arc<MariaDbServer>>,
+    /// Of a second connection: its place among the connections to the server.
+    place: Option<OwnedSemaphorePermit>,
     /// The lock of the daemon's own session on a server.
     lock: Option<DaemonLock>,
     /// Whether its commits survive a power cut at the moment.
@@ -69,6 +72,7 @@ impl WriteConnection {
             conn: Some(conn),
             file: Some(file),
             server: None,
+            place: None,
             lock: None,
             durable: true,
             wal_suspect: false,
@@ -80,6 +84,7 @@ impl WriteConnection {
             conn: Some(conn),
             file: None,
             server: Some(server),
+            place: None,
             lock: Some(lock),
             durable: true,
             wal_suspect: false,
@@ -90,7 +95,8 @@ impl WriteConnection {
     pub(super) fn second(&self) -> Option<Self> {
         let server = Some(Arc::clone(self.server.as_ref()?));
         let (durable, wal_suspect) = (true, false);
-        Some(Self { conn: None, file: None, server, lock: None, durable, wal_suspect })
+        let (conn, file, place, lock) = (None, None, None, None);
+        Some(Self { conn, file, server, place, lock, durable, wal_suspect })
     }
 
     /// Runs the writes in one transaction. It is retried if it lost a race, or if the connection
@@ -173,6 +179,10 @@ impl WriteConnection {
 
     async fn connect(&mut self) -> Result<Conn, DbError> {
         let server = self.server.as_ref().ok_or(DbError::Closed)?;
+        // a second connection has no lock, and takes the place of a reader
+        if self.lock.is_none() && self.place.is_none() {
+            self.place = Some(server.place().await?);
+        }
         let mut conn = server.connect().await?;
         if let Some(lock) = &mut self.lock {
             // another daemon may hold the lock, or the server may not support it: this daemon

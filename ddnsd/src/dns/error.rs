@@ -103,6 +103,22 @@ impl DnsError {
         )
     }
 
+    /// Whether the server may have answered so because it has another key by now.
+    pub fn may_be_of_key(&self) -> bool {
+        let (Self::Refused { refusal, .. }
+        | Self::Unverified { refusal, .. }
+        | Self::NoAnswerByTcp { refusal, .. }) = self
+        else {
+            return false;
+        };
+        let is_refused = matches!(refusal.rcode, ResponseCode::Refused | ResponseCode::NotAuth);
+        refusal.key.is_some()
+            && match refusal.tsig {
+                Some(error) => matches!(error, TsigError::BadSig | TsigError::BadKey),
+                None => is_refused,
+            }
+    }
+
     /// The RCODE's name, or what stands for it, as [`crate::counters::ZoneCounters`] counts it.
     pub(super) fn result(&self) -> &'static str {
         match self {

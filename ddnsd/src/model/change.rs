@@ -41,6 +41,8 @@ pub struct Want {
     /// When the sweep must check it; `None` for never. An earlier check stays due, because the
     /// other family may expire then.
     pub check_at: Option<Uptime>,
+    /// Whether it removes what was not updated in time.
+    pub is_expiry: bool,
     /// Mails to its owner, queued once DNS holds the records. They replace those of the previous
     /// change.
     pub notices: Option<PendingNotices>,

@@ -196,6 +196,8 @@ pub struct HostDetails {
     pub owner: UserName,
     /// Since when its owner is suspended.
     pub owner_suspended_at: Option<Millis>,
+    /// When a family expired, if nothing has changed since.
+    pub expired_at: Option<Millis>,
     pub created_at: Millis,
     /// When each family was last updated, changed or not.
     pub seen: Seen,

@@ -5,6 +5,7 @@
 pub mod fuzz_checks;
 
 pub mod address;
+pub mod certificate;
 pub mod change;
 pub mod client;
 pub mod family;

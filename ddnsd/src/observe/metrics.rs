@@ -35,6 +35,10 @@ fn daemon(text: &mut Exposition, snapshot: &Snapshot) {
     .sample(&[], u8::from(succeeded));
     let help = "When the configuration was last reloaded, or the start";
     text.gauge("ddnsd_config_last_reload_timestamp_seconds", help).sample(&[], seconds(at.0));
+    if let Some(certificate) = &snapshot.certificate {
+        text.gauge("ddnsd_certificate_not_after_timestamp_seconds", "When the certificate ends")
+            .sample(&[], seconds(certificate.until.0));
+    }
     let connections = snapshot.connections;
     text.gauge("ddnsd_connections_open", "Open HTTP connections").sample(&[], connections.open);
     text.gauge("ddnsd_connections_max", "HTTP connections that may be open")

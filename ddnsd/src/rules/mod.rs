@@ -1,5 +1,6 @@
 //! What decides: same input, same answer. No clock, chance, I/O or log in here.
 
+pub mod certificate;
 pub mod decide;
 pub mod drift;
 pub mod expiry;

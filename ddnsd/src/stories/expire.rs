@@ -187,12 +187,19 @@ impl Expire {
             Expiry::CheckAt(at) => Some(at),
             Expiry::Never | Expiry::Due(_) => None,
         };
-        let at = self.clock.now().wall;
-        let seen = Seen::default();
-        let lan = host.lan;
-        let (publish, is_sent) = (true, !self.publisher.is_down(&host.zone));
-        let uptime = now;
-        Ok(Some(Want { host, records, seen, check_at, notices, lan, publish, at, uptime, is_sent }))
+        Ok(Some(Want {
+            records,
+            seen: Seen::default(),
+            check_at,
+            is_expiry: true,
+            notices,
+            lan: host.lan,
+            publish: true,
+            is_sent: !self.publisher.is_down(&host.zone),
+            at: self.clock.now().wall,
+            uptime: now,
+            host,
+        }))
     }
 
     fn evaluate(&self, host: &Host, records: WantedRecords, age: Age, now: Uptime) -> Expiry {

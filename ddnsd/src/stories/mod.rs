@@ -5,6 +5,7 @@ pub mod deliver;
 pub mod error;
 pub mod expire;
 pub mod export;
+pub mod files;
 pub mod host_locks;
 pub mod hosts;
 pub mod import;

@@ -31,6 +31,7 @@ struct Row<'a> {
     unserved_since: Option<String>,
     unserved: Option<&'a str>,
     served_ttl: Option<u32>,
+    expired_at: Option<String>,
     suspended_at: Option<String>,
     user_suspended_at: Option<String>,
     created_at: String,
@@ -94,6 +95,7 @@ fn row(host: &HostView) -> Row<'_> {
         unserved_since: host.unserved_since.map(utc),
         unserved: host.unserved.as_deref(),
         served_ttl: host.served_ttl,
+        expired_at: host.expired_at.map(utc),
         suspended_at: host.suspended_at.map(utc),
         user_suspended_at: host.user_suspended_at.map(utc),
         created_at: utc(host.created_at),
@@ -161,6 +163,10 @@ pub(super) fn shown(host: &HostView, format: &Format) -> String {
         ("last error", text_or_empty(host.last_error.as_deref())),
     ];
     // a host seldom has these
+    lines.extend(host.expired_at.map(|at| {
+        let ttl = host.expiry_ttl;
+        ("expired", format!("{}: no update within {ttl} s (expiry ttl)", local(at, zone)))
+    }));
     lines.extend(host.suspended_at.map(|at| ("suspended since", local(at, zone))));
     lines.extend(host.user_suspended_at.map(|at| ("user suspended since", local(at, zone))));
     lines.extend(host.unserved_since.map(|at| ("unserved since", local(at, zone))));
@@ -191,6 +197,7 @@ fn state(state: HostState) -> &'static str {
         HostState::Published => "published",
         HostState::Pending => "pending",
         HostState::Unserved => "unserved",
+        HostState::Expired => "expired",
         HostState::Absent => "absent",
         HostState::Unknown => "unknown",
     }

@@ -105,6 +105,7 @@ pub(in crate::admin) fn host(details: &HostDetails, defaults: Defaults) -> HostV
         unserved_since: host.unserved_since.map(|at| at.0),
         unserved: details.unserved.clone().map(cut),
         served_ttl: details.served_ttl,
+        expired_at: details.expired_at.map(|at| at.0),
         suspended_at: host.suspended_at.map(|at| at.0),
         user_suspended_at: details.owner_suspended_at.map(|at| at.0),
         created_at: details.created_at.0,
@@ -148,7 +149,7 @@ fn state(details: &HostDetails) -> HostState {
     } else if host.unserved_since.is_some() {
         HostState::Unserved
     } else if host.wanted.addresses().is_empty() {
-        HostState::Absent
+        details.expired_at.map_or(HostState::Absent, |_| HostState::Expired)
     } else {
         HostState::Published
     }
@@ -222,6 +223,9 @@ mod tests {
         });
         assert_eq!(host(&unserved, DEFAULTS).state, HostState::Unserved);
         assert_eq!(state_of(Wanted::Absent, None), HostState::Absent);
+        let mut expired = details(|host| host.wanted.v4 = Wanted::Absent);
+        expired.expired_at = Some(Millis(9));
+        assert_eq!(host(&expired, DEFAULTS).state, HostState::Expired);
         assert_eq!(state_of(Wanted::Absent, Some(Millis(9))), HostState::Pending);
     }
 

@@ -38,6 +38,7 @@ pub(super) fn details(change: impl FnOnce(&mut Host)) -> HostDetails {
         host: Arc::new(host),
         owner: UserName::parse("alice").unwrap(),
         owner_suspended_at: None,
+        expired_at: None,
         created_at: Millis(1),
         last_addresses: Addresses { v4: Some(ADDRESS), v6: None },
         attempts: 3,

@@ -9,9 +9,11 @@ use crate::model::time::Millis;
 use crate::reload::ReloadResult;
 use crate::stories::expire::Swept;
 use crate::stories::hosts::sync::{Drift, Repair, SyncPage};
-use crate::stories::status::{Figure, Snapshot, ZoneState};
+use crate::stories::status::{CertificateHealth, Figure, Snapshot, ZoneState};
 use ddnsd_proto::reload::{ChangedKey, Reloaded};
-use ddnsd_proto::status::{LastReloadView, Named, StatusView, SweptView, ZoneView};
+use ddnsd_proto::status::{
+    CertificateView, LastReloadView, Named, StatusView, SweptView, ZoneView,
+};
 use ddnsd_proto::sync::{DriftView, SyncedPage};
 
 /// Keys and problems of a configuration.
@@ -77,10 +79,16 @@ pub(in crate::admin) fn status(snapshot: Snapshot) -> StatusView {
             .check_round
             .map(|took| i64::try_from(took.as_millis()).unwrap_or(i64::MAX)),
         last_reload: snapshot.last_reload.map(last_reload),
+        certificate: snapshot.certificate.map(certificate),
         zones: snapshot.zones.into_iter().take(MAX_ZONES).map(zone).collect(),
         queues: snapshot.queues.into_iter().map(named).collect(),
         counters: snapshot.counters.into_iter().map(named).collect(),
     }
+}
+
+fn certificate(health: CertificateHealth) -> CertificateView {
+    let CertificateHealth { until, is_valid, warning } = health;
+    CertificateView { ends_at: until.0, is_valid, warning: warning.map(cut) }
 }
 
 pub(in crate::admin) fn swept(swept: Swept) -> SweptView {

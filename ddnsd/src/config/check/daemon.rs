@@ -23,6 +23,7 @@ pub(super) fn read(section: &mut Section<'_>, files: &mut NamedFiles) -> Daemon 
         host: section.text("host", "localhost"),
         port: section.number("port", 0..=u16::MAX, 8443),
         tls: None,
+        certificate: None,
         log_requests: section.flag("log_requests", false),
         proxy_header: section.parsed("proxy_header", "", None, header_name),
         trusted_proxies: section.list("trusted_proxies", Vec::new(), networks::network).into(),

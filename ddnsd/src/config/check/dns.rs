@@ -47,8 +47,8 @@ pub(super) fn read(
                     "is not set, so updates of zones that zone_keys does not name go unsigned";
                 section.warn("ddns_default_key_file", what);
             }
-            files.default_key = default_key;
-            files.zone_keys = zone_keys;
+            files.keys.default = default_key;
+            files.keys.zones = zone_keys;
             DnsBackend::Rfc2136(rfc2136)
         }
     };

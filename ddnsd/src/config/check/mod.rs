@@ -17,7 +17,7 @@ mod value;
 
 use super::diff::Values;
 use super::error::Problem;
-use super::files::NamedFiles;
+use super::files::{KeyFiles, NamedFiles};
 use super::text::shown;
 use super::{AdminConfig, Auth, Config, Defaults, LimitsConfig};
 use line_index::LineIndex;
@@ -60,6 +60,8 @@ pub(super) fn check(text: &str) -> Result<Checked, Problem> {
         admin: file.within("admin", admin),
         metrics: file.within("metrics", metrics),
         endpoints: endpoints::read(&mut file).into(),
+        files: Vec::new(),
+        key_files: KeyFiles::default(),
         values: Values::default(),
     };
     let findings = file.finish();

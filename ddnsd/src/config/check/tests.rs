@@ -63,7 +63,7 @@ fn the_least_file_gives_the_defaults_of_the_contract() {
     assert_eq!((dns.timeout, dns.transport), (Duration::from_secs(5), DnsTransport::Auto));
     assert_eq!((config.defaults.dns_ttl, config.defaults.expiry_ttl), (60, 3600));
     assert!(config.email.is_none() && config.metrics.is_none());
-    assert_eq!(files.default_key.unwrap().path, Path::new("k"));
+    assert_eq!(files.keys.default.unwrap().path, Path::new("k"));
     assert!(warnings.is_empty());
 }
 
@@ -139,7 +139,7 @@ fn keys_of_the_other_backend_are_ignored_but_keep_their_types() {
         "[database]\npath = \"d\"\n[dns_service]\nbackend = \"builtin\"\ndns_timeout = 99\n\
          ddns_default_key_file = \"none\"\nzone_keys = { \"a.example\" = \"none\" }",
     );
-    assert!(builtin.files.default_key.is_none() && builtin.files.zone_keys.is_empty());
+    assert!(builtin.files.keys.default.is_none() && builtin.files.keys.zones.is_empty());
 }
 
 #[test]

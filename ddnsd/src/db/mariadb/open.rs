@@ -19,6 +19,16 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     schema::migrations(&[("first", include_str!("../../../../migrations/mariadb/0001_first.sql"))])
 });
 
+/// As the migrator makes it, but whatever engine and character set are the server's defaults.
+const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (
+        version        BIGINT    NOT NULL PRIMARY KEY,
+        description    TEXT      NOT NULL,
+        installed_on   TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+        success        BOOLEAN   NOT NULL,
+        checksum       BLOB      NOT NULL,
+        execution_time BIGINT    NOT NULL
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin";
+
 /// Longest wait for another daemon that migrates.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -94,6 +104,17 @@ async fn connect(
     connected.map_err(no_answer)?.map_err(|error| failed(advice(&error, config)))
 }
 
+/// Whether every migration has run as it is now: then the account needs no right to change tables.
+async fn is_current(conn: &mut MySqlConnection) -> bool {
+    let applied = "SELECT version, checksum FROM _sqlx_migrations WHERE success = TRUE
+                   ORDER BY version";
+    // without the table, nothing has run
+    let applied: sqlx::Result<Vec<(i64, Vec<u8>)>> = sqlx::query_as(applied).fetch_all(conn).await;
+    let Ok(applied) = applied else { return false };
+    let known = MIGRATIONS.iter().map(|migration| (migration.version, &*migration.checksum));
+    known.eq(applied.iter().map(|(version, checksum)| (*version, checksum.as_slice())))
+}
+
 /// Runs the migrations that have not run yet, one daemon at a time. The migrator's own lock does
 /// not work on MariaDB, which reads its endless timeout as none.
 async fn migrate(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
@@ -106,12 +127,18 @@ async fn migrate(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
         let busy = "another daemon is still migrating it; try again in a moment";
         return Err(sqlx::Error::Protocol(busy.to_owned()).into());
     }
-    // DDL waits for running reads of the table
-    conn.execute("SET SESSION lock_wait_timeout = 60").await?;
-    let done = run_migrations(conn).await;
-    conn.execute("SET SESSION lock_wait_timeout = 5").await?;
+    let done = if is_current(conn).await { Ok(()) } else { change_schema(conn).await };
     // this session becomes the writer's, and must not keep other daemons from starting
     conn.execute("DO RELEASE_ALL_LOCKS()").await?;
+    done
+}
+
+async fn change_schema(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
+    // DDL waits for running reads of the table
+    conn.execute("SET SESSION lock_wait_timeout = 60").await?;
+    conn.execute(MIGRATIONS_TABLE).await?;
+    let done = run_migrations(conn).await;
+    conn.execute("SET SESSION lock_wait_timeout = 5").await?;
     done
 }
 

@@ -1,10 +1,12 @@
 //! How a MariaDB server is reached, and what each session is set to.
 
 use crate::config::{DatabaseTls, MariaDb};
-use crate::db::error::{DbError, mariadb_number, reason};
+use crate::db::error::{DbError, is_limit_of_connections, mariadb_number, reason};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
-use sqlx::{ConnectOptions as _, Executor as _};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Longest wait for a new connection. Whoever waits for one has still to be answered.
@@ -22,8 +24,17 @@ NO_ENGINE_SUBSTITUTION', \
      SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 5; \
      SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE";
 
+/// Longest wait for a place of the pool, for a long transaction.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The server, and the connections to it that share `database.pool_size`. The writer has one of
+/// them; readers and long transactions take a place for each of the others.
 pub(in crate::db) struct MariaDbServer {
     options: MySqlConnectOptions,
+    pub(super) places: Arc<Semaphore>,
+    idle: Mutex<Vec<MySqlConnection>>,
+    /// Notified when a connection becomes idle or is closed.
+    pub(super) freed: Notify,
 }
 
 impl MariaDbServer {
@@ -55,7 +66,26 @@ impl MariaDbServer {
         if let (Some(file), DatabaseTls::Verify) = (&config.tls_ca_file, config.tls) {
             options = options.ssl_ca(file);
         }
-        Self { options }
+        // one connection is the writer's, and reading needs one at least
+        let places = usize::try_from(config.pool_size.saturating_sub(1).max(1));
+        let places = Arc::new(Semaphore::new(places.unwrap_or(Semaphore::MAX_PERMITS)));
+        Self { options, places, idle: Mutex::default(), freed: Notify::new() }
+    }
+
+    pub(super) fn idle(&self) -> MutexGuard<'_, Vec<MySqlConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a connection that is no reader's. An idle connection is closed for it.
+    pub(in crate::db) async fn place(&self) -> Result<OwnedSemaphorePermit, DbError> {
+        let place = timeout(PLACE_TIMEOUT, Arc::clone(&self.places).acquire_owned()).await;
+        let place = place.map_err(|_| DbError::NoAnswer)?.map_err(|_| DbError::Closed)?;
+        let idle = self.idle().pop();
+        if let Some(conn) = idle {
+            // a connection that cannot be closed in time is dropped
+            let _ = timeout(CONNECT_TIMEOUT, conn.close()).await;
+        }
+        Ok(place)
     }
 
     /// A new connection, ready for statements.
@@ -76,6 +106,9 @@ pub(in crate::db) fn advice(error: &sqlx::Error, config: &MariaDb) -> String {
     let message = reason(error);
     let hint = match (error, mariadb_number(error)) {
         (_, Some(1045 | 1044 | 1698)) => "see database.user, password and its grants",
+        _ if is_limit_of_connections(error) => {
+            "lower database.pool_size, which ddnsd's connections are in all, 2 at least; or raise the account's MAX_USER_CONNECTIONS or the server's max_connections"
+        }
         (_, Some(1049)) => "make it first, or see database.name",
         (sqlx::Error::Protocol(text), _) if text.contains("authentication plugin") => {
             "make the account IDENTIFIED VIA mysql_native_password, or unix_socket beside database.socket"

@@ -48,6 +48,7 @@ impl Hosts {
             records: host.wanted.without(Families::BOTH),
             seen: Seen::default(),
             check_at: None,
+            is_expiry: false,
             notices: None,
             lan: host.lan,
             publish: true,

@@ -22,6 +22,7 @@ use crate::rules::retry::{self, Retry, RetrySchedule};
 use arc_swap::ArcSwap;
 pub(super) use leases::ToChange;
 use std::slice;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -68,6 +69,7 @@ pub struct Publisher {
     defaults: Arc<ArcSwap<Defaults>>,
     refused: Arc<Mutex<RetrySchedule>>,
     acknowledged: Acknowledged,
+    key_refused: Arc<AtomicBool>,
 }
 
 /// The channel of acknowledged changes to the story that checks them.
@@ -82,13 +84,19 @@ impl Publisher {
         let (sender, receiver) = mpsc::channel(MAX_ACKNOWLEDGED);
         let receiver = Arc::new(Mutex::new(Some(receiver)));
         let acknowledged = Acknowledged { sender, receiver };
-        Self { db, dns, clock, defaults, refused: Arc::default(), acknowledged }
+        let (refused, key_refused) = Default::default();
+        Self { db, dns, clock, defaults, refused, acknowledged, key_refused }
     }
 
     /// The hosts whose changes another name server acknowledges, as they are then. Those that do
     /// not fit are left out. `None` if it was taken before.
     pub fn take_acknowledged(&self) -> Option<Receiver<Arc<Host>>> {
         self.acknowledged.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether the name server refused since the last call what another key may be accepted for.
+    pub fn take_key_refusal(&self) -> bool {
+        self.key_refused.swap(false, Ordering::Relaxed)
     }
 
     pub fn defaults(&self) -> Defaults {
@@ -242,6 +250,9 @@ impl Publisher {
             }
             Published::Refused(problem) | Published::Unconfirmed(problem) => {
                 let error = problem.to_string();
+                if problem.may_be_of_key() {
+                    self.key_refused.store(true, Ordering::Relaxed);
+                }
                 if self.is_new(&host, &problem, &error, now) {
                     let _unchanged = self.store(PublishResult::Failed { host, error, at }).await;
                 } else {

@@ -6,8 +6,10 @@ use crate::clock::Clock;
 use crate::counters::{LastError, LastReload, Reading};
 use crate::db::{Counts, Db, DbError, PendingZone, UnservedZone};
 use crate::dns::Dns;
+use crate::model::certificate::Certificate;
 use crate::model::time::{Millis, Now};
 use crate::passwords::Passwords;
+use crate::rules::certificate;
 pub use figures::{Counters, Durations, Figure};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,6 +45,8 @@ pub struct Snapshot {
     pub replies: Vec<(u16, u64)>,
     pub connections: OpenConnections,
     pub last_reload: Option<LastReload>,
+    /// That clients see; `None` without TLS.
+    pub certificate: Option<CertificateHealth>,
     /// Why the database does not answer; `None` if it does.
     pub database: Option<String>,
     /// Why it cannot store anything, and since how long; `None` if changes are written.
@@ -59,6 +63,25 @@ pub struct Snapshot {
     pub check_round: Option<Duration>,
     pub users: u64,
     pub hosts: u64,
+}
+
+/// The certificate that clients see.
+#[derive(Clone, Debug)]
+pub struct CertificateHealth {
+    /// Its last moment.
+    pub until: Millis,
+    /// Whether clients accept it.
+    pub is_valid: bool,
+    /// What its owner must know now.
+    pub warning: Option<String>,
+}
+
+fn health(certificate: &Certificate, now: Millis) -> CertificateHealth {
+    CertificateHealth {
+        until: certificate.validity.until,
+        is_valid: certificate::state(certificate.validity, now).is_valid(),
+        warning: certificate::warning(certificate, now),
+    }
 }
 
 /// Connections of the HTTP front end.
@@ -129,6 +152,7 @@ impl Status {
                 max: connections.max.get(),
             },
             last_reload: reloads.last(),
+            certificate: reloads.certificate.load().as_ref().map(|it| health(it, now.wall)),
             database,
             writing: self.writing(),
             pending_since: pending.iter().map(|zone| zone.since).min(),

@@ -272,12 +272,19 @@ impl Update {
     ) -> Result<Want, DbError> {
         let (at, uptime) = (now.wall, self.0.db.uptime(now));
         let notices = self.0.notices.of_update(&host, update, records, at).await?;
-        let seen = decide::seen(update.change, at);
-        let defaults = self.0.publisher.defaults();
-        let check_at = expiry::first_check(&host, records, &defaults, uptime);
-        let (lan, publish) = (host.lan, true);
-        let is_sent = !self.0.publisher.is_down(&host.zone);
-        Ok(Want { host, records, seen, check_at, notices, lan, publish, at, uptime, is_sent })
+        Ok(Want {
+            records,
+            seen: decide::seen(update.change, at),
+            check_at: expiry::first_check(&host, records, &self.0.publisher.defaults(), uptime),
+            is_expiry: false,
+            notices,
+            lan: host.lan,
+            publish: true,
+            at,
+            uptime,
+            is_sent: !self.0.publisher.is_down(&host.zone),
+            host,
+        })
     }
 
     /// The locked host; gone, if it was deleted or given to another user before it was locked.
