@@ -12,6 +12,7 @@ pub mod dns;
 pub mod http;
 pub mod lifecycle;
 pub mod limits;
+pub mod log_budget;
 pub mod logging;
 pub mod mail;
 pub mod model;

@@ -1,5 +1,6 @@
 //! Timers that call stories. A run that fails is logged, and the next one follows at its time.
 
+use crate::log_budget::log_repeated;
 use crate::stories::authenticate::Authenticate;
 use crate::stories::deliver::Deliver;
 use crate::stories::expire::Expire;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 /// A crash loses the keepalives of this time at most.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -54,7 +55,7 @@ pub async fn flush_keepalives(story: Expire, stop: CancellationToken) {
     let mut every = interval(FLUSH);
     while tick(&mut every, &stop).await {
         if let Err(problem) = story.flush_keepalives().await {
-            warn!("keepalives are not yet written: {problem}");
+            log_repeated!(warn, "keepalives are not yet written: {problem}");
         }
     }
 }
@@ -68,7 +69,7 @@ pub async fn write_last_requests(story: LastRequests, stop: CancellationToken) {
         if (checks == 0 || story.are_many())
             && let Err(problem) = story.write().await
         {
-            warn!("the last requests are not yet written: {problem}");
+            log_repeated!(warn, "the last requests are not yet written: {problem}");
         }
     }
 }
@@ -86,7 +87,7 @@ pub async fn republish(story: Republish, stop: CancellationToken) {
         match done {
             Ok(0) => {}
             Ok(hosts) => info!(hosts, "published what was pending"),
-            Err(problem) => warn!("pending records are not yet published: {problem}"),
+            Err(problem) => log_repeated!(warn, "pending records are not yet published: {problem}"),
         }
     }
 }
@@ -98,7 +99,7 @@ pub async fn check_changes(story: Verify, stop: CancellationToken) {
         // a check may be aborted at any point: the next run of the daemon checks every host
         let Some(done) = stop.run_until_cancelled(story.check_changes()).await else { return };
         if let Err(problem) = done {
-            warn!("changes are not yet checked: {problem}");
+            log_repeated!(warn, "changes are not yet checked: {problem}");
         }
     }
 }
@@ -109,7 +110,7 @@ pub async fn check_suspects(story: Verify, stop: CancellationToken) {
     while tick(&mut every, &stop).await {
         let Some(done) = stop.run_until_cancelled(story.check_suspects()).await else { return };
         if let Err(problem) = done {
-            warn!("what differed is not yet checked again: {problem}");
+            log_repeated!(warn, "what differed is not yet checked again: {problem}");
         }
     }
 }
@@ -119,7 +120,7 @@ pub async fn check_all(story: Verify, stop: CancellationToken) {
     loop {
         let Some(done) = stop.run_until_cancelled(story.go_round()).await else { return };
         let pause = done.unwrap_or_else(|problem| {
-            warn!("hosts are not yet checked: {problem}");
+            log_repeated!(warn, "hosts are not yet checked: {problem}");
             CHECK_AGAIN
         });
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
@@ -134,7 +135,7 @@ pub async fn sweep(story: Expire, period: watch::Receiver<Duration>, stop: Cance
     while every.tick(&stop).await {
         let Some(done) = stop.run_until_cancelled(story.sweep()).await else { return };
         if let Err(refused) = done {
-            warn!("the sweep did not finish: {refused}");
+            log_repeated!(warn, "the sweep did not finish: {refused}");
         }
     }
 }
@@ -151,7 +152,7 @@ pub async fn forget_idle(
         // with many clients this takes too long for a thread of the runtime
         let forgotten = tokio::task::spawn_blocking(move || story.forget_idle()).await;
         if let Err(panic) = forgotten {
-            warn!("idle clients are still counted: {panic}");
+            log_repeated!(warn, "idle clients are still counted: {panic}");
         }
     }
 }
@@ -192,7 +193,7 @@ pub async fn clean_up_mails(story: Deliver, stop: CancellationToken) {
     let mut every = interval(OLD_MAILS);
     while tick(&mut every, &stop).await {
         if let Err(problem) = story.clean_up().await {
-            warn!("old mails are not yet cleaned up: {problem}");
+            log_repeated!(warn, "old mails are not yet cleaned up: {problem}");
         }
     }
 }

@@ -199,3 +199,32 @@ fn a_journald_that_hangs_blocks_nothing() {
     setup.write();
     serves_and_stops(&setup, port, setup.command().stdout(Stdio::null()).stderr(Stdio::null()));
 }
+
+#[test]
+fn what_fails_with_each_request_is_a_line_every_ten_seconds_with_the_count() {
+    let scene = Scene::with(|setup| setup.on_sqlite());
+    let file = scene.daemon.setup().sqlite_file();
+    std::fs::rename(&file, file.with_file_name("aside")).unwrap();
+    let mut requests = 0;
+    eventually(Duration::from_secs(30), "a second line with the count", || {
+        scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(503, "911\n");
+        requests += 1;
+        let log = scene.daemon.log();
+        if log.contains("unlogged=") { Ok(()) } else { Err(log) }
+    });
+    let log = scene.daemon.log();
+    let lines = log.lines().filter(|line| line.contains("was moved away")).count();
+    assert!(requests > 20 && lines < 15, "{lines} lines for {requests} requests: {log}");
+}
+
+#[test]
+fn a_name_server_that_is_down_is_no_line_for_each_request() {
+    let scene = Scene::with(|setup| setup.set("dns_service.dns_port", 1));
+    for last in 0..30 {
+        let update = format!("hostname=pc.dyn.example&myip=192.0.2.{last}");
+        scene.update(&update).is(503, "dnserr\n");
+    }
+    let log = scene.daemon.log();
+    let lines = log.matches("address not yet published").count();
+    assert!((1..10).contains(&lines), "{lines} lines: {log}");
+}

@@ -228,8 +228,8 @@ fn a_database_file_that_is_moved_away_or_replaced_is_911_until_it_is_back() {
             if status.code == Some(0) { Ok(()) } else { Err(status.to_string()) }
         });
     }
-    let errors = "ERROR changes are not written: the database file";
-    assert_eq!(scene.daemon.log().matches(errors).count(), 3, "{}", scene.daemon.log());
+    let log = scene.daemon.log();
+    assert!(log.contains("ERROR changes are not written: the database file"), "{log}");
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub const DDNSD: Table = &[
     ("reload", &["config", "lifecycle"]),
     ("clock", &["model"]),
     ("counters", &["model"]),
+    // clock: counts lines by the time that they are logged at
+    ("log_budget", &["clock"]),
     ("logging", &["config"]),
     // template: a broken one is a problem of the configuration
     ("config", &["model", "template"]),
@@ -48,10 +50,10 @@ pub const DDNSD: Table = &[
     ("model", &[]),
     ("rules", &["model"]),
     // clock: times each run of Argon2, on a thread of its own
-    ("passwords", &["model", "config", "counters", "clock"]),
+    ("passwords", &["model", "config", "counters", "clock", "log_budget"]),
     ("limits", &["model", "rules", "config", "counters"]),
-    ("dns", &["model", "config", "counters", "clock"]),
-    ("db", &["model", "config", "counters", "clock"]),
+    ("dns", &["model", "config", "counters", "clock", "log_budget"]),
+    ("db", &["model", "config", "counters", "clock", "log_budget"]),
     ("mail", &["model", "config", "template"]),
     (
         "stories",
@@ -67,15 +69,16 @@ pub const DDNSD: Table = &[
             "template",
             "clock",
             "counters",
+            "log_budget",
         ],
     ),
     // model: connections are counted by ClientKey, as limits are; clock: deadlines
-    ("serve", &["model", "config", "counters", "clock"]),
-    ("http", &["model", "config", "rules", "stories", "serve", "clock", "counters"]),
-    ("admin", &["model", "config", "stories", "reload", "counters"]),
+    ("serve", &["model", "config", "counters", "clock", "log_budget"]),
+    ("http", &["model", "config", "rules", "stories", "serve", "clock", "counters", "log_budget"]),
+    ("admin", &["model", "config", "stories", "reload", "counters", "log_budget"]),
     // counters: the buckets of a histogram
     ("observe", &["config", "stories", "serve", "clock", "counters"]),
-    ("timers", &["config", "stories", "clock"]),
+    ("timers", &["config", "stories", "clock", "log_budget"]),
 ];
 
 /// The control program: output is pure, commands stand above the client.

@@ -2,6 +2,7 @@
 //! exchanged, then its calls go to the handler.
 
 use super::peer::{self, PeerCredentials, Policy};
+use crate::log_budget::log_repeated;
 use ddnsd_proto::transport::{Preamble, PreambleError, Status, frames};
 use ddnsd_proto::{AdministrationRequest, AdministrationResponse, PROTOCOL, Protocol};
 use futures::Stream;
@@ -20,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 /// Connections that may send calls at a time.
 pub(super) const MAX_CONNECTIONS: usize = 32;
@@ -63,13 +64,14 @@ enum HandshakeError {
 impl HandshakeError {
     fn log(&self) {
         match self {
-            Self::Denied(PeerCredentials { uid, pid, .. }) => warn!(
+            Self::Denied(PeerCredentials { uid, pid, .. }) => log_repeated!(
+                warn,
                 uid,
                 pid = pid.unwrap_or_default(),
                 "admin socket: permission denied: neither root, ddnsd's own user nor in the admin group"
             ),
             Self::OtherProtocol { .. } => {
-                info!("admin socket: {}", self.to_string().escape_debug());
+                log_repeated!(info, "admin socket: {}", self.to_string().escape_debug());
             }
             other => debug!(reason = %other, "admin socket: connection dropped"),
         }

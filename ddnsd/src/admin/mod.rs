@@ -7,6 +7,7 @@ mod peer;
 mod service;
 pub mod socket;
 
+use crate::log_budget::log_repeated;
 use connection::{AdminConnections, CallHandler};
 use service::AdminService;
 pub use service::AdminStories;
@@ -18,7 +19,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::debug;
 
 /// Connections before their handshake is done. Further ones wait in the kernel's backlog.
 const MAX_HANDSHAKES: usize = 512;
@@ -56,7 +57,7 @@ async fn accept(
             }
             // such as EMFILE: the connection stays in the backlog until a file descriptor is free
             Err(error) => {
-                warn!(%error, "admin socket: cannot accept a connection, retrying");
+                log_repeated!(warn, %error, "admin socket: cannot accept a connection, retrying");
                 stop.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
             }
         }

@@ -225,13 +225,11 @@ pub struct DatabaseCounters {
 pub struct Writing(Mutex<Option<(Instant, String)>>);
 
 impl Writing {
-    /// Records a failed write. Returns whether it is the first one.
-    pub fn fails(&self, now: Instant, why: &str) -> bool {
+    /// Records a failed write.
+    pub fn fails(&self, now: Instant, why: &str) {
         let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = failing.is_none();
         let since = failing.take().map_or(now, |(since, _)| since);
         *failing = Some((since, why.to_owned()));
-        is_news
     }
 
     /// Records a successful write. Returns whether writes failed before.

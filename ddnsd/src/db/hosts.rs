@@ -8,6 +8,7 @@ use super::leases;
 use super::rows::{DetailsRow, HostRow, host_columns};
 use super::statement::{Arg, Statements, args, statements};
 use super::write::Write;
+use crate::log_budget::log_repeated;
 use crate::model::host::{Host, HostDetails, HostId};
 use crate::model::lease::Lease;
 use crate::model::name::{Fqdn, Label, UserName, Zone};
@@ -46,7 +47,7 @@ impl Db {
     pub async fn readable_host(&self, name: &Fqdn) -> Result<Option<Arc<Host>>, DbError> {
         match self.host(name).await {
             Err(problem @ DbError::Row { .. }) => {
-                tracing::error!(host = %name, "skipped: {problem}");
+                log_repeated!(error, host = %name, "skipped: {problem}");
                 Ok(None)
             }
             other => other,

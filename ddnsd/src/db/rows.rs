@@ -4,6 +4,7 @@
 use super::error::DbError;
 use super::leases::lease;
 use super::row::row;
+use crate::log_budget::log_repeated;
 use crate::model::address::Addresses;
 use crate::model::host::{Acked, Host, HostDetails, HostId, Lan, Leader, Seen};
 use crate::model::name::{Fqdn, Label, UserName, Zone};
@@ -24,7 +25,7 @@ pub struct Page<T> {
 
 /// Logs a row that does not convert and leaves it out, so that it does not stop the others.
 pub(super) fn readable<T>(row: Result<T, DbError>) -> Option<T> {
-    row.inspect_err(|problem| tracing::error!("skipped: {problem}")).ok()
+    row.inspect_err(|problem| log_repeated!(error, "skipped: {problem}")).ok()
 }
 
 /// The columns of [`HostRow`], for every SELECT that fills one.

@@ -13,6 +13,7 @@ use super::write::{ErasedWrite, QueuedWrite, Write};
 use super::write_connection::{WriteConnection, WriteFailure};
 use crate::clock::Clock;
 use crate::counters::DatabaseCounters;
+use crate::log_budget::log_repeated;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -200,7 +201,7 @@ impl WriteResults {
     fn succeeded(&self) {
         self.counters.commits.add_one();
         if self.counters.writing.works() {
-            tracing::info!("the database takes changes again");
+            log_repeated!(info, "the database takes changes again");
         }
     }
 
@@ -212,11 +213,7 @@ impl WriteResults {
             tracing::debug!("a change is not written: {error}");
             return;
         }
-        // an outage is an error once
-        if self.counters.writing.fails(Clock.now().mono, &error.to_string()) {
-            tracing::error!("changes are not written: {error}");
-        } else {
-            tracing::debug!("changes are not written: {error}");
-        }
+        self.counters.writing.fails(Clock.now().mono, &error.to_string());
+        log_repeated!(error, "changes are not written: {error}");
     }
 }

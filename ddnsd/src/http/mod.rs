@@ -16,6 +16,7 @@ mod request_log;
 use crate::clock::Clock;
 use crate::config::{self, Endpoint};
 use crate::counters::HttpCounters;
+use crate::log_budget::log_repeated;
 use crate::model::client::ClientKey;
 use crate::rules::reply::{Reply, ReturnCode};
 use crate::rules::request::{self, RequestOrigin, RequestedUpdate, UpdateRequest};
@@ -319,13 +320,13 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 fn warn_of_address(client: IpAddr, is_loopback: bool, unknown: Option<&str>) {
     // a loopback address can only be that of the connection: given ones are refused
     if is_loopback {
-        tracing::warn!(
+        log_repeated!(warn,
             %client,
             "the address of this machine itself was published (behind a proxy, set daemon.proxy_header and trusted_proxies)"
         );
     }
     if let Some(parameter) = unknown {
-        tracing::warn!(
+        log_repeated!(warn,
             %client,
             ?parameter,
             "an address in an unknown parameter was ignored, and the client's own was used (add the name to ipv4 or ipv6 in endpoints.params, or change it in the client)"

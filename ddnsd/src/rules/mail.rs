@@ -55,28 +55,6 @@ impl ServerPause {
     }
 }
 
-/// The least time between two log lines about failures.
-const LOG_PAUSE: Duration = Duration::from_secs(10);
-
-/// Counts failures, and lets one of them be logged every 10 s.
-#[derive(Debug, Default)]
-pub struct FailureLog {
-    next: Option<Instant>,
-    unlogged: u64,
-}
-
-impl FailureLog {
-    /// Whether to log this failure; if so, how many were not logged since the last line.
-    pub fn failed(&mut self, now: Instant) -> Option<u64> {
-        if self.next.is_some_and(|next| now < next) {
-            self.unlogged += 1;
-            return None;
-        }
-        self.next = Some(now + LOG_PAUSE);
-        Some(std::mem::take(&mut self.unlogged))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,14 +99,6 @@ mod tests {
         let pauses: Vec<_> = (0..7).map(|_| server.failed(now).as_secs()).collect();
         assert_eq!(pauses, [10, 20, 40, 80, 160, 300, 300]);
         assert!(!server.is_over(now) && server.is_over(now + MAX_SERVER_PAUSE));
-    }
-
-    #[test]
-    fn a_line_every_ten_seconds_counts_the_failures_between() {
-        let (mut log, now) = (FailureLog::default(), Clock.now().mono);
-        let at = |seconds| now + Duration::from_secs(seconds);
-        let lines = [0, 1, 9, 10, 11, 30].map(|seconds| log.failed(at(seconds)));
-        assert_eq!(lines, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 
     #[test]

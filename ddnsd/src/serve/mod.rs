@@ -19,6 +19,7 @@ pub use connections::{Answering, ConnectionLimits, OpenConnection, UnfinishedFor
 pub use unread_body::UnreadBody;
 
 use crate::config;
+use crate::log_budget::log_repeated;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use connections::ConnectionPermit;
@@ -44,7 +45,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::util::BoxCloneSyncService;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 use unread_body::keep_unread;
 
 /// A request's head, bytes.
@@ -144,7 +145,10 @@ impl HttpServer {
                 }
                 Err(error) if is_clients_fault(&error) => debug!("accept: {error}"),
                 Err(error) => {
-                    warn!("cannot accept connections: {error} (raise the limit of open files?)");
+                    log_repeated!(
+                        warn,
+                        "cannot accept connections: {error} (raise the limit of open files?)"
+                    );
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
             }

@@ -6,6 +6,7 @@ use super::rehash::{DueRehash, Rehash};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::limits::{Admission, LimitExceeded, Limits, Slot};
+use crate::log_budget::log_repeated;
 use crate::model::client::ClientKey;
 use crate::model::name::UserName;
 use crate::model::secret::Secret;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 /// The handles this story uses.
 #[derive(Clone)]
@@ -152,7 +153,7 @@ impl Authenticate {
             Login::Missing => return Err(Reply::whole(ReturnCode::Badauth)),
         };
         let account = self.db.account(user).await.map_err(|problem| {
-            error!("cannot look up a user: {problem}");
+            log_repeated!(error, "cannot look up a user: {problem}");
             Reply::whole(ReturnCode::ServerError)
         })?;
         // for a suspended user it costs and counts as for a user that does not exist

@@ -2,6 +2,7 @@
 //! sentence with the next step.
 
 use crate::db::DbError;
+use crate::log_budget::log_repeated;
 
 /// How clients group errors; it decides nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl AdminError {
 impl From<DbError> for AdminError {
     /// Logs it, too.
     fn from(problem: DbError) -> Self {
-        tracing::error!("administration: {problem}");
+        log_repeated!(error, "administration: {problem}");
         let kind = match problem {
             DbError::Busy => AdminErrorKind::Busy,
             _ => AdminErrorKind::Database,

@@ -8,6 +8,7 @@ use super::publisher::Publisher;
 use crate::clock::Clock;
 use crate::db::{Db, DbError, DueHost, NextCheck, Want};
 use crate::dns::Lane;
+use crate::log_budget::log_repeated;
 use crate::model::host::{Age, Host, HostId, Seen};
 use crate::model::name::Fqdn;
 use crate::model::record::WantedRecords;
@@ -169,7 +170,9 @@ impl Expire {
         let published = self.publisher.publish(wanted, Lane::Background).await;
         match &published {
             Ok(()) => tracing::info!(host = %due.fqdn, %old, "expired"),
-            Err(why) => tracing::warn!(host = %due.fqdn, %old, "expired, not yet removed: {why}"),
+            Err(why) => {
+                log_repeated!(warn, host = %due.fqdn, %old, "expired, not yet removed: {why}");
+            }
         }
         Ok(Some((due.fqdn, published.map_err(|why| why.to_string()))))
     }

@@ -4,6 +4,7 @@
 
 use crate::clock::Clock;
 use crate::db::Db;
+use crate::log_budget::log_repeated;
 use crate::model::name::UserName;
 use crate::model::secret::Secret;
 use crate::model::user::{Account, UserId};
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 /// The story; clones share everything.
 #[derive(Clone)]
@@ -89,7 +90,7 @@ impl RehashHandles {
             Err(problem) => {
                 // so that the next authentication hashes and tries again
                 self.passwords.forget(&due.user, &account.hash, password);
-                warn!(user, "cannot remake an imported password hash yet: {problem}");
+                log_repeated!(warn, user, "cannot remake an imported password hash yet: {problem}");
             }
         }
     }

@@ -5,6 +5,7 @@
 use crate::clock::Clock;
 use crate::db::{Db, DbError};
 use crate::dns::builtin::{BuiltinServer, PreparedZones};
+use crate::log_budget::log_repeated;
 use crate::model::host::Defaults;
 use crate::model::name::Fqdn;
 use crate::model::time::Millis;
@@ -40,7 +41,7 @@ pub async fn keep_serials_covered(server: BuiltinServer, db: Db) {
     loop {
         let mark = server.serials_run_low().await;
         while let Err(problem) = db.set_meta(SERIAL, mark.to_string()).await {
-            warn!("SOA serials do not rise until their mark is stored: {problem}");
+            log_repeated!(warn, "SOA serials do not rise until their mark is stored: {problem}");
             tokio::time::sleep(PAUSE).await;
         }
         server.serials_are_covered(mark);

@@ -5,6 +5,7 @@
 use super::BuiltinServer;
 use super::respond::{Response, Transport, respond};
 use super::transfer::Transfer;
+use crate::log_budget::log_repeated;
 use crate::model::client::ClientKey;
 use std::collections::HashMap;
 use std::io;
@@ -77,7 +78,7 @@ impl TcpServer {
                 }
                 Ok(None) => self.server.counters().connections_refused.add_one(),
                 Err(error) => {
-                    tracing::warn!("name server: cannot accept a TCP connection: {error}");
+                    log_repeated!(warn, "name server: cannot accept a TCP connection: {error}");
                     tokio::time::sleep(PAUSE).await;
                 }
             }

@@ -10,10 +10,11 @@ mod letter;
 use crate::clock::Clock;
 use crate::counters::MailCounters;
 use crate::db::{Db, DbError, MailClaim};
+use crate::log_budget::log_repeated;
 use crate::mail::{Letter, Mailer, SEND_TIMEOUT, SendError, SmtpSession};
 use crate::model::mail::{Delivery, MailId, QueuedMail};
 use crate::model::time::Now;
-use crate::rules::mail::{self, FailureLog, MAX_AGE, ServerPause};
+use crate::rules::mail::{self, MAX_AGE, ServerPause};
 use arc_swap::ArcSwapOption;
 use jiff::tz::TimeZone;
 pub use letter::host;
@@ -52,7 +53,6 @@ pub struct Deliver {
 #[derive(Default)]
 struct DeliveryState {
     server: Mutex<ServerPause>,
-    log: Mutex<FailureLog>,
     /// Notified when the server is worth another try.
     resumed: Notify,
 }
@@ -110,7 +110,7 @@ impl Deliver {
     /// Sends what is due, until nothing is, the server takes no mail, or `stop`.
     pub async fn run(&self, stop: &CancellationToken) {
         if let Err(problem) = self.send_due(stop).await {
-            self.log_failure(&format!("mails wait for the database: {problem}"));
+            Self::log_failure(&format!("mails wait for the database: {problem}"));
         }
     }
 
@@ -211,7 +211,7 @@ impl Deliver {
         // a mail whose end is not stored would be sent again; without the database nothing is sent
         while let Err(problem) = self.record(run, [mail.clone()], |_| Delivery::Sent).await {
             let mail = mail.id.0;
-            self.log_failure(&format!("cannot store that mail {mail} was sent: {problem}"));
+            Self::log_failure(&format!("cannot store that mail {mail} was sent: {problem}"));
             let pause = tokio::time::sleep(RECORD_PAUSE);
             if run.stop.run_until_cancelled(pause).await.is_none() {
                 return Err(problem);
@@ -239,11 +239,11 @@ impl Deliver {
         match &delivery {
             Delivery::Failed { error, .. } => {
                 self.counters.failed.add_one();
-                self.log_failure(&format!("{about} failed: {error} (see `ddnsctl mail list`)"));
+                Self::log_failure(&format!("{about} failed: {error} (see `ddnsctl mail list`)"));
             }
             Delivery::Retry { error, .. } => {
                 self.counters.retried.add_one();
-                self.log_failure(&format!("{about} is tried again later: {error}"));
+                Self::log_failure(&format!("{about} is tried again later: {error}"));
             }
             Delivery::Sent | Delivery::Untried => {}
         }
@@ -261,7 +261,7 @@ impl Deliver {
         run.session = None;
         let now = self.clock.now();
         let pause = self.server().failed(now.mono).as_secs();
-        self.log_failure(&format!("mails wait, next try in {pause} s: {reason}"));
+        Self::log_failure(&format!("mails wait, next try in {pause} s: {reason}"));
         let delivery = mail::after_failure(&mail, now.wall, reason);
         match &delivery {
             Delivery::Failed { .. } => self.counters.failed.add_one(),
@@ -314,14 +314,8 @@ impl Deliver {
         Ok(())
     }
 
-    fn log_failure(&self, what: &str) {
-        let now = self.clock.now().mono;
-        let due = self.state.log.lock().unwrap_or_else(PoisonError::into_inner).failed(now);
-        match due {
-            Some(0) => warn!("{what}"),
-            Some(unlogged) => warn!(unlogged, "{what}"),
-            None => {}
-        }
+    fn log_failure(what: &str) {
+        log_repeated!(warn, "{what}");
     }
 
     fn server(&self) -> MutexGuard<'_, ServerPause> {

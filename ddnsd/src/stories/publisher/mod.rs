@@ -12,6 +12,7 @@ use crate::db::{Db, DbError, PublishResult, UnpublishedHost, Want};
 use crate::dns::{
     self, CheckResult, Dns, DnsError, Found, Halving, Lane, LookupError, Published, ZoneHealth,
 };
+use crate::log_budget::log_repeated;
 use crate::model::change::RecordCheck;
 use crate::model::family::{Families, Family};
 use crate::model::host::{Defaults, Host};
@@ -26,7 +27,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tracing::warn;
 
 /// How often a removal is sent at most, while an unanswered message could still undo it.
 const MAX_REMOVALS: u32 = 3;
@@ -329,7 +329,7 @@ impl Publisher {
     async fn store(&self, result: PublishResult) -> Option<Arc<Host>> {
         // a result that is not stored leaves the row unpublished, so the host is sent again
         self.db.settle(result).await.unwrap_or_else(|error| {
-            warn!("cannot store the result of a change: {error}");
+            log_repeated!(warn, "cannot store the result of a change: {error}");
             None
         })
     }

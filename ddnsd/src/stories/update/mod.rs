@@ -13,6 +13,7 @@ use super::publisher::{Publisher, ToChange};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, Want};
 use crate::dns::Lane;
+use crate::log_budget::log_repeated;
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
 use crate::model::record::WantedRecords;
@@ -31,7 +32,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
-use tracing::error;
 
 /// The update story; clones share everything.
 #[derive(Clone)]
@@ -137,7 +137,7 @@ impl Update {
     ) -> Reply {
         let reply = self.update_hosts(&request, &authenticated.caller, now).await;
         let reply = reply.unwrap_or_else(|problem| {
-            error!("cannot carry out an update: {problem}");
+            log_repeated!(error, "cannot carry out an update: {problem}");
             Reply::whole(ReturnCode::ServerError)
         });
         let reply = self.0.authenticate.record(authenticated, reply);
@@ -316,7 +316,7 @@ impl Update {
         let hosts = match self.0.publisher.want(wants).await {
             Ok(hosts) => hosts,
             Err(problem) => {
-                error!("cannot store a change: {problem}");
+                log_repeated!(error, "cannot store a change: {problem}");
                 let result = failed(&problem);
                 let ids = guards.iter().map(|(guard, _)| guard.host());
                 results.extend(ids.map(|host| (host, result.clone())));

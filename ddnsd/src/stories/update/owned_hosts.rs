@@ -1,6 +1,7 @@
 //! The requested hosts that are the caller's. In: hosts that were looked up. Out: the reply, from
 //! the result of each.
 
+use crate::log_budget::log_repeated;
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
 use crate::rules::reply::{HostLine, Reply, ReturnCode};
@@ -9,7 +10,7 @@ use crate::stories::last_requests::{HostResult, HostResults};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 pub(super) struct OwnedHosts {
     /// In the order of the request; `None` for a host that is not the caller's.
@@ -69,9 +70,9 @@ impl OwnedHosts {
             // no host is the caller's: the reply is about the hosts, not about the addresses
             debug!(%client, "address rejected: {bad}");
         } else if matches!(bad, BadAddress::ProxyWithoutClient(_)) {
-            warn!(%client, hosts, "address rejected: {bad}; check daemon.proxy_header");
+            log_repeated!(warn, %client, hosts, "address rejected: {bad}; check daemon.proxy_header");
         } else {
-            info!(%client, hosts, "address rejected: {bad}");
+            log_repeated!(info, %client, hosts, "address rejected: {bad}");
         }
     }
 

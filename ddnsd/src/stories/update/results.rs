@@ -2,11 +2,12 @@
 
 use crate::db::DbError;
 use crate::dns::DnsError;
+use crate::log_budget::log_repeated;
 use crate::model::address::Addresses;
 use crate::model::host::Host;
 use crate::rules::reply::ReturnCode;
 use crate::stories::last_requests::HostResult;
-use tracing::{info, warn};
+use tracing::info;
 
 pub(super) fn too_many_updates() -> HostResult {
     HostResult::with_reason(ReturnCode::ServerError, "too many updates of it at once")
@@ -36,7 +37,7 @@ pub(super) fn published_result(
             HostResult::new(ReturnCode::Good)
         }
         Err(problem) => {
-            warn!(host = %host.fqdn, %old, %new, "address not yet published: {problem}");
+            log_repeated!(warn, host = %host.fqdn, %old, %new, "address not yet published: {problem}");
             HostResult::with_reason(ReturnCode::Dnserr, problem.to_string())
         }
     }

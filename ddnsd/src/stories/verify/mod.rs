@@ -7,7 +7,6 @@
 
 mod ask;
 mod judge;
-mod log_budget;
 mod queues;
 mod round;
 mod zones;
@@ -18,6 +17,7 @@ use crate::clock::Clock;
 use crate::counters::CheckCounters;
 use crate::db::{Db, DbError};
 use crate::dns::{CheckResult, Halving};
+use crate::log_budget::LogBudget;
 use crate::model::host::{Host, HostId};
 use crate::model::name::Zone;
 use crate::model::time::Millis;
@@ -26,7 +26,6 @@ use crate::rules::verify::VerifyTimes;
 use arc_swap::ArcSwap;
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
-use log_budget::LogBudget;
 use queues::CheckQueues;
 use round::Round;
 use std::collections::HashMap;
@@ -45,6 +44,8 @@ const MAX_QUERIES: usize = 200;
 const MAX_ZONES_AT_ONCE: usize = 8;
 const MAX_QUERIES_AT_ONCE: usize = 16;
 const PAGE: u32 = 200;
+/// In 10 s, about hosts: a server that drops everything concerns every host.
+const MAX_LINES: u32 = 20;
 
 /// The verifying story; clones share everything.
 #[derive(Clone)]
@@ -94,7 +95,7 @@ impl Verify {
             queues: Mutex::default(),
             zones: Mutex::default(),
             round: tokio::sync::Mutex::new(round),
-            log: LogBudget::default(),
+            log: LogBudget::new(MAX_LINES),
             daemon: format!("{:016x}", rand::random::<u64>()),
         }))
     }
