@@ -1,8 +1,11 @@
 //! Export and import. Hosts are exported by [`host_list`](crate::Administration::host_list).
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 
+/// Maximum number of lines in a call. A decoded line is far larger than `{}`.
+pub const MAX_LINES: usize = 4096;
 /// Maximum length of an import's line, bytes.
 pub const MAX_LINE: usize = 64 << 10;
 
@@ -55,8 +58,34 @@ pub struct ImportToken {
 pub struct StageLines {
     /// The import's [`ImportToken`].
     pub token: String,
-    /// The lines.
+    /// The lines, at most [`MAX_LINES`].
+    #[serde(deserialize_with = "bounded")]
     pub lines: Vec<Line>,
+}
+
+fn bounded<'de, D: Deserializer<'de>>(lines: D) -> Result<Vec<Line>, D::Error> {
+    struct Lines;
+
+    impl<'de> Visitor<'de> for Lines {
+        type Value = Vec<Line>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX_LINES} lines")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut lines: A) -> Result<Vec<Line>, A::Error> {
+            let mut taken = Vec::new();
+            while let Some(line) = lines.next_element()? {
+                if taken.len() == MAX_LINES {
+                    return Err(A::Error::invalid_length(MAX_LINES + 1, &self));
+                }
+                taken.push(line);
+            }
+            Ok(taken)
+        }
+    }
+
+    lines.deserialize_seq(Lines)
 }
 
 /// A line of an import.
@@ -87,6 +116,8 @@ pub struct Imported {
     pub problems: Vec<Problem>,
     /// Number of problems before truncation.
     pub problems_total: u64,
+    /// What the administrator should know of what was stored.
+    pub warning: Option<String>,
 }
 
 /// A problem of a line.
@@ -102,6 +133,14 @@ pub struct Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_beyond_the_maximum_are_not_decoded() {
+        let lines = |count| format!(r#"{{"lines":[{}]}}"#, vec!["{}"; count].join(","));
+        let decoded = |count| serde_json::from_str::<StageLines>(&lines(count));
+        assert_eq!(decoded(MAX_LINES).unwrap().lines.len(), MAX_LINES);
+        assert!(decoded(MAX_LINES + 1).unwrap_err().to_string().contains("at most 4096 lines"));
+    }
 
     #[test]
     fn a_hash_is_sent_but_not_printed() {

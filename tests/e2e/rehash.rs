@@ -82,3 +82,21 @@ fn concurrent_logins_replace_a_hash_once() {
         scene.daemon.log().matches("an imported password hash was remade").count()
     });
 }
+
+#[test]
+fn a_hash_that_needs_more_memory_than_there_is_answers_911_and_ends_nothing() {
+    let mut scene = Scene::with(|setup| setup.wrapped_in(&["prlimit", "--as=900000000"]));
+    let costly = HASH.replace("m=65536,t=3,p=4", "m=1048576,t=1,p=1");
+    let bob = json!({"user": "bob", "email": "bob@example.org", "password_hash": costly});
+    let warned = "more than 128 MiB of memory, until the first good one or a new password: bob";
+    scene.ctl().run_with_input(&["import", "-"], &format!("{bob}\n")).ok().prints(&[warned]);
+    let carol = scene.daemon.get("/update?hostname=pc.dyn.example").user("carol", "guess");
+    for guess in ["one", "two", "three"] {
+        assert_eq!(ask(&scene, guess), "911\n");
+        carol.send().is(401, "badauth\n");
+    }
+    scene.update("hostname=pc.dyn.example&myip=192.0.2.1").is(200, "good 192.0.2.1\n");
+    assert!(scene.daemon.log().contains("no 1024 MiB of memory"), "{}", scene.daemon.log());
+    scene.daemon.restart();
+    assert_eq!(scene.daemon.log().matches(warned).count(), 2, "at the import and at the start");
+}

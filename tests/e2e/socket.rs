@@ -238,3 +238,34 @@ fn a_thousand_connections_with_garbage_or_a_partial_preamble_keep_no_administrat
     drop(crowd);
     scene.ctl().run(&["status"]).ok();
 }
+
+#[test]
+fn a_frame_of_empty_lines_takes_no_more_memory_than_its_bytes() {
+    let scene = Scene::new();
+    let peak = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", scene.daemon.pid()));
+        let status = status.unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
+    };
+    let mut call = br#"{"Request":{"message":{"ImportStage":{"lines":{"lines":[{}"#.to_vec();
+    while call.len() < (4 << 20) - 100 {
+        call.extend(b",{}");
+    }
+    call.extend(br#"]}}},"id":1,"context":{}}}"#);
+    let call = frame(u32::try_from(call.len()).unwrap(), &call);
+    let before = peak();
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                let mut stream = connect(&scene.daemon.setup().socket());
+                // it is closed before the end
+                let _ = stream.write_all(&call);
+                let _ = stream.read_to_end(&mut Vec::new());
+            });
+        }
+    });
+    let grown = peak() - before;
+    assert!(grown < 64, "four frames of 4 MiB took {grown} MiB");
+    scene.ctl().run(&["status"]).ok();
+}

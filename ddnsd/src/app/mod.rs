@@ -18,6 +18,7 @@ use crate::reload::channel as reload_requests;
 use crate::serve::listen::{Bound, bind_later};
 use crate::serve::{self, ConnectionLimits, HttpServer};
 use crate::stories::hosts::Hosts;
+use crate::stories::large_hashes::warn_of_large_hashes;
 use crate::stories::mail_queue::MailQueue;
 use crate::stories::served_zones;
 use crate::stories::status::Counters;
@@ -179,6 +180,7 @@ async fn start(
     if let DnsBackend::Rfc2136(rfc2136) = &config.dns.backend {
         warn_of_zones_without_key(&rfc2136.keys, &handles.db).await;
     }
+    warn_of_large_hashes(&handles.db).await;
 
     let tasks = &handles.tasks;
     let reloader = Reloader::new(args, config, log, &handles, &services);

@@ -12,7 +12,7 @@ use crate::model::time::Millis;
 use crate::model::user::{Account, PasswordHash, User};
 
 pub(super) const STATEMENTS: Statements =
-    &[READING, PAGING, ADDING, SETTING_HASH, REPLACING_HASH, SETTING_EMAIL, DELETING];
+    &[READING, PAGING, COSTS, ADDING, SETTING_HASH, REPLACING_HASH, SETTING_EMAIL, DELETING];
 
 statements! { READING;
     ACCOUNT: Indexed = "SELECT id, password_hash, suspended_at FROM users WHERE name = ?";
@@ -54,6 +54,34 @@ impl Db {
     pub async fn users(&self, after: &str, limit: u32) -> Result<Vec<User>, DbError> {
         let rows: Vec<UserRow> = self.0.readers.all(&PAGE, args![after, limit]).await?;
         rows.into_iter().map(UserRow::user).collect()
+    }
+}
+
+//----- Costs -----
+
+statements! { COSTS;
+    LARGE: FullScan =
+        "SELECT name FROM users
+         WHERE CAST(substr(password_hash, instr(password_hash, 'm=') + 2) AS INTEGER) > ?
+         ORDER BY name LIMIT ?",
+        mariadb
+        "SELECT name FROM users
+         WHERE CAST(substr(password_hash, instr(password_hash, 'm=') + 2) AS UNSIGNED) > ?
+         ORDER BY name LIMIT ?";
+}
+
+impl Db {
+    /// Up to `limit` users whose password hash needs more memory than this, KiB.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn users_with_large_hashes(
+        &self,
+        kib: u32,
+        limit: u32,
+    ) -> Result<Vec<String>, DbError> {
+        let rows: Vec<(String,)> = self.0.readers.all(&LARGE, args![kib, limit]).await?;
+        Ok(rows.into_iter().map(|(name,)| name).collect())
     }
 }
 

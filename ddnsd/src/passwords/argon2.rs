@@ -11,6 +11,7 @@ use crate::model::user::PasswordHash;
 use ::argon2::{Algorithm, Argon2, Block, MIN_SALT_LEN, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use std::collections::TryReserveError;
 use subtle::ConstantTimeEq;
 
 /// As long as the database column.
@@ -37,17 +38,24 @@ pub(super) const NEW_HASH_COST: Cost = Cost {
 pub(super) struct HashMemory(Vec<Block>);
 
 impl HashMemory {
-    fn with<T>(&mut self, blocks: usize, work: impl FnOnce(&mut [Block]) -> T) -> T {
+    /// # Errors
+    /// The system has no memory for so many blocks; a plain allocation would abort the daemon.
+    fn with<T>(
+        &mut self,
+        blocks: usize,
+        work: impl FnOnce(&mut [Block]) -> T,
+    ) -> Result<T, TryReserveError> {
         if self.0.len() < blocks {
             // `resize` alone would copy the old content
             self.0 = Vec::new();
+            self.0.try_reserve_exact(blocks)?;
             self.0.resize(blocks, Block::new());
         }
         let result = work(&mut self.0);
         if self.0.len() > MAX_KEPT_BLOCKS {
             self.release();
         }
-        result
+        Ok(result)
     }
 
     pub(super) fn release(&mut self) {
@@ -120,6 +128,15 @@ pub enum UnusableHash {
     TooCostly,
 }
 
+/// A password cannot be verified now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "there are no {mib} MiB of memory to verify a password (the hash is imported, and asks for so much)"
+)]
+pub(super) struct OutOfMemory {
+    mib: u32,
+}
+
 /// A parsed PHC string whose cost is within bounds.
 pub(super) struct StoredHash {
     cost: Cost,
@@ -172,10 +189,19 @@ impl StoredHash {
     }
 
     /// Runs Argon2.
-    pub(super) fn matches(&self, password: &Secret, memory: &mut HashMemory) -> bool {
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(super) fn matches(
+        &self,
+        password: &Secret,
+        memory: &mut HashMemory,
+    ) -> Result<bool, OutOfMemory> {
         let mut output = vec![0; self.output.len()];
-        let filled = fill(self.cost, password, &self.salt, &mut output, memory);
-        filled.is_ok() && bool::from(output.ct_eq(&self.output))
+        match fill(self.cost, password, &self.salt, &mut output, memory) {
+            Err(::argon2::Error::OutOfMemory) => Err(OutOfMemory { mib: self.cost.kib / 1024 }),
+            filled => Ok(filled.is_ok() && bool::from(output.ct_eq(&self.output))),
+        }
     }
 }
 
@@ -230,9 +256,10 @@ fn fill(
     memory: &mut HashMemory,
 ) -> Result<(), ::argon2::Error> {
     let argon2 = cost.argon2(output.len())?;
-    memory.with(argon2.params().block_count(), |blocks| {
+    let filled = memory.with(argon2.params().block_count(), |blocks| {
         argon2.hash_password_into_with_memory(password.expose().as_bytes(), salt, output, blocks)
-    })
+    });
+    filled.map_err(|_| ::argon2::Error::OutOfMemory)?
 }
 
 #[cfg(test)]
@@ -276,8 +303,8 @@ mod tests {
         let mut memory = HashMemory::default();
         for (phc, password) in CFFI_HASHES {
             let stored = stored(phc).unwrap();
-            assert!(stored.matches(&secret(password), &mut memory), "{phc}");
-            assert!(!stored.matches(&secret("wrong"), &mut memory), "{phc}");
+            assert_eq!(stored.matches(&secret(password), &mut memory), Ok(true), "{phc}");
+            assert_eq!(stored.matches(&secret("wrong"), &mut memory), Ok(false), "{phc}");
             assert!(stored.is_outdated(), "{phc}");
         }
         assert_eq!(memory.blocks(), MAX_KEPT_BLOCKS);
@@ -287,7 +314,7 @@ mod tests {
     fn a_string_without_a_version_is_argon2_1_0() {
         let (phc, password) = CFFI_HASHES[3];
         let stored = stored(&phc.replace("$v=16", "")).unwrap();
-        assert!(stored.matches(&secret(password), &mut HashMemory::default()));
+        assert_eq!(stored.matches(&secret(password), &mut HashMemory::default()), Ok(true));
     }
 
     #[test]
@@ -296,19 +323,25 @@ mod tests {
         let hash = make(&secret("hunter2"), [7; 16], &mut memory).unwrap();
         assert!(hash.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         let stored = StoredHash::parse(&hash).unwrap();
-        assert!(stored.matches(&secret("hunter2"), &mut memory));
+        assert_eq!(stored.matches(&secret("hunter2"), &mut memory), Ok(true));
         assert!(!stored.is_outdated());
     }
 
     #[test]
     fn memory_beyond_the_kept_size_is_released() {
         let mut memory = HashMemory::default();
-        memory.with(MAX_KEPT_BLOCKS + 1, |blocks| {
-            assert!(blocks.len() > MAX_KEPT_BLOCKS);
-        });
+        let blocks = memory.with(MAX_KEPT_BLOCKS + 1, |blocks| blocks.len()).unwrap();
+        assert!(blocks > MAX_KEPT_BLOCKS);
         assert_eq!(memory.blocks(), 0);
-        memory.with(8, |_| ());
+        memory.with(8, |_| ()).unwrap();
         assert_eq!(memory.blocks(), 8);
+    }
+
+    #[test]
+    fn memory_that_the_system_does_not_have_is_an_error() {
+        let mut memory = HashMemory::default();
+        assert!(memory.with(usize::MAX / size_of::<Block>(), |_| ()).is_err());
+        memory.with(8, |_| ()).unwrap();
     }
 
     #[test]
@@ -381,8 +414,8 @@ mod tests {
             let text = |bytes: &[u8]| STANDARD_NO_PAD.encode(bytes);
             let phc = format!("$argon2id$v=19$m=64,t=2,p=1${}${}", text(&salt), text(&hash));
             let stored = stored(&phc).unwrap();
-            assert!(stored.matches(&secret("correct horse"), &mut memory), "{phc}");
-            assert!(!stored.matches(&secret("wrong"), &mut memory), "{phc}");
+            assert_eq!(stored.matches(&secret("correct horse"), &mut memory), Ok(true), "{phc}");
+            assert_eq!(stored.matches(&secret("wrong"), &mut memory), Ok(false), "{phc}");
         }
     }
 }

@@ -12,6 +12,7 @@ mod verdict_cache;
 use crate::clock::Clock;
 use crate::config;
 use crate::counters::PasswordCounters;
+use crate::log_budget::log_repeated;
 use crate::model::client::{ClientKey, NetworkKey};
 use crate::model::name::UserName;
 use crate::model::secret::Secret;
@@ -24,6 +25,7 @@ use dummy_hash::dummy_hash;
 use login_queue::QueueFull;
 use std::sync::Arc;
 use std::time::Duration;
+pub use threads::LARGE_KIB;
 use threads::{HashThreads, Priority};
 use tokio::sync::oneshot;
 use verdict_cache::{CachedVerdict, VerdictCache};
@@ -281,7 +283,7 @@ impl PasswordCounters {
 }
 
 impl PasswordsInner {
-    /// `None` if the queue is full, or the job was dropped or lost.
+    /// `None` if the queue is full, the job was dropped or lost, or there is no memory for it.
     async fn run_argon2(&self, attempt: Attempt<'_>, priority: Priority) -> Option<Match> {
         let stored = attempt.account.and_then(|account| usable_hash(attempt.user, account));
         let may_match = stored.is_some();
@@ -294,7 +296,10 @@ impl PasswordsInner {
             if sender.is_closed() {
                 return;
             }
-            let matches = counters.run(|| hash.matches(&password, memory));
+            let matches = match counters.run(|| hash.matches(&password, memory)) {
+                Ok(matches) => matches,
+                Err(out_of_memory) => return log_repeated!(error, "{out_of_memory}"),
+            };
             let found = if matches && may_match {
                 Match::Right { rehash_due: hash.is_outdated() }
             } else {
@@ -311,7 +316,7 @@ impl PasswordsInner {
 fn usable_hash(user: &UserName, account: &Account) -> Option<StoredHash> {
     let stored = StoredHash::parse(&account.hash);
     let stored = stored.inspect_err(|why| {
-        tracing::error!(
+        log_repeated!(error,
             user = user.as_str(),
             %why,
             "the stored password hash is unusable (set a new one with `ddnsctl user passwd`)"

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const MAX_ADMINISTRATION: usize = 64;
 /// A job that needs more is large: 128 MiB.
-const LARGE_KIB: u32 = 128 * 1024;
+pub const LARGE_KIB: u32 = 128 * 1024;
 /// Added to the niceness of the runtime.
 const NICE: i32 = 10;
 /// A thread that is idle for this long releases its memory.

@@ -9,6 +9,7 @@ pub mod files;
 pub mod host_locks;
 pub mod hosts;
 pub mod import;
+pub mod large_hashes;
 pub mod last_requests;
 pub mod mail_queue;
 pub mod notices;

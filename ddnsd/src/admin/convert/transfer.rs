@@ -34,5 +34,6 @@ pub(in crate::admin) fn imported(imported: ImportReport) -> transfer::Imported {
         existing_hosts: imported.existing_hosts,
         problems: imported.problems.into_iter().map(problem).collect(),
         problems_total: imported.problems_total,
+        warning: imported.warning.map(cut),
     }
 }

@@ -5,6 +5,7 @@
 mod staging;
 
 use super::error::{AdminError, AdminErrorKind};
+use super::large_hashes::warn_of_large_hashes;
 use crate::clock::Clock;
 use crate::db::{self, Conflict, Db};
 use crate::dns::Dns;
@@ -52,6 +53,8 @@ pub struct ImportReport {
     /// The first problems, by line.
     pub problems: Vec<(u64, String)>,
     pub problems_total: u64,
+    /// What an administrator should know of what was stored.
+    pub warning: Option<String>,
 }
 
 impl Imports {
@@ -115,10 +118,11 @@ impl Imports {
         for (line, conflict) in &done.conflicts {
             problems.add(*line, sentence(conflict));
         }
-        let imported = report(&done, problems);
+        let mut imported = report(&done, problems);
         if imported.problems_total == 0 {
             let db::ImportOutcome { users, hosts, existing_users, existing_hosts, .. } = done;
             tracing::info!(users, hosts, existing_users, existing_hosts, "imported");
+            imported.warning = warn_of_large_hashes(&self.db).await;
         }
         Ok(imported)
     }
@@ -171,5 +175,6 @@ fn report(done: &db::ImportOutcome, problems: Problems) -> ImportReport {
         existing_hosts: done.existing_hosts,
         problems,
         problems_total,
+        warning: None,
     }
 }
