@@ -3,7 +3,9 @@
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::counters::DatabaseCounters;
-use ddnsd::db::{Db, DbError, MailClaim, NewHost, NewUser, NextCheck, PublishResult, Want};
+use ddnsd::db::{
+    Db, DbError, MailClaim, MailDrop, NewHost, NewUser, NextCheck, PublishResult, Want,
+};
 use ddnsd::model::host::{Host, HostId, Lan, Seen};
 use ddnsd::model::last_request::LastRequest;
 use ddnsd::model::mail::{Delivery, MailId};
@@ -395,7 +397,11 @@ async fn old_mails_fail_and_failed_ones_are_dropped_in_time() {
     db.clamp_mails(Millis(10), Millis(20)).await.unwrap();
     assert_eq!(db.claim_mails(claim("1", 10), 100).await.unwrap().len(), 1);
     assert_eq!(db.drop_failed_mails(Millis(9)).await.unwrap(), 19);
-    assert!(db.drop_mail(failed.id).await.unwrap() && !db.drop_mail(failed.id).await.unwrap());
+    for (now, dropped) in
+        [(10, MailDrop::BeingSent), (110, MailDrop::Deleted), (110, MailDrop::NoSuchMail)]
+    {
+        assert_eq!(db.drop_mail(failed.id, Millis(now)).await.unwrap(), dropped);
+    }
     assert!(!db.retry_mail(failed.id, Millis(1)).await.unwrap());
 }
 

@@ -161,7 +161,11 @@ impl Reader {
 
     fn template(&mut self, kind: NoticeKind, file: &NamedFile) -> Option<Arc<Template>> {
         let bytes = self.bytes(file, MAX_TEMPLATE_BYTES, Privacy::Public)?;
-        let read = mail_template::read(self.text(file, &bytes)?, kind);
+        let text = self.text(file, &bytes)?;
+        let is_empty = text.trim().is_empty();
+        let what = "is empty, it must hold the text of the mail";
+        self.accept(file, if is_empty { Err(what) } else { Ok(()) })?;
+        let read = mail_template::read(text, kind);
         let (template, unknown) =
             read.map_err(|wrong| self.at_line(file, wrong.line, &wrong.what)).ok()?;
         for variable in unknown.iter().take(MAX_UNKNOWN) {
@@ -208,9 +212,14 @@ impl Reader {
         let text = self.text(file, &bytes)?;
         let line = text.strip_suffix('\n').unwrap_or(text);
         let line = line.strip_suffix('\r').unwrap_or(line);
-        let is_there =
-            if line.is_empty() { Err("is empty, it must hold the password") } else { Ok(()) };
-        self.accept(file, is_there)?;
+        let is_one_line = match line {
+            "" => Err("is empty, it must hold the password"),
+            line if line.contains(['\n', '\r']) => {
+                Err("has more than one line, it must hold nothing but the password")
+            }
+            _ => Ok(()),
+        };
+        self.accept(file, is_one_line)?;
         Some(Secret::new(line.to_owned()))
     }
 

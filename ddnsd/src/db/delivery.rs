@@ -369,26 +369,45 @@ impl Write for RetryMail {
 }
 
 statements! { DROPPING;
-    DROP: Indexed = "DELETE FROM outbox WHERE id = ?";
+    // its state would be unknown if it were deleted while it is sent
+    DROP: Indexed =
+        "DELETE FROM outbox WHERE id = ? AND (claimed_until IS NULL OR claimed_until <= ?)";
+    EXISTS: Indexed = "SELECT id FROM outbox WHERE id = ?";
+}
+
+/// What became of a mail that was to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailDrop {
+    Deleted,
+    /// It stays: a daemon is sending it.
+    BeingSent,
+    NoSuchMail,
 }
 
 impl Db {
-    /// Deletes a mail; `false` if there is no such mail.
+    /// Deletes a mail that is not being sent.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn drop_mail(&self, id: MailId) -> Result<bool, DbError> {
-        self.0.writer.run(DropMail(id)).await
+    pub async fn drop_mail(&self, id: MailId, now: Millis) -> Result<MailDrop, DbError> {
+        if self.0.writer.run(DropMail { id, now }).await? {
+            return Ok(MailDrop::Deleted);
+        }
+        let found: Option<(i64,)> = self.0.readers.optional(&EXISTS, args![id.0]).await?;
+        Ok(found.map_or(MailDrop::NoSuchMail, |_| MailDrop::BeingSent))
     }
 }
 
-struct DropMail(MailId);
+struct DropMail {
+    id: MailId,
+    now: Millis,
+}
 
 impl Write for DropMail {
     type Output = bool;
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<bool, DbError> {
-        Ok(conn.run(&DROP, args![self.0.0]).await? > 0)
+        Ok(conn.run(&DROP, args![self.id.0, self.now.0]).await? > 0)
     }
 }

@@ -44,7 +44,7 @@ mod writer;
 pub use crate::model::change::Want;
 pub use checking::CheckFinding;
 pub use counts::{Counts, PendingZone, UnservedZone};
-pub use delivery::MailClaim;
+pub use delivery::{MailClaim, MailDrop};
 pub use error::{DbError, OpenError};
 pub use expiry::{DueHost, NextCheck};
 pub use followers::{LanChange, MAX_FOLLOWERS};

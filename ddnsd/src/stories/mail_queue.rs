@@ -3,7 +3,7 @@
 use super::deliver::Deliver;
 use super::error::{AdminError, AdminErrorKind};
 use crate::clock::Clock;
-use crate::db::Db;
+use crate::db::{Db, MailDrop};
 use crate::mail::Letter;
 use crate::model::mail::{MailId, QueuedMail};
 use crate::model::name::Email;
@@ -49,12 +49,19 @@ impl MailQueue {
     /// Deletes a mail.
     ///
     /// # Errors
-    /// There is no such mail, or the database failed.
+    /// There is no such mail, it is being sent, or the database failed.
     pub async fn drop(&self, id: MailId) -> Result<(), AdminError> {
-        if !self.db.drop_mail(id).await? {
-            return Err(not_found(id));
+        match self.db.drop_mail(id, self.clock.now().wall).await? {
+            MailDrop::Deleted => info!(id = id.0, "an administrator dropped a mail"),
+            MailDrop::NoSuchMail => return Err(not_found(id)),
+            MailDrop::BeingSent => {
+                let MailId(id) = id;
+                let message = format!(
+                    "mail {id} is being sent, so it is not dropped (see `ddnsctl mail list`, and try again in a minute)"
+                );
+                return Err(AdminError::new(AdminErrorKind::Busy, message));
+            }
         }
-        info!(id = id.0, "an administrator dropped a mail");
         Ok(())
     }
 

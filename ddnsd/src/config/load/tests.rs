@@ -227,13 +227,18 @@ fn a_password_file_loses_its_last_newline_and_must_be_private() {
         };
         Ok::<_, String>(mariadb.password.expose().to_owned())
     };
-    for (content, expected) in [("s3cret", "s3cret"), (" s3\n\n", " s3\n"), ("s3\r\n", "s3")] {
+    for (content, expected) in [("s3cret", "s3cret"), (" s3 \n", " s3 "), ("s3\r\n", "s3")] {
         folder.file("password", content);
         assert_eq!(password().as_deref(), Ok(expected));
     }
     let problem = |what| Err(format!("DIR/c.toml:3: database.password_file: DIR/password {what}"));
     folder.file("password", "\n");
     assert_eq!(password(), problem("is empty, it must hold the password"));
+    for lines in ["s3cret\n\n", "s3cret\nold", "s3cret\rold", "\ns3cret"] {
+        folder.file("password", lines);
+        let what = "has more than one line, it must hold nothing but the password";
+        assert_eq!(password(), problem(what), "{lines:?}");
+    }
     folder.file("password", "s3cret");
     folder.mode("password", 0o646);
     assert_eq!(password(), problem("is readable by everyone; chmod 640 DIR/password"));
@@ -257,6 +262,9 @@ fn mail_reads_its_password_its_authorities_and_its_templates() {
          DIR/c.toml:12: email.expiry_notification_template: DIR/expiry.j2:3: is not UTF-8 text"
     );
     assert_eq!(folder.refused(text), expected);
+    folder.file("expiry.j2", " \n\n");
+    let empty = "expiry_notification_template: DIR/expiry.j2 is empty, it must hold the text";
+    assert!(folder.refused(text).contains(empty));
     folder.file("ca.pem", CERT);
     folder.file("password", "s3cret\n");
     folder.file("change.j2", "");

@@ -5,7 +5,8 @@ use super::key::{NameKey, below};
 use super::zone::{ServedZone, ZoneAnswer};
 use super::zone_set::ZoneSet;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{DNSClass, RData, RecordType};
+use hickory_proto::rr::rdata::tsig::{TSIG, TsigError, make_tsig_record};
+use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -76,6 +77,14 @@ pub(super) fn respond(
     }
 }
 
+/// RFC 8945, 5.2.1: no key is known here, which an unsigned TSIG record says.
+fn bad_key(request: &Record<TSIG>) -> Record<TSIG> {
+    let TSIG { algorithm, time, fudge, oid, .. } = &request.data;
+    let error = Some(TsigError::BadKey);
+    let tsig = TSIG::new(algorithm.clone(), *time, *fudge, Vec::new(), *oid, error, Vec::new());
+    make_tsig_record(request.name.clone(), tsig)
+}
+
 /// An error without a question. In: the first byte of the flags, for opcode and RD.
 fn header_only(id: u16, flags: u8, code: ResponseCode) -> DnsReply {
     let [high, low] = id.to_be_bytes();
@@ -92,9 +101,10 @@ impl ParsedQuery<'_> {
         if self.message.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
             return self.error(ResponseCode::BADVERS);
         }
-        if self.message.signature.is_some() {
-            // RFC 8945, 5.2.1: no key is known here
-            return self.error(ResponseCode::NotAuth);
+        if let Some(signature) = &self.message.signature {
+            let mut response = self.head(ResponseCode::NotAuth);
+            response.signature = Some(Box::new(bad_key(signature)));
+            return self.encode(response);
         }
         if query.query_class() != DNSClass::IN {
             return self.error(ResponseCode::Refused);
