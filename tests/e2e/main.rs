@@ -45,6 +45,7 @@ mod routers;
 mod servers;
 mod several;
 mod slow;
+mod soak;
 mod socket;
 mod sqlite;
 mod start;
