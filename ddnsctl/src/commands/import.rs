@@ -39,8 +39,8 @@ pub(super) struct ImportArgs {
 /// Time limit for storing a whole import.
 const COMMIT_TIMEOUT: Duration = Duration::from_mins(9);
 
-/// Bytes of lines per call. Escaped in JSON, they are at most six times as long. At 100 bytes a line
-/// at least, they are fewer lines than a call may have.
+/// Bytes of lines per call. Escaped in JSON, they are at most six times as long. With 100 bytes for
+/// each line, they are fewer lines than a call may have.
 const CHUNK: usize = 256 << 10;
 
 pub(super) async fn run(session: &Session, args: ImportArgs) -> Result<(), Failure> {

@@ -346,7 +346,7 @@ impl Db {
     /// # Errors
     /// The database failed.
     pub async fn retry_mail(&self, id: MailId, now: Millis) -> Result<bool, DbError> {
-        let found = self.0.writer.run(RetryMail { id, now }).await?;
+        let found = self.0.writer.run(RetryMail(id, now)).await?;
         if found {
             self.0.mail_queued.notify_one();
         }
@@ -354,17 +354,14 @@ impl Db {
     }
 }
 
-struct RetryMail {
-    id: MailId,
-    now: Millis,
-}
+struct RetryMail(MailId, Millis);
 
 impl Write for RetryMail {
     type Output = bool;
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<bool, DbError> {
-        Ok(conn.run(&RETRY, args![self.now.0, self.id.0]).await? > 0)
+        Ok(conn.run(&RETRY, args![self.1.0, self.0.0]).await? > 0)
     }
 }
 
@@ -390,7 +387,7 @@ impl Db {
     /// # Errors
     /// The database failed.
     pub async fn drop_mail(&self, id: MailId, now: Millis) -> Result<MailDrop, DbError> {
-        if self.0.writer.run(DropMail { id, now }).await? {
+        if self.0.writer.run(DropMail(id, now)).await? {
             return Ok(MailDrop::Deleted);
         }
         let found: Option<(i64,)> = self.0.readers.optional(&EXISTS, args![id.0]).await?;
@@ -398,16 +395,13 @@ impl Db {
     }
 }
 
-struct DropMail {
-    id: MailId,
-    now: Millis,
-}
+struct DropMail(MailId, Millis);
 
 impl Write for DropMail {
     type Output = bool;
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<bool, DbError> {
-        Ok(conn.run(&DROP, args![self.id.0, self.now.0]).await? > 0)
+        Ok(conn.run(&DROP, args![self.0.0, self.1.0]).await? > 0)
     }
 }

@@ -267,8 +267,8 @@ fn mail_reads_its_password_its_authorities_and_its_templates() {
     assert!(folder.refused(text).contains(empty));
     folder.file("ca.pem", CERT);
     folder.file("password", "s3cret\n");
-    folder.file("change.j2", "");
-    folder.file("expiry.j2", "");
+    folder.file("change.j2", "It changed.");
+    folder.file("expiry.j2", "It expired.");
     let email = folder.load(text).unwrap().config.email.unwrap();
     let (user, password) = email.login.unwrap();
     assert_eq!((user.as_str(), password.expose()), ("u", "s3cret"));
