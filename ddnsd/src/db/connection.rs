@@ -56,15 +56,7 @@ impl ReadPool {
         sql: &'static Statement,
         args: impl IntoIterator<Item = Arg>,
     ) -> Result<Vec<R>, DbError> {
-        let start = Clock.now().mono;
-        let rows = self.pool.all(sql, args.into_iter().collect()).await;
-        let DatabaseCounters { reads, failed_reads, queries, .. } = &*self.counters;
-        queries.record(Clock.now().mono.saturating_duration_since(start));
-        reads.add_one();
-        if rows.is_err() {
-            failed_reads.add_one();
-        }
-        rows
+        self.counted(self.pool.all(sql, args.into_iter().collect())).await
     }
 
     /// The row of a query that has one row at most.
@@ -74,6 +66,32 @@ impl ReadPool {
         args: impl IntoIterator<Item = Arg>,
     ) -> Result<Option<R>, DbError> {
         Ok(self.all(sql, args).await?.into_iter().next())
+    }
+
+    /// As [`Conn::all_of`].
+    pub(super) async fn all_of<R: Row>(
+        &self,
+        sql: &'static Statement,
+        items: Vec<Arg>,
+        full: usize,
+    ) -> Result<Vec<R>, DbError> {
+        let Some(items) = padded(items, full) else { return Ok(Vec::new()) };
+        self.counted(self.pool.all_of(sql, items)).await
+    }
+
+    async fn counted<T>(
+        &self,
+        query: impl Future<Output = Result<T, DbError>>,
+    ) -> Result<T, DbError> {
+        let start = Clock.now().mono;
+        let rows = query.await;
+        let DatabaseCounters { reads, failed_reads, queries, .. } = &*self.counters;
+        queries.record(Clock.now().mono.saturating_duration_since(start));
+        reads.add_one();
+        if rows.is_err() {
+            failed_reads.add_one();
+        }
+        rows
     }
 
     pub(super) async fn close(&self) {
@@ -100,6 +118,34 @@ impl Pool {
             }
         }
     }
+
+    async fn all_of<R: Row>(
+        &self,
+        sql: &'static Statement,
+        items: Vec<Arg>,
+    ) -> Result<Vec<R>, DbError> {
+        let count = items.len();
+        match self {
+            Pool::Sqlite(pool) => {
+                let text = AssertSqlSafe(statement::with_items(sql.sqlite, count));
+                Ok(bound!(sqlx::query_as(text), items).fetch_all(pool).await?)
+            }
+            Pool::Mariadb(pool) => {
+                let text = statement::with_items(sql.mariadb, count);
+                let text = || AssertSqlSafe(text.clone());
+                let query = || bound!(sqlx::query_as(text()), items.clone());
+                pool.run(|conn| query().fetch_all(conn).boxed()).await
+            }
+        }
+    }
+}
+
+/// Items as often as `full` says at least, so that the text of a query about them is always the
+/// same; `None` without any. An item that is given twice is found once.
+fn padded(mut items: Vec<Arg>, full: usize) -> Option<Vec<Arg>> {
+    let last = items.last().cloned()?;
+    items.resize(full.max(items.len()), last);
+    Some(items)
 }
 
 //----- One statement -----
@@ -202,12 +248,10 @@ impl Conn {
     pub(super) async fn all_of<R: Row>(
         &mut self,
         sql: &'static Statement,
-        mut items: Vec<Arg>,
+        items: Vec<Arg>,
         full: usize,
     ) -> Result<Vec<R>, DbError> {
-        let Some(last) = items.last().cloned() else { return Ok(Vec::new()) };
-        // an item that is given twice is found once
-        items.resize(full.max(items.len()), last);
+        let Some(items) = padded(items, full) else { return Ok(Vec::new()) };
         let count = items.len();
         match self {
             Conn::Sqlite(conn) => {

@@ -1,28 +1,26 @@
-//! What the sweep reads and writes: hosts that may have expired, and when to check them again. All
-//! times are on the service clock.
+//! What the sweep reads and writes: hosts that may have expired, and when to check them again. Times
+//! are on the service clock, but for `seen`.
 
-use super::connection::Conn;
+use super::connection::{Conn, ROWS_PER_STATEMENT};
 use super::error::DbError;
 use super::handle::Db;
 use super::row::row;
-use super::rows::{Page, RowOf, readable};
-use super::statement::{Statements, args, statements};
+use super::rows::{HostRow, SeenRow, host_columns, readable};
+use super::statement::{Arg, Statements, args, statements};
+use super::unwritten::Touch;
 use super::write::Write;
-use crate::model::host::{Age, HostId, Seen};
-use crate::model::name::Fqdn;
+use crate::model::host::{Age, Host, HostId, Seen};
 use crate::model::time::{Millis, Uptime};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 pub(super) const STATEMENTS: Statements = &[ALL];
 
 statements! { ALL;
     DUE: Indexed =
-        "SELECT h.check_at, h.id, h.fqdn, h.version,
-             h.set4_uptime, h.set6_uptime, t.ipv4_uptime, t.ipv6_uptime,
-             u.suspended_at AS owner_suspended_at
-         FROM hosts h LEFT JOIN touches t ON t.host_id = h.id
-             LEFT JOIN users u ON u.id = h.user_id
-         WHERE h.check_at <= ? AND h.check_at >= ? AND (h.check_at > ? OR h.id > ?)
-         ORDER BY h.check_at, h.id LIMIT ?";
+        "SELECT check_at, id FROM hosts
+         WHERE check_at <= ? AND check_at >= ? AND (check_at > ? OR id > ?)
+         ORDER BY check_at, id LIMIT ?";
     SCHEDULE_CHECK: Indexed =
         "UPDATE hosts SET check_at = ? WHERE id = ? AND check_at = ? AND version = ?",
         mariadb
@@ -36,26 +34,32 @@ statements! { ALL;
          ) v STRAIGHT_JOIN hosts h ON h.id = CAST(v.id AS SIGNED)
          SET h.check_at = v.next WHERE h.check_at = v.was AND h.version = v.version";
     CHECK_ALL_NOW: FullScan = "UPDATE hosts SET check_at = 0 WHERE state4 = 1 OR state6 = 1";
-    AGE: Indexed =
-        "SELECT h.set4_uptime, h.set6_uptime, t.ipv4_uptime, t.ipv6_uptime,
+    AGING: Indexed = concat!(
+        "SELECT ",
+        host_columns!(),
+        ", h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at,
+             h.set4_uptime, h.set6_uptime, t.ipv4_uptime, t.ipv6_uptime,
              u.suspended_at AS owner_suspended_at
          FROM hosts h LEFT JOIN touches t ON t.host_id = h.id
              LEFT JOIN users u ON u.id = h.user_id
-         WHERE h.id = ?";
+         WHERE h.id IN (?)"
+    );
 }
 
 /// A host that may have expired.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct DueHost {
     /// When it was due.
     pub check_at: Uptime,
-    /// Key.
     pub host: HostId,
-    /// Name, for reading it.
-    pub fqdn: Fqdn,
+}
+
+/// A host, and what its expiry counts by.
+#[derive(Clone, Debug)]
+pub struct AgingHost {
+    pub host: Arc<Host>,
     pub age: Age,
-    /// As the row had it.
-    pub version: i64,
+    pub seen: Seen,
 }
 
 /// The next check of a host that has not expired.
@@ -72,12 +76,10 @@ pub struct NextCheck {
 }
 
 row! {
-    struct DueRow {
-        check_at: i64,
-        id: i64,
-        fqdn: String,
-        version: i64,
+    struct AgingRow {
         ;
+        host: HostRow,
+        seen: SeenRow,
         age: AgeRow,
     }
 }
@@ -121,31 +123,38 @@ impl Db {
     /// A page of hosts that are due for a check, after a position.
     ///
     /// # Errors
-    /// The database failed. A row that does not convert is logged and left out.
+    /// The database failed.
     pub async fn due(
         &self,
         now: Uptime,
         after: (Millis, HostId),
         limit: u32,
-    ) -> Result<Page<DueHost>, DbError> {
+    ) -> Result<Vec<DueHost>, DbError> {
         let (at, id) = (after.0.0, after.1.0);
-        let rows: Vec<DueRow> = self.0.readers.all(&DUE, args![now.0, at, at, id, limit]).await?;
-        let last = rows.last().map(|row| (Millis(row.check_at), HostId(row.id)));
-        let due = rows.into_iter().map(|row| {
-            let host = HostId(row.id);
-            Ok(DueHost {
-                check_at: Uptime(row.check_at),
-                host,
-                fqdn: RowOf { table: "hosts", row: row.id }.parsed(
-                    "fqdn",
-                    "not a host name",
-                    Fqdn::parse(&row.fqdn),
-                )?,
-                age: row.age.age(self.unwritten_touch(host).uptime),
-                version: row.version,
-            })
-        });
-        Ok(Page { rows: due.filter_map(readable).collect(), last })
+        let rows: Vec<(i64, i64)> =
+            self.0.readers.all(&DUE, args![now.0, at, at, id, limit]).await?;
+        let due = |(at, id)| DueHost { check_at: Uptime(at), host: HostId(id) };
+        Ok(rows.into_iter().map(due).collect())
+    }
+
+    /// These hosts as they are now, by their keys; without those that are deleted. The caller holds
+    /// their locks.
+    ///
+    /// # Errors
+    /// The database failed. A row that does not convert is logged and left out.
+    pub async fn aging(&self, hosts: &[HostId]) -> Result<HashMap<HostId, AgingHost>, DbError> {
+        // memory is read first: a flush between the two reads would hide an update from both
+        let unwritten: HashMap<_, _> =
+            hosts.iter().map(|host| (*host, self.unwritten_touch(*host))).collect();
+        let mut aging = HashMap::with_capacity(hosts.len());
+        for some in hosts.chunks(ROWS_PER_STATEMENT) {
+            let items = some.iter().map(|host| Arg::from(host.0)).collect();
+            let full = some.len().next_power_of_two();
+            let rows: Vec<AgingRow> = self.0.readers.all_of(&AGING, items, full).await?;
+            let rows = rows.into_iter().map(|row| row.host(&unwritten)).filter_map(readable);
+            aging.extend(rows.map(|row| (row.host.id, row)));
+        }
+        Ok(aging)
     }
 
     /// Schedules the next check of hosts. A host that changed since the page was read keeps the
@@ -164,16 +173,17 @@ impl Db {
     pub async fn check_all_now(&self) -> Result<(), DbError> {
         self.0.writer.run(CheckAllNow).await
     }
+}
 
-    /// What the expiry of a host counts by.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn age(&self, host: HostId) -> Result<Age, DbError> {
-        let unwritten = self.unwritten_touch(host).uptime;
-        let stored: Option<AgeRow> = self.0.readers.optional(&AGE, args![host.0]).await?;
-        let unknown = Age { updated: unwritten, ..Age::default() };
-        Ok(stored.map_or(unknown, |row| row.age(unwritten)))
+impl AgingRow {
+    fn host(self, unwritten: &HashMap<HostId, Touch>) -> Result<AgingHost, DbError> {
+        let host = self.host.host()?;
+        let touch = unwritten.get(&host.id).copied().unwrap_or_default();
+        Ok(AgingHost {
+            age: self.age.age(touch.uptime),
+            seen: touch.at.or(self.seen.seen()),
+            host: Arc::new(host),
+        })
     }
 }
 

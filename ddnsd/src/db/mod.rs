@@ -46,7 +46,7 @@ pub use checking::CheckFinding;
 pub use counts::{Counts, PendingZone, UnservedZone};
 pub use delivery::{MailClaim, MailDrop};
 pub use error::{DbError, OpenError};
-pub use expiry::{DueHost, NextCheck};
+pub use expiry::{AgingHost, DueHost, NextCheck};
 pub use followers::{LanChange, MAX_FOLLOWERS};
 pub use handle::Db;
 pub use hosts::{HostPage, NewHost, SetTtls};

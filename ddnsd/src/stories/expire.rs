@@ -2,13 +2,14 @@
 //! the same time wins: the sweep reads a host again under its lock.
 
 use super::error::AdminError;
-use super::host_locks::HostLocks;
+use super::host_locks::{HostGuard, HostLocks};
 use super::notices::Notices;
 use super::publisher::Publisher;
 use crate::clock::Clock;
-use crate::db::{Db, DbError, DueHost, NextCheck, Want};
+use crate::db::{AgingHost, Db, DbError, DueHost, NextCheck, Want};
 use crate::dns::Lane;
 use crate::log_budget::log_repeated;
+use crate::model::family::Families;
 use crate::model::host::{Age, Host, HostId, Seen};
 use crate::model::name::Fqdn;
 use crate::model::record::WantedRecords;
@@ -103,28 +104,36 @@ impl Expire {
         let mut after = (Millis(i64::MIN), HostId(0));
         loop {
             let page = self.db.due(now, after, PAGE).await?;
-            let Some(last) = page.last else { return Ok(swept) };
-            after = last;
-            self.sweep_page(page.rows, now, &mut swept).await?;
+            let Some(last) = page.last() else { return Ok(swept) };
+            after = (Millis(last.check_at.0), last.host);
+            self.sweep_page(page, now, &mut swept).await?;
         }
     }
 
+    /// Locks all hosts of the page before it reads them, so that one query reads what is true until
+    /// the end. A host that is being changed is left to the next sweep.
     async fn sweep_page(
         &self,
         page: Vec<DueHost>,
         now: Uptime,
         swept: &mut Swept,
     ) -> Result<(), DbError> {
+        let lock = |due: DueHost| Some((due, self.host_locks.try_lock(due.host)?));
+        let locked: Vec<_> = page.into_iter().filter_map(lock).collect();
+        let hosts: Vec<_> = locked.iter().map(|(due, _)| due.host).collect();
+        let mut aging = self.db.aging(&hosts).await?;
         let mut not_due = Vec::new();
         let mut expired = Vec::new();
-        for due in page {
-            let Some(host) = self.db.readable_host(&due.fqdn).await? else {
+        for (due, guard) in locked {
+            let aging = aging.remove(&due.host);
+            let Some(aging) = aging.filter(|it| !self.publisher.is_changed_elsewhere(&it.host))
+            else {
                 continue;
             };
-            match self.evaluate(&host, host.wanted, due.age, now) {
-                Expiry::Never => not_due.push(next_check(&due, None)),
-                Expiry::CheckAt(at) => not_due.push(next_check(&due, Some(at))),
-                Expiry::Due(_) => expired.push(self.expire(due, now)),
+            match self.evaluate(&aging.host, aging.host.wanted, aging.age, now) {
+                Expiry::Never => not_due.push(next_check(due, &aging.host, None)),
+                Expiry::CheckAt(at) => not_due.push(next_check(due, &aging.host, Some(at))),
+                Expiry::Due(families) => expired.push(self.expire(guard, aging, families, now)),
             }
         }
         if !not_due.is_empty() {
@@ -140,23 +149,17 @@ impl Expire {
         Ok(())
     }
 
-    /// Stores and publishes the removal of what has expired. `None` if the host was updated or
-    /// deleted meanwhile, or is being changed; otherwise its name, with the reason if it failed.
+    /// Stores and publishes the removal of what has expired. `None` if the row was changed
+    /// meanwhile; otherwise the name, with the reason if it failed.
     async fn expire(
         &self,
-        due: DueHost,
+        _guard: HostGuard,
+        aging: AgingHost,
+        families: Families,
         now: Uptime,
     ) -> Result<Option<(Fqdn, Result<(), String>)>, DbError> {
-        let Some(_guard) = self.host_locks.try_lock(due.host) else {
-            return Ok(None);
-        };
-        let host = self.db.readable_host(&due.fqdn).await?.filter(|host| host.id == due.host);
-        let Some(host) = host.filter(|host| !self.publisher.is_changed_elsewhere(host)) else {
-            return Ok(None);
-        };
-        let Some(removal) = self.removal(host, now).await? else {
-            return Ok(None);
-        };
+        let fqdn = aging.host.fqdn.clone();
+        let removal = self.removal(aging, families, now).await?;
         let old = removal.host.wanted.addresses();
         let wanted = self.publisher.want(vec![removal]).await?.pop().flatten();
         let Some(wanted) = wanted else {
@@ -165,32 +168,33 @@ impl Expire {
         // the removal is stored: the republisher sends it once the name server answers
         if self.publisher.is_down(&wanted.zone) {
             let why = format!("the name server is down for zone `{}`", wanted.zone);
-            return Ok(Some((due.fqdn, Err(why))));
+            return Ok(Some((fqdn, Err(why))));
         }
         let published = self.publisher.publish(wanted, Lane::Background).await;
         match &published {
-            Ok(()) => tracing::info!(host = %due.fqdn, %old, "expired"),
+            Ok(()) => tracing::info!(host = %fqdn, %old, "expired"),
             Err(why) => {
-                log_repeated!(warn, host = %due.fqdn, %old, "expired, not yet removed: {why}");
+                log_repeated!(warn, host = %fqdn, %old, "expired, not yet removed: {why}");
             }
         }
-        Ok(Some((due.fqdn, published.map_err(|why| why.to_string()))))
+        Ok(Some((fqdn, published.map_err(|why| why.to_string()))))
     }
 
-    /// The removal of what has expired of a host, if anything has.
-    async fn removal(&self, host: Arc<Host>, now: Uptime) -> Result<Option<Want>, DbError> {
-        let age = self.db.age(host.id).await?;
-        let Expiry::Due(families) = self.evaluate(&host, host.wanted, age, now) else {
-            return Ok(None);
-        };
-        let seen = self.db.last_seen(host.id).await?;
+    /// The removal of what has expired of a host.
+    async fn removal(
+        &self,
+        aging: AgingHost,
+        families: Families,
+        now: Uptime,
+    ) -> Result<Want, DbError> {
+        let AgingHost { host, age, seen } = aging;
         let notices = self.notices.of_expiry(&host, families, seen).await?;
         let records = host.wanted.without(families);
         let check_at = match self.evaluate(&host, records, age, now) {
             Expiry::CheckAt(at) => Some(at),
             Expiry::Never | Expiry::Due(_) => None,
         };
-        Ok(Some(Want {
+        Ok(Want {
             records,
             seen: Seen::default(),
             check_at,
@@ -202,7 +206,7 @@ impl Expire {
             at: self.clock.now().wall,
             uptime: now,
             host,
-        }))
+        })
     }
 
     fn evaluate(&self, host: &Host, records: WantedRecords, age: Age, now: Uptime) -> Expiry {
@@ -231,6 +235,6 @@ impl Expire {
     }
 }
 
-fn next_check(due: &DueHost, at: Option<Uptime>) -> NextCheck {
-    NextCheck { host: due.host, was: due.check_at, at, version: due.version }
+fn next_check(due: DueHost, host: &Host, at: Option<Uptime>) -> NextCheck {
+    NextCheck { host: due.host, was: due.check_at, at, version: host.version }
 }
