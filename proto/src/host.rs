@@ -187,7 +187,7 @@ pub enum HostState {
     Unknown,
 }
 
-/// A host with its state.
+/// A host with its state. What it has not is left out, because lists are long.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HostView {
@@ -204,16 +204,22 @@ pub struct HostView {
     /// The state of the records.
     pub state: HostState,
     /// The wanted A record.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ipv4: Option<Ipv4Addr>,
     /// The wanted AAAA record.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Ipv6Addr>,
     /// The last IPv4 address, kept after the record's removal.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_ipv4: Option<Ipv4Addr>,
     /// The last IPv6 address, kept after the record's removal.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_ipv6: Option<Ipv6Addr>,
     /// Last update of IPv4, whether it changed the address or not; milliseconds UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ipv4_updated_at: Option<i64>,
     /// Last update of IPv6, whether it changed the address or not; milliseconds UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ipv6_updated_at: Option<i64>,
     /// The effective TTL of the records, seconds.
     pub dns_ttl: u32,
@@ -224,22 +230,29 @@ pub struct HostView {
     /// Whether `expiry_ttl` is the default.
     pub expiry_ttl_is_default: bool,
     /// Time of the oldest unpublished change, milliseconds UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_since: Option<i64>,
     /// Number of attempts to publish that change.
     pub attempts: u32,
     /// Why the last attempt failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
     /// Since when DNS does not serve what it acknowledged, milliseconds UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unserved_since: Option<i64>,
     /// Why, according to the last check.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unserved: Option<String>,
     /// The TTL that DNS serves, if it is not the one it acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub served_ttl: Option<u32>,
     /// When records expired, if nothing has changed since, milliseconds UTC.
     pub expired_at: Option<i64>,
     /// Since when the host is suspended, milliseconds UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub suspended_at: Option<i64>,
     /// Since when its owner is suspended, milliseconds UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_suspended_at: Option<i64>,
     /// When the host was added, milliseconds UTC.
     pub created_at: i64,

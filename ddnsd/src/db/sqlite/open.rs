@@ -20,6 +20,9 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     schema::migrations(&[("first", include_str!("../../../../migrations/sqlite/0001_first.sql"))])
 });
 
+/// Rows that a query reads ahead of its reader, as many as a page has: SQLite's thread and the reader
+/// would wake each other for every few rows.
+const ROWS_AHEAD: usize = 512;
 /// Longest wait for another program that has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -46,6 +49,7 @@ pub(in crate::db) async fn open(path: &Path, pool_size: u32) -> Result<SqliteOpe
     let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_TIMEOUT)
+        .row_buffer_size(ROWS_AHEAD)
         .disable_statement_logging();
     if create(path)? == Existed::Yes {
         // read-only, because closing the last connection may write to another program's database;
