@@ -20,7 +20,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     schema::migrations(&[("first", include_str!("../../../../migrations/sqlite/0001_first.sql"))])
 });
 
-/// Rows that a query reads ahead of its reader, as many as a page has: SQLite's thread and the reader
+/// Rows that a query reads ahead of its reader, as many as a page has: the reader and SQLite's thread
 /// would wake each other for every few rows.
 const ROWS_AHEAD: usize = 512;
 /// Longest wait for another program that has the file locked.
