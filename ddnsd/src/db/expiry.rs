@@ -1,5 +1,5 @@
-//! What the sweep reads and writes: hosts that may have expired, and when to check them again. Times
-//! are on the service clock, but for `seen`.
+//! What the sweep reads and writes: hosts that may have expired, and when to check them again.
+//! Times are on the service clock, but for `seen`.
 
 use super::connection::{Conn, ROWS_PER_STATEMENT};
 use super::error::DbError;

@@ -20,8 +20,8 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     schema::migrations(&[("first", include_str!("../../../../migrations/sqlite/0001_first.sql"))])
 });
 
-/// Rows that a query reads ahead of its reader, as many as a page has: the reader and SQLite's thread
-/// would wake each other for every few rows.
+/// Rows that a query reads ahead of its reader, as many as a page has. With fewer, the reader and
+/// SQLite's thread wake each other often.
 const ROWS_AHEAD: usize = 512;
 /// Longest wait for another program that has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
