@@ -94,8 +94,8 @@ struct ReadCall {
     start: Instant,
     deadline: Instant,
     peer: HttpPeer,
-    /// So that the connection stays open meanwhile.
-    _answering: Answering,
+    /// Keeps the connection open. `serve/` does it for a request without a body.
+    _answering: Option<Answering>,
 }
 
 /// The headers of a request, taken out of it once. warp clones what is in the extensions.
@@ -296,7 +296,7 @@ impl Call {
             start: self.start,
             deadline: self.deadline,
             peer: self.peer.clone(),
-            _answering: self.peer.connection.answer(),
+            _answering: (self.method == Method::POST).then(|| self.peer.connection.answer()),
         }
     }
 }
