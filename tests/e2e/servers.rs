@@ -4,7 +4,7 @@ use crate::RECOVERY;
 use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
-use ddnsd_tests::http::quick_get;
+use ddnsd_tests::http::quick_get_by;
 use ddnsd_tests::knot::Knot;
 use ddnsd_tests::named::{Named, write_private};
 use ddnsd_tests::powerdns::PowerDns;
@@ -183,9 +183,10 @@ fn all_at_once(place: &Place, labels: &[String], address: &str) -> Vec<String> {
     std::thread::scope(|threads| {
         let updates: Vec<_> = labels
             .iter()
-            .map(|label| {
+            .enumerate()
+            .map(|(number, label)| {
                 let path = format!("/update?hostname={label}.{ZONE}&myip={address}");
-                threads.spawn(move || quick_get(server, &path, "alice", PASSWORD))
+                threads.spawn(move || quick_get_by(number, server, &path, ("alice", PASSWORD)))
             })
             .collect();
         let replies = updates.into_iter().map(|update| update.join().unwrap());

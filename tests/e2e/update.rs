@@ -2,7 +2,7 @@
 
 use crate::Scene;
 use ddnsd_tests::ctl::PASSWORD;
-use ddnsd_tests::http::quick_get;
+use ddnsd_tests::http::{quick_get, quick_get_by};
 use ddnsd_tests::named::{Named, ZONE};
 use std::collections::BTreeSet;
 
@@ -113,8 +113,8 @@ fn two_hundred_concurrent_updates_of_a_zone_travel_in_far_fewer_messages() {
             let server = scene.daemon.address();
             threads.spawn(move || {
                 let path = format!("/update?hostname={label}.{ZONE}&myip=198.51.100.{i}");
-                let reply = quick_get(server, &path, "alice", PASSWORD).expect("a reply");
-                reply.is(200, &format!("good 198.51.100.{i}\n"));
+                let reply = quick_get_by(i, server, &path, ("alice", PASSWORD));
+                reply.expect("a reply").is(200, &format!("good 198.51.100.{i}\n"));
             });
         }
     });
