@@ -18,6 +18,10 @@ pub struct AddHost {
     pub dns_ttl: Option<u32>,
     /// Seconds without an update until the host expires; `None` for the default.
     pub expiry_ttl: Option<u32>,
+    /// What stays of its IPv6 address when the prefix changes, or `mac:` and a MAC address.
+    pub ipv6_suffix: Option<String>,
+    /// The FQDN of the host whose prefix it takes.
+    pub follows: Option<String>,
 }
 
 /// Identifies a host.
@@ -38,7 +42,15 @@ pub struct NewTtl {
     pub seconds: Option<u32>,
 }
 
-/// New TTLs for a host.
+/// A new suffix or leader.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NewText {
+    /// `None` removes it.
+    pub text: Option<String>,
+}
+
+/// New settings of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModifyHost {
@@ -50,6 +62,10 @@ pub struct ModifyHost {
     pub dns_ttl: Option<NewTtl>,
     /// Time until the host expires; `None` keeps it.
     pub expiry_ttl: Option<NewTtl>,
+    /// As in [`AddHost`]; `None` keeps it.
+    pub ipv6_suffix: Option<NewText>,
+    /// As in [`AddHost`]; `None` keeps it.
+    pub follows: Option<NewText>,
 }
 
 /// A host as stored, with its effective TTLs.
@@ -98,7 +114,7 @@ pub struct SuspendHost {
     pub take_down: bool,
 }
 
-/// The outcome of new TTLs, or of suspending or resuming a host.
+/// The outcome of new settings, or of suspending or resuming a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Modified {
@@ -254,6 +270,18 @@ pub struct HostView {
     /// Since when its owner is suspended, milliseconds UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_suspended_at: Option<i64>,
+    /// What stays of its IPv6 address when the prefix changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv6_suffix: Option<Ipv6Addr>,
+    /// The FQDN of the host whose prefix it takes, in A-labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
+    /// The last prefix it was updated with, like `2001:db8:1::/56`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv6_prefix: Option<String>,
+    /// Why its suffix and the prefix make no address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_ipv6: Option<String>,
     /// When the host was added, milliseconds UTC.
     pub created_at: i64,
     /// The last request that named the host; not in lists.

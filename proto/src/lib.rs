@@ -49,7 +49,7 @@ impl fmt::Display for Protocol {
 
 /// Maximum rows of a page. As many of the longest possible rows still fit a frame
 /// ([`transport::MAX_FRAME`]), because a longer reply closes the connection.
-pub const MAX_PAGE: u32 = 500;
+pub const MAX_PAGE: u32 = 400;
 
 /// A page of a list, in byte order of the keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

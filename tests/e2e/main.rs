@@ -37,6 +37,7 @@ mod metrics;
 mod name_server;
 mod notices;
 mod outage;
+mod prefix;
 mod readme;
 mod rehash;
 mod reload;

@@ -43,8 +43,20 @@ impl Clients {
     /// Runs `ddclient` once, with the cache file of this name.
     #[track_caller]
     pub fn ddclient(&self, hosts: &[&str], address: &str, cache: &str) -> Finished {
+        self.ddclient_at(PATH, hosts, address, cache)
+    }
+
+    /// As [`Self::ddclient`], with another path, perhaps with parameters of the user's own.
+    #[track_caller]
+    pub fn ddclient_at(
+        &self,
+        script: &str,
+        hosts: &[&str],
+        address: &str,
+        cache: &str,
+    ) -> Finished {
         let mut lines = format!(
-            "syslog=no\nuse=ip, ip={address}\nprotocol=dyndns2\nserver={}\nlogin={}\npassword={}\n",
+            "script={script}\nsyslog=no\nuse=ip, ip={address}\nprotocol=dyndns2\nserver={}\nlogin={}\npassword={}\n",
             self.server, self.user, self.password
         );
         match &self.ca {

@@ -1,5 +1,6 @@
 //! `ddnsctl hostname …`
 
+mod lan;
 mod setup;
 mod suspend;
 mod views;
@@ -15,6 +16,7 @@ use ddnsd_proto::host::{
     SuspendHost,
 };
 use ddnsd_proto::status::HostName;
+use lan::{Lan, NewLan};
 use serde::Serialize;
 use views::{listed, shown};
 
@@ -54,7 +56,8 @@ Examples:
     /// Add a host; its first update creates its DNS records
     #[command(after_help = "Examples:
   ddnsctl hostname add alice pc dyn.example.org
-  ddnsctl hostname add alice @ alice.example.org --dns-ttl 30 --expiry-ttl 0")]
+  ddnsctl hostname add alice @ alice.example.org --dns-ttl 30 --expiry-ttl 0
+  ddnsctl hostname add alice nas dyn.example.org --ipv6-suffix mac:00:11:22:33:44:55 --follows router.dyn.example.org")]
     Add {
         /// The user who may update the host
         user: String,
@@ -67,26 +70,32 @@ Examples:
         /// default; 0 for never
         #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
         expiry_ttl: Option<u32>,
+        #[command(flatten)]
+        lan: Lan,
     },
-    /// Change a host's TTLs; a new TTL of the records is published at once
+    /// Change a host's TTLs, IPv6 suffix or leader; what changes in DNS is published at once
     #[command(
-        group = ArgGroup::new("ttls").required(true).multiple(true),
-        after_help = "Exit code 0 even if the name server does not accept the new TTL: ddnsd retries automatically.
+        group = ArgGroup::new("settings").required(true).multiple(true),
+        after_help = "Exit code 0 even if the name server does not accept the change: ddnsd retries automatically.
 
 Examples:
   ddnsctl hostname modify pc dyn.example.org --dns-ttl 30
-  ddnsctl hostname modify pc dyn.example.org --dns-ttl default --expiry-ttl 0"
+  ddnsctl hostname modify pc dyn.example.org --dns-ttl default --expiry-ttl 0
+  ddnsctl hostname modify pc dyn.example.org --ipv6-suffix ::5:0:0:0:1 --follows router.dyn.example.org
+  ddnsctl hostname modify pc dyn.example.org --follows none"
     )]
     Modify {
         #[command(flatten)]
         host: Host,
         /// TTL of the records in seconds, or `default` for the daemon's default
-        #[arg(long, value_name = "SECONDS", value_parser = ttl, allow_negative_numbers = true, group = "ttls")]
+        #[arg(long, value_name = "SECONDS", value_parser = ttl, allow_negative_numbers = true, group = "settings")]
         dns_ttl: Option<Ttl>,
         /// Seconds without an update until the records are removed, 0 for never, or `default` for
         /// the daemon's default
-        #[arg(long, value_name = "SECONDS", value_parser = ttl, allow_negative_numbers = true, group = "ttls")]
+        #[arg(long, value_name = "SECONDS", value_parser = ttl, allow_negative_numbers = true, group = "settings")]
         expiry_ttl: Option<Ttl>,
+        #[command(flatten)]
+        lan: NewLan,
     },
     /// Reject the updates of a host; its name stays taken, and it does not expire
     #[command(
@@ -119,7 +128,8 @@ Example:
     Delete {
         #[command(flatten)]
         host: Host,
-        /// Delete the host even if its records cannot be removed, and print records that may remain
+        /// Delete the host even if its records cannot be removed, and print records that may
+        /// remain; hosts that follow it then follow none
         #[arg(long)]
         force: bool,
     },
@@ -157,13 +167,21 @@ pub(super) async fn run(session: &Session, command: HostnameCommand) -> Result<(
     match command {
         HostnameCommand::List { user, zone } => list(session, user, zone).await,
         HostnameCommand::Show(host) => show(session, host).await,
-        HostnameCommand::Add { user, host: Host { hostname, zone }, dns_ttl, expiry_ttl } => {
-            add(session, AddHost { user, hostname, zone, dns_ttl, expiry_ttl }).await
+        HostnameCommand::Add { user, host: Host { hostname, zone }, dns_ttl, expiry_ttl, lan } => {
+            let (ipv6_suffix, follows) = lan.given();
+            let new = AddHost { user, hostname, zone, dns_ttl, expiry_ttl, ipv6_suffix, follows };
+            add(session, new).await
         }
-        HostnameCommand::Modify { host: Host { hostname, zone }, dns_ttl, expiry_ttl } => {
-            let dns_ttl = dns_ttl.map(new_ttl);
-            let expiry_ttl = expiry_ttl.map(new_ttl);
-            modify(session, ModifyHost { hostname, zone, dns_ttl, expiry_ttl }).await
+        HostnameCommand::Modify { host: Host { hostname, zone }, dns_ttl, expiry_ttl, lan } => {
+            let new = ModifyHost {
+                hostname,
+                zone,
+                dns_ttl: dns_ttl.map(new_ttl),
+                expiry_ttl: expiry_ttl.map(new_ttl),
+                ipv6_suffix: lan.suffix(),
+                follows: lan.leader(),
+            };
+            modify(session, new).await
         }
         HostnameCommand::Suspend { host: Host { hostname, zone }, take_down } => {
             suspend::suspend(session, SuspendHost { hostname, zone, take_down }).await
@@ -257,7 +275,7 @@ async fn modify(session: &Session, host: ModifyHost) -> Result<(), Failure> {
         message(&if modified.changed {
             format!("modified {hostname} in {zone}")
         } else {
-            format!("nothing to do: {hostname} in {zone} has these TTLs already")
+            format!("nothing to do: {hostname} in {zone} has these settings already")
         });
     }
     if let Some(why) = not_yet_published {

@@ -238,6 +238,8 @@ pub struct Params {
     pub hostname: Vec<String>,
     pub ipv4: Vec<String>,
     pub ipv6: Vec<String>,
+    /// The prefix that a router passes on.
+    pub prefix6: Vec<String>,
     pub username: Vec<String>,
     pub password: Vec<String>,
     /// Asks for a mail about the change.
@@ -259,6 +261,7 @@ impl Default for Params {
             hostname: names(&["hostname", "host"]),
             ipv4: names(&["myip", "ipv4", "ip4", "myipv4", "ip"]),
             ipv6: names(&["myip6", "ipv6", "ip6", "myipv6"]),
+            prefix6: names(&["ip6lanprefix", "ipv6prefix", "prefix", "praefix"]),
             username: names(&["username", "user"]),
             password: names(&["password", "pass", "token"]),
             notify_change: names(&["notify_change"]),

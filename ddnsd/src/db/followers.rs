@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 pub(super) const STATEMENTS: Statements = &[READING, PLACING];
 
-/// Hosts that follow one host.
-pub const MAX_FOLLOWERS: usize = 64;
+/// Hosts of one leader that are read: twice as many as may follow, because several daemons could
+/// add one too many.
+const MAX_READ: u32 = 128;
 
 statements! { READING;
     FOLLOWERS: Indexed =
@@ -29,9 +30,7 @@ impl Db {
     /// # Errors
     /// The database failed, or a row does not convert.
     pub async fn followers(&self, leader: HostId) -> Result<Vec<Arc<Host>>, DbError> {
-        // several daemons could have added one too many
-        let limit = 2 * i64::try_from(MAX_FOLLOWERS).unwrap_or(i64::MAX);
-        let rows: Vec<HostRow> = self.0.readers.all(&FOLLOWERS, args![leader.0, limit]).await?;
+        let rows: Vec<HostRow> = self.0.readers.all(&FOLLOWERS, args![leader.0, MAX_READ]).await?;
         rows.into_iter().map(|row| row.host().map(Arc::new)).collect()
     }
 

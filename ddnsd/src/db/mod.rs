@@ -47,7 +47,7 @@ pub use counts::{Counts, PendingZone, UnservedZone};
 pub use delivery::{MailClaim, MailDrop};
 pub use error::{DbError, OpenError};
 pub use expiry::{AgingHost, DueHost, NextCheck};
-pub use followers::{LanChange, MAX_FOLLOWERS};
+pub use followers::LanChange;
 pub use handle::Db;
 pub use hosts::{HostPage, NewHost, SetTtls};
 pub use publishing::PublishResult;

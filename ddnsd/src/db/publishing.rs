@@ -30,7 +30,7 @@ statements! { WANTING;
              set4_at = COALESCE(?, set4_at), set6_at = COALESCE(?, set6_at),
              set4_uptime = COALESCE(?, set4_uptime), set6_uptime = COALESCE(?, set6_uptime),
              unpublished_since = COALESCE(unpublished_since, ?), attempts = 0, last_error = NULL,
-             expired_at = ?, notice = ?, ipv6_prefix = ?, is_offline = ?, leased_by = ?,
+             expired_at = CASE WHEN ? = 1 THEN ? ELSE expired_at END, notice = ?, ipv6_prefix = ?, is_offline = ?, leased_by = ?,
              leased_until = ?,
              check_at = CASE WHEN ? IS NULL THEN NULL WHEN check_at < ? THEN check_at ELSE ? END,
              version = version + 1, changed_at = ?
@@ -99,6 +99,7 @@ async fn want_one(
         updated.v4.map(|at| at.0),
         updated.v6.map(|at| at.0),
         publish.then_some(at.0),
+        i64::from(*publish),
         change.is_expiry.then_some(at.0),
         outbox::column(notices.as_ref()),
         lan.prefix.map(|prefix| prefix.to_string()),

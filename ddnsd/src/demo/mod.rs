@@ -118,7 +118,9 @@ async fn set_up(folder: &Path, started: Started) -> anyhow::Result<()> {
     started.users.add(user.clone(), email, Secret::new(password.clone())).await?;
     let names = HostNames::new(Label::parse(LABEL)?, Zone::parse(ZONE)?)?;
     let host = names.fqdn.to_string();
-    started.hosts.add(HostInput { user, names, dns_ttl: None, expiry_ttl: None }).await?;
+    let (suffix, leader) = (None, None);
+    let new = HostInput { user, names, dns_ttl: None, expiry_ttl: None, suffix, leader };
+    started.hosts.add(new).await?;
     let intro = Intro {
         user: USER,
         password: &password,

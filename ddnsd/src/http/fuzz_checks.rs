@@ -4,7 +4,7 @@
 use super::query::{MAX_PARAMETERS, Parameters};
 use super::{client_address, credentials};
 use crate::config::Params;
-use crate::rules::request::{self, Login, MAX_HOSTS, RequestOrigin};
+use crate::rules::request::{self, AddressParameters, Login, MAX_HOSTS, RequestOrigin};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -24,8 +24,13 @@ pub fn parameters(query: &str, form: &[u8]) {
         assert!(hosts.iter().all(|host| !host.sent.trim().is_empty()));
     }
     let client = RequestOrigin::Client(IpAddr::from([198, 51, 100, 7]));
-    let (ipv4, ipv6) = (given.ipv4.as_deref(), given.ipv6.as_deref());
-    if let Ok(addresses) = request::addresses(ipv4, ipv6, client) {
+    let parameters = AddressParameters {
+        ipv4: given.ipv4.as_deref(),
+        ipv6: given.ipv6.as_deref(),
+        prefix6: given.prefix6.as_deref(),
+    };
+    if let Ok(asked) = request::addresses(parameters, client) {
+        let addresses = asked.change.addresses();
         assert!(
             !addresses.v4.is_some_and(is_unreachable) && !addresses.v6.is_some_and(is_unreachable6)
         );

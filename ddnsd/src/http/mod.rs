@@ -274,7 +274,8 @@ impl Call {
         let login =
             credentials::login(authorization, given.username.as_deref(), given.password.as_deref());
         let user_agent = self.headers.get(USER_AGENT);
-        let is_address_given = given.ipv4.is_some() || given.ipv6.is_some();
+        let is_address_given =
+            [&given.ipv4, &given.ipv6, &given.prefix6].iter().any(|given| given.is_some());
         let request = UpdateRequest {
             client: origin.address(),
             user_agent: user_agent.and_then(|value| request::user_agent(value.as_bytes())),
@@ -285,6 +286,8 @@ impl Call {
                 hosts: given.hostname.map(Cow::into_owned),
                 ipv4: given.ipv4.map(Cow::into_owned),
                 ipv6: given.ipv6.map(Cow::into_owned),
+                prefix6: given.prefix6.map(Cow::into_owned),
+                unfilled: given.unfilled,
                 is_offline: given.is_offline,
                 origin,
             },

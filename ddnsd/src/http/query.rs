@@ -3,6 +3,7 @@
 
 use crate::config::{Params, is_param};
 use crate::model::text::first_chars;
+use crate::rules::request::is_placeholder;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -17,12 +18,15 @@ pub(super) struct Parameters<'a> {
     pub(super) hostname: Option<Cow<'a, str>>,
     pub(super) ipv4: Option<Cow<'a, str>>,
     pub(super) ipv6: Option<Cow<'a, str>>,
+    pub(super) prefix6: Option<Cow<'a, str>>,
     pub(super) username: Option<Cow<'a, str>>,
     pub(super) password: Option<Cow<'a, str>>,
     pub(super) notify_change: Option<Cow<'a, str>>,
     pub(super) is_offline: bool,
     /// The first name without a meaning whose value is an address, cut to 64 characters.
     pub(super) unknown_address: Option<String>,
+    /// The first name of an address parameter with a placeholder of the client's template.
+    pub(super) unfilled: Option<Box<str>>,
 }
 
 /// A request has more than [`MAX_PARAMETERS`].
@@ -32,19 +36,28 @@ pub(super) struct TooManyParameters;
 /// The value found so far for one endpoint parameter.
 struct GivenValue<'a, 'n> {
     names: &'n [String],
-    /// Whether the value is a comma list; one without items counts as not given.
-    is_list: bool,
+    kind: ValueKind,
     /// The place of the name in the list of names, and its value. An earlier name wins.
     found: Option<(usize, Cow<'a, str>)>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ValueKind {
+    Single,
+    /// A comma list; one without items counts as not given.
+    List,
+    /// As a list; an item that is a placeholder counts as empty.
+    Addresses,
+}
+
 impl<'a, 'n> GivenValue<'a, 'n> {
-    fn list(names: &'n [String]) -> Self {
-        Self { names, is_list: true, found: None }
+    fn new(kind: ValueKind, names: &'n [String]) -> Self {
+        Self { names, kind, found: None }
     }
 
-    fn single(names: &'n [String]) -> Self {
-        Self { names, is_list: false, found: None }
+    fn is_unfilled(&self, value: &str) -> bool {
+        let has_one = || value.split(',').any(|item| is_placeholder(item.trim()));
+        self.kind == ValueKind::Addresses && has_one()
     }
 
     /// The place of this name in the list of names.
@@ -60,7 +73,13 @@ impl<'a, 'n> GivenValue<'a, 'n> {
     /// An empty value counts as not given.
     fn is_given(&self, value: &str) -> bool {
         let has_text = |item: &str| !item.trim().is_empty();
-        if self.is_list { value.split(',').any(has_text) } else { has_text(value) }
+        match self.kind {
+            ValueKind::Single => has_text(value),
+            ValueKind::List => value.split(',').any(has_text),
+            ValueKind::Addresses => {
+                value.split(',').any(|item| has_text(item) && !is_placeholder(item.trim()))
+            }
+        }
     }
 
     fn value(self) -> Option<Cow<'a, str>> {
@@ -75,16 +94,17 @@ impl<'a> Parameters<'a> {
         form: &'a [u8],
         names: &Params,
     ) -> Result<Self, TooManyParameters> {
-        let Params { hostname, ipv4, ipv6, username, password, notify_change } = names;
+        let Params { hostname, ipv4, ipv6, prefix6, username, password, notify_change } = names;
         let mut slots = [
-            GivenValue::list(hostname),
-            GivenValue::list(ipv4),
-            GivenValue::list(ipv6),
-            GivenValue::single(username),
-            GivenValue::single(password),
-            GivenValue::single(notify_change),
+            GivenValue::new(ValueKind::List, hostname),
+            GivenValue::new(ValueKind::Addresses, ipv4),
+            GivenValue::new(ValueKind::Addresses, ipv6),
+            GivenValue::new(ValueKind::Addresses, prefix6),
+            GivenValue::new(ValueKind::Single, username),
+            GivenValue::new(ValueKind::Single, password),
+            GivenValue::new(ValueKind::Single, notify_change),
         ];
-        let (mut offline, mut unknown_address) = (None, None);
+        let (mut offline, mut unknown_address, mut unfilled) = (None, None, None);
         let all = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(form));
         for (index, (name, value)) in all.enumerate() {
             if index >= MAX_PARAMETERS {
@@ -94,6 +114,9 @@ impl<'a> Parameters<'a> {
             for slot in &mut slots {
                 let Some(place) = slot.place(&name) else { continue };
                 is_alias = true;
+                if unfilled.is_none() && slot.is_unfilled(&value) {
+                    unfilled = Some(Box::from(first_chars(&name, 64)));
+                }
                 if slot.wants(place, &value) {
                     slot.found = Some((place, value.clone()));
                 }
@@ -107,18 +130,19 @@ impl<'a> Parameters<'a> {
                 unknown_address = Some(first_chars(&name, 64).to_owned());
             }
         }
-        let [hostname, ipv4, ipv6, username, password, notify_change] =
+        let [hostname, ipv4, ipv6, prefix6, username, password, notify_change] =
             slots.map(GivenValue::value);
-        let is_offline = offline.unwrap_or(false);
         Ok(Self {
             hostname,
             ipv4,
             ipv6,
+            prefix6,
             username,
             password,
             notify_change,
-            is_offline,
+            is_offline: offline.unwrap_or(false),
             unknown_address,
+            unfilled,
         })
     }
 }
@@ -175,6 +199,16 @@ mod tests {
         assert_eq!(given.ipv4.as_deref(), Some(",192.0.2.1"));
         assert_eq!(given.password.as_deref(), Some(","), "a password is no list");
         assert_eq!(read("myip=,", "", &Params::default()).ipv4, None);
+    }
+
+    #[test]
+    fn a_placeholder_counts_as_not_given_where_an_address_is_expected() {
+        let query = "myip=<ipaddr>&ipv4=192.0.2.1&prefix=<ip6lanprefix>&token=<pass>";
+        let given = read(query, "", &Params::default());
+        assert_eq!((given.ipv4.as_deref(), given.prefix6), (Some("192.0.2.1"), None));
+        assert_eq!(given.unfilled.as_deref(), Some("myip"));
+        assert_eq!(given.password.as_deref(), Some("<pass>"));
+        assert_eq!(read("myip=192.0.2.1", "", &Params::default()).unfilled, None);
     }
 
     #[test]

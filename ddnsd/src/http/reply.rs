@@ -118,8 +118,8 @@ fn whole_seconds(wait: Duration) -> u64 {
 fn text(reply: &Reply) -> String {
     match reply {
         Reply::Whole { code, .. } => format!("{}\n", code.as_str()),
-        Reply::Hosts { lines, addresses } => {
-            lines.iter().map(|line| text_line(line.code, addresses)).collect()
+        Reply::Hosts { lines } => {
+            lines.iter().map(|line| text_line(line.code, &line.addresses)).collect()
         }
     }
 }
@@ -164,13 +164,15 @@ fn json(reply: &Reply) -> String {
         Reply::Whole { code, .. } => {
             serde_json::to_string(&line(None, *code, &Addresses::default()))
         }
-        Reply::Hosts { lines, addresses } => match lines.as_slice() {
-            [HostLine { code, .. }] => serde_json::to_string(&line(None, *code, addresses)),
+        Reply::Hosts { lines } => match lines.as_slice() {
+            [HostLine { code, addresses, .. }] => {
+                serde_json::to_string(&line(None, *code, addresses))
+            }
             lines => serde_json::to_string(&JsonList {
                 status: reply.summary().as_str(),
                 results: lines
                     .iter()
-                    .map(|one| line(Some(one.hostname.as_str()), one.code, addresses))
+                    .map(|one| line(Some(one.hostname.as_str()), one.code, &one.addresses))
                     .collect(),
             }),
         },
@@ -184,13 +186,12 @@ mod tests {
     use super::*;
 
     fn hosts(lines: &[(&str, ReturnCode)]) -> Reply {
-        let line = |(name, code): &(&str, ReturnCode)| HostLine {
-            hostname: (*name).into(),
-            code: *code,
-            is_suspended: false,
-        };
         let addresses = Addresses { v4: "192.0.2.1".parse().ok(), v6: "2001:db8::1".parse().ok() };
-        Reply::Hosts { lines: lines.iter().map(line).collect(), addresses }
+        let line = |(name, code): &(&str, ReturnCode)| {
+            let (hostname, code) = ((*name).into(), *code);
+            HostLine { hostname, code, addresses, is_suspended: false }
+        };
+        Reply::Hosts { lines: lines.iter().map(line).collect() }
     }
 
     fn accept(value: &'static str) -> ReplyFormat {

@@ -4,7 +4,7 @@
 use super::{Call, segments};
 use crate::clock::Clock;
 use crate::rules::reply::{Reply, ReturnCode};
-use crate::rules::request::{Change, Login, RequestedHost, UpdateRequest};
+use crate::rules::request::{Change, GivenAddresses, Login, RequestedHost, UpdateRequest};
 use http::{Method, StatusCode};
 use std::net::IpAddr;
 use std::time::Instant;
@@ -58,8 +58,13 @@ impl RequestRecord {
         let hosts = request.update.read_hosts().unwrap_or_default();
         let hosts: Vec<_> = hosts.iter().map(host).collect();
         let addresses = match request.update.read_change() {
-            Ok(Change::Set(addresses)) => addresses.to_string(),
-            Ok(Change::Offline) => "offline".into(),
+            Ok(GivenAddresses { change: Change::Offline, .. }) => "offline".into(),
+            Ok(GivenAddresses { change: Change::Set(addresses), prefix: None, .. }) => {
+                addresses.to_string()
+            }
+            Ok(GivenAddresses { change: Change::Set(addresses), prefix: Some(given), .. }) => {
+                format!("{addresses} prefix {}", given.prefix).trim_start().to_owned()
+            }
             Err(bad) => bad.to_string(),
         };
         self.update = Some(LoggedUpdate { user, hosts: hosts.join(","), addresses });

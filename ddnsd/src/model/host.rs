@@ -5,7 +5,7 @@ use super::family::{Families, PerFamily};
 use super::lease::Lease;
 use super::name::{Fqdn, Label, UserName, Zone};
 use super::notice::{NoticeNames, PendingNotices};
-use super::prefix::{Ipv6Prefix, Ipv6Suffix};
+use super::prefix::{Ipv6Prefix, Ipv6Suffix, NoFit};
 use super::record::WantedRecords;
 use super::time::{Millis, Uptime};
 use super::user::UserId;
@@ -213,6 +213,15 @@ pub struct HostDetails {
     pub served_ttl: Option<u32>,
     /// The host that it follows.
     pub leader: Option<Leader>,
+}
+
+impl HostDetails {
+    /// Why it has no IPv6 address, if its suffix does not fit the prefix.
+    pub fn no_ipv6(&self) -> Option<NoFit> {
+        let lan = &self.host.lan;
+        let of_leader = self.leader.as_ref().and_then(|leader| leader.prefix);
+        lan.prefix.or(of_leader)?.address(lan.suffix?).err()
+    }
 }
 
 /// What a follower shows of its leader.

@@ -93,8 +93,29 @@ impl FromStr for Ipv6Prefix {
     }
 }
 
+/// What `ADDRESS/LENGTH` means where an address is expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressOrPrefix {
+    /// It has bits behind the length, or the length is above 64.
+    Address(Ipv6Addr),
+    Prefix(Result<Ipv6Prefix, BadPrefix>),
+}
+
+impl AddressOrPrefix {
+    /// `None` if it is not written like that.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, length) = split(text)?;
+        let has_bits_behind = address.to_bits() & !mask(length) != 0;
+        Some(if length > Ipv6Prefix::MAX_LENGTH || has_bits_behind {
+            Self::Address(address)
+        } else {
+            Self::Prefix(Ipv6Prefix::new(address, length))
+        })
+    }
+}
+
 /// Reads an IPv6 address with a length of 0 to 128 bits.
-pub fn split(text: &str) -> Option<(Ipv6Addr, u8)> {
+fn split(text: &str) -> Option<(Ipv6Addr, u8)> {
     let (address, length) = text.split_once('/')?;
     let is_number = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
     let length = length.parse().ok().filter(|length| is_number && *length <= 128)?;
@@ -160,6 +181,11 @@ impl Ipv6Suffix {
             IpAddr::V6(address) if address.to_bits() & mask(16) != 0 => Err(BadSuffix::HasPrefix),
             IpAddr::V6(address) => Ok(Self(address)),
         }
+    }
+
+    /// As an IPv6 address, whose prefix is 0.
+    pub fn as_address(self) -> Ipv6Addr {
+        self.0
     }
 
     /// The modified EUI-64 (RFC 4291, appendix A): `ff:fe` in the middle, the universal/local bit

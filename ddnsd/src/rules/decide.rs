@@ -1,34 +1,33 @@
-//! Whether an update changes a host. In: the requested change, and the host as stored. Out: keep or
-//! change.
+//! Whether an update changes a host. In: what becomes of it, and the host as stored. Out: keep,
+//! store or change.
 
-use super::request::Change;
+use super::prefix::Effect;
 use crate::model::change::{RecordChange, RecordCheck};
-use crate::model::family::Families;
-use crate::model::host::{Defaults, Host, Seen};
+use crate::model::host::{Defaults, Host};
 use crate::model::record::WantedRecords;
-use crate::model::time::Millis;
 
 /// What to do with one host.
 #[must_use]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// DNS is known to hold this already. Only the expiry time restarts.
     Keep,
-    /// These records are wanted from now on.
-    Change(WantedRecords),
+    /// As [`Self::Keep`], but its place in a router's network is stored.
+    Store,
+    /// Other records are wanted from now on, or the same ones are sent again.
+    Change,
 }
 
-pub fn decide(change: Change, host: &Host, defaults: &Defaults) -> Verdict {
-    let wanted = match change {
-        Change::Set(addresses) => host.wanted.with(addresses),
-        Change::Offline => host.wanted.without(Families::BOTH),
-    };
+pub fn decide(effect: &Effect, host: &Host, defaults: &Defaults) -> Verdict {
+    let wanted = effect.records;
     let ttl_holds = ttl_holds(wanted, host, dns_ttl(host, defaults));
     let is_known_to_hold = host.unpublished_since.is_none() && host.unserved_since.is_none();
-    if wanted == host.wanted && is_known_to_hold && ttl_holds {
-        Verdict::Keep
+    if wanted != host.wanted || !is_known_to_hold || !ttl_holds {
+        Verdict::Change
+    } else if effect.lan != host.lan {
+        Verdict::Store
     } else {
-        Verdict::Change(wanted)
+        Verdict::Keep
     }
 }
 
@@ -44,14 +43,6 @@ pub fn must_publish_ttl(new: Option<u32>, host: &Host, defaults: &Defaults) -> b
 /// Without a record no TTL is visible in DNS.
 fn ttl_holds(wanted: WantedRecords, host: &Host, ttl: u32) -> bool {
     wanted.addresses().is_empty() || host.acked.ttl == Some(ttl)
-}
-
-/// The families that an update renews.
-pub fn seen(change: Change, at: Millis) -> Seen {
-    match change {
-        Change::Set(addresses) => Seen::at(addresses.families(), at),
-        Change::Offline => Seen::default(),
-    }
 }
 
 /// The TTL in force for a host, seconds.
@@ -77,11 +68,14 @@ pub fn change(host: &Host, defaults: &Defaults) -> RecordChange {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::prefix::{Asked, effect};
+    use super::super::request::Change;
     use super::*;
     use crate::model::address::Addresses;
     use crate::model::host::{Acked, HostId, Lan};
     use crate::model::name::{Fqdn, Label, Zone};
     use crate::model::record::Wanted;
+    use crate::model::time::Millis;
     use crate::model::user::UserId;
 
     pub(in crate::rules) const DEFAULTS: Defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };
@@ -108,6 +102,14 @@ pub(super) mod tests {
         }
     }
 
+    fn verdict(change: Change, host: &Host) -> Verdict {
+        decide(&asked(change, host), host, &DEFAULTS)
+    }
+
+    fn asked(change: Change, host: &Host) -> Effect {
+        effect(host, &Asked { named: Some(change), ..Asked::default() })
+    }
+
     fn set(text: &str) -> Change {
         Change::Set(addresses(text))
     }
@@ -130,10 +132,8 @@ pub(super) mod tests {
     }
 
     fn changed(change: Change, host: &Host) -> WantedRecords {
-        match decide(change, host, &DEFAULTS) {
-            Verdict::Change(records) => records,
-            Verdict::Keep => panic!("it is kept"),
-        }
+        assert_eq!(verdict(change, host), Verdict::Change);
+        asked(change, host).records
     }
 
     #[test]
@@ -147,7 +147,7 @@ pub(super) mod tests {
     fn the_address_that_dns_holds_is_kept() {
         let host = published("192.0.2.1,2001:db8::1");
         for same in ["192.0.2.1", "2001:db8::1", "192.0.2.1,2001:db8::1"] {
-            assert_eq!(decide(set(same), &host, &DEFAULTS), Verdict::Keep, "{same}");
+            assert_eq!(verdict(set(same), &host), Verdict::Keep, "{same}");
         }
     }
 
@@ -177,7 +177,7 @@ pub(super) mod tests {
         host.dns_ttl = Some(120);
         assert_eq!(changed(set("192.0.2.1"), &host), host.wanted);
         host.wanted.v4 = Wanted::Absent;
-        assert_eq!(decide(Change::Offline, &host, &DEFAULTS), Verdict::Keep);
+        assert_eq!(verdict(Change::Offline, &host), Verdict::Keep);
     }
 
     #[test]
@@ -197,6 +197,6 @@ pub(super) mod tests {
     fn offline_removes_what_was_set_and_touches_nothing_else() {
         let records = changed(Change::Offline, &published("192.0.2.1"));
         assert_eq!((records.v4, records.v6), (Wanted::Absent, Wanted::Untouched));
-        assert_eq!(decide(Change::Offline, &fresh_host(), &DEFAULTS), Verdict::Keep);
+        assert_eq!(verdict(Change::Offline, &fresh_host()), Verdict::Keep);
     }
 }

@@ -7,6 +7,7 @@ pub mod expiry;
 pub mod import;
 pub mod mail;
 pub mod notice;
+pub mod prefix;
 pub mod reply;
 pub mod request;
 pub mod retry;

@@ -2,27 +2,26 @@
 //! are queued once DNS holds that. What is wanted now supersedes pending mails about the same
 //! family.
 
-use super::request::Change;
 use crate::model::address::Addresses;
 use crate::model::family::Families;
 use crate::model::host::{Defaults, Host, Seen};
 use crate::model::notice::{FamilyNotice, Notice, PendingNotices};
 use crate::model::record::WantedRecords;
 
-/// The mails once an update wants these records. `seen`: the last updates including this one, if
-/// the client asked for a mail and such mails are sent; else no change is mailed.
+/// The mails once an update of these families wants these records. `seen`: the last updates
+/// including this one, if the client asked for a mail and such mails are sent; else no change is
+/// mailed.
 ///
 /// No mail says that a family expired which is updated now. A mail says that an address changed if
 /// it differs from what DNS is known to hold: by this update, or by an earlier one that asked for a
 /// mail too and is not published yet.
 pub fn of_update(
     host: &Host,
-    change: Change,
+    updated: Families,
     records: WantedRecords,
     seen: Option<Seen>,
     defaults: &Defaults,
 ) -> PendingNotices {
-    let updated = change.families();
     let pending = host.notices.unwrap_or_default();
     let new = records.addresses();
     let differs = new.ips().zip(in_dns(host).ips()).map(|(new, old)| new != old);
@@ -113,7 +112,7 @@ mod tests {
     /// The host after an update whose change is not yet published.
     fn updated(host: &Host, to: Addresses, seen: Option<Seen>) -> Host {
         let wanted = host.wanted.with(to);
-        let notices = of_update(host, Change::Set(to), wanted, seen, &DEFAULTS).if_any();
+        let notices = of_update(host, to.families(), wanted, seen, &DEFAULTS).if_any();
         Host { wanted, notices, unpublished_since: Some(Millis(1)), ..host.clone() }
     }
 
@@ -207,7 +206,7 @@ mod tests {
     fn going_offline_ends_a_pending_mail_about_an_expiry() {
         let expired = expired(&held_host(), true, false);
         let down = records(Addresses::default());
-        let pending = of_update(&expired, Change::Offline, down, Some(EARLIER), &DEFAULTS);
+        let pending = of_update(&expired, Families::BOTH, down, Some(EARLIER), &DEFAULTS);
         assert_eq!(pending.expiry, None);
         assert_eq!(pending.change.unwrap().included(), Families::BOTH);
     }

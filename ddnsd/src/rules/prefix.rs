@@ -5,9 +5,10 @@ use super::request::{Change, RequestedPrefix};
 use crate::model::address::Addresses;
 use crate::model::family::Families;
 use crate::model::host::{Host, Lan, Seen};
-use crate::model::prefix::{Ipv6Prefix, NoFit};
+use crate::model::prefix::{Ipv6Prefix, Ipv6Suffix, NoFit};
 use crate::model::record::WantedRecords;
 use crate::model::time::Millis;
+use crate::model::user::UserId;
 
 const V6: Families = Families { v4: false, v6: true };
 
@@ -70,10 +71,7 @@ impl Effect {
         self.records = self.records.with(addresses);
         self.updated = self.updated.or(addresses.families());
         let shown = self.addresses;
-        self.addresses = Addresses {
-            v4: addresses.v4.or(shown.v4),
-            v6: addresses.v6.or(shown.v6),
-        };
+        self.addresses = Addresses { v4: addresses.v4.or(shown.v4), v6: addresses.v6.or(shown.v6) };
     }
 
     fn remove(&mut self, families: Families) {
@@ -126,6 +124,56 @@ pub fn placed(host: &Host, prefix: Ipv6Prefix) -> Effect {
     let mut effect = Effect::none(host);
     effect.set_prefix(prefix);
     effect
+}
+
+/// Why a host cannot have this suffix or follow that host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misplaced {
+    #[error("a host cannot follow itself")]
+    Itself,
+    #[error("it belongs to another user; a host follows a host of its own user")]
+    OtherUser,
+    #[error("it follows a host itself; follow that one")]
+    LeaderFollows,
+    #[error("other hosts follow this one, so it can follow none (let them follow that host, too)")]
+    IsFollowed,
+    #[error("at most {MAX_FOLLOWERS} hosts can follow it")]
+    TooMany,
+    #[error("a host that follows another needs a suffix: give --ipv6-suffix, too")]
+    NoSuffix,
+}
+
+/// Hosts that follow one host.
+pub const MAX_FOLLOWERS: usize = 64;
+
+/// Checks whether a new host, or one with a new suffix or leader, may be in this place. `others`:
+/// how many other hosts follow the leader.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub fn check_place(
+    host: Option<&Host>,
+    user: UserId,
+    suffix: Option<Ipv6Suffix>,
+    leader: Option<&Host>,
+    others: usize,
+) -> Result<(), Misplaced> {
+    let Some(leader) = leader else { return Ok(()) };
+    if host.is_some_and(|host| host.id == leader.id) {
+        Err(Misplaced::Itself)
+    } else if leader.user != user {
+        Err(Misplaced::OtherUser)
+    } else if leader.lan.follows.is_some() {
+        Err(Misplaced::LeaderFollows)
+    } else if host.is_some_and(|host| host.lan.is_followed) {
+        Err(Misplaced::IsFollowed)
+    } else if others >= MAX_FOLLOWERS {
+        Err(Misplaced::TooMany)
+    } else if suffix.is_none() {
+        Err(Misplaced::NoSuffix)
+    } else {
+        Ok(())
+    }
 }
 
 /// Its own updates change its A record only; its leader's change its AAAA record, unless it went

@@ -89,6 +89,8 @@ pub struct HostLine {
     pub code: ReturnCode,
     /// Whether it is the caller's and suspended. The client cannot know that.
     pub is_suspended: bool,
+    /// Shown with a good or nochg code.
+    pub addresses: Addresses,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,11 +101,10 @@ pub enum Reply {
         /// Until the client may try again, for the codes that say so.
         retry_after: Option<Duration>,
     },
-    /// A line per host, one at least; good and nochg lines show these addresses of the request.
+    /// A line per host, one at least.
     Hosts {
         /// In the order of the request.
         lines: Vec<HostLine>,
-        addresses: Addresses,
     },
 }
 
@@ -118,7 +119,7 @@ impl Reply {
     pub fn decisive_code(&self) -> ReturnCode {
         match self {
             Reply::Whole { code, .. } => *code,
-            Reply::Hosts { lines, .. } => {
+            Reply::Hosts { lines } => {
                 decisive_line(lines).map_or(ReturnCode::ServerError, |line| line.code)
             }
         }
@@ -127,7 +128,7 @@ impl Reply {
     /// What the request counts as, if credentials were given.
     pub fn counts_as(&self) -> Counted {
         match self {
-            Reply::Hosts { lines, .. }
+            Reply::Hosts { lines }
                 if decisive_line(lines).is_some_and(|line| line.is_suspended) =>
             {
                 Counted::Nothing
@@ -140,7 +141,7 @@ impl Reply {
     pub fn has_changed_any(&self) -> bool {
         match self {
             Reply::Whole { code, .. } => *code == ReturnCode::Good,
-            Reply::Hosts { lines, .. } => lines.iter().any(|line| line.code == ReturnCode::Good),
+            Reply::Hosts { lines } => lines.iter().any(|line| line.code == ReturnCode::Good),
         }
     }
 
@@ -148,7 +149,7 @@ impl Reply {
     pub fn summary(&self) -> ReturnCode {
         match self {
             Reply::Whole { code, .. } => *code,
-            Reply::Hosts { lines, .. } => {
+            Reply::Hosts { lines } => {
                 let first = lines.iter().find(|line| line.code != ReturnCode::Nochg);
                 first.map_or(ReturnCode::Nochg, |line| line.code)
             }
@@ -173,12 +174,13 @@ mod tests {
     use super::*;
 
     fn line(code: ReturnCode, is_suspended: bool) -> HostLine {
-        HostLine { hostname: "a.example".into(), code, is_suspended }
+        let addresses = Addresses::default();
+        HostLine { hostname: "a.example".into(), code, is_suspended, addresses }
     }
 
     fn hosts(codes: &[ReturnCode]) -> Reply {
         let line = |code: &ReturnCode| line(*code, false);
-        Reply::Hosts { lines: codes.iter().map(line).collect(), addresses: Addresses::default() }
+        Reply::Hosts { lines: codes.iter().map(line).collect() }
     }
 
     #[test]
@@ -197,9 +199,7 @@ mod tests {
 
     #[test]
     fn a_suspended_host_counts_as_nothing_unless_another_host_is_a_success() {
-        let counts_as = |lines: Vec<HostLine>| {
-            Reply::Hosts { lines, addresses: Addresses::default() }.counts_as()
-        };
+        let counts_as = |lines: Vec<HostLine>| Reply::Hosts { lines }.counts_as();
         let suspended = || line(ReturnCode::Nohost, true);
         let unknown = || line(ReturnCode::Nohost, false);
         assert_eq!(counts_as(vec![suspended(), unknown()]), Counted::Nothing);

@@ -3,9 +3,9 @@
 
 use crate::model::address::Addresses;
 use crate::model::client::ClientKey;
-use crate::model::family::Families;
 use crate::model::name::{Fqdn, UserName};
 use crate::model::notice::Notify;
+use crate::model::prefix::{AddressOrPrefix, BadPrefix, Ipv6Prefix};
 use crate::model::secret::Secret;
 use crate::model::text::first_chars;
 use std::net::{IpAddr, Ipv4Addr};
@@ -41,6 +41,10 @@ pub struct RequestedUpdate {
     pub ipv4: Option<String>,
     /// As `ipv4`.
     pub ipv6: Option<String>,
+    /// A comma list.
+    pub prefix6: Option<String>,
+    /// The first address parameter that the client sent as it stands in its template.
+    pub unfilled: Option<Box<str>>,
     pub is_offline: bool,
     pub origin: RequestOrigin,
 }
@@ -54,19 +58,49 @@ impl RequestedUpdate {
 
     /// # Errors
     /// The first address that cannot be used, with the reason.
-    pub fn read_change(&self) -> Result<Change, BadAddress> {
+    pub fn read_change(&self) -> Result<GivenAddresses, BadAddress> {
         if self.is_offline {
-            return Ok(Change::Offline);
+            return Ok(GivenAddresses { change: Change::Offline, prefix: None, bad_prefix: None });
         }
-        addresses(self.ipv4.as_deref(), self.ipv6.as_deref(), self.origin).map(Change::Set)
+        let parameters = AddressParameters {
+            ipv4: self.ipv4.as_deref(),
+            ipv6: self.ipv6.as_deref(),
+            prefix6: self.prefix6.as_deref(),
+        };
+        addresses(parameters, self.origin)
     }
 
     /// Whether the client's own address decides, and is one of this machine itself.
     pub fn is_loopback(&self) -> bool {
-        let is_given = self.is_offline || self.ipv4.is_some() || self.ipv6.is_some();
         let RequestOrigin::Client(address) = self.origin else { return false };
-        !is_given && address.to_canonical().is_loopback()
+        let is_local = address.to_canonical().is_loopback();
+        is_local && self.read_change().is_ok_and(|given| given.change.addresses().is_loopback())
     }
+}
+
+/// The address parameters, if they have items.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AddressParameters<'a> {
+    pub ipv4: Option<&'a str>,
+    pub ipv6: Option<&'a str>,
+    pub prefix6: Option<&'a str>,
+}
+
+/// What the address parameters, or the client's own address, ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenAddresses {
+    pub change: Change,
+    pub prefix: Option<RequestedPrefix>,
+    /// Why the prefix is ignored.
+    pub bad_prefix: Option<BadPrefix>,
+}
+
+/// The prefix of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestedPrefix {
+    pub prefix: Ipv6Prefix,
+    /// Whether the request names an IPv6 address, too.
+    pub with_address: bool,
 }
 
 /// The credentials of a request.
@@ -113,14 +147,6 @@ pub enum Change {
 }
 
 impl Change {
-    /// The families that it updates.
-    pub fn families(self) -> Families {
-        match self {
-            Change::Set(addresses) => addresses.families(),
-            Change::Offline => Families::BOTH,
-        }
-    }
-
     /// The addresses that the reply shows.
     pub fn addresses(self) -> Addresses {
         match self {
@@ -134,6 +160,7 @@ impl Change {
 #[derive(Clone, Copy, Debug)]
 pub struct UpdateChange {
     pub change: Change,
+    pub prefix: Option<RequestedPrefix>,
     pub notify: Notify,
 }
 
@@ -159,6 +186,9 @@ pub enum BadAddress {
     /// None given, and the connection comes from a trusted proxy that does not name its client.
     #[error("no address given, and the proxy {0} sent no usable client address")]
     ProxyWithoutClient(IpAddr),
+    /// Nothing else is given.
+    #[error("the prefix cannot be used: {0}")]
+    Prefix(BadPrefix),
 }
 
 /// Where the request comes from.
@@ -209,32 +239,85 @@ pub fn hosts(list: Option<&str>) -> Result<Vec<RequestedHost>, NoHosts> {
     }
 }
 
-/// Reads the address parameters; either may name either family. Without any, the origin decides its
-/// own family; it may be loopback, because it did reach this machine.
+/// Whether a router sent a placeholder of its template instead of a value.
+pub fn is_placeholder(item: &str) -> bool {
+    item.starts_with('<') && item.ends_with('>')
+}
+
+/// Reads the address parameters; either may name either family, or the prefix. Without any address,
+/// the origin decides its own family; it may be loopback, because it did reach this machine.
 ///
 /// # Errors
-/// The first value that cannot be used, with the reason.
+/// The first address that cannot be used, with the reason; or the prefix, if it is all there is.
 pub fn addresses(
-    ipv4: Option<&str>,
-    ipv6: Option<&str>,
+    given: AddressParameters<'_>,
+    origin: RequestOrigin,
+) -> Result<GivenAddresses, BadAddress> {
+    let mut found = Addresses::default();
+    let mut prefix = Ok(None);
+    for (parameter, item) in items("ipv4", given.ipv4).chain(items("ipv6", given.ipv6)) {
+        let address = match AddressOrPrefix::parse(item) {
+            Some(AddressOrPrefix::Prefix(another)) => {
+                prefix = add_prefix(prefix, another);
+                continue;
+            }
+            Some(AddressOrPrefix::Address(address)) => IpAddr::V6(address),
+            None => item.parse().map_err(|_| no_address(parameter, item))?,
+        };
+        add(&mut found, reachable(address.to_canonical())?)?;
+    }
+    for (_, item) in items("prefix6", given.prefix6) {
+        prefix = add_prefix(prefix, Ipv6Prefix::parse(item));
+    }
+    let with_address = found.v6.is_some();
+    let found = if found.is_empty() { own_address(&prefix, origin)? } else { found };
+    let change = Change::Set(found);
+    Ok(match prefix {
+        Ok(prefix) => {
+            let prefix = prefix.map(|prefix| RequestedPrefix { prefix, with_address });
+            GivenAddresses { change, prefix, bad_prefix: None }
+        }
+        Err(bad) => GivenAddresses { change, prefix: None, bad_prefix: Some(bad) },
+    })
+}
+
+/// The items of a comma list, with the parameter's name.
+fn items<'a>(
+    parameter: &'static str,
+    list: Option<&'a str>,
+) -> impl Iterator<Item = (&'static str, &'a str)> {
+    let items = list.into_iter().flat_map(|list| list.split(',')).map(str::trim);
+    let items = items.filter(|item| !item.is_empty() && !is_placeholder(item));
+    items.map(move |item| (parameter, item))
+}
+
+/// What is used if the request names no address.
+fn own_address(
+    prefix: &Result<Option<Ipv6Prefix>, BadPrefix>,
     origin: RequestOrigin,
 ) -> Result<Addresses, BadAddress> {
-    let mut found = Addresses::default();
-    let items = [("ipv4", ipv4), ("ipv6", ipv6)].into_iter().flat_map(|(parameter, list)| {
-        list.into_iter().flat_map(|list| list.split(',')).map(move |item| (parameter, item.trim()))
-    });
-    for (parameter, item) in items.filter(|(_, item)| !item.is_empty()) {
-        let address =
-            item.parse::<IpAddr>().map_err(|_| no_address(parameter, item))?.to_canonical();
-        add(&mut found, reachable(address)?)?;
-    }
-    match origin {
-        _ if !found.is_empty() => Ok(found),
+    let own = match origin {
+        _ if let Err(bad) = prefix => return Err(BadAddress::Prefix(bad.clone())),
         RequestOrigin::Client(address) if address.to_canonical().is_loopback() => {
             Ok(Addresses::only(address))
         }
         RequestOrigin::Client(address) => reachable(address.to_canonical()).map(Addresses::only),
         RequestOrigin::ProxyWithoutClient(proxy) => Err(BadAddress::ProxyWithoutClient(proxy)),
+    };
+    match (own, prefix) {
+        // a prefix is enough
+        (Err(_), Ok(Some(_))) => Ok(Addresses::default()),
+        (own, _) => own,
+    }
+}
+
+fn add_prefix(
+    found: Result<Option<Ipv6Prefix>, BadPrefix>,
+    another: Result<Ipv6Prefix, BadPrefix>,
+) -> Result<Option<Ipv6Prefix>, BadPrefix> {
+    match (found?, another?) {
+        (Some(found), another) if found != another => Err(BadPrefix::Two(found, another)),
+        (_, another) => Ok(Some(another)),
     }
 }
 
@@ -302,9 +385,19 @@ mod tests {
 
     const CLIENT: RequestOrigin = RequestOrigin::Client(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)));
 
+    fn found(
+        ipv4: &str,
+        ipv6: &str,
+        prefix6: &str,
+        origin: RequestOrigin,
+    ) -> Result<GivenAddresses, BadAddress> {
+        let (ipv4, ipv6, prefix6) = (Some(ipv4), Some(ipv6), Some(prefix6));
+        addresses(AddressParameters { ipv4, ipv6, prefix6 }, origin)
+    }
+
     fn read(ipv4: &str, ipv6: &str) -> Result<String, String> {
-        let text = addresses(Some(ipv4), Some(ipv6), CLIENT);
-        text.map(|found| found.to_string()).map_err(|bad| bad.to_string())
+        let text = found(ipv4, ipv6, "", CLIENT);
+        text.map(|found| found.change.addresses().to_string()).map_err(|bad| bad.to_string())
     }
 
     #[test]
@@ -351,9 +444,10 @@ mod tests {
         let length = "the ipv6 parameter holds 2 characters that are no address";
         assert_eq!(read("192.0.2.1", "no"), Err(length.into()));
         assert_eq!(read("192.0.2.300", ""), Err("\"192.0.2.300\" is not an address".into()));
-        assert_eq!(read("2001:db8::1/64", ""), Err("\"2001:db8::1/64\" is not an address".into()));
+        assert_eq!(read("192.0.2.1/24", ""), Err("\"192.0.2.1/24\" is not an address".into()));
+        assert_eq!(read("2001:db8::/129", ""), Err("\"2001:db8::/129\" is not an address".into()));
         assert_eq!(read("[fe80::1%1]", ""), Err("\"[fe80::1%1]\" is not an address".into()));
-        for secret in ["hunter2", "c0ffee", "p4ss.word", "12345678", "fe80::1%eth0", "<ipaddr>"] {
+        for secret in ["hunter2", "c0ffee", "p4ss.word", "12345678", "fe80::1%eth0"] {
             let message = read(secret, "").unwrap_err();
             assert!(message.starts_with("the ipv4 parameter holds"), "{message}");
             assert!(!message.contains(secret), "{message}");
@@ -362,17 +456,76 @@ mod tests {
         assert_eq!(two, "two different addresses of one family: 192.0.2.1 and 192.0.2.2");
     }
 
+    /// The addresses, the prefix, and why a prefix is ignored.
+    fn with_prefix(ipv4: &str, ipv6: &str, prefix6: &str) -> (String, String, String) {
+        let given = found(ipv4, ipv6, prefix6, CLIENT).unwrap();
+        let prefix = given.prefix.map(|given| (given.prefix.to_string(), given.with_address));
+        let prefix = match prefix {
+            None => String::new(),
+            Some((prefix, false)) => prefix,
+            Some((prefix, true)) => format!("{prefix} beside an address"),
+        };
+        let bad = given.bad_prefix.map(|bad| bad.to_string()).unwrap_or_default();
+        (given.change.addresses().to_string(), prefix, bad)
+    }
+
+    #[test]
+    fn a_prefix_is_read_from_its_parameter_and_from_an_address_parameter() {
+        for (ipv4, ipv6, prefix6, addresses, prefix) in [
+            ("192.0.2.1", "", "2001:db8:1:2ff::/56", "192.0.2.1", "2001:db8:1:200::/56"),
+            ("192.0.2.1,2001:db8:1::/64", "", "", "192.0.2.1", "2001:db8:1::/64"),
+            ("", "2001:db8:1::/59", "", "198.51.100.7", "2001:db8:1::/59"),
+            // with bits behind the length, or with a greater one, it is the address
+            ("192.0.2.1", "2001:db8::1/64", "", "192.0.2.1 2001:db8::1", ""),
+            ("192.0.2.1", "2001:db8::/65", "", "192.0.2.1 2001:db8::", ""),
+            ("192.0.2.1", "2001:db8::1/128", "", "192.0.2.1 2001:db8::1", ""),
+            ("", "2001:db8::1", "fd00::/8", "2001:db8::1", "fd00::/8 beside an address"),
+            (
+                "2001:db8:1::/64",
+                "2001:db8:1::/64",
+                "2001:db8:1::9/64",
+                "198.51.100.7",
+                "2001:db8:1::/64",
+            ),
+            ("192.0.2.1", "<ip6addr>", "<ip6lanprefix>", "192.0.2.1", ""),
+            ("<ipaddr>", "", "", "198.51.100.7", ""),
+        ] {
+            let expected = (addresses.to_owned(), prefix.to_owned(), String::new());
+            assert_eq!(with_prefix(ipv4, ipv6, prefix6), expected, "{ipv4} {ipv6} {prefix6}");
+        }
+    }
+
+    #[test]
+    fn a_bad_prefix_is_ignored_beside_an_address_and_rejects_a_request_without_one() {
+        for bad in ["x", "::/0", "fe80::/64", "2001:db8::/129", "2001:db8:1::/64,2001:db8:2::/64"] {
+            let (addresses, prefix, why) = with_prefix("192.0.2.1", "", bad);
+            assert_eq!((addresses.as_str(), prefix.as_str()), ("192.0.2.1", ""), "{bad}");
+            assert!(!why.is_empty(), "{bad}");
+            assert!(matches!(found("", "", bad, CLIENT), Err(BadAddress::Prefix(_))), "{bad}");
+        }
+        let two = with_prefix("192.0.2.1,2001:db8:1::/64", "", "2001:db8:2::/64").2;
+        assert_eq!(two, "there are two different ones, 2001:db8:1::/64 and 2001:db8:2::/64");
+    }
+
+    #[test]
+    fn a_prefix_is_enough_from_a_client_without_a_usable_address() {
+        let proxy = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
+        let given = found("", "", "2001:db8:1::/64", proxy).unwrap();
+        assert!(given.change.addresses().is_empty() && given.prefix.is_some());
+    }
+
     #[test]
     fn a_proxy_that_names_no_client_is_not_the_client() {
         let proxy = RequestOrigin::ProxyWithoutClient("10.0.0.1".parse().unwrap());
-        assert!(matches!(addresses(None, None, proxy), Err(BadAddress::ProxyWithoutClient(_))));
-        assert!(addresses(Some("192.0.2.1"), None, proxy).is_ok());
+        assert!(matches!(found("", "", "", proxy), Err(BadAddress::ProxyWithoutClient(_))));
+        assert!(found("192.0.2.1", "", "", proxy).is_ok());
     }
 
     #[test]
     fn a_loopback_client_may_use_its_own_address() {
         let local = RequestOrigin::Client("::ffff:127.0.0.1".parse().unwrap());
-        assert_eq!(addresses(None, None, local).unwrap().to_string(), "127.0.0.1");
+        let own = found("", "", "", local).unwrap();
+        assert_eq!(own.change.addresses().to_string(), "127.0.0.1");
     }
 
     #[test]
@@ -387,12 +540,12 @@ mod tests {
             ("fe80::1", "link-local"),
         ] {
             let client = RequestOrigin::Client(own.parse().unwrap());
-            let refused = addresses(None, None, client).unwrap_err().to_string();
+            let refused = found("", "", "", client).unwrap_err().to_string();
             assert!(
                 refused.ends_with(&format!("can never be reached ({why})")),
                 "{own}: {refused}"
             );
-            assert!(addresses(Some("192.0.2.1"), None, client).is_ok(), "{own}");
+            assert!(found("192.0.2.1", "", "", client).is_ok(), "{own}");
         }
     }
 

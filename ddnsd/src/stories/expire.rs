@@ -10,7 +10,7 @@ use crate::db::{AgingHost, Db, DbError, DueHost, NextCheck, Want};
 use crate::dns::Lane;
 use crate::log_budget::log_repeated;
 use crate::model::family::Families;
-use crate::model::host::{Age, Host, HostId, Seen};
+use crate::model::host::{Age, Host, HostId, Lan, Seen};
 use crate::model::name::Fqdn;
 use crate::model::record::WantedRecords;
 use crate::model::time::{Millis, Uptime};
@@ -161,7 +161,15 @@ impl Expire {
         let fqdn = aging.host.fqdn.clone();
         let removal = self.removal(aging, families, now).await?;
         let old = removal.host.wanted.addresses();
-        let wanted = self.publisher.want(vec![removal]).await?.pop().flatten();
+        let mut changes = vec![removal];
+        let leader = changes.first().and_then(leader_of_expired);
+        // locked by another: the other followers that expire now, or an update that renews them
+        let leader_guard = leader.and_then(|leader| self.host_locks.try_lock(leader));
+        if let Some(guard) = &leader_guard {
+            changes.extend(self.forget_prefix(guard.host(), now).await?);
+        }
+        let wanted = self.publisher.want(changes).await?.into_iter().next().flatten();
+        drop(leader_guard);
         let Some(wanted) = wanted else {
             return Ok(None);
         };
@@ -180,6 +188,26 @@ impl Expire {
         Ok(Some((fqdn, published.map_err(|why| why.to_string()))))
     }
 
+    /// What a leader stores once the IPv6 address of a follower has expired. The caller holds its
+    /// lock.
+    async fn forget_prefix(&self, leader: HostId, now: Uptime) -> Result<Option<Want>, DbError> {
+        let leader = self.db.host_by_id(leader).await?;
+        let Some(host) = leader.filter(|host| host.lan.prefix.is_some()) else { return Ok(None) };
+        Ok(Some(Want {
+            records: host.wanted,
+            seen: Seen::default(),
+            check_at: expiry::first_check(&host, host.wanted, &self.publisher.defaults(), now),
+            is_expiry: false,
+            notices: host.notices,
+            lan: Lan { prefix: None, ..host.lan },
+            publish: false,
+            is_sent: false,
+            at: self.clock.now().wall,
+            uptime: now,
+            host,
+        }))
+    }
+
     /// The removal of what has expired of a host.
     async fn removal(
         &self,
@@ -194,13 +222,14 @@ impl Expire {
             Expiry::CheckAt(at) => Some(at),
             Expiry::Never | Expiry::Due(_) => None,
         };
+        let prefix = host.lan.prefix.filter(|_| !families.v6);
         Ok(Want {
             records,
             seen: Seen::default(),
             check_at,
             is_expiry: true,
             notices,
-            lan: host.lan,
+            lan: Lan { prefix, ..host.lan },
             publish: true,
             is_sent: !self.publisher.is_down(&host.zone),
             at: self.clock.now().wall,
@@ -233,6 +262,12 @@ impl Expire {
         *scheduled_by = Some(ttl);
         Ok(())
     }
+}
+
+/// The leader, if this removes the IPv6 address of a follower.
+fn leader_of_expired(removal: &Want) -> Option<HostId> {
+    let is_removed = removal.records.v6 != removal.host.wanted.v6;
+    removal.host.lan.follows.filter(|_| is_removed)
 }
 
 fn next_check(due: DueHost, host: &Host, at: Option<Uptime>) -> NextCheck {

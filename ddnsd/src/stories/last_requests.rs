@@ -3,6 +3,7 @@
 //! then.
 
 use crate::db::{Db, DbError};
+use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
 use crate::model::last_request::LastRequest;
 use crate::model::time::Now;
@@ -26,17 +27,19 @@ pub(super) struct HostResult {
     pub(super) code: ReturnCode,
     /// For the codes that do not say it all.
     pub(super) reason: Option<Box<str>>,
+    /// What the reply shows of the host, if not the addresses of the request.
+    pub(super) addresses: Option<Addresses>,
 }
 
 pub(super) type HostResults = BTreeMap<HostId, HostResult>;
 
 impl HostResult {
     pub(super) fn new(code: ReturnCode) -> Self {
-        Self { code, reason: None }
+        Self { code, reason: None, addresses: None }
     }
 
     pub(super) fn with_reason(code: ReturnCode, reason: impl Into<Box<str>>) -> Self {
-        Self { code, reason: Some(reason.into()) }
+        Self { reason: Some(reason.into()), ..Self::new(code) }
     }
 }
 

@@ -6,10 +6,9 @@ use crate::db::{Db, DbError};
 use crate::model::family::Families;
 use crate::model::host::{Host, Seen};
 use crate::model::notice::{Mails, Notify, PendingNotices};
-use crate::model::record::WantedRecords;
 use crate::model::time::Millis;
-use crate::rules::request::UpdateChange;
-use crate::rules::{decide, notice};
+use crate::rules::notice;
+use crate::rules::prefix::Effect;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 
@@ -24,27 +23,28 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// The notices of a host once an update wants these records.
+    /// The notices of a host once this becomes of it.
     ///
     /// # Errors
     /// The database failed.
     pub async fn of_update(
         &self,
         host: &Host,
-        update: UpdateChange,
-        records: WantedRecords,
+        effect: &Effect,
+        notify: Notify,
         at: Millis,
     ) -> Result<Option<PendingNotices>, DbError> {
-        let is_mailed = update.notify == Notify::Yes && self.mails.load().change;
+        let is_mailed = notify == Notify::Yes && self.mails.load().change;
         if !is_mailed && host.notices.is_none() {
             return Ok(None);
         }
         let seen = if is_mailed {
-            Some(decide::seen(update.change, at).or(self.db.last_seen(host.id).await?))
+            Some(effect.seen(at).or(self.db.last_seen(host.id).await?))
         } else {
             None
         };
-        Ok(notice::of_update(host, update.change, records, seen, &self.defaults.load()).if_any())
+        let (updated, records) = (effect.updated, effect.records);
+        Ok(notice::of_update(host, updated, records, seen, &self.defaults.load()).if_any())
     }
 
     /// The notices of a host once these families expire.

@@ -9,7 +9,7 @@ use super::{both, host_names, name, v4, v6};
 use crate::model::address::Addresses;
 use crate::rules::reply::ReturnCode;
 use crate::rules::request::Change;
-use crate::stories::hosts::modify::{Modify, NewTtl};
+use crate::stories::hosts::modify::{Modify, NewValue};
 use ddnsd_tests::chance::Chance;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -136,10 +136,12 @@ impl Client {
     async fn modify(self, mut chance: Chance) {
         loop {
             let label = ["h1", "mixed"][usize::try_from(chance.below(2)).unwrap()];
-            let dns_ttl = NewTtl::Set(Some(60 + u32::try_from(chance.below(3)).unwrap()));
-            let (names, expiry_ttl) = (host_names(label), NewTtl::Keep);
+            let dns_ttl = NewValue::Set(Some(60 + u32::try_from(chance.below(3)).unwrap()));
+            let (names, expiry_ttl) = (host_names(label), NewValue::Keep);
             // refused while another change is in progress
-            let _ = self.daemon.hosts.modify(Modify { names, dns_ttl, expiry_ttl }).await;
+            let (suffix, leader) = (NewValue::Keep, NewValue::Keep);
+            let modify = Modify { names, dns_ttl, expiry_ttl, suffix, leader };
+            let _ = self.daemon.hosts.modify(modify).await;
             sleep(chance.millis(20, 200)).await;
         }
     }

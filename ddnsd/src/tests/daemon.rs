@@ -155,7 +155,7 @@ impl Daemon {
     /// Adds a host if it does not exist.
     pub(super) async fn add_host(&self, label: &str, expiry_ttl: Option<u32>) {
         let (user, names) = (UserName::parse("alice").unwrap(), host_names(label));
-        let new = HostInput { user, names, dns_ttl: None, expiry_ttl };
+        let new = HostInput { user, names, dns_ttl: None, expiry_ttl, suffix: None, leader: None };
         let _may_exist = self.hosts.add(new).await;
     }
 
@@ -175,13 +175,15 @@ impl Daemon {
                 hosts: Some(names.join(",")),
                 ipv4: ipv4.map(|address| address.to_string()),
                 ipv6: ipv6.map(|address| address.to_string()),
+                prefix6: None,
+                unfilled: None,
                 is_offline: matches!(change, Change::Offline),
                 origin: RequestOrigin::Client(client),
             },
             notify: Notify::Yes,
         };
         match self.update.run(request).await {
-            Reply::Hosts { lines, .. } => lines.iter().map(|line| line.code).collect(),
+            Reply::Hosts { lines } => lines.iter().map(|line| line.code).collect(),
             Reply::Whole { code, .. } => names.iter().map(|_| code).collect(),
         }
     }

@@ -34,6 +34,10 @@ struct Row<'a> {
     expired_at: Option<String>,
     suspended_at: Option<String>,
     user_suspended_at: Option<String>,
+    ipv6_suffix: Option<Ipv6Addr>,
+    follows: Option<&'a str>,
+    ipv6_prefix: Option<&'a str>,
+    no_ipv6: Option<&'a str>,
     created_at: String,
 }
 
@@ -98,6 +102,10 @@ fn row(host: &HostView) -> Row<'_> {
         expired_at: host.expired_at.map(utc),
         suspended_at: host.suspended_at.map(utc),
         user_suspended_at: host.user_suspended_at.map(utc),
+        ipv6_suffix: host.ipv6_suffix,
+        follows: host.follows.as_deref(),
+        ipv6_prefix: host.ipv6_prefix.as_deref(),
+        no_ipv6: host.no_ipv6.as_deref(),
         created_at: utc(host.created_at),
     }
 }
@@ -106,19 +114,6 @@ pub(super) fn listed(hosts: &[HostView], format: &Format) -> String {
     let zone = match format {
         Format::Json => return json(&hosts.iter().map(row).collect::<Vec<_>>()),
         Format::Table(zone) => zone,
-    };
-    let cells = |host: &HostView| {
-        [
-            host.unicode.clone(),
-            host.user.clone(),
-            text_or_empty(host.ipv4),
-            when(host.ipv4_updated_at, zone),
-            text_or_empty(host.ipv6),
-            when(host.ipv6_updated_at, zone),
-            ttl(host.dns_ttl, host.dns_ttl_is_default),
-            ttl(host.expiry_ttl, host.expiry_ttl_is_default),
-            state(host.state).to_owned(),
-        ]
     };
     let header = [
         "HOSTNAME",
@@ -131,7 +126,36 @@ pub(super) fn listed(hosts: &[HostView], format: &Format) -> String {
         "EXPIRY-TTL",
         "STATE",
     ];
-    table(header, &hosts.iter().map(cells).collect::<Vec<_>>())
+    // few hosts have a suffix; the others' table stays as narrow as it is
+    if hosts.iter().any(|host| host.ipv6_suffix.is_some()) {
+        let header = with_lan(header, ["IPV6-SUFFIX", "FOLLOWS"]);
+        let row = |host: &HostView| {
+            let suffix = text_or_empty(host.ipv6_suffix);
+            with_lan(cells(host, zone), [suffix, text_or_empty(host.follows.as_deref())])
+        };
+        return table(header, &hosts.iter().map(row).collect::<Vec<_>>());
+    }
+    table(header, &hosts.iter().map(|host| cells(host, zone)).collect::<Vec<_>>())
+}
+
+fn cells(host: &HostView, zone: &TimeZone) -> [String; 9] {
+    [
+        host.unicode.clone(),
+        host.user.clone(),
+        text_or_empty(host.ipv4),
+        when(host.ipv4_updated_at, zone),
+        text_or_empty(host.ipv6),
+        when(host.ipv6_updated_at, zone),
+        ttl(host.dns_ttl, host.dns_ttl_is_default),
+        ttl(host.expiry_ttl, host.expiry_ttl_is_default),
+        state(host.state).to_owned(),
+    ]
+}
+
+/// A row with two columns before the TTLs.
+fn with_lan<T>(row: [T; 9], [suffix, follows]: [T; 2]) -> [T; 11] {
+    let [name, user, v4, v4_at, v6, v6_at, dns_ttl, expiry_ttl, state] = row;
+    [name, user, v4, v4_at, v6, v6_at, suffix, follows, dns_ttl, expiry_ttl, state]
 }
 
 pub(super) fn shown(host: &HostView, format: &Format) -> String {
@@ -172,6 +196,10 @@ pub(super) fn shown(host: &HostView, format: &Format) -> String {
     lines.extend(host.unserved_since.map(|at| ("unserved since", local(at, zone))));
     lines.extend(host.unserved.as_ref().map(|why| ("unserved because", text_or_empty(Some(why)))));
     lines.extend(host.served_ttl.map(|ttl| ("ttl in dns", ttl.to_string())));
+    lines.extend(host.ipv6_suffix.map(|suffix| ("ipv6 suffix", suffix.to_string())));
+    lines.extend(host.follows.as_ref().map(|leader| ("follows", leader.clone())));
+    lines.extend(host.ipv6_prefix.as_ref().map(|prefix| ("ipv6 prefix", prefix.clone())));
+    lines.extend(host.no_ipv6.as_ref().map(|why| ("no ipv6 because", text_or_empty(Some(why)))));
     lines.extend([
         ("created", local(host.created_at, zone)),
         ("last request", when(last.map(|last| last.at), zone)),

@@ -5,8 +5,11 @@ use super::invalid;
 use super::names::{self, host_name};
 use crate::config::Defaults;
 use crate::model::host::{Host, HostDetails};
+use crate::model::name::Fqdn;
+use crate::model::prefix::Ipv6Suffix;
+use crate::model::text::cannot_take;
 use crate::model::ttl;
-use crate::stories::hosts::modify::{Modified, Modify, NewTtl};
+use crate::stories::hosts::modify::{Modified, Modify, NewValue};
 use crate::stories::hosts::{Added, Deleted, HostInput, HostPage, Shown};
 use ddnsd_proto::error::Refusal;
 use ddnsd_proto::host::{
@@ -22,6 +25,8 @@ pub(in crate::admin) fn new_host(host: &AddHost) -> Result<HostInput, Refusal> {
         names: names::host(&host.hostname, &host.zone)?,
         dns_ttl: checked_ttl("--dns-ttl", host.dns_ttl)?,
         expiry_ttl: checked_ttl("--expiry-ttl", host.expiry_ttl)?,
+        suffix: host.ipv6_suffix.as_deref().map(suffix).transpose()?,
+        leader: host.follows.as_deref().map(leader).transpose()?,
     })
 }
 
@@ -50,12 +55,30 @@ pub(in crate::admin) fn modify(host: &ModifyHost) -> Result<Modify, Refusal> {
     Ok(Modify {
         dns_ttl: new_ttl("--dns-ttl", host.dns_ttl)?,
         expiry_ttl: new_ttl("--expiry-ttl", host.expiry_ttl)?,
+        suffix: new_text(host.ipv6_suffix.as_ref(), suffix)?,
+        leader: new_text(host.follows.as_ref(), leader)?,
         names: names::host(&host.hostname, &host.zone)?,
     })
 }
 
-fn new_ttl(option: &str, ttl: Option<proto::NewTtl>) -> Result<NewTtl, Refusal> {
-    ttl.map_or(Ok(NewTtl::Keep), |ttl| checked_ttl(option, ttl.seconds).map(NewTtl::Set))
+fn new_ttl(option: &str, ttl: Option<proto::NewTtl>) -> Result<NewValue<u32>, Refusal> {
+    ttl.map_or(Ok(NewValue::Keep), |ttl| checked_ttl(option, ttl.seconds).map(NewValue::Set))
+}
+
+fn new_text<T>(
+    text: Option<&proto::NewText>,
+    read: impl Fn(&str) -> Result<T, Refusal>,
+) -> Result<NewValue<T>, Refusal> {
+    let read = |new: &proto::NewText| new.text.as_deref().map(&read).transpose();
+    text.map_or(Ok(NewValue::Keep), |new| read(new).map(NewValue::Set))
+}
+
+fn suffix(text: &str) -> Result<Ipv6Suffix, Refusal> {
+    Ipv6Suffix::parse(text).map_err(|why| invalid(cannot_take("--ipv6-suffix", text, &why)))
+}
+
+fn leader(text: &str) -> Result<Fqdn, Refusal> {
+    Fqdn::parse(text).map_err(|why| invalid(cannot_take("--follows", text, &why)))
 }
 
 fn checked_ttl(option: &str, seconds: Option<u32>) -> Result<Option<u32>, Refusal> {
@@ -108,6 +131,10 @@ pub(in crate::admin) fn host(details: &HostDetails, defaults: Defaults) -> HostV
         expired_at: details.expired_at.map(|at| at.0),
         suspended_at: host.suspended_at.map(|at| at.0),
         user_suspended_at: details.owner_suspended_at.map(|at| at.0),
+        ipv6_suffix: host.lan.suffix.map(Ipv6Suffix::as_address),
+        follows: details.leader.as_ref().map(|leader| leader.fqdn.as_str().to_owned()),
+        ipv6_prefix: host.lan.prefix.map(|prefix| prefix.to_string()),
+        no_ipv6: details.no_ipv6().map(|why| why.to_string()),
         created_at: details.created_at.0,
         last_request: None,
     }
@@ -251,9 +278,12 @@ mod tests {
             ModifyHost { hostname, zone, ..ModifyHost::default() }
         };
         let to_default = modify(&ModifyHost { dns_ttl: new(None), ..host() }).unwrap();
-        assert_eq!((to_default.dns_ttl, to_default.expiry_ttl), (NewTtl::Set(None), NewTtl::Keep));
+        assert_eq!(
+            (to_default.dns_ttl, to_default.expiry_ttl),
+            (NewValue::Set(None), NewValue::Keep)
+        );
         let never = modify(&ModifyHost { expiry_ttl: new(Some(0)), ..host() }).unwrap();
-        assert_eq!(never.expiry_ttl, NewTtl::Set(Some(0)));
+        assert_eq!(never.expiry_ttl, NewValue::Set(Some(0)));
         let modified = |what| modified(&details(|_| ()).host, what, DEFAULTS);
         let late = modified(Modified::NotYetPublished("down".to_owned()));
         assert_eq!((late.changed, late.not_yet_published.as_deref()), (true, Some("down")));

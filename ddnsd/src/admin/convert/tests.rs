@@ -15,6 +15,7 @@ use ddnsd_proto::host::HostView;
 use ddnsd_proto::transfer::{self, Confidential};
 use ddnsd_proto::transport::MAX_FRAME;
 use ddnsd_proto::{MAX_PAGE, Page};
+use std::net::Ipv6Addr;
 
 /// The longest possible name in U-labels: four bytes for each character of an A-label.
 fn long_name() -> Fqdn {
@@ -22,10 +23,9 @@ fn long_name() -> Fqdn {
     Fqdn::parse(&[label.as_str(); 4].join(".")).unwrap()
 }
 
-#[test]
-fn the_longest_replies_fit_a_frame() {
+fn longest_host() -> HostView {
     // 63 octets of A-label are at most 59 characters; a control character takes 6 bytes in JSON
-    let longest = HostView {
+    HostView {
         fqdn: "a".repeat(253),
         unicode: "\u{10ffff}".repeat(4 * 59),
         hostname: "a".repeat(253),
@@ -33,9 +33,17 @@ fn the_longest_replies_fit_a_frame() {
         user: "\u{10ffff}".repeat(64),
         last_error: Some(cut("\u{1}".repeat(9999))),
         unserved: Some(cut("\u{1}".repeat(9999))),
+        ipv6_suffix: Some(Ipv6Addr::from_bits(u128::MAX)),
+        follows: Some("a".repeat(253)),
+        ipv6_prefix: Some("f".repeat(43)),
+        no_ipv6: Some("x".repeat(150)),
         ..HostView::default()
-    };
-    let rows = vec![longest; MAX_PAGE as usize];
+    }
+}
+
+#[test]
+fn the_longest_replies_fit_a_frame() {
+    let rows = vec![longest_host(); MAX_PAGE as usize];
     assert!(serde_json::to_vec(&Page { rows, next: None }).unwrap().len() < MAX_FRAME);
     let longest = transfer::UserRecord {
         name: "\u{10ffff}".repeat(64),

@@ -7,7 +7,8 @@ use crate::config::{Endpoint, Params, is_param, normal_path};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Of `endpoints.params`, in the order of [`Params`].
-const KEYS: [&str; 6] = ["hostname", "ipv4", "ipv6", "username", "password", "notify_change"];
+const KEYS: [&str; 7] =
+    ["hostname", "ipv4", "ipv6", "prefix6", "username", "password", "notify_change"];
 
 /// One at least: without any in the file, the default one.
 pub(super) fn read(file: &mut Section<'_>) -> Vec<Endpoint> {
@@ -61,11 +62,13 @@ fn path(section: &mut Section<'_>) -> String {
 }
 
 fn params(section: &mut Section<'_>) -> Params {
-    let Params { hostname, ipv4, ipv6, username, password, notify_change } = Params::default();
+    let Params { hostname, ipv4, ipv6, prefix6, username, password, notify_change } =
+        Params::default();
     let params = Params {
         hostname: section.list("hostname", hostname, param),
         ipv4: section.list("ipv4", ipv4, param),
         ipv6: section.list("ipv6", ipv6, param),
+        prefix6: section.list("prefix6", prefix6, param),
         username: section.list("username", username, param),
         password: section.list("password", password, param),
         notify_change: section.list("notify_change", notify_change, param),
@@ -82,8 +85,8 @@ fn params(section: &mut Section<'_>) -> Params {
 fn without_defaults_given_elsewhere(section: &Section<'_>, mut params: Params) -> Params {
     let given = lists(&params).filter(|(key, _)| section.is_given(key));
     let given: Vec<String> = given.flat_map(|(_, names)| names.iter().cloned()).collect();
-    let Params { hostname, ipv4, ipv6, username, password, notify_change } = &mut params;
-    let all = [hostname, ipv4, ipv6, username, password, notify_change];
+    let Params { hostname, ipv4, ipv6, prefix6, username, password, notify_change } = &mut params;
+    let all = [hostname, ipv4, ipv6, prefix6, username, password, notify_change];
     for (key, names) in KEYS.into_iter().zip(all) {
         if !section.is_given(key) {
             names.retain(|name| !given.iter().any(|given| is_param(given, name)));
@@ -117,6 +120,6 @@ fn shared(params: &Params) -> Vec<(&'static str, &str, &'static str)> {
 }
 
 fn lists(params: &Params) -> impl Iterator<Item = (&'static str, &Vec<String>)> {
-    let Params { hostname, ipv4, ipv6, username, password, notify_change } = params;
-    KEYS.into_iter().zip([hostname, ipv4, ipv6, username, password, notify_change])
+    let Params { hostname, ipv4, ipv6, prefix6, username, password, notify_change } = params;
+    KEYS.into_iter().zip([hostname, ipv4, ipv6, prefix6, username, password, notify_change])
 }

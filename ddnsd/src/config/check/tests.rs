@@ -376,8 +376,8 @@ fn endpoints_need_paths_and_names_of_their_own() {
         ),
         (
             "[[endpoints]]\npath = \"/u\"\nparams.mail = [\"m\"]\n",
-            "c.toml:7: endpoints.params.mail: unknown key, known here: hostname, ipv4, ipv6, username, \
-             password, notify_change",
+            "c.toml:7: endpoints.params.mail: unknown key, known here: hostname, ipv4, ipv6, prefix6, \
+             username, password, notify_change",
         ),
     ] {
         assert_eq!(complaints(&format!("{LEAST}{text}")), expected, "{text}");

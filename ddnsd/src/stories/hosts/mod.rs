@@ -1,5 +1,6 @@
 //! Adds, lists, shows, modifies, suspends and deletes hosts.
 
+mod lan;
 pub mod modify;
 pub mod suspend;
 pub mod sync;
@@ -14,13 +15,15 @@ use crate::db::{Db, DbError};
 pub use crate::db::{HostPage, NewHost as Added};
 use crate::dns::Found;
 use crate::model::family::Family;
-use crate::model::host::{Defaults, Host, HostDetails};
+use crate::model::host::{Defaults, Host, HostDetails, HostId};
 use crate::model::last_request::LastRequest;
 use crate::model::name::{Fqdn, HostNames, UserName, Zone};
+use crate::model::prefix::Ipv6Suffix;
+use lan::NewPlace;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a change waits for an update of the host that is in progress.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,6 +49,9 @@ pub struct HostInput {
     pub dns_ttl: Option<u32>,
     /// Seconds; `None` for the default.
     pub expiry_ttl: Option<u32>,
+    pub suffix: Option<Ipv6Suffix>,
+    /// The host that it follows.
+    pub leader: Option<Fqdn>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,23 +77,27 @@ impl Hosts {
     }
 
     /// Adds a host and returns what is stored, and what to know about its name in DNS. Nothing is
-    /// published before its first update.
+    /// published before its first update, unless it follows a host with a prefix.
     ///
     /// # Errors
-    /// No such user, a name that is taken or cannot be published, or the database failed.
+    /// No such user or leader, a name that is taken or cannot be published, a host that it cannot
+    /// follow, or the database failed.
     pub async fn add(&self, new: HostInput) -> Result<(Added, Vec<String>), AdminError> {
-        let HostInput { user, names, dns_ttl, expiry_ttl } = new;
+        let HostInput { user, names, dns_ttl, expiry_ttl, suffix, leader } = new;
         let HostNames { label, zone, fqdn } = names;
         if let Err(why) = self.publisher.check(&fqdn, &zone) {
             let message = format!("cannot add {fqdn}: {why}");
             return Err(AdminError::new(AdminErrorKind::Invalid, message));
         }
+        let account = self.db.account(&user).await?.ok_or_else(|| no_such_user(&user))?;
+        let place = NewPlace { host: None, fqdn: &fqdn, user: account.id, suffix };
+        let (_guards, leader) = self.lock_leader(place, leader.as_ref()).await?;
         let at = self.clock.now().wall;
-        let (suffix, leader) = (None, None);
         let host = Added { user, label, zone, fqdn, dns_ttl, expiry_ttl, suffix, leader, at };
         match self.db.add_host(host.clone()).await {
             Ok(true) => {
-                let warnings = self.warnings(&host.fqdn, &host.zone).await;
+                let mut warnings = self.warnings(&host.fqdn, &host.zone).await;
+                warnings.extend(self.publish_added(&host).await?);
                 Ok((host, warnings))
             }
             Ok(false) => Err(no_such_user(&host.user)),
@@ -162,10 +172,10 @@ impl Hosts {
     /// host stays and its records are published again; it is never deleted later.
     ///
     /// # Errors
-    /// No such host; the records could not be removed (nothing is deleted, unless `force`); or the
-    /// database failed.
+    /// No such host; other hosts follow it, or the records could not be removed (nothing is
+    /// deleted, unless `force`); or the database failed.
     pub async fn delete(&self, names: &HostNames, force: bool) -> Result<Deleted, AdminError> {
-        let (_guard, host) = self.lock_host(names).await?;
+        let (_guards, host, related) = self.lock_to_delete(names, force).await?;
         let fqdn = host.fqdn.clone();
         // an address that was replaced before DNS acknowledged it is not known any more
         let others_possible = host.unpublished_since.is_some();
@@ -178,7 +188,7 @@ impl Hosts {
             Err(_) if force => (addresses(&host), others_possible),
             Err(refused) => return Err(refused),
         };
-        if !self.db.remove(Arc::clone(&host), Vec::new()).await? {
+        if !self.db.remove(Arc::clone(&host), related).await? {
             return Err(has_changed(&host));
         }
         tracing::info!(host = %fqdn, "deleted");
@@ -186,23 +196,43 @@ impl Hosts {
     }
 
     /// The host, read again once it is locked.
-    async fn lock_host(&self, names: &HostNames) -> Result<(HostGuard, Arc<Host>), AdminError> {
+    async fn lock_host(
+        &self,
+        names: &HostNames,
+    ) -> Result<(Vec<HostGuard>, Arc<Host>), AdminError> {
         let fqdn = &names.fqdn;
         let id = self.db.host(fqdn).await?.ok_or_else(|| no_such_host(fqdn))?.id;
-        let busy = || {
-            let message = format!("{fqdn} is being updated all the time; try again in a moment");
-            AdminError::new(AdminErrorKind::Busy, message)
-        };
         let deadline = self.clock.now().mono + LOCK_TIMEOUT;
-        let guards = self.host_locks.lock(&BTreeSet::from([id]), LOCK_TIMEOUT).await;
-        let guard = guards.ok().and_then(|mut guards| guards.pop()).ok_or_else(busy)?;
+        let guards = self.lock(&BTreeSet::from([id]), fqdn).await?;
+        let host = self.read_locked(names, deadline).await?;
+        if host.id != id {
+            return Err(no_such_host(fqdn));
+        }
+        Ok((guards, host))
+    }
+
+    /// A locked host, once no other daemon changes it.
+    async fn read_locked(
+        &self,
+        names: &HostNames,
+        deadline: Instant,
+    ) -> Result<Arc<Host>, AdminError> {
+        let fqdn = &names.fqdn;
         let host = match self.publisher.read_to_change(fqdn, deadline).await? {
-            ToChange::Free(host) if host.id == id => host,
-            ToChange::Free(_) | ToChange::Gone => return Err(no_such_host(fqdn)),
-            ToChange::Busy => return Err(busy()),
+            ToChange::Free(host) => host,
+            ToChange::Gone => return Err(no_such_host(fqdn)),
+            ToChange::Busy => return Err(busy(fqdn)),
         };
         refuse_other_zone(&host, names)?;
-        Ok((guard, host))
+        Ok(host)
+    }
+
+    async fn lock(
+        &self,
+        hosts: &BTreeSet<HostId>,
+        fqdn: &Fqdn,
+    ) -> Result<Vec<HostGuard>, AdminError> {
+        self.host_locks.lock(hosts, LOCK_TIMEOUT).await.map_err(|_| busy(fqdn))
     }
 
     /// Marks the host unpublished, so that its records can be removed from DNS; `None` if there is
@@ -257,6 +287,11 @@ fn addresses(host: &Host) -> Vec<IpAddr> {
 
 fn has_changed(host: &Host) -> AdminError {
     let message = format!("{} has just changed; try again", host.fqdn);
+    AdminError::new(AdminErrorKind::Busy, message)
+}
+
+fn busy(fqdn: &Fqdn) -> AdminError {
+    let message = format!("{fqdn} is being updated all the time; try again in a moment");
     AdminError::new(AdminErrorKind::Busy, message)
 }
 

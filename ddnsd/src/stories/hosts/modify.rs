@@ -1,40 +1,46 @@
-//! Changes the TTLs of a host. In: its names and the TTLs. Out: whether anything changed, and why
-//! DNS does not hold it yet, if it should.
+//! Changes the settings of a host. In: its names and the settings. Out: whether anything changed,
+//! and why DNS does not hold it yet, if it should.
 
 use super::{Hosts, has_changed};
 use crate::db::SetTtls;
 use crate::dns::Lane;
 use crate::model::host::Host;
-use crate::model::name::HostNames;
+use crate::model::name::{Fqdn, HostNames};
+use crate::model::prefix::Ipv6Suffix;
 use crate::rules::decide;
 use crate::stories::error::AdminError;
 use std::sync::Arc;
 
-/// What to do with a TTL.
+/// What to do with a setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum NewTtl {
+pub enum NewValue<T> {
     /// Leave it as it is.
     #[default]
     Keep,
-    /// Set it to these seconds; `None` goes back to the default.
-    Set(Option<u32>),
+    /// `None` removes it: a TTL goes back to the default.
+    Set(Option<T>),
 }
 
-impl NewTtl {
-    fn or(self, old: Option<u32>) -> Option<u32> {
+impl<T: Copy> NewValue<T> {
+    pub(super) fn or(self, old: Option<T>) -> Option<T> {
         match self {
-            NewTtl::Keep => old,
-            NewTtl::Set(new) => new,
+            NewValue::Keep => old,
+            NewValue::Set(new) => new,
         }
     }
 }
 
-/// Other TTLs of a host.
+/// Other settings of a host.
 #[derive(Clone, Debug)]
 pub struct Modify {
     pub names: HostNames,
-    pub dns_ttl: NewTtl,
-    pub expiry_ttl: NewTtl,
+    /// Seconds.
+    pub dns_ttl: NewValue<u32>,
+    /// Seconds.
+    pub expiry_ttl: NewValue<u32>,
+    pub suffix: NewValue<Ipv6Suffix>,
+    /// The host that it follows.
+    pub leader: NewValue<Fqdn>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,13 +54,29 @@ pub enum Modified {
 }
 
 impl Hosts {
-    /// Stores other TTLs of a host. A new TTL of its records is published at once; a new time to
-    /// expire counts from the next sweep on. Returns the host as it is stored then.
+    /// Stores other settings of a host. A new TTL of its records, or its address with a new suffix
+    /// or leader, is published at once; a new time to expire counts from the next sweep on. Returns
+    /// the host as it is stored then.
     ///
     /// # Errors
-    /// No such host, or the database failed; nothing is stored then.
+    /// No such host or leader, a host that it cannot follow, or the database failed.
     pub async fn modify(&self, modify: Modify) -> Result<(Arc<Host>, Modified), AdminError> {
-        let (_guard, host) = self.lock_host(&modify.names).await?;
+        if (&modify.suffix, &modify.leader) == (&NewValue::Keep, &NewValue::Keep) {
+            let (_guards, host) = self.lock_host(&modify.names).await?;
+            return self.modify_ttls(host, &modify).await;
+        }
+        let (_guards, host, placed) = self.modify_lan(&modify).await?;
+        let (host, modified) = self.modify_ttls(host, &modify).await?;
+        // what is published last says whether DNS holds all of it
+        let is_new = matches!(modified, Modified::Done | Modified::NotYetPublished(_));
+        Ok((host, if is_new { modified } else { placed }))
+    }
+
+    async fn modify_ttls(
+        &self,
+        host: Arc<Host>,
+        modify: &Modify,
+    ) -> Result<(Arc<Host>, Modified), AdminError> {
         let dns_ttl = modify.dns_ttl.or(host.dns_ttl);
         let expiry_ttl = modify.expiry_ttl.or(host.expiry_ttl);
         if (dns_ttl, expiry_ttl) == (host.dns_ttl, host.expiry_ttl) {

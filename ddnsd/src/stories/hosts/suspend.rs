@@ -72,7 +72,7 @@ impl Hosts {
     }
 
     /// Resumes a suspended host. Its time to expire starts again; records that were taken down
-    /// come back with its next update.
+    /// come back with its next update, but a follower gets its address in its leader's prefix now.
     ///
     /// # Errors
     /// No such host, or the database failed.
@@ -86,6 +86,6 @@ impl Hosts {
         let resumed = self.db.resume_host(Arc::clone(&host), now.wall, uptime).await?;
         let resumed = resumed.ok_or_else(|| has_changed(&host))?;
         tracing::info!(host = %resumed.fqdn, "resumed by an administrator");
-        Ok((resumed, Modified::Done))
+        self.publish_in_leaders_prefix(resumed).await
     }
 }

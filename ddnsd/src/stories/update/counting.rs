@@ -11,7 +11,7 @@ impl UpdateCounters {
     pub(super) fn count(&self, reply: &Reply) {
         match reply {
             Reply::Whole { code, .. } => self.add_one(*code),
-            Reply::Hosts { lines, .. } => lines.iter().for_each(|line| self.add_one(line.code)),
+            Reply::Hosts { lines } => lines.iter().for_each(|line| self.add_one(line.code)),
         }
     }
 

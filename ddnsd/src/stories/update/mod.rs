@@ -2,6 +2,7 @@
 //! them.
 
 mod counting;
+mod followers;
 mod owned_hosts;
 mod results;
 
@@ -16,15 +17,17 @@ use crate::dns::Lane;
 use crate::log_budget::log_repeated;
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
-use crate::model::record::WantedRecords;
+use crate::model::notice::Notify;
 use crate::model::time::Now;
 use crate::passwords::Caller;
 use crate::rules::decide::{self, Verdict};
 use crate::rules::expiry;
+use crate::rules::prefix::{self, Effect};
 use crate::rules::reply::{self, Reply, ReturnCode};
-use crate::rules::request::{BadAddress, RequestedHost, UpdateChange, UpdateRequest};
+use crate::rules::request::{RequestedHost, UpdateChange, UpdateRequest};
 use arc_swap::ArcSwap;
 pub use counting::UpdateCounters;
+use followers::{Followers, LockedHosts, results_of_named};
 use futures::future::join_all;
 use owned_hosts::OwnedHosts;
 use results::{failed, published_result, too_many_updates};
@@ -32,6 +35,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 /// The update story; clones share everything.
 #[derive(Clone)]
@@ -66,6 +70,8 @@ struct UpdateRun<'a> {
 struct Decisions {
     results: HostResults,
     changes: Vec<HostChange>,
+    /// What the reply shows of hosts, where it is not what the request gives.
+    shown: Vec<(HostId, Addresses)>,
 }
 
 /// The changes that are stored, and the locks of hosts that others changed first.
@@ -157,10 +163,9 @@ impl Update {
             Err(why) => return Ok(Reply::whole(reply::no_hosts(why))),
         };
         let hosts = self.owned_hosts(&requested, caller).await?;
-        let change = request.update.read_change();
-        let addresses = change.as_ref().map(|change| change.addresses()).unwrap_or_default();
-        let change = change.map(|change| UpdateChange { change, notify: request.notify });
-        let change = change.map_err(|bad| bad_address(request, &hosts, &bad));
+        let given = request.update.read_change();
+        let addresses = given.as_ref().map(|given| given.change.addresses()).unwrap_or_default();
+        let change = hosts.usable_change(request, given).map_err(NotChanged::Rejected);
         let (mut results, problem) = match self.change(change, &hosts, now).await {
             Ok(results) => (results, None),
             Err(NotChanged::Rejected(result)) => (hosts.all(&result), None),
@@ -185,19 +190,25 @@ impl Update {
         let change = change?;
         let deadline = now.mono + **self.0.lock_timeout.load();
         let run = UpdateRun { hosts, change, now, deadline };
-        let mut guards = self.lock(&run).await?;
-        let mut results = HostResults::default();
+        let LockedHosts { mut guards, followers } = self.lock(&run).await?;
+        let (mut results, mut shown) = (HostResults::default(), Vec::new());
         while !guards.is_empty() {
-            let Decisions { results: decided, changes } = self.decide(guards, &run).await?;
-            results.extend(decided);
-            let Stored { changes, overtaken } = self.store(changes, &mut results).await;
+            let decisions = self.decide(guards, &run, &followers).await?;
+            results.extend(decisions.results);
+            shown.extend(decisions.shown);
+            let Stored { changes, overtaken } = self.store(decisions.changes, &mut results).await;
             results.extend(self.publish(changes).await);
             guards = overtaken;
             if run.deadline <= self.0.clock.now().mono {
                 results.extend(guards.drain(..).map(|guard| (guard.host(), too_many_updates())));
             }
         }
-        Ok(results)
+        for (host, addresses) in shown {
+            if let Some(result) = results.get_mut(&host) {
+                result.addresses = Some(addresses);
+            }
+        }
+        Ok(results_of_named(&followers, hosts, results))
     }
 
     /// Looks the hosts up before any lock, so that no one waits for the lock of another user's
@@ -218,23 +229,18 @@ impl Update {
         Ok(hosts)
     }
 
-    async fn lock(&self, run: &UpdateRun<'_>) -> Result<Vec<HostGuard>, NotChanged> {
-        let timeout = run.deadline.saturating_duration_since(self.0.clock.now().mono);
-        let guards = self.0.host_locks.lock(&run.hosts.ids(), timeout).await;
-        guards.map_err(|_| NotChanged::Rejected(too_many_updates()))
-    }
-
     /// Reads each host again under its lock and decides whether it changes. An unchanged host costs
     /// no write: its last update is recorded in memory. With a cached row it costs no SQL.
     async fn decide(
         &self,
         guards: Vec<HostGuard>,
         run: &UpdateRun<'_>,
+        followers: &Followers,
     ) -> Result<Decisions, DbError> {
-        let UpdateRun { change: update, now, .. } = *run;
+        let UpdateRun { hosts: named, change: update, now, .. } = *run;
         let mut decisions = Decisions::default();
         for guard in guards {
-            let host = match self.reread_locked(&guard, run).await? {
+            let host = match self.reread_locked(&guard, run, followers).await? {
                 ToChange::Free(host) => host,
                 // without a result here, `OwnedHosts::reply` answers `nohost`
                 ToChange::Gone => continue,
@@ -244,19 +250,25 @@ impl Update {
                 }
             };
             if host.suspended_at.is_some() {
-                decisions.results.insert(host.id, owned_hosts::suspended());
+                if named.contains(host.id) {
+                    decisions.results.insert(host.id, owned_hosts::suspended());
+                }
                 continue;
             }
-            match decide::decide(update.change, &host, &self.0.publisher.defaults()) {
-                Verdict::Keep => {
-                    let seen = decide::seen(update.change, now.wall);
-                    self.0.db.touch(host.id, seen, self.0.db.uptime(now));
-                    decisions.results.insert(host.id, HostResult::new(ReturnCode::Nochg));
-                }
-                Verdict::Change(records) => {
-                    let want = self.prepare_want(host, update, records, now).await?;
-                    decisions.changes.push(HostChange { guard, want });
-                }
+            let effect = prefix::effect(&host, &self.asked(&host, named, update).await?);
+            if effect.addresses != update.change.addresses() {
+                decisions.shown.push((host.id, effect.addresses));
+            }
+            let verdict = decide::decide(&effect, &host, &self.0.publisher.defaults());
+            if verdict == Verdict::Keep {
+                let seen = effect.seen(now.wall);
+                self.0.db.touch(host.id, seen, self.0.db.uptime(now));
+                decisions.results.insert(host.id, HostResult::new(ReturnCode::Nochg));
+            } else {
+                let notify = if named.contains(host.id) { update.notify } else { Notify::No };
+                let publish = verdict == Verdict::Change;
+                let want = self.prepare_want(host, &effect, notify, now).await?;
+                decisions.changes.push(HostChange { guard, want: Want { publish, ..want } });
             }
         }
         Ok(decisions)
@@ -266,19 +278,22 @@ impl Update {
     async fn prepare_want(
         &self,
         host: Arc<Host>,
-        update: UpdateChange,
-        records: WantedRecords,
+        effect: &Effect,
+        notify: Notify,
         now: Now,
     ) -> Result<Want, DbError> {
         let (at, uptime) = (now.wall, self.0.db.uptime(now));
-        let notices = self.0.notices.of_update(&host, update, records, at).await?;
+        if let Some(no_fit) = effect.no_fit {
+            warn!(host = %host.fqdn, "no IPv6 address: {no_fit} (give it another --ipv6-suffix)");
+        }
+        let defaults = self.0.publisher.defaults();
         Ok(Want {
-            records,
-            seen: decide::seen(update.change, at),
-            check_at: expiry::first_check(&host, records, &self.0.publisher.defaults(), uptime),
+            records: effect.records,
+            seen: effect.seen(at),
+            check_at: expiry::first_check(&host, effect.records, &defaults, uptime),
             is_expiry: false,
-            notices,
-            lan: host.lan,
+            notices: self.0.notices.of_update(&host, effect, notify, at).await?,
+            lan: effect.lan,
             publish: true,
             at,
             uptime,
@@ -287,30 +302,13 @@ impl Update {
         })
     }
 
-    /// The locked host; gone, if it was deleted or given to another user before it was locked.
-    async fn reread_locked(
-        &self,
-        guard: &HostGuard,
-        run: &UpdateRun<'_>,
-    ) -> Result<ToChange, DbError> {
-        let Some(before) = run.hosts.get(guard.host()) else {
-            return Ok(ToChange::Gone);
-        };
-        Ok(match self.0.publisher.read_to_change(&before.fqdn, run.deadline).await? {
-            ToChange::Free(host) if (host.id, host.user) != (before.id, before.user) => {
-                ToChange::Gone
-            }
-            read => read,
-        })
-    }
-
-    /// Commits the changes as wanted and unpublished. From then on the republisher repeats them
-    /// until DNS acknowledges them.
+    /// Commits the changes together, as wanted and unpublished. From then on the republisher
+    /// repeats them until DNS acknowledges them.
     async fn store(&self, changes: Vec<HostChange>, results: &mut HostResults) -> Stored {
         let mut wants = Vec::with_capacity(changes.len());
         let mut guards = Vec::with_capacity(changes.len());
         for HostChange { guard, want } in changes {
-            guards.push((guard, want.host.wanted.addresses()));
+            guards.push((guard, want.host.wanted.addresses(), want.publish));
             wants.push(want);
         }
         let hosts = match self.0.publisher.want(wants).await {
@@ -318,15 +316,20 @@ impl Update {
             Err(problem) => {
                 log_repeated!(error, "cannot store a change: {problem}");
                 let result = failed(&problem);
-                let ids = guards.iter().map(|(guard, _)| guard.host());
+                let ids = guards.iter().map(|(guard, ..)| guard.host());
                 results.extend(ids.map(|host| (host, result.clone())));
                 return Stored::default();
             }
         };
         let mut stored = Stored::default();
-        for ((guard, old), host) in guards.into_iter().zip(hosts) {
+        for ((guard, old, publish), host) in guards.into_iter().zip(hosts) {
             match host {
-                Some(host) => stored.changes.push(StoredChange { guard, host, old }),
+                Some(host) if publish => {
+                    stored.changes.push(StoredChange { guard, host, old });
+                }
+                Some(host) => {
+                    results.insert(host.id, HostResult::new(ReturnCode::Nochg));
+                }
                 // a move to another name server, or another daemon, takes no lock of ours
                 None => stored.overtaken.push(guard),
             }
@@ -346,10 +349,4 @@ impl Update {
         });
         join_all(results).await
     }
-}
-
-/// Logs addresses that cannot be used, and returns the result of each host.
-fn bad_address(request: &UpdateRequest, hosts: &OwnedHosts, bad: &BadAddress) -> NotChanged {
-    hosts.log_bad_address(request.client, bad);
-    NotChanged::Rejected(HostResult::with_reason(ReturnCode::Badip, bad.to_string()))
 }

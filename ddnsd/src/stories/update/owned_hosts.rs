@@ -5,7 +5,9 @@ use crate::log_budget::log_repeated;
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
 use crate::rules::reply::{HostLine, Reply, ReturnCode};
-use crate::rules::request::{BadAddress, RequestedHost};
+use crate::rules::request::{
+    BadAddress, GivenAddresses, RequestedHost, UpdateChange, UpdateRequest,
+};
 use crate::stories::last_requests::{HostResult, HostResults};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -54,6 +56,10 @@ impl OwnedHosts {
         self.by_id.keys().copied().collect()
     }
 
+    pub(super) fn all_hosts(&self) -> impl Iterator<Item = &Arc<Host>> {
+        self.by_id.values()
+    }
+
     pub(super) fn get(&self, host: HostId) -> Option<&Arc<Host>> {
         self.by_id.get(&host)
     }
@@ -63,9 +69,23 @@ impl OwnedHosts {
         self.by_id.keys().map(|host| (*host, result.clone())).collect()
     }
 
-    pub(super) fn log_bad_address(&self, client: IpAddr, bad: &BadAddress) {
-        let hosts: Vec<_> = self.by_id.values().map(|host| host.fqdn.to_string()).collect();
-        let hosts = hosts.join(",");
+    /// What the request does to its hosts, or the result of each if its addresses cannot be used.
+    pub(super) fn usable_change(
+        &self,
+        request: &UpdateRequest,
+        given: Result<GivenAddresses, BadAddress>,
+    ) -> Result<UpdateChange, HostResult> {
+        let given = given.map_err(|bad| {
+            self.log_bad_address(request.client, &bad);
+            HostResult::with_reason(ReturnCode::Badip, bad.to_string())
+        })?;
+        self.log_ignored(request, &given);
+        let GivenAddresses { change, prefix, .. } = given;
+        Ok(UpdateChange { change, prefix, notify: request.notify })
+    }
+
+    fn log_bad_address(&self, client: IpAddr, bad: &BadAddress) {
+        let hosts = self.names();
         if hosts.is_empty() {
             // no host is the caller's: the reply is about the hosts, not about the addresses
             debug!(%client, "address rejected: {bad}");
@@ -74,6 +94,31 @@ impl OwnedHosts {
         } else {
             log_repeated!(info, %client, hosts, "address rejected: {bad}");
         }
+    }
+
+    /// Warns of what the request holds and cannot mean.
+    fn log_ignored(&self, request: &UpdateRequest, given: &GivenAddresses) {
+        let client = request.client;
+        if let Some(parameter) = &request.update.unfilled {
+            let hosts = self.names();
+            log_repeated!(
+                warn, %client, hosts, %parameter,
+                "a placeholder was ignored, because the client did not fill it in (does it know this address?)"
+            );
+        }
+        if let Some(bad) = &given.bad_prefix {
+            let hosts = self.names();
+            log_repeated!(warn, %client, hosts, "the IPv6 prefix was ignored: {bad}");
+        }
+    }
+
+    fn names(&self) -> String {
+        let hosts: Vec<_> = self.by_id.values().map(|host| host.fqdn.as_str()).collect();
+        hosts.join(",")
+    }
+
+    pub(super) fn contains(&self, host: HostId) -> bool {
+        self.by_id.contains_key(&host)
     }
 
     /// A line for each host of the request; `addresses` are those of its change.
@@ -93,9 +138,10 @@ impl OwnedHosts {
             };
             // the only result of this code is that of a suspended host
             let is_suspended = result.is_some() && code == ReturnCode::Nohost;
-            HostLine { hostname: host.sent.clone(), code, is_suspended }
+            let addresses = result.and_then(|result| result.addresses).unwrap_or(addresses);
+            HostLine { hostname: host.sent.clone(), code, is_suspended, addresses }
         };
         let lines = requested.iter().zip(&self.requested).map(line).collect();
-        Reply::Hosts { lines, addresses }
+        Reply::Hosts { lines }
     }
 }
