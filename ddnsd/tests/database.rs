@@ -1,6 +1,7 @@
 //! The database exit against a real MariaDB: what other clients of a server can do to it.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+use ddnsd::clock::Clock;
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::counters::DatabaseCounters;
 use ddnsd::db::{
@@ -426,6 +427,35 @@ fn request(at: i64) -> LastRequest {
         return_code: "good".into(),
         reason,
     }
+}
+
+#[tokio::test]
+async fn a_lease_costs_no_statement_holds_for_others_and_ends_with_the_result() {
+    let server = Mariadb::start(); // the test counts its statements
+    let account = server.account();
+    let db = opened(&account).await;
+    let other = Db::open(&configured(&account), "other".into(), Arc::default()).await.unwrap();
+    let mut look = administrator(&account).await;
+    let [a, b] = with_hosts(&db).await;
+    let before = statements(&mut look).await;
+    let wanted = db.want(both(&[Arc::clone(&a), b])).await.unwrap();
+    assert_eq!(statements(&mut look).await - before, 2, "one for each host");
+    let wanted: Vec<_> = wanted.into_iter().flatten().collect();
+    let now = Clock.now().wall;
+    assert!(db.holds_lease(&wanted[0], now));
+    let read = other.host(&a.fqdn).await.unwrap().unwrap();
+    let lease = other.others_lease(read.lease.as_ref());
+    assert!(lease.is_some_and(|lease| lease.holds(now)) && !other.holds_lease(&read, now));
+    assert!(db.others_lease(read.lease.as_ref()).is_none(), "it is its own");
+    let before = statements(&mut look).await;
+    for (host, is_final) in wanted.into_iter().zip([true, false]) {
+        let at = Millis(3);
+        let result = PublishResult::Acknowledged { host, ttl: 60, is_final, at };
+        let settled = db.settle(result).await.unwrap().unwrap();
+        assert_eq!(settled.lease.is_none(), is_final, "else it is sent again by this daemon");
+        assert!(!db.holds_lease(&settled, Clock.now().wall), "others need not wait");
+    }
+    assert_eq!(statements(&mut look).await - before, 2, "one for each host");
 }
 
 #[tokio::test]

@@ -134,6 +134,11 @@ impl Mariadb {
         run(&mut self.administrator(), statements).ok();
     }
 
+    /// Starts without this option from the next start on.
+    pub fn drop_option(&mut self, option: &str) {
+        self.options.retain(|given| given != option);
+    }
+
     /// Sends it a signal: after SIGSTOP it answers no more and keeps its connections open.
     ///
     /// # Panics

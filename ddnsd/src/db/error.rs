@@ -40,6 +40,9 @@ pub enum DbError {
     /// The server did not answer the COMMIT: the change may be stored.
     #[error("the database did not confirm the change; check whether it is stored before you retry")]
     Unconfirmed,
+    /// A node of a Galera cluster that is not part of it at the moment; another node may work.
+    #[error("the database failed: {0}")]
+    NotReady(String),
     /// Another session holds a row lock for too long.
     #[error("another session of the database has locked a row that is needed")]
     Locked,
@@ -80,6 +83,8 @@ fn by_number(error: sqlx::Error) -> DbError {
         // out of range, truncated, wrong type, too long
         Some(1264 | 1265 | 1366 | 1406) => DbError::Unfit(reason(&error)),
         Some(1205) => DbError::Locked,
+        // "WSREP has not yet prepared node for application use"
+        Some(1047) => DbError::NotReady(reason(&error)),
         _ if is_limit_of_connections(&error) => DbError::NoConnection(reason(&error)),
         // deadlock; row changed since this transaction's snapshot
         Some(1213 | 1020) => DbError::Conflict(reason(&error)),
@@ -120,15 +125,16 @@ impl DbError {
             || matches!(self, DbError::Unfit(_) | DbError::Locked | DbError::Conflict(_))
     }
 
-    /// Whether the server gave no answer: its connection cannot be used any more.
+    /// Whether the connection cannot be used any more.
     pub(super) fn is_unanswered(&self) -> bool {
-        matches!(self, DbError::NoAnswer | DbError::Unconfirmed)
+        matches!(self, DbError::NoAnswer | DbError::Unconfirmed | DbError::NotReady(_))
     }
 
     /// The message without "the database failed", for an error that says so itself.
     pub(super) fn reason(self) -> String {
         match self {
-            DbError::Conflict(reason)
+            DbError::NotReady(reason)
+            | DbError::Conflict(reason)
             | DbError::Unfit(reason)
             | DbError::Missing(reason)
             | DbError::Failed(reason) => reason,

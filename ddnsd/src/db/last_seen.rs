@@ -54,13 +54,16 @@ statements! { WRITING;
              ipv4_uptime = COALESCE(excluded.ipv4_uptime, ipv4_uptime),
              ipv6_uptime = COALESCE(excluded.ipv6_uptime, ipv6_uptime)",
         mariadb
+        // another daemon may have written a later one
         "INSERT INTO touches (host_id, ipv4_at, ipv6_at, ipv4_uptime, ipv6_uptime)
          VALUES (?, ?, ?, ?, ?)
          ON DUPLICATE KEY UPDATE
              ipv4_at = COALESCE(VALUES(ipv4_at), ipv4_at),
              ipv6_at = COALESCE(VALUES(ipv6_at), ipv6_at),
-             ipv4_uptime = COALESCE(VALUES(ipv4_uptime), ipv4_uptime),
-             ipv6_uptime = COALESCE(VALUES(ipv6_uptime), ipv6_uptime)";
+             ipv4_uptime = COALESCE(
+                 GREATEST(ipv4_uptime, VALUES(ipv4_uptime)), VALUES(ipv4_uptime), ipv4_uptime),
+             ipv6_uptime = COALESCE(
+                 GREATEST(ipv6_uptime, VALUES(ipv6_uptime)), VALUES(ipv6_uptime), ipv6_uptime)";
 }
 
 impl Db {

@@ -26,6 +26,11 @@ impl Db {
         Some(Lease { by, until: Clock.now().wall.plus(time) })
     }
 
+    /// Whether other daemons may use the database.
+    pub fn may_have_others(&self) -> bool {
+        self.0.daemon().is_some()
+    }
+
     /// Whether this daemon holds a lease of the host.
     pub fn holds_lease(&self, host: &Host, now: Millis) -> bool {
         let is_own = |lease: &Lease| self.others_lease(Some(lease)).is_none();

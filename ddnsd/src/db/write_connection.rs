@@ -9,11 +9,14 @@ use super::sqlite::file::DatabaseFile;
 use super::statement::{Access, STATEMENT_TIMEOUT};
 use super::write::ErasedWrite;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Tries of a transaction that loses races.
 const MAX_TRIES: u32 = 5;
+/// The longest pause before the second try; later ones are longer.
+const MAX_PAUSE: Duration = Duration::from_millis(10);
 /// Tries of a transaction that waits for another session's row lock, a second each.
 const MAX_TRIES_LOCKED: u32 = 2;
 
@@ -115,11 +118,14 @@ impl WriteConnection {
                 WriteFailure::Statement(DbError::Conflict(_)) if batch.len() == 1 => MAX_TRIES,
                 WriteFailure::Statement(DbError::Locked) if batch.len() == 1 => MAX_TRIES_LOCKED,
                 WriteFailure::End(DbError::Conflict(_)) => MAX_TRIES,
+                failure if matches!(failure.error(), DbError::NotReady(_)) => MAX_TRIES,
                 _ => 1,
             };
             if tries >= max {
                 return Err(failure);
             }
+            // at random, because the other daemon tries again too
+            sleep(MAX_PAUSE.mul_f32(rand::random()) * tries).await;
             tries += 1;
             tracing::debug!(writes = batch.len(), "retrying a transaction");
         }

@@ -48,4 +48,10 @@ impl Uptime {
     pub fn plus(self, by: Duration) -> Self {
         Self(Millis(self.0).plus(by).0)
     }
+
+    /// This much earlier; saturates.
+    #[must_use]
+    pub fn minus(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+    }
 }

@@ -7,6 +7,9 @@ use crate::model::record::WantedRecords;
 use crate::model::time::Uptime;
 use std::time::Duration;
 
+/// Longer than the interval at which a daemon writes keepalives.
+const MAX_UNWRITTEN: Duration = Duration::from_secs(5);
+
 /// What the sweep does with a host.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,12 @@ pub fn first_check(
 /// The host's expiry TTL in seconds: its own or the default. 0 means never.
 pub fn expiry_ttl(host: &Host, defaults: &Defaults) -> u32 {
     host.expiry_ttl.unwrap_or(defaults.expiry_ttl)
+}
+
+/// For how long another daemon may keep an update of the host in memory: 5 s, but no more than a
+/// tenth of its TTL.
+pub fn unwritten_for(host: &Host, defaults: &Defaults) -> Duration {
+    MAX_UNWRITTEN.min(Duration::from_secs(expiry_ttl(host, defaults).into()) / 10)
 }
 
 fn expires_at(last: Uptime, ttl: u32) -> Uptime {

@@ -239,7 +239,10 @@ impl Expire {
     }
 
     fn evaluate(&self, host: &Host, records: WantedRecords, age: Age, now: Uptime) -> Expiry {
-        expiry::evaluate(host, records, age, &self.publisher.defaults(), now)
+        let defaults = self.publisher.defaults();
+        let unwritten = self.db.may_have_others().then(|| expiry::unwritten_for(host, &defaults));
+        let now = now.minus(unwritten.unwrap_or_default());
+        expiry::evaluate(host, records, age, &defaults, now)
     }
 
     /// Checks every host again if the default expiry TTL has changed.

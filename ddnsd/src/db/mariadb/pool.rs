@@ -114,8 +114,9 @@ impl MariaDbPool {
     }
 }
 
-/// Whether the server had closed the connection: it broke, or the server shuts down, killed it or
-/// found it idle for too long.
+/// Whether a new connection may work: this one broke, or the server shuts down, killed it, found it
+/// idle for too long, or left its Galera cluster.
 fn was_closed(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_none() || matches!(mariadb_number(error), Some(1053 | 1927 | 4031))
+    error.as_database_error().is_none()
+        || matches!(mariadb_number(error), Some(1047 | 1053 | 1927 | 4031))
 }

@@ -24,6 +24,9 @@ NO_ENGINE_SUBSTITUTION', \
      SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 5; \
      SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE";
 
+/// A node of a Galera cluster reads once it has applied what other nodes committed before.
+const CAUSAL_READS: &str = "SET SESSION wsrep_sync_wait = 1";
+
 /// Longest wait for a place of the pool, for a long transaction.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -97,7 +100,11 @@ impl MariaDbServer {
     pub(in crate::db) async fn connect_without_timeout(&self) -> sqlx::Result<MySqlConnection> {
         let mut conn = self.options.connect().await?;
         conn.execute(SESSION).await?;
-        Ok(conn)
+        match conn.execute(CAUSAL_READS).await {
+            // a server that cannot be part of a cluster does not know it
+            Err(error) if mariadb_number(&error) != Some(1193) => Err(error),
+            Ok(_) | Err(_) => Ok(conn),
+        }
     }
 }
 
