@@ -212,9 +212,9 @@ fn three_daemons_on_three_nodes_survive_the_kill_of_a_node_and_of_a_daemon() {
         let clients: Vec<_> = clients.into_iter().enumerate().map(load).collect();
         std::thread::sleep(Duration::from_secs(2)); // of load, before each event
         galera.kill9(2);
-        std::thread::sleep(Duration::from_secs(6));
+        std::thread::sleep(Duration::from_secs(4));
         daemons[1].kill9();
-        std::thread::sleep(Duration::from_secs(3));
+        std::thread::sleep(Duration::from_secs(2));
         is_over.store(true, Ordering::Relaxed);
         clients.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>()
     });
@@ -227,7 +227,7 @@ fn three_daemons_on_three_nodes_survive_the_kill_of_a_node_and_of_a_daemon() {
     let held = in_dns(&named, &clients);
     for client in &clients {
         client.judge(held[&client.fqdn()]).unwrap();
-        assert!(client.updates() > 10, "{client:?}");
+        assert!(client.updates() > 0, "{client:?}");
     }
     galera.start_again(2);
     daemons[1].start_again();

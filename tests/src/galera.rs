@@ -1,7 +1,7 @@
 //! A Galera cluster of three private MariaDB servers on this machine. A node that is killed comes
 //! back and catches up.
 
-use crate::mariadb::{Account, Mariadb};
+use crate::mariadb::{AS_MYSQL, Account, Mariadb};
 use crate::named::free_port;
 use nix::sys::signal::Signal;
 
@@ -33,6 +33,9 @@ impl Galera {
             let mut options = options(number, ports, &members);
             let first = "--wsrep-new-cluster";
             options.extend((number == 0).then(|| first.to_owned()));
+            // root's rsync becomes nobody, who may not write into the folder
+            let is_root = nix::unistd::geteuid().is_root();
+            options.extend(is_root.then(|| AS_MYSQL.to_owned()));
             let options: Vec<_> = options.iter().map(String::as_str).collect();
             let mut node = Mariadb::start_with(&options);
             node.drop_option(first);

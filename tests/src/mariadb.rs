@@ -30,6 +30,9 @@ const SMALL: [&str; 8] = [
     "--lower-case-table-names=0",
 ];
 
+/// The option of a server that does not run as root, though the tests do.
+pub const AS_MYSQL: &str = "--user=mysql";
+
 /// A running server; killed when dropped.
 pub struct Mariadb {
     // dropped first, so that it never kills a process id that another process has by then
@@ -191,6 +194,9 @@ impl Mariadb {
             "",
         )
         .ok();
+        if self.options.iter().any(|option| option == AS_MYSQL) {
+            run(Command::new("chown").args(["-R", "mysql"]).arg(self.folder.path()), "").ok();
+        }
     }
 
     fn launch(&mut self) -> Result<(), String> {
@@ -203,8 +209,9 @@ impl Mariadb {
             .arg(format!("--pid-file={}", self.file("pid").display()))
             .arg(format!("--port={}", self.port))
             .args(SMALL)
-            .args(user_option())
             .args(&self.options)
+            // the first user counts
+            .args(user_option())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -223,7 +230,7 @@ impl Mariadb {
             return Ok(());
         }
         (self.guard, self.process) = (None, None);
-        Err(tail(&self.file("log"), 10))
+        Err(tail(&self.file("log"), 20))
     }
 }
 

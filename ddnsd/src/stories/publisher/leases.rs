@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const PAUSES: std::ops::Range<u64> = 2..12;
 /// What is left to the daemon that sent it first: the time of its retries when all goes well, added
 /// to that of its messages.
-const ABANDONED_AFTER: Duration = Duration::from_secs(10);
+const ABANDONED_AFTER: Duration = Duration::from_secs(5);
 
 /// A host that is read to be changed. The caller holds its lock.
 pub(in crate::stories) enum ToChange {
