@@ -230,7 +230,7 @@ fn a_secondary_that_does_not_answer_is_logged_once() {
         let log = own.daemon.log();
         if log.contains("answers REFUSED") { Ok(log) } else { Err(log) }
     });
-    let warnings = log.lines().filter(|line| line.contains("WARN") && line.contains("NOTIFY"));
+    let warnings = log.lines().filter(|line| line.contains("WARN") && line.contains("REFUSED"));
     assert_eq!(warnings.count(), 1, "{log}");
 }
 
