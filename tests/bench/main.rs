@@ -104,9 +104,7 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Scenario>, &String> {
 }
 
 fn run_here(scenario: &Scenario, effort: Effort) -> ExitCode {
-    let mut report = Report::default();
-    (scenario.run)(effort, &mut report);
-    println!("{}", serde_json::to_string(&report.rows).expect("rows as JSON"));
+    (scenario.run)(effort, &mut Report);
     ExitCode::SUCCESS
 }
 
@@ -118,13 +116,10 @@ fn run_all(chosen: &[&Scenario], effort: Effort, as_json: bool) -> ExitCode {
     let mut failed = Vec::new();
     for (number, scenario) in chosen.iter().enumerate() {
         progress(&format!("{} of {}: {} …", number + 1, chosen.len(), scenario.name));
-        match run_apart(scenario, effort) {
-            Ok(measured) => rows.extend(measured),
-            Err(why) => {
-                progress("");
-                eprintln!("bench: scenario {} {why}", scenario.name);
-                failed.push(scenario.name);
-            }
+        if let Err(why) = run_apart(scenario, effort, &mut rows) {
+            progress("");
+            eprintln!("bench: scenario {} {why}", scenario.name);
+            failed.push(scenario.name);
         }
     }
     progress("");
@@ -142,7 +137,7 @@ fn run_all(chosen: &[&Scenario], effort: Effort, as_json: bool) -> ExitCode {
 
 /// Runs a scenario as a process of its own, and ends it with all that it started when it takes too
 /// long.
-fn run_apart(scenario: &Scenario, effort: Effort) -> Result<Vec<Row>, String> {
+fn run_apart(scenario: &Scenario, effort: Effort, rows: &mut Vec<Row>) -> Result<(), String> {
     let longest = scenario.longest(effort);
     let mut out = tempfile::tempfile().map_err(|error| error.to_string())?;
     let mut command = Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
@@ -150,12 +145,13 @@ fn run_apart(scenario: &Scenario, effort: Effort) -> Result<Vec<Row>, String> {
     command.args(["--seconds", &effort.each.as_secs().to_string()]);
     command.stdin(Stdio::null()).stdout(out.try_clone().map_err(|error| error.to_string())?);
     let child = command.spawn().map_err(|error| format!("did not start: {error}"))?;
-    let status = process_tree::wait(child, longest)
-        .ok_or_else(|| format!("was ended: it took over {} s", longest.as_secs()))?;
+    let ended = process_tree::wait(child, longest);
+    rows.extend(report::read(&mut out));
+    let status = ended.ok_or_else(|| format!("was ended: it took over {} s", longest.as_secs()))?;
     if !status.success() {
         return Err(format!("failed ({status}); see above"));
     }
-    report::read(&mut out)
+    Ok(())
 }
 
 /// One line of a terminal that the next one replaces.

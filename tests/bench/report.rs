@@ -6,10 +6,14 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 
-/// The rows of a scenario.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    pub(crate) rows: Vec<Row>,
+/// Prints the rows of a scenario as they come, so that a scenario that is ended loses none.
+#[derive(Debug)]
+pub(crate) struct Report;
+
+impl Report {
+    pub(crate) fn add(&mut self, row: Row) {
+        println!("{}", serde_json::to_string(&row).expect("a row as JSON"));
+    }
 }
 
 /// One measurement of each round.
@@ -193,10 +197,10 @@ pub(crate) fn json(rows: &[Row], failed: &[&str], effort: Effort) -> serde_json:
     })
 }
 
-/// Reads what a scenario printed.
-pub(crate) fn read(out: &mut File) -> Result<Vec<Row>, String> {
+/// Reads what a scenario has printed.
+pub(crate) fn read(out: &mut File) -> Vec<Row> {
     let mut text = String::new();
-    out.rewind().and_then(|()| out.read_to_string(&mut text)).map_err(|error| error.to_string())?;
-    let last = text.lines().last().unwrap_or_default();
-    serde_json::from_str(last).map_err(|error| format!("printed no rows: {error}"))
+    let read = out.rewind().and_then(|()| out.read_to_string(&mut text));
+    read.expect("the output of a scenario");
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

@@ -46,7 +46,7 @@ fn beside_raw(
         many.floor_sample(floor.run(MANY as usize, effort.each).0);
         many.ddnsd.push(changes(&server, MANY, effort, &numbers).0);
     }
-    report.rows.extend([serial, many]);
+    [serial, many].into_iter().for_each(|row| report.add(row));
 }
 
 pub(crate) fn builtin(effort: Effort, report: &mut Report) {
@@ -61,7 +61,7 @@ pub(crate) fn builtin(effort: Effort, report: &mut Report) {
         serial.ddnsd.push(changes(&server, 1, effort, &numbers).1);
         many.ddnsd.push(changes(&server, MANY, effort, &numbers).0);
     }
-    report.rows.extend([serial, many]);
+    [serial, many].into_iter().for_each(|row| report.add(row));
 }
 
 /// Changes per second, and the median of their latencies in milliseconds.

@@ -102,7 +102,7 @@ fn measure(cells: &[Cell], [ddnsd, floor]: [&Side; 2], effort: Effort, report: &
             row.ddnsd.push(rate);
             row.cpu.push(cpu);
         }
-        report.rows.push(row);
+        report.add(row);
     }
 }
 

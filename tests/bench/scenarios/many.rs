@@ -35,7 +35,7 @@ pub(crate) fn million(effort: Effort, report: &mut Report) {
         super::http::warm_up(server, hosts);
         drive(&super::http::nochg(server, 32, LONGEST), &hosts.each_host_once());
     }
-    report.rows.push(
+    report.add(
         Row::new("memory, 1,000,000 hosts cached", "MiB").value(memory(many.pid())).at_most(400.0),
     );
     let mut row = Row::new("nochg c32, 1,000,000 hosts at random", "req/s").beside("1,000 hosts");
@@ -47,7 +47,7 @@ pub(crate) fn million(effort: Effort, report: &mut Report) {
         row.floor_sample(rate(&of_few, THOUSAND));
         row.ddnsd.push(rate(&of_many, MILLION));
     }
-    report.rows.push(row.at_least(0.8));
+    report.add(row.at_least(0.8));
     let mut row = Row::new("good c64, 1,000,000 hosts at random", "req/s").beside("64 hosts");
     let numbers = Numbers::default();
     for _ in 0..effort.rounds {
@@ -59,7 +59,7 @@ pub(crate) fn million(effort: Effort, report: &mut Report) {
         row.floor_sample(rate(&of_few, few, Order::InTurn));
         row.ddnsd.push(rate(&of_many, MILLION, Order::AtRandom));
     }
-    report.rows.push(row.at_least(0.8));
+    report.add(row.at_least(0.8));
 }
 
 fn start_up(many: &mut Daemon, effort: Effort, report: &mut Report) {
@@ -68,7 +68,7 @@ fn start_up(many: &mut Daemon, effort: Effort, report: &mut Report) {
         assert!(many.terminate().success(), "a graceful stop");
         row.ddnsd.push(seconds(|| many.start_again()));
     }
-    report.rows.push(row);
+    report.add(row);
 }
 
 fn commands(many: &Daemon, effort: Effort, report: &mut Report) {
@@ -79,7 +79,7 @@ fn commands(many: &Daemon, effort: Effort, report: &mut Report) {
         let list = ["hostname", "list", "--user", "u7"];
         reload.ddnsd.push(seconds(|| drop(many.ctl().run(&list).ok())));
     }
-    report.rows.extend([status, reload]);
+    [status, reload].into_iter().for_each(|row| report.add(row));
 }
 
 pub(crate) fn sweep(effort: Effort, report: &mut Report) {
@@ -93,7 +93,7 @@ pub(crate) fn sweep(effort: Effort, report: &mut Report) {
         };
         list.ddnsd.push(seconds(listed));
     }
-    report.rows.push(list);
+    report.add(list);
     publish_all(&named);
     assert!(daemon.terminate().success(), "a graceful stop");
     // last updated long ago by the service clock, so that the first sweep finds all of them due
@@ -111,7 +111,7 @@ pub(crate) fn sweep(effort: Effort, report: &mut Report) {
     });
     let rate = f64::from(SWEPT.hosts) / start.elapsed().as_secs_f64();
     let row = Row::new("sweep of 100,000 hosts on BIND", "expiries/s");
-    report.rows.push(row.value(rate).at_least(10_000.0));
+    report.add(row.value(rate).at_least(10_000.0));
 }
 
 /// Puts the hosts' records into the zone, so that the sweep has something to remove.
@@ -154,9 +154,9 @@ pub(crate) fn limiter(_effort: Effort, report: &mut Report) {
     });
     let replies = drive(&super::http::nochg(&server, 32, LONGEST), &each);
     assert_eq!(replies.latencies.len(), CLIENTS as usize, "replies");
-    report.rows.push(Row::new("nochg c32, 1,000,000 addresses", "req/s").value(replies.rate()));
+    report.add(Row::new("nochg c32, 1,000,000 addresses", "req/s").value(replies.rate()));
     let grown = memory(daemon.pid()) - before;
-    report.rows.push(Row::new("memory of 1,000,000 addresses", "MiB").value(grown));
+    report.add(Row::new("memory of 1,000,000 addresses", "MiB").value(grown));
 }
 
 pub(crate) fn idle(effort: Effort, report: &mut Report) {
@@ -181,7 +181,7 @@ pub(crate) fn idle(effort: Effort, report: &mut Report) {
         drive(&plan, &hosts.good(Order::InTurn, &numbers));
         loaded.ddnsd.push(memory(daemon.pid()));
     }
-    report.rows.extend([start, idle, loaded]);
+    [start, idle, loaded].into_iter().for_each(|row| report.add(row));
 }
 
 fn seconds(what: impl FnOnce()) -> f64 {

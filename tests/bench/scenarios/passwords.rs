@@ -36,7 +36,7 @@ pub(crate) fn first_request(effort: Effort, report: &mut Report) {
         // it forgets what it verified
         daemon.restart();
     }
-    report.rows.push(row);
+    report.add(row);
 }
 
 /// The median of hashes with the cost of a new password, milliseconds.
@@ -82,7 +82,7 @@ pub(crate) fn flood(effort: Effort, report: &mut Report) {
         wrong.ddnsd.push(guessed.rate());
         peak.ddnsd.push(most);
     }
-    report.rows.extend([rate, p99, wrong, peak]);
+    [rate, p99, wrong, peak].into_iter().for_each(|row| report.add(row));
 }
 
 /// Limits good requests, at a number that no client here reaches, and not the bad ones.
