@@ -18,7 +18,9 @@ fn credentials(target: &Target<'_>) -> [(&'static str, String); 2] {
 
 pub(super) fn fritzbox(target: &Target<'_>) -> Snippet {
     let url = target.url;
-    let update = format!("{url}?hostname=<domain>&myip=<ipaddr>&myip6=<ip6addr>");
+    let update = format!(
+        "{url}?hostname=<domain>&myip=<ipaddr>&myip6=<ip6addr>&ip6lanprefix=<ip6lanprefix>"
+    );
     let [user, password] = credentials(target);
     form(
         "Internet > Permit Access > DynDNS, with \"Use DynDNS\" checked",
@@ -29,7 +31,9 @@ pub(super) fn fritzbox(target: &Target<'_>) -> Snippet {
             user,
             password,
         ],
-        &["type the URL with <domain>, <ipaddr> and <ip6addr> as shown; the FRITZ!Box fills them"],
+        &[
+            "type the URL with <domain>, <ipaddr>, <ip6addr> and <ip6lanprefix> as shown; the FRITZ!Box fills them",
+        ],
     )
 }
 
