@@ -33,8 +33,8 @@ statements! { READING;
     // a bound, because a wrong password may cause it
     OF_USER: Indexed =
         "SELECT h.id AS host_id, r.updated_from
-         FROM (SELECT id FROM hosts WHERE user_id = ? ORDER BY fqdn LIMIT 100) h
-         LEFT JOIN last_requests r ON r.host_id = h.id";
+         FROM hosts h LEFT JOIN last_requests r ON r.host_id = h.id
+         WHERE h.user_id = ? ORDER BY h.fqdn LIMIT 100";
 }
 
 row! {
