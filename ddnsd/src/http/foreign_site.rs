@@ -4,6 +4,7 @@
 use http::header::{HOST, ORIGIN, REFERER};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use std::net::Ipv6Addr;
 
 /// W3C Fetch Metadata, 2.3. Browsers send it to https and to loopback addresses only.
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -24,11 +25,21 @@ fn names_foreign_page(headers: &HeaderMap) -> bool {
         value.to_str().ok().map(str::to_ascii_lowercase)
     };
     let Some(Ok(asked)) = lower(HOST).map(|host| host.parse::<Authority>()) else { return false };
-    let page = |name| lower(name).map(|url| url.parse::<Uri>().unwrap_or_default());
-    let is_foreign = |page: &Uri| page.host().map(|host| host != asked.host());
+    let is_foreign = |page: &String| {
+        let page = page.parse::<Uri>().ok().filter(|page| page.scheme().is_some())?;
+        Some(name(page.host()?) != name(asked.host()))
+    };
     // of a sandboxed page it is "null"
-    let by_origin = page(ORIGIN).is_some_and(|page| is_foreign(&page).unwrap_or(true));
-    by_origin || page(REFERER).is_some_and(|page| is_foreign(&page).unwrap_or(false))
+    let by_origin =
+        lower(ORIGIN).is_some_and(|page| page == "null" || is_foreign(&page) == Some(true));
+    by_origin || lower(REFERER).is_some_and(|page| is_foreign(&page) == Some(true))
+}
+
+/// A host without what two spellings of it differ in.
+fn name(host: &str) -> Result<Ipv6Addr, &str> {
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let address = address.and_then(|address| address.parse().ok());
+    address.ok_or(host.strip_suffix('.').unwrap_or(host))
 }
 
 #[cfg(test)]
@@ -72,6 +83,9 @@ mod tests {
             ("referer", "http://evil.example/ddns.example", true),
             ("referer", "http://ddns.example@evil.example/", true),
             ("referer", "", false),
+            ("referer", "other.example", false),
+            ("referer", "https://ddns.example.:8443/", false),
+            ("origin", "https://[0:0::1]", true),
         ] {
             assert_eq!(is_foreign(&[(name, page)], true), foreign, "{name}: {page}");
             assert!(!is_foreign(&[(name, page)], false), "a proxy may have replaced Host");

@@ -172,7 +172,7 @@ impl Front {
             }
         };
         if let Some(record) = &mut record {
-            record.set_status(response.status());
+            record.set_reply(&response);
         }
         self.0.counters.reply(response.status().as_u16());
         response
@@ -229,6 +229,8 @@ impl Call {
         }
         let by_proxy = client_address::is_trusted(peer, trusted);
         if is_from_foreign_site(&self.headers, !by_proxy) {
+            log_repeated!(warn, client = %self.origin().address(),
+                "refused an update that a page of another site made a browser send");
             return Err(reply::sentence(StatusCode::FORBIDDEN, FOREIGN_SITE));
         }
         if self.query.len() > MAX_QUERY {

@@ -1,14 +1,16 @@
 //! The request log. In: a request and its reply. Out: one line of parsed fields, never the raw
 //! query and never a credential.
 
+use super::reply::Refusal;
 use super::{Call, segments};
 use crate::clock::Clock;
 use crate::rules::reply::{Reply, ReturnCode};
 use crate::rules::request::{Change, GivenAddresses, Login, RequestedHost, UpdateRequest};
-use http::{Method, StatusCode};
+use http::Method;
 use std::net::IpAddr;
 use std::time::Instant;
 use tracing::field;
+use warp::reply::Response;
 
 /// nginx' status for a client that hung up before the reply.
 const HUNG_UP: u16 = 499;
@@ -27,6 +29,7 @@ pub(super) struct RequestRecord {
     update: Option<LoggedUpdate>,
     return_code: Option<ReturnCode>,
     status: u16,
+    refusal: Option<&'static str>,
 }
 
 struct LoggedUpdate {
@@ -46,6 +49,7 @@ impl RequestRecord {
             update: None,
             return_code: None,
             status: HUNG_UP,
+            refusal: None,
         }
     }
 
@@ -74,8 +78,9 @@ impl RequestRecord {
         self.return_code = Some(reply.summary());
     }
 
-    pub(super) fn set_status(&mut self, status: StatusCode) {
-        self.status = status.as_u16();
+    pub(super) fn set_reply(&mut self, response: &Response) {
+        self.status = response.status().as_u16();
+        self.refusal = response.extensions().get().map(|Refusal(text)| *text);
     }
 }
 
@@ -94,6 +99,7 @@ impl Drop for RequestRecord {
             word = self.return_code.map(ReturnCode::as_str),
             status = self.status,
             ms = ms.as_ref().map(field::display),
+            reason = self.refusal,
             "request"
         );
     }

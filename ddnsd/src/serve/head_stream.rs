@@ -170,7 +170,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HeadStream<S> {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                StreamPart::Body(0) => this.part = StreamPart::Head(0),
+                StreamPart::Body(0) => {
+                    this.part = StreamPart::Head(0);
+                    if !this.received.is_empty() {
+                        // requests that come together are answered in turn with other connections
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
                 StreamPart::Body(left) => {
                     if this.received.is_empty() && ready!(this.poll_fill(cx))? == 0 {
                         return Poll::Ready(Ok(()));

@@ -16,8 +16,12 @@ pub(super) async fn suspend(session: &Session, host: SuspendHost) -> Result<(), 
     let done = match (modified.changed, take_down) {
         (false, _) => format!("nothing to do: {hostname} in {zone} is suspended already"),
         (true, taken_down) => format!(
-            "suspended {hostname} in {zone}: updates are rejected, {} (to undo: ddnsctl hostname resume {} {})",
-            if taken_down { "records are taken down" } else { "records stay" },
+            "suspended {hostname} in {zone}: updates are rejected{} (to undo: ddnsctl hostname resume {} {})",
+            match (taken_down, &modified.not_yet_published) {
+                (false, _) => ", records stay",
+                (true, None) => ", records are taken down",
+                (true, Some(_)) => "",
+            },
             quoted(&hostname),
             quoted(&zone)
         ),
