@@ -410,3 +410,50 @@ fn a_real_ddclient_sends_the_prefix_beside_its_address() {
     assert_eq!(scene.aaaa("box"), ["2001:db8:1::5"], "{run}");
     assert_eq!((scene.a("gate"), scene.aaaa("gate")), (one("192.0.2.1"), one("2001:db8:1::1")));
 }
+
+#[test]
+fn a_suspended_follower_is_left_alone_and_gets_its_address_when_it_is_resumed() {
+    let scene = lan();
+    let prefix = |net: u32| {
+        scene.update(&format!("hostname={ROUTER}&myip=192.0.2.1&prefix=2001:db8:{net}::/64"))
+    };
+    prefix(1).has_status(200);
+    scene.ctl().run(&["hostname", "suspend", "nas", ZONE]).ok();
+    prefix(2).is(200, "good 192.0.2.1 2001:db8:2::1\n");
+    assert_eq!(scene.aaaa("nas"), ["2001:db8:1::5"]);
+    prefix(2).is(200, "nochg 192.0.2.1 2001:db8:2::1\n");
+    scene.ctl().run(&["hostname", "resume", "nas", ZONE]).ok();
+    assert_eq!(scene.aaaa("nas"), ["2001:db8:2::5"]);
+}
+
+#[test]
+fn an_export_and_import_keeps_suffix_leader_and_prefix() {
+    let scene = lan();
+    scene.update(&format!("hostname={ROUTER}&prefix=2001:db8:1::/64")).has_status(200);
+    let file = scene.ctl().run(&["export"]).ok().stdout;
+    let empty = Scene::without_hosts(|setup| setup);
+    empty.ctl().run_with_input(&["import", "-"], &file).ok();
+    for label in ["router", "nas"] {
+        let (before, after) = (shown(&scene, label), shown(&empty, label));
+        for key in ["ipv6_suffix", "follows", "ipv6_prefix", "ipv6"] {
+            assert_eq!(after[key], before[key], "{key} of {label}");
+        }
+    }
+    empty.update(&format!("hostname={ROUTER}&prefix=2001:db8:2::/64")).has_status(200);
+    assert_eq!(empty.aaaa("nas"), ["2001:db8:2::5"]);
+    // without its leader, or with a leader of another user, nothing is stored
+    empty.ctl().add_user("bob");
+    for (leader, why) in [("ghost", "neither before it"), ("nas", "follows a host itself")] {
+        let line = format!(
+            r#"{{"hostname":"x","zone":"{ZONE}","user":"alice","ipv6_suffix":"::9","follows":"{leader}.{ZONE}"}}"#
+        );
+        let run = empty.ctl().run_with_input(&["import", "-"], &line).exits(1).output();
+        assert!(run.contains(why), "{run}");
+    }
+    let line = format!(
+        r#"{{"hostname":"x","zone":"{ZONE}","user":"alice","ipv6_suffix":"::9","follows":"{ROUTER}"}}"#
+    );
+    empty.ctl().run_with_input(&["import", "-"], &line).ok();
+    empty.update(&format!("hostname={ROUTER}&prefix=2001:db8:3::/64")).has_status(200);
+    assert_eq!(empty.aaaa("x"), ["2001:db8:3::9"]);
+}

@@ -70,15 +70,20 @@ struct HostLine<'a> {
     ipv6_updated: Option<String>,
     last_ipv4: Option<Ipv4Addr>,
     last_ipv6: Option<Ipv6Addr>,
+    ipv6_suffix: Option<Ipv6Addr>,
+    follows: Option<&'a str>,
+    ipv6_prefix: Option<&'a str>,
     created: String,
     suspended: Option<String>,
 }
 
-/// Users, then hosts. A host without its owner was deleted together with the owner meanwhile.
+/// Users, then hosts; a host stands before those that follow it. A host without its owner was deleted together with the owner meanwhile.
 fn exported(users: &[UserRecord], hosts: &[HostView]) -> String {
     let names: HashSet<_> = users.iter().map(|user| user.name.as_str()).collect();
     let mut text: String = users.iter().map(user_line).collect();
-    text.extend(hosts.iter().filter(|host| names.contains(host.user.as_str())).map(host_line));
+    let owned = || hosts.iter().filter(|host| names.contains(host.user.as_str()));
+    text.extend(owned().filter(|host| host.follows.is_none()).map(host_line));
+    text.extend(owned().filter(|host| host.follows.is_some()).map(host_line));
     text
 }
 
@@ -106,6 +111,9 @@ fn host_line(host: &HostView) -> String {
         ipv6_updated: host.ipv6_updated_at.map(utc),
         last_ipv4: host.last_ipv4,
         last_ipv6: host.last_ipv6,
+        ipv6_suffix: host.ipv6_suffix,
+        follows: host.follows.as_deref(),
+        ipv6_prefix: host.ipv6_prefix.as_deref(),
         created: utc(host.created_at),
         suspended: host.suspended_at.map(utc),
     })
@@ -149,7 +157,7 @@ mod tests {
                 r#"{"hostname":"pc","zone":"example.org","user":"alice","dns_ttl":null,"#,
                 r#""expiry_ttl":0,"ipv4":"192.0.2.1","ipv6":null,"#,
                 r#""ipv4_updated":"2026-11-23T10:00:00.001Z","ipv6_updated":null,"#,
-                r#""last_ipv4":"192.0.2.1","last_ipv6":null,"created":"2026-11-23T10:00:00.000Z","#,
+                r#""last_ipv4":"192.0.2.1","last_ipv6":null,"ipv6_suffix":null,"follows":null,"ipv6_prefix":null,"created":"2026-11-23T10:00:00.000Z","#,
                 r#""suspended":null}"#,
                 "\n"
             )

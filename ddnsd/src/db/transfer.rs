@@ -33,6 +33,8 @@ pub struct Import {
     /// They are stored before the hosts.
     pub users: Vec<(u64, ImportedUser)>,
     pub hosts: Vec<(u64, ImportedHost)>,
+    /// The names of all hosts of the file.
+    pub names: HashSet<Fqdn>,
     /// Users whose own lines were rejected: a host of theirs is no further conflict.
     pub faulty_users: HashSet<UserName>,
     pub existing: Existing,
@@ -65,6 +67,10 @@ pub enum Conflict {
     HostExists(Fqdn),
     /// The host's user is neither in the file nor in the database.
     NoSuchUser(Fqdn, UserName),
+    /// The second is neither in the file nor in the database.
+    NoSuchLeader(Fqdn, Fqdn),
+    /// The second is another user's, or follows a host itself.
+    UnfitLeader(Fqdn, Fqdn),
 }
 
 statements! { EXPORTING;
@@ -89,15 +95,17 @@ impl Db {
 
 statements! { IMPORTING;
     USER_KEYS: Indexed = "SELECT name, id FROM users WHERE name IN (?)";
+    LEADERS: Indexed = "SELECT fqdn, id, user_id, follows FROM hosts WHERE fqdn IN (?)";
     HOST_NAMES: Indexed = "SELECT fqdn FROM hosts WHERE fqdn IN (?)";
     ADD_USER: Indexed =
         "INSERT INTO users (name, email, password_hash, suspended_at, created_at, changed_at)
          VALUES (?, ?, ?, ?, ?, ?)";
     ADD_HOST: Indexed =
-        "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, state4, ipv4,
+        "INSERT INTO hosts (user_id, label, zone, fqdn, dns_ttl, expiry_ttl, ipv6_suffix, follows,
+             ipv6_prefix, state4, ipv4,
              last_ipv4, set4_at, set4_uptime, state6, ipv6, last_ipv6, set6_at, set6_uptime,
              suspended_at, unpublished_since, check_at, created_at, changed_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 }
 
 impl Db {
@@ -120,8 +128,13 @@ impl Write for Arc<Import> {
         for users in self.users.chunks(ROWS_PER_STATEMENT) {
             self.users(users, &mut imported, conn).await?;
         }
-        for hosts in self.hosts.chunks(ROWS_PER_STATEMENT) {
-            self.hosts(hosts, &mut imported, conn).await?;
+        // those that follow others last, so that their leaders have keys
+        let (leaders, followers): (Vec<_>, Vec<_>) =
+            self.hosts.iter().partition(|(_, host)| host.leader.is_none());
+        for hosts in [leaders, followers] {
+            for hosts in hosts.chunks(ROWS_PER_STATEMENT) {
+                self.hosts(hosts, &mut imported, conn).await?;
+            }
         }
         Ok(imported)
     }
@@ -130,6 +143,10 @@ impl Write for Arc<Import> {
     fn update_caches(&self, _: &ImportOutcome, caches: &Caches) {
         caches.accounts.clear_absent();
         caches.hosts.clear_absent();
+        // whether a host is followed may have changed
+        for leader in self.hosts.iter().filter_map(|(_, host)| host.leader.as_ref()) {
+            caches.hosts.update(leader, None);
+        }
     }
 
     fn roll_back(&self, imported: &ImportOutcome) -> bool {
@@ -162,10 +179,12 @@ impl Import {
 
     async fn hosts(
         &self,
-        hosts: &[(u64, ImportedHost)],
+        hosts: &[&(u64, ImportedHost)],
         imported: &mut ImportOutcome,
         conn: &mut Conn,
     ) -> Result<(), DbError> {
+        let leaders =
+            leaders(hosts.iter().filter_map(|(_, host)| host.leader.as_ref()), conn).await?;
         let existing = existing(hosts.iter().map(|(_, host)| &host.fqdn), conn).await?;
         let owners = ids(hosts.iter().map(|(_, host)| &host.user), conn).await?;
         let mut new = Vec::with_capacity(hosts.len());
@@ -178,7 +197,10 @@ impl Import {
                         imported.conflicts.push((*line, Conflict::HostExists(fqdn.clone())));
                     }
                 },
-                Some(owner) => new.push((*owner, host)),
+                Some(owner) => match self.leader(*owner, host, &leaders) {
+                    Ok(leader) => new.push(NewRow { owner: *owner, leader, host }),
+                    Err(conflict) => imported.conflicts.push((*line, conflict)),
+                },
                 None if self.faulty_users.contains(user) => {}
                 None => {
                     let conflict = Conflict::NoSuchUser(fqdn.clone(), user.clone());
@@ -193,6 +215,22 @@ impl Import {
         }
         let inserted = insert_hosts(&new, self, conn).await;
         inserted.map_err(raced)
+    }
+
+    /// The key of a host's leader; none if it follows none, or if nothing is stored anyway.
+    fn leader(
+        &self,
+        owner: i64,
+        host: &ImportedHost,
+        leaders: &HashMap<String, LeaderRow>,
+    ) -> Result<Option<i64>, Conflict> {
+        let Some(leader) = &host.leader else { return Ok(None) };
+        match leaders.get(leader.as_str()) {
+            Some(row) if row.user_id == owner && row.follows.is_none() => Ok(Some(row.id)),
+            Some(_) => Err(Conflict::UnfitLeader(host.fqdn.clone(), leader.clone())),
+            None if self.names.contains(leader) => Ok(None),
+            None => Err(Conflict::NoSuchLeader(host.fqdn.clone(), leader.clone())),
+        }
     }
 }
 
@@ -238,16 +276,47 @@ async fn insert_users(users: &[&ImportedUser], at: Millis, conn: &mut Conn) -> R
     conn.run_rows(&ADD_USER, users.iter().map(row).collect()).await
 }
 
+/// A host that others may follow.
+struct LeaderRow {
+    id: i64,
+    user_id: i64,
+    follows: Option<i64>,
+}
+
+/// Those of these hosts that exist.
+async fn leaders(
+    names: impl Iterator<Item = &Fqdn>,
+    conn: &mut Conn,
+) -> Result<HashMap<String, LeaderRow>, DbError> {
+    let names: HashSet<&str> = names.map(Fqdn::as_str).collect();
+    let names: Vec<_> = names.into_iter().map(Arg::from).collect();
+    if names.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(String, i64, i64, Option<i64>)> =
+        conn.all_of(&LEADERS, names, ROWS_PER_STATEMENT).await?;
+    let row = |(fqdn, id, user_id, follows)| (fqdn, LeaderRow { id, user_id, follows });
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// A host to insert, with the keys of others.
+struct NewRow<'a> {
+    owner: i64,
+    leader: Option<i64>,
+    host: &'a ImportedHost,
+}
+
 async fn insert_hosts(
-    hosts: &[(i64, &ImportedHost)],
+    hosts: &[NewRow<'_>],
     import: &Import,
     conn: &mut Conn,
 ) -> Result<(), DbError> {
-    let rows = hosts.iter().map(|(owner, host)| host_row(*owner, host, import)).collect();
+    let rows = hosts.iter().map(|row| host_row(row, import)).collect();
     conn.run_rows(&ADD_HOST, rows).await
 }
 
-fn host_row(owner: i64, host: &ImportedHost, import: &Import) -> Vec<Arg> {
+fn host_row(row: &NewRow<'_>, import: &Import) -> Vec<Arg> {
+    let NewRow { owner, leader, host } = *row;
     let at = import.at;
     // as long ago on the service clock as by the wall clock
     let uptime = |set_at: Option<i64>| set_at.map(|set_at| import.uptime.0 - (at.0 - set_at));
@@ -265,6 +334,9 @@ fn host_row(owner: i64, host: &ImportedHost, import: &Import) -> Vec<Arg> {
         host.fqdn.as_str(),
         host.dns_ttl,
         host.expiry_ttl,
+        host.suffix.map(|suffix| suffix.to_string()),
+        leader,
+        host.prefix.map(|prefix| prefix.to_string()),
         v4.state,
         v4.address,
         v4.last,

@@ -250,6 +250,11 @@ pub struct ImportedHost {
     pub last_addresses: Addresses,
     /// When each family was last updated; `None` is now, for a family with an address.
     pub seen: Seen,
+    pub suffix: Option<Ipv6Suffix>,
+    /// The host that it follows; then it has a suffix.
+    pub leader: Option<Fqdn>,
+    /// The last prefix of a host that follows none.
+    pub prefix: Option<Ipv6Prefix>,
     /// When it was added; `None` is now.
     pub created_at: Option<Millis>,
     pub suspended_at: Option<Millis>,

@@ -4,7 +4,8 @@
 
 use crate::model::address::Addresses;
 use crate::model::host::{ImportedHost, Seen};
-use crate::model::name::{Email, HostNames, Label, UserName, Zone};
+use crate::model::name::{Email, Fqdn, HostNames, Label, UserName, Zone};
+use crate::model::prefix::{Ipv6Prefix, Ipv6Suffix};
 use crate::model::text::cannot_take;
 use crate::model::time::Millis;
 use crate::model::ttl as ttl_range;
@@ -40,6 +41,9 @@ struct ImportLine {
     ipv6_updated: Option<String>,
     last_ipv4: Option<String>,
     last_ipv6: Option<String>,
+    ipv6_suffix: Option<String>,
+    follows: Option<String>,
+    ipv6_prefix: Option<String>,
 }
 
 /// Reads a line.
@@ -80,6 +84,9 @@ impl ImportLine {
             ("ipv6_updated", self.ipv6_updated.is_some()),
             ("last_ipv4", self.last_ipv4.is_some()),
             ("last_ipv6", self.last_ipv6.is_some()),
+            ("ipv6_suffix", self.ipv6_suffix.is_some()),
+            ("follows", self.follows.is_some()),
+            ("ipv6_prefix", self.ipv6_prefix.is_some()),
         ];
         if let Some((key, _)) = of_hosts.iter().find(|(_, given)| *given) {
             return Err(format!("{key} belongs to a host, but hostname and zone are missing"));
@@ -108,6 +115,13 @@ impl ImportLine {
         let zone = needed("zone", self.zone)?;
         let user = user_name(&needed("user", self.user)?)?;
         let HostNames { label, zone, fqdn } = names(&hostname, &zone)?;
+        let leader = self.follows.as_deref().map(|text| read("follows", text, Fqdn::parse));
+        let leader = leader.transpose()?;
+        let suffix = self.ipv6_suffix.as_deref();
+        let suffix = suffix.map(|text| read("ipv6_suffix", text, Ipv6Suffix::parse)).transpose()?;
+        let prefix = self.ipv6_prefix.as_deref();
+        let prefix = prefix.map(|text| read("ipv6_prefix", text, Ipv6Prefix::parse)).transpose()?;
+        check_place(&fqdn, leader.as_ref(), suffix, prefix)?;
         Ok(ImportedHost {
             user,
             label,
@@ -127,10 +141,39 @@ impl ImportLine {
                 v4: time("ipv4_updated", self.ipv4_updated.as_deref())?,
                 v6: time("ipv6_updated", self.ipv6_updated.as_deref())?,
             },
+            suffix,
+            leader,
+            prefix,
             created_at: time("created", self.created.as_deref())?,
             suspended_at: time("suspended", self.suspended.as_deref())?,
         })
     }
+}
+
+fn check_place(
+    fqdn: &Fqdn,
+    leader: Option<&Fqdn>,
+    suffix: Option<Ipv6Suffix>,
+    prefix: Option<Ipv6Prefix>,
+) -> Result<(), String> {
+    let Some(leader) = leader else { return Ok(()) };
+    if leader == fqdn {
+        Err(format!("hostname {fqdn} cannot follow itself"))
+    } else if suffix.is_none() {
+        Err("follows needs an ipv6_suffix".to_owned())
+    } else if prefix.is_some() {
+        Err(format!("ipv6_prefix belongs to the host that {fqdn} follows"))
+    } else {
+        Ok(())
+    }
+}
+
+fn read<T, E: std::fmt::Display>(
+    key: &str,
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<T, String> {
+    parse(text).map_err(|why| cannot_take(key, text, &why))
 }
 
 /// The parser's message without its line number: it sees one line only.

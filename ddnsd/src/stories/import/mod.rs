@@ -157,6 +157,16 @@ fn sentence(conflict: &Conflict) -> String {
     match conflict {
         Conflict::UserExists(name) => format!("user {name} exists already ({skip})"),
         Conflict::HostExists(fqdn) => format!("hostname {fqdn} exists already ({skip})"),
+        Conflict::NoSuchLeader(fqdn, leader) => {
+            format!(
+                "hostname {fqdn} follows {leader}, which is neither before it in the file nor in the database"
+            )
+        }
+        Conflict::UnfitLeader(fqdn, leader) => {
+            format!(
+                "hostname {fqdn} cannot follow {leader}, which belongs to another user or follows a host itself"
+            )
+        }
         Conflict::NoSuchUser(fqdn, user) => {
             format!(
                 "hostname {fqdn} belongs to user {user}, who is neither in the file nor in the database (add the user's line, or the user with `ddnsctl user add`)"

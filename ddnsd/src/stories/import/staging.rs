@@ -8,6 +8,7 @@ use crate::model::time::{Millis, Uptime};
 use crate::model::user::ImportedUser;
 use crate::passwords;
 use crate::rules::import::{ImportEntry, entry, user_of_faulty_line};
+use crate::rules::prefix::MAX_FOLLOWERS;
 use crate::stories::error::{AdminError, AdminErrorKind};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -46,6 +47,8 @@ pub(super) struct Staged {
     lines_of_users: HashMap<UserName, u64>,
     lines_of_hosts: HashMap<Fqdn, u64>,
     faulty_users: HashSet<UserName>,
+    /// How many hosts follow a host.
+    followers: HashMap<Fqdn, usize>,
     problems: Problems,
     lines: usize,
     bytes: usize,
@@ -60,6 +63,7 @@ impl Staged {
             lines_of_users: HashMap::new(),
             lines_of_hosts: HashMap::new(),
             faulty_users: HashSet::new(),
+            followers: HashMap::new(),
             problems: Problems::default(),
             lines: 0,
             bytes: 0,
@@ -124,6 +128,7 @@ impl Staged {
                 if let Some(first) = self.lines_of_hosts.get(&host.fqdn) {
                     return Err(format!("hostname {} is in line {first} already", host.fqdn));
                 }
+                self.check_leader(&host)?;
                 self.lines_of_hosts.insert(host.fqdn.clone(), number);
                 self.hosts.push((number, *host));
             }
@@ -131,11 +136,49 @@ impl Staged {
         Ok(())
     }
 
+    /// Checks the leader of a host, as far as it is in the file.
+    fn check_leader(&mut self, host: &ImportedHost) -> Result<(), String> {
+        let Some(fqdn) = &host.leader else { return Ok(()) };
+        let followers = self.followers.entry(fqdn.clone()).or_default();
+        *followers += 1;
+        if *followers > MAX_FOLLOWERS {
+            return Err(format!("more than {MAX_FOLLOWERS} hosts follow {fqdn}"));
+        }
+        let Some(line) = self.lines_of_hosts.get(fqdn) else { return Ok(()) };
+        let at = self.hosts.binary_search_by_key(line, |(number, _)| *number);
+        let Some((_, leader)) = at.ok().and_then(|at| self.hosts.get(at)) else { return Ok(()) };
+        if leader.user != host.user {
+            Err(format!("{fqdn}, which it follows, belongs to user {}", leader.user))
+        } else if leader.leader.is_some() {
+            Err(format!("{fqdn}, which it follows, follows a host itself"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Finds hosts whose leader stands behind them.
+    fn check_order(&mut self) {
+        for (line, host) in &self.hosts {
+            let leader = host.leader.as_ref();
+            let of_leader = leader.and_then(|fqdn| Some((fqdn, self.lines_of_hosts.get(fqdn)?)));
+            if let Some((fqdn, of_leader)) = of_leader
+                && of_leader > line
+            {
+                let problem = format!(
+                    "it follows {fqdn}, which is in line {of_leader}: put that line before this one"
+                );
+                self.problems.add(*line, problem);
+            }
+        }
+    }
+
     /// What the database must store, and the problems so far. With problems it only looks for more.
-    pub(super) fn into_import(self, at: Millis, uptime: Uptime) -> (Import, Problems) {
+    pub(super) fn into_import(mut self, at: Millis, uptime: Uptime) -> (Import, Problems) {
+        self.check_order();
         let import = Import {
             users: self.users,
             hosts: self.hosts,
+            names: self.lines_of_hosts.into_keys().collect(),
             faulty_users: self.faulty_users,
             existing: self.existing,
             store: self.problems.count == 0,
@@ -223,6 +266,37 @@ mod tests {
         }
         let (first, count) = found.into_first();
         assert_eq!((first.first().unwrap().0, first.last().unwrap().0, count), (1, 20, 30));
+    }
+
+    #[test]
+    fn a_host_stands_before_those_that_follow_it() {
+        let user = r#"{"user":"alice","email":"a@example.org","password_hash":"HASH"}"#;
+        let host = |name: &str, user: &str, rest: &str| {
+            format!(r#"{{"hostname":"{name}","zone":"example.org","user":"{user}"{rest}}}"#)
+        };
+        let router = host("router", "alice", r#","ipv6_suffix":"::1","ipv6_prefix":"fd00::/64""#);
+        let follows = |name: &str, user: &str, leader: &str| {
+            let rest = format!(r#","ipv6_suffix":"::5","follows":"{leader}.example.org""#);
+            host(name, user, &rest)
+        };
+        let nas = follows("nas", "alice", "router");
+        assert_eq!(problems(&[user, &router, &nas]), []);
+        let first = |lines: &[&str]| problems(lines).remove(0);
+        let (line, why) = first(&[user, &nas, &router]);
+        assert_eq!(line, 2);
+        assert!(why.contains("which is in line 3"), "{why}");
+        for (last, why) in [
+            (follows("x", "bob", "router"), "belongs to user alice"),
+            (follows("x", "alice", "nas"), "follows a host itself"),
+            (follows("x", "alice", "x"), "cannot follow itself"),
+            (host("x", "alice", r#","follows":"router.example.org""#), "needs an ipv6_suffix"),
+            (host("x", "alice", r#","ipv6_suffix":"fe80::1%eth0""#), "zone index"),
+            (host("x", "alice", r#","ipv6_prefix":"fd00::/65""#), "length of a prefix"),
+        ] {
+            let (line, problem) = first(&[user, &router, &nas, &last]);
+            assert_eq!(line, 4, "{problem}");
+            assert!(problem.contains(why), "{problem}");
+        }
     }
 
     #[test]
