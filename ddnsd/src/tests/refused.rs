@@ -172,7 +172,7 @@ fn an_update_overtakes_a_backlog_whose_batches_are_halved() {
             let codes = daemon.update(&[name("pc")], Change::Set(both(n))).await;
             let took = start.elapsed();
             assert_eq!(codes, [ReturnCode::Good]);
-            assert!(took < Duration::from_secs(1), "an update took {took:?}");
+            assert!(took < Duration::from_secs(4), "an update took {took:?}");
         }
     });
 }
