@@ -77,7 +77,8 @@ struct HostLine<'a> {
     suspended: Option<String>,
 }
 
-/// Users, then hosts; a host stands before those that follow it. A host without its owner was deleted together with the owner meanwhile.
+/// Users, then hosts; a host stands before those that follow it. A host without its owner was
+/// deleted together with the owner meanwhile.
 fn exported(users: &[UserRecord], hosts: &[HostView]) -> String {
     let names: HashSet<_> = users.iter().map(|user| user.name.as_str()).collect();
     let mut text: String = users.iter().map(user_line).collect();

@@ -15,6 +15,7 @@ mod expiry;
 mod followers;
 mod handle;
 mod hosts;
+mod import;
 mod last_requests;
 mod last_seen;
 mod leases;
@@ -31,7 +32,6 @@ mod service_clock;
 mod sqlite;
 mod statement;
 mod suspension;
-mod transfer;
 mod unpublished;
 mod unwritten;
 mod uptime;
@@ -50,11 +50,11 @@ pub use expiry::{AgingHost, DueHost, NextCheck};
 pub use followers::LanChange;
 pub use handle::Db;
 pub use hosts::{HostPage, NewHost, SetTtls};
+pub use import::{Conflict, Existing, Import, ImportOutcome};
 pub use publishing::PublishResult;
 pub use rows::Page;
 pub use served::ServedHost;
 pub use statement::{Access, Statement};
-pub use transfer::{Conflict, Existing, Import, ImportOutcome};
 pub use unpublished::{UnpublishedHost, UnpublishedKind};
 pub use users::NewUser;
 
@@ -87,7 +87,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
         outbox::STATEMENTS,
         publishing::STATEMENTS,
         served::STATEMENTS,
-        transfer::STATEMENTS,
+        import::STATEMENTS,
         suspension::STATEMENTS,
         unpublished::STATEMENTS,
         uptime::STATEMENTS,

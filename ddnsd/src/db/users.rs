@@ -5,14 +5,23 @@ use super::connection::Conn;
 use super::error::DbError;
 use super::handle::Db;
 use super::statement::{Statements, args, statements};
-use super::user_rows::{AccountRow, UserRow};
+use super::user_rows::{AccountRow, RecordRow, UserRow};
 use super::write::Write;
 use crate::model::name::{Email, UserName};
 use crate::model::time::Millis;
-use crate::model::user::{Account, PasswordHash, User};
+use crate::model::user::{Account, PasswordHash, User, UserRecord};
 
-pub(super) const STATEMENTS: Statements =
-    &[READING, PAGING, COSTS, ADDING, SETTING_HASH, REPLACING_HASH, SETTING_EMAIL, DELETING];
+pub(super) const STATEMENTS: Statements = &[
+    READING,
+    PAGING,
+    EXPORTING,
+    COSTS,
+    ADDING,
+    SETTING_HASH,
+    REPLACING_HASH,
+    SETTING_EMAIL,
+    DELETING,
+];
 
 statements! { READING;
     ACCOUNT: Indexed = "SELECT id, password_hash, suspended_at FROM users WHERE name = ?";
@@ -54,6 +63,26 @@ impl Db {
     pub async fn users(&self, after: &str, limit: u32) -> Result<Vec<User>, DbError> {
         let rows: Vec<UserRow> = self.0.readers.all(&PAGE, args![after, limit]).await?;
         rows.into_iter().map(UserRow::user).collect()
+    }
+}
+
+statements! { EXPORTING;
+    USERS: Indexed =
+        "SELECT id, name, email, password_hash, created_at, suspended_at
+         FROM users WHERE name > ? ORDER BY name LIMIT ?",
+        mariadb
+        "SELECT id, name, email, password_hash, created_at, suspended_at
+         FROM users FORCE INDEX (users_by_name) WHERE name > ? ORDER BY name LIMIT ?";
+}
+
+impl Db {
+    /// Up to `limit` users after a name with their hashes, in byte order.
+    ///
+    /// # Errors
+    /// The database failed, or a row does not convert.
+    pub async fn user_records(&self, after: &str, limit: u32) -> Result<Vec<UserRecord>, DbError> {
+        let rows: Vec<RecordRow> = self.0.readers.all(&USERS, args![after, limit]).await?;
+        rows.into_iter().map(RecordRow::record).collect()
     }
 }
 

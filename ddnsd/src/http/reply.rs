@@ -75,13 +75,13 @@ pub(super) fn method_not_allowed() -> Response {
 /// A response outside the protocol: a status and a sentence.
 pub(super) fn sentence(status: StatusCode, text: &'static str) -> Response {
     let mut response = plain(status, "text/plain; charset=utf-8", text.to_owned());
-    response.extensions_mut().insert(Refusal(text.trim_end()));
+    response.extensions_mut().insert(RefusalText(text.trim_end()));
     response
 }
 
 /// Why a request was refused; an extension of its reply.
 #[derive(Clone, Copy)]
-pub(super) struct Refusal(pub(super) &'static str);
+pub(super) struct RefusalText(pub(super) &'static str);
 
 fn plain(status: StatusCode, kind: &'static str, body: String) -> Response {
     let mut response = Response::new(body.into());

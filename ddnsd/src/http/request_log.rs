@@ -1,7 +1,7 @@
 //! The request log. In: a request and its reply. Out: one line of parsed fields, never the raw
 //! query and never a credential.
 
-use super::reply::Refusal;
+use super::reply::RefusalText;
 use super::{Call, segments};
 use crate::clock::Clock;
 use crate::rules::reply::{Reply, ReturnCode};
@@ -80,7 +80,7 @@ impl RequestRecord {
 
     pub(super) fn set_reply(&mut self, response: &Response) {
         self.status = response.status().as_u16();
-        self.refusal = response.extensions().get().map(|Refusal(text)| *text);
+        self.refusal = response.extensions().get().map(|RefusalText(text)| *text);
     }
 }
 

@@ -1,22 +1,20 @@
-//! Export and import. An import has a transaction of its own: all of it is stored, or nothing. The
-//! same transaction looks for conflicts, so that nothing can change in between, and finds all of
-//! them.
+//! Import. It has a transaction of its own: all of it is stored, or nothing. The same transaction
+//! looks for conflicts, so that nothing can change in between, and finds all of them.
 
 use super::cache::Caches;
 use super::connection::{Conn, ROWS_PER_STATEMENT};
 use super::error::DbError;
 use super::handle::Db;
 use super::statement::{Arg, Statements, args, statements};
-use super::user_rows::RecordRow;
 use super::write::Write;
 use crate::model::host::ImportedHost;
 use crate::model::name::{Fqdn, UserName};
 use crate::model::time::{Millis, Uptime};
-use crate::model::user::{ImportedUser, UserRecord};
+use crate::model::user::ImportedUser;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-pub(super) const STATEMENTS: Statements = &[EXPORTING, IMPORTING];
+pub(super) const STATEMENTS: Statements = &[IMPORTING];
 
 /// What to do with users and hosts that exist already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,26 +69,6 @@ pub enum Conflict {
     NoSuchLeader(Fqdn, Fqdn),
     /// The second is another user's, or follows a host itself.
     UnfitLeader(Fqdn, Fqdn),
-}
-
-statements! { EXPORTING;
-    USERS: Indexed =
-        "SELECT id, name, email, password_hash, created_at, suspended_at
-         FROM users WHERE name > ? ORDER BY name LIMIT ?",
-        mariadb
-        "SELECT id, name, email, password_hash, created_at, suspended_at
-         FROM users FORCE INDEX (users_by_name) WHERE name > ? ORDER BY name LIMIT ?";
-}
-
-impl Db {
-    /// Up to `limit` users after a name with their hashes, in byte order.
-    ///
-    /// # Errors
-    /// The database failed, or a row does not convert.
-    pub async fn user_records(&self, after: &str, limit: u32) -> Result<Vec<UserRecord>, DbError> {
-        let rows: Vec<RecordRow> = self.0.readers.all(&USERS, args![after, limit]).await?;
-        rows.into_iter().map(RecordRow::record).collect()
-    }
 }
 
 statements! { IMPORTING;
