@@ -4,10 +4,13 @@ use super::cache::Caches;
 use super::connection::Conn;
 use super::error::DbError;
 use super::handle::Db;
+use super::publishing::want_one;
 use super::rows::{HostRow, host_columns};
 use super::statement::{Statements, args, statements};
 use super::write::Write;
+use crate::model::change::Want;
 use crate::model::host::{Host, HostId, Lan};
+use crate::model::lease::Lease;
 use crate::model::name::Fqdn;
 use crate::model::time::Millis;
 use std::sync::Arc;
@@ -52,6 +55,8 @@ pub struct LanChange {
     pub lan: Lan,
     /// The previous leader and the next one. The caller holds their locks.
     pub leaders: Vec<Fqdn>,
+    /// Its address there, of the host as it is then; published by the caller.
+    pub address: Option<Want>,
     pub at: Millis,
 }
 
@@ -63,38 +68,51 @@ statements! { PLACING;
 }
 
 impl Db {
-    /// Commits a host's place in a network; it is durable when it returns. Returns the host as it
-    /// is now, or `None` if the row had changed since it was read.
+    /// Commits a host's place in a network and its address there together; they are durable when it
+    /// returns. Returns the host as it is now, or `None` if the row had changed since it was read.
     ///
     /// # Errors
     /// The database failed, or the leader was deleted.
     pub async fn place(&self, place: LanChange) -> Result<Option<Arc<Host>>, DbError> {
-        self.0.writer.run(place).await
+        let lease = self.new_lease();
+        self.0.writer.run(Place { place, lease }).await
     }
 }
 
-impl Write for LanChange {
+struct Place {
+    place: LanChange,
+    /// Of the address.
+    lease: Option<Lease>,
+}
+
+impl Write for Place {
     type Output = Option<Arc<Host>>;
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
-        let Lan { suffix, follows, prefix, is_offline, is_followed: _ } = self.lan;
+        let LanChange { host, lan, address, at, .. } = &self.place;
+        let Lan { suffix, follows, prefix, is_offline, is_followed: _ } = *lan;
         let args = args![
             suffix.map(|suffix| suffix.to_string()),
             follows.map(|leader| leader.0),
             prefix.map(|prefix| prefix.to_string()),
             i64::from(is_offline),
-            self.at.0,
-            self.host.id.0,
-            self.host.version,
+            at.0,
+            host.id.0,
+            host.version,
         ];
-        let rows = conn.run(&PLACE, args).await?;
-        Ok((rows > 0).then(|| Arc::new(self.host.placed(self.lan))))
+        if conn.run(&PLACE, args).await? == 0 {
+            return Ok(None);
+        }
+        match address {
+            Some(address) => want_one(address, self.lease.clone(), conn).await,
+            None => Ok(Some(Arc::new(host.placed(*lan)))),
+        }
     }
 
     fn update_caches(&self, host: &Self::Output, caches: &Caches) {
-        caches.hosts.update(&self.host.fqdn, host.as_ref());
-        for leader in &self.leaders {
+        caches.hosts.update(&self.place.host.fqdn, host.as_ref());
+        for leader in &self.place.leaders {
             caches.hosts.update(leader, None);
         }
     }

@@ -76,7 +76,8 @@ impl Write for WantAll {
     }
 }
 
-async fn want_one(
+/// Stores one change; `None` if the row had changed since it was read.
+pub(super) async fn want_one(
     change: &Want,
     lease: Option<Lease>,
     conn: &mut Conn,

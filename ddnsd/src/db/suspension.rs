@@ -4,9 +4,12 @@ use super::cache::Caches;
 use super::connection::Conn;
 use super::error::DbError;
 use super::handle::Db;
+use super::publishing::want_one;
 use super::statement::{Statements, args, statements};
 use super::write::Write;
+use crate::model::change::Want;
 use crate::model::host::Host;
+use crate::model::lease::Lease;
 use crate::model::name::UserName;
 use crate::model::time::{Millis, Uptime};
 use std::sync::Arc;
@@ -127,7 +130,8 @@ impl Db {
     }
 
     /// Resumes a host. What it holds counts as updated at `uptime`. Returns it as it is now, or
-    /// `None` if the row had changed.
+    /// `None` if the row had changed. `address`: what a follower, as it is then, wants from now on;
+    /// it is stored together with that, and published by the caller.
     ///
     /// # Errors
     /// The database failed.
@@ -136,8 +140,10 @@ impl Db {
         host: Arc<Host>,
         at: Millis,
         uptime: Uptime,
+        address: Option<Want>,
     ) -> Result<Option<Arc<Host>>, DbError> {
-        self.0.writer.run(ResumeHost { host, at, uptime }).await
+        let lease = self.new_lease();
+        self.0.writer.run(ResumeHost { host, at, uptime, address, lease }).await
     }
 }
 
@@ -166,6 +172,9 @@ struct ResumeHost {
     host: Arc<Host>,
     at: Millis,
     uptime: Uptime,
+    address: Option<Want>,
+    /// Of the address.
+    lease: Option<Lease>,
 }
 
 impl Write for ResumeHost {
@@ -173,10 +182,15 @@ impl Write for ResumeHost {
     const DURABLE: bool = true;
 
     async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
-        let Self { host, at, uptime } = self;
+        let Self { host, at, uptime, .. } = self;
         let args = args![uptime.0, uptime.0, at.0, host.id.0, host.version];
-        let rows = conn.run(&RESUME_HOST, args).await?;
-        Ok((rows > 0).then(|| Arc::new(host.suspended(None))))
+        if conn.run(&RESUME_HOST, args).await? == 0 {
+            return Ok(None);
+        }
+        match &self.address {
+            Some(address) => want_one(address, self.lease.clone(), conn).await,
+            None => Ok(Some(Arc::new(host.suspended(None)))),
+        }
     }
 
     fn update_caches(&self, now: &Self::Output, caches: &Caches) {

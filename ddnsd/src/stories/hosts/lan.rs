@@ -73,8 +73,10 @@ impl Hosts {
         // its key is above the leader's, so the order of the locks holds
         let _guards = self.lock(&BTreeSet::from([host.id]), &added.fqdn).await?;
         let Some(host) = self.db.host(&added.fqdn).await? else { return Ok(None) };
-        let (_, published) = self.publish_placed(host, given).await?;
-        Ok(match published {
+        let Some(address) = self.address_in(host, given) else { return Ok(None) };
+        let wanted = self.publisher.want(vec![address]).await?.pop().flatten();
+        let Some(host) = wanted else { return Ok(None) };
+        Ok(match self.publish_placed(&host).await {
             Modified::NotYetPublished(why) => {
                 Some(format!("its IPv6 address is not yet published: {why}"))
             }
@@ -136,12 +138,14 @@ impl Hosts {
         if lan == host.lan {
             return Ok((host, Modified::Nothing));
         }
-        let host = self.store_lan(&host, lan, leader.as_ref()).await?;
-        let given = own.or(leader.and_then(|leader| leader.lan.prefix));
-        match given.filter(|_| !is_offline && host.suspended_at.is_none()) {
-            Some(given) => self.publish_placed(host, given).await,
-            None => Ok((host, Modified::Done)),
-        }
+        let given = own.or(leader.as_ref().and_then(|leader| leader.lan.prefix));
+        let given = given.filter(|_| !is_offline && host.suspended_at.is_none());
+        let placed = Arc::new(host.placed(lan));
+        let address = given.and_then(|given| self.address_in(placed, given));
+        let is_wanted = address.is_some();
+        let host = self.store_lan(&host, lan, leader.as_ref(), address).await?;
+        let modified = if is_wanted { self.publish_placed(&host).await } else { Modified::Done };
+        Ok((host, modified))
     }
 
     async fn store_lan(
@@ -149,6 +153,7 @@ impl Hosts {
         host: &Arc<Host>,
         lan: Lan,
         leader: Option<&Arc<Host>>,
+        address: Option<Want>,
     ) -> Result<Arc<Host>, AdminError> {
         let previous = match host.lan.follows {
             Some(previous) => self.db.host_by_id(previous).await?,
@@ -156,48 +161,41 @@ impl Hosts {
         };
         let leaders = previous.iter().chain(leader).map(|leader| leader.fqdn.clone()).collect();
         let at = self.clock.now().wall;
-        let change = LanChange { host: Arc::clone(host), lan, leaders, at };
-        let stored = self.db.place(change).await?.ok_or_else(|| has_changed(host))?;
+        let change = LanChange { host: Arc::clone(host), lan, leaders, address, at };
+        let stored = self.publisher.place(change).await?.ok_or_else(|| has_changed(host))?;
         let suffix = lan.suffix.map_or_else(|| "none".to_owned(), |suffix| suffix.to_string());
         let follows = leader.map_or("none", |leader| leader.fqdn.as_str());
         tracing::info!(host = %host.fqdn, suffix, follows, "IPv6 suffix or leader modified");
         Ok(stored)
     }
 
-    /// Publishes a locked follower in the prefix of its leader, which may have changed while the
-    /// follower was left alone.
-    pub(super) async fn publish_in_leaders_prefix(
+    /// The address of a locked follower in the prefix of its leader, which may have changed while
+    /// the follower was left alone; `None` if it has that already.
+    pub(super) async fn address_in_leaders_prefix(
         &self,
         host: Arc<Host>,
-    ) -> Result<(Arc<Host>, Modified), AdminError> {
+    ) -> Result<Option<Want>, AdminError> {
         let leader = match host.lan.follows.filter(|_| !host.lan.is_offline) {
             Some(leader) => self.db.host_by_id(leader).await?,
             None => None,
         };
-        match leader.and_then(|leader| leader.lan.prefix) {
-            Some(given) => self.publish_placed(host, given).await,
-            None => Ok((host, Modified::Done)),
-        }
+        let given = leader.and_then(|leader| leader.lan.prefix);
+        Ok(given.and_then(|given| self.address_in(host, given)))
     }
 
-    /// Wants and publishes the address of a locked host in a prefix.
-    async fn publish_placed(
-        &self,
-        host: Arc<Host>,
-        given: Ipv6Prefix,
-    ) -> Result<(Arc<Host>, Modified), AdminError> {
+    /// The address of a locked host in a prefix, to be stored; `None` if it has that already.
+    fn address_in(&self, host: Arc<Host>, given: Ipv6Prefix) -> Option<Want> {
         let effect = prefix::placed(&host, given);
         if let Some(no_fit) = effect.no_fit {
             tracing::warn!(host = %host.fqdn, "no IPv6 address: {no_fit}");
         }
         if effect.records == host.wanted {
-            return Ok((host, Modified::Done));
+            return None;
         }
         let (now, defaults) = (self.clock.now(), self.defaults());
         let uptime = self.db.uptime(now);
         let notices = notice::of_update(&host, effect.updated, effect.records, None, &defaults);
-        let before = Arc::clone(&host);
-        let want = Want {
+        Some(Want {
             records: effect.records,
             seen: effect.seen(now.wall),
             check_at: expiry::first_check(&host, effect.records, &defaults, uptime),
@@ -209,13 +207,15 @@ impl Hosts {
             uptime,
             is_sent: true,
             host,
-        };
-        let wanted = self.publisher.want(vec![want]).await?.pop().flatten();
-        let host = wanted.ok_or_else(|| has_changed(&before))?;
-        Ok(match self.publisher.publish(Arc::clone(&host), Lane::Interactive).await {
-            Ok(()) => (host, Modified::Done),
-            Err(problem) => (host, Modified::NotYetPublished(problem.to_string())),
         })
+    }
+
+    /// Publishes a locked host whose address in a prefix is stored.
+    pub(super) async fn publish_placed(&self, host: &Arc<Host>) -> Modified {
+        match self.publisher.publish(Arc::clone(host), Lane::Interactive).await {
+            Ok(()) => Modified::Done,
+            Err(problem) => Modified::NotYetPublished(problem.to_string()),
+        }
     }
 
     /// Locks a host that is to be deleted, and its followers. Returns those whose rows then change,

@@ -83,9 +83,13 @@ impl Hosts {
         }
         let now = self.clock.now();
         let uptime = self.db.uptime(now);
-        let resumed = self.db.resume_host(Arc::clone(&host), now.wall, uptime).await?;
+        let next = Arc::new(host.suspended(None));
+        let address = self.address_in_leaders_prefix(next).await?;
+        let is_wanted = address.is_some();
+        let resumed = self.db.resume_host(Arc::clone(&host), now.wall, uptime, address).await?;
         let resumed = resumed.ok_or_else(|| has_changed(&host))?;
         tracing::info!(host = %resumed.fqdn, "resumed by an administrator");
-        self.publish_in_leaders_prefix(resumed).await
+        let modified = if is_wanted { self.publish_placed(&resumed).await } else { Modified::Done };
+        Ok((resumed, modified))
     }
 }

@@ -4,7 +4,7 @@
 //! its messages, so they treat them as unanswered.
 
 use super::Publisher;
-use crate::db::{DbError, PublishResult, SetTtls};
+use crate::db::{DbError, LanChange, PublishResult, SetTtls};
 use crate::model::host::Host;
 use crate::model::lease::Lease;
 use crate::model::name::Fqdn;
@@ -83,6 +83,15 @@ impl Publisher {
     pub async fn set_ttls(&self, ttls: SetTtls) -> Result<Option<Arc<Host>>, DbError> {
         self.expect_others_message(&ttls.host);
         self.db.set_ttls(ttls).await
+    }
+
+    /// As [`crate::db::Db::place`], before the host is sent.
+    ///
+    /// # Errors
+    /// The database failed, or the leader was deleted.
+    pub async fn place(&self, change: LanChange) -> Result<Option<Arc<Host>>, DbError> {
+        self.expect_others_message(&change.host);
+        self.db.place(change).await
     }
 
     /// Gives a lease back whose change is not sent.

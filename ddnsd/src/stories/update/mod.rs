@@ -70,6 +70,9 @@ struct UpdateRun<'a> {
 struct Decisions {
     results: HostResults,
     changes: Vec<HostChange>,
+    /// The locks of hosts that are not changed. A follower that returns to its leader must not read
+    /// the prefix before the new one is stored.
+    kept: Vec<HostGuard>,
     /// What the reply shows of hosts, where it is not what the request gives.
     shown: Vec<(HostId, Addresses)>,
 }
@@ -197,6 +200,7 @@ impl Update {
             results.extend(decisions.results);
             shown.extend(decisions.shown);
             let Stored { changes, overtaken } = self.store(decisions.changes, &mut results).await;
+            drop(decisions.kept);
             results.extend(self.publish(changes).await);
             guards = overtaken;
             if run.deadline <= self.0.clock.now().mono {
@@ -253,6 +257,7 @@ impl Update {
                 if named.contains(host.id) {
                     decisions.results.insert(host.id, owned_hosts::suspended());
                 }
+                decisions.kept.push(guard);
                 continue;
             }
             let effect = prefix::effect(&host, &self.asked(&host, named, update).await?);
@@ -264,6 +269,7 @@ impl Update {
                 let seen = effect.seen(now.wall);
                 self.0.db.touch(host.id, seen, self.0.db.uptime(now));
                 decisions.results.insert(host.id, HostResult::new(ReturnCode::Nochg));
+                decisions.kept.push(guard);
             } else {
                 let notify = if named.contains(host.id) { update.notify } else { Notify::No };
                 let publish = verdict == Verdict::Change;
