@@ -31,6 +31,7 @@ impl Client {
         tokio::spawn(self.clone().modify(seed()));
         tokio::spawn(self.clone().add_and_delete(seed()));
         tokio::spawn(jump(seed()));
+        self.start_lan(seed);
     }
 
     /// Sends rising numbers for hosts, together in one request; repeats some of them.

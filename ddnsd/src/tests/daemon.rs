@@ -1,15 +1,16 @@
 //! The daemon's stories over a real database and the model's name server, without HTTP and the
 //! admin socket. Dropping its runtime kills it.
 
-use super::host_names;
+use super::{host_names, name};
 use crate::clock::Clock;
 use crate::config::{self, Database, DnsTransport, Rfc2136, ZoneKeys};
 use crate::db::{Db, NewUser};
 use crate::dns::Dns;
 use crate::limits::Limits;
 use crate::model::host::Defaults;
-use crate::model::name::{Email, UserName};
+use crate::model::name::{Email, Fqdn, UserName};
 use crate::model::notice::{Mails, Notify};
+use crate::model::prefix::{Ipv6Prefix, Ipv6Suffix};
 use crate::model::secret::Secret;
 use crate::model::time::Millis;
 use crate::model::user::PasswordHash;
@@ -159,8 +160,27 @@ impl Daemon {
         let _may_exist = self.hosts.add(new).await;
     }
 
+    /// Adds a host with a suffix if it does not exist.
+    pub(super) async fn add_placed(&self, label: &str, suffix: Ipv6Suffix, leader: Option<&str>) {
+        let (user, names) = (UserName::parse("alice").unwrap(), host_names(label));
+        let leader = leader.map(|leader| Fqdn::parse(&name(leader)).unwrap());
+        let suffix = Some(suffix);
+        let new = HostInput { user, names, dns_ttl: None, expiry_ttl: None, suffix, leader };
+        let _may_exist = self.hosts.add(new).await;
+    }
+
     /// Updates hosts; returns the return code of each.
     pub(super) async fn update(&self, names: &[String], change: Change) -> Vec<ReturnCode> {
+        self.update_in(names, change, None).await
+    }
+
+    /// As [`Self::update`], with the prefix of a router.
+    pub(super) async fn update_in(
+        &self,
+        names: &[String],
+        change: Change,
+        prefix: Option<Ipv6Prefix>,
+    ) -> Vec<ReturnCode> {
         let client = IpAddr::from(Ipv4Addr::LOCALHOST);
         let (ipv4, ipv6) = (change.addresses().v4, change.addresses().v6);
         let request = UpdateRequest {
@@ -175,7 +195,7 @@ impl Daemon {
                 hosts: Some(names.join(",")),
                 ipv4: ipv4.map(|address| address.to_string()),
                 ipv6: ipv6.map(|address| address.to_string()),
-                prefix6: None,
+                prefix6: prefix.map(|prefix| prefix.to_string()),
                 unfilled: None,
                 is_offline: matches!(change, Change::Offline),
                 origin: RequestOrigin::Client(client),

@@ -7,13 +7,14 @@
 //!
 //! A world fails if `good` was not applied; if something older undoes `nochg` or a deletion; if
 //! only one family of a host is replaced; if an accepted change is lost; if a mail is lost, sent
-//! twice or wrong; if a host is called unserved; or if DNS and database differ when all has
-//! settled. `served` is about a server that acknowledges and does not apply.
+//! twice or wrong; if a host is called unserved; if a follower is not in the prefix of its leader;
+//! or if DNS and database differ when all has settled. `served` is about a server that acknowledges and does not apply.
 
 #![expect(clippy::disallowed_methods, reason = "a test, with a clock of its own")]
 
 mod clients;
 mod daemon;
+mod lan;
 mod mails;
 mod refused;
 mod removal;
@@ -60,8 +61,10 @@ fn v4(n: u32) -> Ipv4Addr {
     Ipv4Addr::from((10 << 24) + n)
 }
 
+/// The last eight bits of the number are the suffix; the others stand in the prefix.
 fn v6(n: u32) -> Ipv6Addr {
-    Ipv6Addr::from((0x2001_0db8_u128 << 96) + u128::from(n))
+    let [net, suffix] = [n >> 8, n & 0xff].map(u128::from);
+    Ipv6Addr::from((0x2001_0db8_u128 << 96) + (net << 64) + suffix)
 }
 
 fn number4(v4: Ipv4Addr) -> u32 {
@@ -69,7 +72,8 @@ fn number4(v4: Ipv4Addr) -> u32 {
 }
 
 fn number6(v6: Ipv6Addr) -> u32 {
-    u32::try_from(u128::from(v6) & 0xff_ffff).unwrap()
+    let bits = u128::from(v6);
+    u32::try_from(((bits >> 64) & 0xffff) << 8 | bits & 0xff).unwrap()
 }
 
 fn runtime() -> Runtime {

@@ -1,6 +1,7 @@
 //! Reads the hosts' rows all the time and compares them with what the name server holds. In: the
 //! database file. Out: problems with a row, or between two readings of it.
 
+use super::lan;
 use super::server::Held;
 use super::world::Problem::{self, Certain};
 use super::world::{BRIEF_TTL, World};
@@ -14,7 +15,9 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 const PERIOD: Duration = Duration::from_millis(15);
-const HOSTS: &str = "SELECT id, label, fqdn, version, unpublished_since, state4, ipv4, state6, ipv6
+const HOSTS: &str =
+    "SELECT id, label, fqdn, version, unpublished_since, state4, ipv4, state6, ipv6,
+    ipv6_suffix, ipv6_prefix, follows, suspended_at IS NOT NULL OR is_offline = 1 AS is_left_alone
     FROM hosts";
 /// `state4` and `state6`.
 const NEVER_SET: i64 = 0;
@@ -31,6 +34,11 @@ struct Row {
     ipv4: Option<String>,
     state6: i64,
     ipv6: Option<String>,
+    ipv6_suffix: Option<String>,
+    ipv6_prefix: Option<String>,
+    follows: Option<i64>,
+    /// A follower that is suspended, or went offline by itself.
+    is_left_alone: bool,
 }
 
 impl FromRow<'_, SqliteRow> for Row {
@@ -45,6 +53,10 @@ impl FromRow<'_, SqliteRow> for Row {
             ipv4: row.try_get("ipv4")?,
             state6: row.try_get("state6")?,
             ipv6: row.try_get("ipv6")?,
+            ipv6_suffix: row.try_get("ipv6_suffix")?,
+            ipv6_prefix: row.try_get("ipv6_prefix")?,
+            follows: row.try_get("follows")?,
+            is_left_alone: row.try_get("is_left_alone")?,
         })
     }
 }
@@ -87,7 +99,9 @@ pub(super) async fn run(file: PathBuf, world: World) {
             let change = before.get(&row.id).map(|before| check_change(before, row));
             let held = world.server.between(&row.fqdn, since, began);
             let held = before.get(&row.id).map(|before| check_held(before, row, &held));
-            let problems = [check_expiry(row, brief_updated), change.flatten(), held.flatten()];
+            let lan = check_lan(row, &rows);
+            let problems =
+                [check_expiry(row, brief_updated), change.flatten(), held.flatten(), lan];
             // what one row version causes is one problem
             if let Some(problem) = problems.into_iter().flatten().next()
                 && reported.insert((row.id, row.version))
@@ -106,8 +120,8 @@ fn check_expiry(row: &Row, brief_updated: Option<Instant>) -> Option<Problem> {
     let ttl = Duration::from_secs(BRIEF_TTL.into());
     let is_alive = match row.label.as_str() {
         "brief" => brief_updated.is_some_and(|at| at.elapsed() < ttl),
-        // a client takes it offline
-        "mixed" => false,
+        // a client takes it offline, or an administrator takes it down
+        "mixed" | lan::ALONE | lan::SUSPENDED => false,
         // an hour never passes
         _ => true,
     };
@@ -128,4 +142,17 @@ fn check_held(before: &Row, row: &Row, held: &[Held]) -> Option<Problem> {
     let is_right = held.iter().all(|held| row.is_held(*held));
     let what = || format!("{row:?} is published, and DNS holds {held:?}");
     (is_published && is_same && !is_right).then(|| Problem::unless_just_delayed(what()))
+}
+
+/// A follower always wants its suffix in the prefix of its leader, as both are in one reading.
+fn check_lan(row: &Row, rows: &[Row]) -> Option<Problem> {
+    let leader = rows.iter().find(|leader| row.follows == Some(leader.id))?;
+    let part = |text: &Option<String>| {
+        let text = text.as_ref()?.split('/').next()?;
+        Some(number6(text.parse::<Ipv6Addr>().unwrap()))
+    };
+    let net = part(&leader.ipv6_prefix).filter(|_| !row.is_left_alone)?;
+    let expected = Some(net + part(&row.ipv6_suffix)?);
+    let what = || format!("not in the prefix of its leader: {row:?}, {leader:?}");
+    (part(&row.ipv6) != expected).then(|| Certain(what()))
 }

@@ -295,10 +295,8 @@ impl Server {
             match (&record.data, record.record_type(), record.dns_class) {
                 (_, RecordType::A, DNSClass::ANY) => held.0 = None,
                 (_, RecordType::AAAA, DNSClass::ANY) => held.1 = None,
-                (RData::A(a), ..) => held.0 = Some(u32::from(a.0) & 0xff_ffff),
-                (RData::AAAA(a), ..) => {
-                    held.1 = Some(u32::try_from(u128::from(a.0) & 0xff_ffff).unwrap());
-                }
+                (RData::A(a), ..) => held.0 = Some(super::number4(a.0)),
+                (RData::AAAA(a), ..) => held.1 = Some(super::number6(a.0)),
                 other => state.problems.push(format!("ddnsd never sends this update: {other:?}")),
             }
         }
@@ -306,8 +304,9 @@ impl Server {
             if state.dropped.contains(&name) {
                 continue;
             }
-            // every host but `mixed` gets the same number in both families
-            if !name.starts_with("mixed") && held.0 != held.1 {
+            // every host but `mixed` and those of the LAN gets the same number in both families
+            let is_free = ["mixed", "lan-"].iter().any(|start| name.starts_with(start));
+            if !is_free && held.0 != held.1 {
                 state.problems.push(format!("{name}: only one family is replaced: {held:?}"));
             }
             state.events.entry(name).or_default().push(Event { at, held });

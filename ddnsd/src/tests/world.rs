@@ -5,7 +5,7 @@ use super::clients::Client;
 use super::daemon::Daemon;
 use super::mails::check_mails;
 use super::server::{Held, Server};
-use super::{TIMEOUT, both, name, number4, number6, row_checks, runtime};
+use super::{TIMEOUT, both, lan, name, number4, number6, row_checks, runtime};
 use crate::clock::SET_AHEAD;
 use crate::model::host::Host;
 use crate::model::name::Fqdn;
@@ -73,6 +73,8 @@ pub(super) struct World {
     began: Instant,
     pub(super) problems: Arc<Mutex<Vec<Problem>>>,
     pub(super) counted: Arc<Mutex<[Counted; 3]>>,
+    /// The networks of the router's prefix.
+    pub(super) lan: Arc<Mutex<Counted>>,
     /// Names and numbers that were answered `good`.
     pub(super) good: Arc<Mutex<HashSet<(String, u32)>>>,
     /// When the last accepted update of host `brief` was sent.
@@ -103,6 +105,7 @@ fn live(seed: u64, hash: &PasswordHash) -> (Vec<Problem>, usize) {
         began: Instant::now(),
         problems: Arc::default(),
         counted: Arc::default(),
+        lan: Arc::default(),
         good: Arc::default(),
         brief_updated: Arc::default(),
     };
@@ -152,6 +155,7 @@ impl World {
         {
             daemon.add_host(label, expiry_ttl).await;
         }
+        lan::add_hosts(&daemon).await;
         daemon.run_timers();
         daemon
     }
@@ -172,13 +176,14 @@ impl World {
     }
 
     /// A problem that any message of this world may have caused.
-    fn unless_delayed(&self, what: String) -> Problem {
+    pub(super) fn unless_delayed(&self, what: String) -> Problem {
         UnlessDelayed(self.began, what)
     }
 
     async fn run_and_settle(&self, file: &Path, hash: &PasswordHash) -> Result<(), Problem> {
         let daemon = self.start(file, hash).await;
         self.server.make_reliable();
+        lan::bring_back(&daemon).await;
         let everything_published = async {
             while daemon.db.counts().await.unwrap().unpublished > 0 {
                 sleep(Duration::from_millis(10)).await;
@@ -190,6 +195,7 @@ impl World {
         sleep(2 * TIMEOUT).await;
         self.dns_holds_what_the_database_wants(&daemon).await?;
         self.no_accepted_number_is_lost()?;
+        lan::is_in_one_network(&daemon, self).await?;
         let unserved = daemon.db.unserved_zones().await.unwrap();
         if !unserved.is_empty() {
             return Err(Certain(format!("the server drops nothing: {unserved:?}")));
@@ -200,7 +206,7 @@ impl World {
     }
 
     async fn dns_holds_what_the_database_wants(&self, daemon: &Daemon) -> Result<(), Problem> {
-        for label in ["h0", "h1", "h2", "mixed", "temporary"] {
+        for label in ["h0", "h1", "h2", "mixed", "temporary"].into_iter().chain(lan::LABELS) {
             let name = name(label);
             let host = daemon.db.host(&Fqdn::parse(&name).unwrap()).await.unwrap();
             let wanted = host.as_deref().map_or((None, None), numbers);
