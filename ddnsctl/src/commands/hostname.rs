@@ -100,7 +100,7 @@ Examples:
     /// Reject the updates of a host; its name stays taken, and it does not expire
     #[command(
         after_help = "Clients get `nohost`, as for a name that does not exist. The records stay, unless --take-down is
-given.
+given. With it the AAAA records of the hosts that follow this one go, too, as with its offline=YES.
 
 Examples:
   ddnsctl hostname suspend pc dyn.example.org

@@ -16,6 +16,7 @@ use crate::model::record::WantedRecords;
 use crate::model::time::{Millis, Uptime};
 use crate::rules::expiry::{self, Expiry};
 use futures::future::join_all;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -33,6 +34,22 @@ pub struct Expire {
     /// The default expiry TTL that stored checks use; `None` before the first sweep. A sweep holds
     /// the lock, so that only one runs.
     scheduled_by: Arc<Mutex<Option<u32>>>,
+}
+
+/// A locked host of which something has expired.
+struct Expired {
+    guard: HostGuard,
+    aging: AgingHost,
+    families: Families,
+    /// Whether followers of it expire, too: then its prefix is forgotten.
+    forgets_prefix: bool,
+}
+
+impl Expired {
+    /// The leader, if this removes the IPv6 address of a follower.
+    fn leader(&self) -> Option<HostId> {
+        self.aging.host.lan.follows.filter(|_| self.families.v6)
+    }
 }
 
 /// What a sweep did.
@@ -133,13 +150,16 @@ impl Expire {
             match self.evaluate(&aging.host, aging.host.wanted, aging.age, now) {
                 Expiry::Never => not_due.push(next_check(due, &aging.host, None)),
                 Expiry::CheckAt(at) => not_due.push(next_check(due, &aging.host, Some(at))),
-                Expiry::Due(families) => expired.push(self.expire(guard, aging, families, now)),
+                Expiry::Due(families) => {
+                    expired.push(Expired { guard, aging, families, forgets_prefix: false });
+                }
             }
         }
         if !not_due.is_empty() {
             self.db.schedule_checks(not_due).await?;
         }
-        for removed in join_all(expired).await {
+        self.forget_prefixes(&mut expired, now).await?;
+        for removed in join_all(expired.into_iter().map(|host| self.expire(host, now))).await {
             match removed? {
                 Some((name, Ok(()))) => swept.expired.push(name),
                 Some((name, Err(why))) => swept.failed.push((name, why)),
@@ -153,24 +173,15 @@ impl Expire {
     /// meanwhile; otherwise the name, with the reason if it failed.
     async fn expire(
         &self,
-        _guard: HostGuard,
-        aging: AgingHost,
-        families: Families,
+        expired: Expired,
         now: Uptime,
     ) -> Result<Option<(Fqdn, Result<(), String>)>, DbError> {
+        let Expired { guard: _guard, aging, families, forgets_prefix } = expired;
         let fqdn = aging.host.fqdn.clone();
-        let removal = self.removal(aging, families, now).await?;
+        let mut removal = self.removal(aging, families, now).await?;
+        removal.lan.prefix = removal.lan.prefix.filter(|_| !forgets_prefix);
         let old = removal.host.wanted.addresses();
-        let mut changes = vec![removal];
-        let leader = changes.first().and_then(leader_of_expired);
-        // locked by another: the other followers that expire now, or an update that renews them
-        let leader_guard = leader.and_then(|leader| self.host_locks.try_lock(leader));
-        if let Some(guard) = &leader_guard {
-            changes.extend(self.forget_prefix(guard.host(), now).await?);
-        }
-        let wanted = self.publisher.want(changes).await?.into_iter().next().flatten();
-        drop(leader_guard);
-        let Some(wanted) = wanted else {
+        let Some(wanted) = self.publisher.want(vec![removal]).await?.pop().flatten() else {
             return Ok(None);
         };
         // the removal is stored: the republisher sends it once the name server answers
@@ -188,7 +199,33 @@ impl Expire {
         Ok(Some((fqdn, published.map_err(|why| why.to_string()))))
     }
 
-    /// What a leader stores once the IPv6 address of a follower has expired. The caller holds its
+    /// Forgets the prefixes of which followers expire, before these do. If a leader is being
+    /// changed, perhaps by an update that renews them, its followers are left to the next sweep.
+    async fn forget_prefixes(
+        &self,
+        expired: &mut Vec<Expired>,
+        now: Uptime,
+    ) -> Result<(), DbError> {
+        let leaders: BTreeSet<_> = expired.iter().filter_map(Expired::leader).collect();
+        let (mut guards, mut changes, mut busy) = (Vec::new(), Vec::new(), Vec::new());
+        for leader in leaders {
+            if let Some(host) = expired.iter_mut().find(|host| host.guard.host() == leader) {
+                host.forgets_prefix = true;
+            } else if let Some(guard) = self.host_locks.try_lock(leader) {
+                changes.extend(self.forget_prefix(leader, now).await?);
+                guards.push(guard);
+            } else {
+                busy.push(leader);
+            }
+        }
+        if !changes.is_empty() {
+            self.publisher.want(changes).await?;
+        }
+        expired.retain(|host| host.leader().is_none_or(|leader| !busy.contains(&leader)));
+        Ok(())
+    }
+
+    /// What a leader stores before the IPv6 address of a follower expires. The caller holds its
     /// lock.
     async fn forget_prefix(&self, leader: HostId, now: Uptime) -> Result<Option<Want>, DbError> {
         let leader = self.db.host_by_id(leader).await?;
@@ -265,12 +302,6 @@ impl Expire {
         *scheduled_by = Some(ttl);
         Ok(())
     }
-}
-
-/// The leader, if this removes the IPv6 address of a follower.
-fn leader_of_expired(removal: &Want) -> Option<HostId> {
-    let is_removed = removal.records.v6 != removal.host.wanted.v6;
-    removal.host.lan.follows.filter(|_| is_removed)
 }
 
 fn next_check(due: DueHost, host: &Host, at: Option<Uptime>) -> NextCheck {

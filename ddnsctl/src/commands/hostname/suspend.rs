@@ -26,7 +26,7 @@ pub(super) async fn suspend(session: &Session, host: SuspendHost) -> Result<(), 
             quoted(&zone)
         ),
     };
-    report(session, &modified, &done)
+    report(session, &modified, &done, "taken down")
 }
 
 pub(super) async fn resume(session: &Session, host: FindHost) -> Result<(), Failure> {
@@ -40,16 +40,21 @@ pub(super) async fn resume(session: &Session, host: FindHost) -> Result<(), Fail
     } else {
         format!("nothing to do: {hostname} in {zone} is not suspended")
     };
-    report(session, &modified, &done)
+    report(session, &modified, &done, "published")
 }
 
-fn report(session: &Session, modified: &proto::Modified, done: &str) -> Result<(), Failure> {
+fn report(
+    session: &Session,
+    modified: &proto::Modified,
+    done: &str,
+    pending: &str,
+) -> Result<(), Failure> {
     let not_yet_published = modified.not_yet_published.as_deref();
     if let Format::Table(_) = session.format {
         message(done);
     }
     if let Some(why) = not_yet_published {
-        message(&format!("not yet taken down: {why}; ddnsd retries automatically"));
+        message(&format!("not yet {pending}: {why}; ddnsd retries automatically"));
     }
     match session.format {
         Format::Json => {

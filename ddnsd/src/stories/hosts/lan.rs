@@ -225,26 +225,34 @@ impl Hosts {
         names: &HostNames,
         force: bool,
     ) -> Result<(Vec<HostGuard>, Arc<Host>, Vec<Fqdn>), AdminError> {
+        let (guards, host, followers) = self.lock_with_followers(names).await?;
+        if !followers.is_empty() && !force {
+            return Err(is_followed(&host, &followers));
+        }
+        let leader = match host.lan.follows {
+            Some(leader) => self.db.host_by_id(leader).await?,
+            None => None,
+        };
+        let related = followers.iter().chain(&leader).map(|host| host.fqdn.clone()).collect();
+        Ok((guards, host, related))
+    }
+
+    /// Locks a host and its followers, which are read again under the locks.
+    pub(super) async fn lock_with_followers(
+        &self,
+        names: &HostNames,
+    ) -> Result<(Vec<HostGuard>, Arc<Host>, Vec<Arc<Host>>), AdminError> {
         for _ in 0..MAX_TRIES {
             let host = self.named(names).await?;
             let before = self.followers(&host).await?;
-            if !before.is_empty() && !force {
-                return Err(is_followed(&host, &before));
-            }
             let ids: BTreeSet<_> = before.iter().chain([&host]).map(|host| host.id).collect();
             let deadline = self.clock.now().mono + LOCK_TIMEOUT;
             let guards = self.lock(&ids, &names.fqdn).await?;
             let host = self.read_locked(names, deadline).await?;
             let now = self.followers(&host).await?;
-            if now.iter().chain([&host]).map(|host| host.id).collect::<BTreeSet<_>>() != ids {
-                continue;
+            if now.iter().chain([&host]).map(|host| host.id).collect::<BTreeSet<_>>() == ids {
+                return Ok((guards, host, now));
             }
-            let leader = match host.lan.follows {
-                Some(leader) => self.db.host_by_id(leader).await?,
-                None => None,
-            };
-            let related = now.iter().chain(&leader).map(|host| host.fqdn.clone()).collect();
-            return Ok((guards, host, related));
         }
         let message =
             format!("hosts begin or end to follow {} all the time; try again", names.fqdn);

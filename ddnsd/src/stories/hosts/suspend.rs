@@ -6,15 +6,19 @@ use super::{Hosts, has_changed};
 use crate::db::Want;
 use crate::dns::Lane;
 use crate::model::family::Families;
-use crate::model::host::{Host, Seen};
+use crate::model::host::{Host, Lan, Seen};
 use crate::model::name::HostNames;
+use crate::rules::{expiry, notice};
 use crate::stories::error::AdminError;
+use futures::future::join_all;
 use std::sync::Arc;
+
+const V6: Families = Families { v4: false, v6: true };
 
 impl Hosts {
     /// Suspends a host: its updates are rejected from now on, and it does not expire. With
     /// `take_down` its records are removed, as if it went offline, even if it was suspended
-    /// before; without, they stay.
+    /// before, and with them the IPv6 addresses of its followers; without, they stay.
     ///
     /// # Errors
     /// No such host, or the database failed.
@@ -23,11 +27,17 @@ impl Hosts {
         names: &HostNames,
         take_down: bool,
     ) -> Result<(Arc<Host>, Modified), AdminError> {
-        let (_guard, host) = self.lock_host(names).await?;
+        let (_guards, host, followers) = if take_down {
+            self.lock_with_followers(names).await?
+        } else {
+            let (guards, host) = self.lock_host(names).await?;
+            (guards, host, Vec::new())
+        };
         let is_new = host.suspended_at.is_none();
         let host = if is_new { self.store_suspended(host).await? } else { host };
-        if take_down && !host.wanted.addresses().is_empty() {
-            return self.take_down(host).await;
+        let followers: Vec<_> = followers.into_iter().filter(|host| goes_down(host)).collect();
+        if take_down && (!host.wanted.addresses().is_empty() || !followers.is_empty()) {
+            return self.take_down(host, followers).await;
         }
         Ok((host, if is_new { Modified::Done } else { Modified::Nothing }))
     }
@@ -40,35 +50,52 @@ impl Hosts {
         Ok(suspended)
     }
 
-    async fn take_down(&self, host: Arc<Host>) -> Result<(Arc<Host>, Modified), AdminError> {
-        let now = self.clock.now();
-        let old = host.wanted.addresses();
-        let removal = Want {
-            host: Arc::clone(&host),
-            records: host.wanted.without(Families::BOTH),
+    async fn take_down(
+        &self,
+        host: Arc<Host>,
+        followers: Vec<Arc<Host>>,
+    ) -> Result<(Arc<Host>, Modified), AdminError> {
+        let leader = self.removal(&host, Families::BOTH);
+        let is_down = !leader.publish;
+        let removals = followers.iter().map(|host| self.removal(host, V6));
+        let removals = std::iter::once(leader).chain(removals).collect();
+        let wanted = self.publisher.want(removals).await?;
+        let Some(Some(taken)) = wanted.first().cloned() else { return Err(has_changed(&host)) };
+        let sent = wanted.into_iter().skip(usize::from(is_down)).flatten().collect();
+        let published = self.publisher.publish_all(sent, Lane::Interactive);
+        let mut failed = None;
+        for (host, published) in join_all(published).await {
+            let fqdn = &host.fqdn;
+            match published {
+                Ok(()) => tracing::info!(host = %fqdn, "taken down by an administrator"),
+                Err(problem) => {
+                    tracing::warn!(host = %fqdn, "not yet taken down: {problem}");
+                    failed = failed.or_else(|| Some(problem.to_string()));
+                }
+            }
+        }
+        Ok((taken, failed.map_or(Modified::Done, Modified::NotYetPublished)))
+    }
+
+    /// The removal of records of a host, and of its prefix.
+    fn removal(&self, host: &Arc<Host>, families: Families) -> Want {
+        let (now, defaults) = (self.clock.now(), self.defaults());
+        let uptime = self.db.uptime(now);
+        let records = host.wanted.without(families);
+        let notices = notice::of_update(host, families, records, None, &defaults);
+        Want {
+            host: Arc::clone(host),
+            records,
             seen: Seen::default(),
-            check_at: None,
+            check_at: expiry::first_check(host, records, &defaults, uptime),
             is_expiry: false,
-            notices: None,
-            lan: host.lan,
-            publish: true,
+            notices: notices.if_any(),
+            lan: Lan { prefix: None, ..host.lan },
+            publish: records != host.wanted,
             at: now.wall,
-            uptime: self.db.uptime(now),
+            uptime,
             is_sent: true,
-        };
-        let wanted = self.publisher.want(vec![removal]).await?.pop().flatten();
-        let wanted = wanted.ok_or_else(|| has_changed(&host))?;
-        let published = self.publisher.publish(Arc::clone(&wanted), Lane::Interactive).await;
-        Ok(match published {
-            Ok(()) => {
-                tracing::info!(host = %wanted.fqdn, %old, "taken down by an administrator");
-                (wanted, Modified::Done)
-            }
-            Err(problem) => {
-                tracing::warn!(host = %wanted.fqdn, %old, "not yet taken down: {problem}");
-                (wanted, Modified::NotYetPublished(problem.to_string()))
-            }
-        })
+        }
     }
 
     /// Resumes a suspended host. Its time to expire starts again; records that were taken down
@@ -92,4 +119,9 @@ impl Hosts {
         let modified = if is_wanted { self.publish_placed(&resumed).await } else { Modified::Done };
         Ok((resumed, modified))
     }
+}
+
+/// Whether a follower loses its IPv6 address with its leader.
+fn goes_down(follower: &Host) -> bool {
+    follower.suspended_at.is_none() && follower.wanted.addresses().v6.is_some()
 }
