@@ -8,7 +8,7 @@ use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
 use ddnsd_tests::http::quick_get;
 use ddnsd_tests::named::{Named, ZONE};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Longest wait for an expiry of a second or two.
@@ -441,19 +441,108 @@ fn an_export_and_import_keeps_suffix_leader_and_prefix() {
     }
     empty.update(&format!("hostname={ROUTER}&prefix=2001:db8:2::/64")).has_status(200);
     assert_eq!(empty.aaaa("nas"), ["2001:db8:2::5"]);
-    // without its leader, or with a leader of another user, nothing is stored
-    empty.ctl().add_user("bob");
-    for (leader, why) in [("ghost", "neither before it"), ("nas", "follows a host itself")] {
-        let line = format!(
-            r#"{{"hostname":"x","zone":"{ZONE}","user":"alice","ipv6_suffix":"::9","follows":"{leader}.{ZONE}"}}"#
-        );
-        let run = empty.ctl().run_with_input(&["import", "-"], &line).exits(1).output();
-        assert!(run.contains(why), "{run}");
-    }
     let line = format!(
         r#"{{"hostname":"x","zone":"{ZONE}","user":"alice","ipv6_suffix":"::9","follows":"{ROUTER}"}}"#
     );
     empty.ctl().run_with_input(&["import", "-"], &line).ok();
     empty.update(&format!("hostname={ROUTER}&prefix=2001:db8:3::/64")).has_status(200);
     assert_eq!(empty.aaaa("x"), ["2001:db8:3::9"]);
+}
+
+#[test]
+fn a_leader_that_is_taken_down_takes_its_followers_aaaa_down_and_brings_them_back() {
+    let scene = lan();
+    add_follower(&scene, "tv", "::7");
+    let prefix = |net: u32| {
+        scene.update(&format!("hostname={ROUTER}&myip=192.0.2.1&prefix=2001:db8:{net}::/64"))
+    };
+    prefix(1).is(200, "good 192.0.2.1 2001:db8:1::1\n");
+    scene.update("hostname=nas.dyn.example&myip=192.0.2.5").has_status(200);
+    scene.ctl().run(&["hostname", "suspend", "tv", ZONE]).ok();
+    // suspended alone, nothing goes
+    scene.ctl().run(&["hostname", "suspend", "router", ZONE]).ok();
+    assert_eq!((scene.a("router"), scene.aaaa("nas")), (one("192.0.2.1"), one("2001:db8:1::5")));
+    scene.ctl().run(&["hostname", "suspend", "router", ZONE, "--take-down"]).ok();
+    assert_eq!((scene.a("router"), scene.aaaa("router")), (vec![], vec![]));
+    assert_eq!((scene.a("nas"), scene.aaaa("nas")), (one("192.0.2.5"), vec![]));
+    assert_eq!(scene.aaaa("tv"), ["2001:db8:1::7"], "it is suspended, and left alone");
+    assert_eq!(shown(&scene, "router")["ipv6_prefix"], Value::Null);
+    scene.ctl().run(&["hostname", "resume", "router", ZONE]).ok();
+    prefix(1).is(200, "good 192.0.2.1 2001:db8:1::1\n");
+    assert_eq!(scene.aaaa("nas"), ["2001:db8:1::5"]);
+}
+
+#[test]
+fn a_router_without_an_address_in_ipv6_forgets_its_prefix_with_its_followers() {
+    let scene = Scene::with(|setup| {
+        setup.set("dns_service.cleanup_interval", 1).set("defaults.expiry_ttl", 3)
+    });
+    scene.ctl().add_host("alice", "router", ZONE, &[]);
+    for n in 1..=3 {
+        add_follower(&scene, &format!("f{n}"), &format!("::{n}"));
+    }
+    // its A record expires in the sweep in which the followers expire
+    scene
+        .update(&format!("hostname={ROUTER}&myip=192.0.2.1&prefix=2001:db8:1::/64"))
+        .is(200, "good 192.0.2.1\n");
+    for n in 1..=3 {
+        eventually_equals(SOON, "a follower to expire", &vec![], || scene.aaaa(&format!("f{n}")));
+    }
+    eventually_equals(SOON, "the router to expire", &vec![], || scene.a("router"));
+    assert_eq!(shown(&scene, "router")["ipv6_prefix"], Value::Null);
+}
+
+/// The line of a host of an import.
+fn line(label: &str, user: &str, suffix: &str, leader: &str) -> String {
+    let host = json!({"hostname": label, "zone": ZONE, "user": user, "ipv6_suffix": suffix,
+        "follows": format!("{leader}.{ZONE}")});
+    format!("{host}\n")
+}
+
+#[test]
+fn an_import_with_a_bad_leader_or_suffix_is_refused_with_its_line_and_stores_nothing() {
+    let scene = lan();
+    scene.ctl().add_user("bob");
+    let leader = format!("{}\n", json!({"hostname": "late", "zone": ZONE, "user": "alice"}));
+    let many: String =
+        (1..=65).map(|n| line(&format!("m{n}"), "alice", &format!("::{n:x}"), "late")).collect();
+    let more: String =
+        (2..=65).map(|n| line(&format!("m{n}"), "alice", &format!("::{n:x}"), "router")).collect();
+    let good = json!({"hostname": "good", "zone": ZONE, "user": "alice"});
+    let refused = |lines: &str, at: usize, why: &str| {
+        // a good line beside them is not stored either
+        let run = scene.ctl().run_with_input(&["import", "-"], &format!("{good}\n{lines}"));
+        let message = run.exits(1).output();
+        assert!(message.contains(why), "{message}");
+        assert!(message.contains(&format!("line {}", at + 1)), "not line {}: {message}", at + 1);
+        let mut hosts: Vec<_> = scene.ctl().hosts().into_iter().map(|host| host.fqdn).collect();
+        hosts.sort();
+        assert_eq!(hosts, ["nas.dyn.example", "pc.dyn.example", ROUTER], "after {why}");
+    };
+    let follower = line("x", "alice", "::9", "late");
+    refused(&format!("{follower}{leader}"), 1, "put that line before this one");
+    refused(&line("x", "alice", "::9", "ghost"), 1, "neither before it");
+    refused(&line("x", "alice", "::9", "x"), 1, "cannot follow itself");
+    // a chain in the file, and one that begins in the database
+    let chain = format!("{leader}{follower}{}", line("y", "alice", "::a", "x"));
+    refused(&chain, 3, "follows a host itself");
+    refused(&line("x", "alice", "::9", "nas"), 1, "follows a host itself");
+    // another user's, in the file and in the database
+    refused(&format!("{leader}{}", line("x", "bob", "::9", "late")), 2, "belongs to user alice");
+    refused(&line("x", "bob", "::9", "router"), 1, "another user");
+    refused(&format!("{leader}{many}"), 66, "more than 64 hosts");
+    // nas follows the router already
+    refused(&more, 64, "at most 64 hosts");
+    for (suffix, why) in [
+        ("pc", "is no IPv6 address"),
+        ("192.0.2.1", "IPv4"),
+        ("fe80::1%eth0", "zone index"),
+        ("2001:db8::1", "begins with the prefix"),
+        ("mac:00:11:22:33:44", "six bytes"),
+    ] {
+        refused(&line("x", "alice", suffix, "router"), 1, why);
+    }
+    let without = line("x", "alice", "::9", "router").replace("\"ipv6_suffix\":\"::9\",", "");
+    refused(&without, 1, "needs an ipv6_suffix");
+    assert_eq!(shown(&scene, "nas")["follows"], ROUTER);
 }

@@ -7,7 +7,7 @@ use super::error::DbError;
 use super::handle::Db;
 use super::statement::{Arg, Statements, args, statements};
 use super::write::Write;
-use crate::model::host::ImportedHost;
+use crate::model::host::{ImportedHost, MAX_FOLLOWERS};
 use crate::model::name::{Fqdn, UserName};
 use crate::model::time::{Millis, Uptime};
 use crate::model::user::ImportedUser;
@@ -69,11 +69,16 @@ pub enum Conflict {
     NoSuchLeader(Fqdn, Fqdn),
     /// The second is another user's, or follows a host itself.
     UnfitLeader(Fqdn, Fqdn),
+    /// As many hosts as may follow the second already.
+    TooManyFollowers(Fqdn, Fqdn),
 }
 
 statements! { IMPORTING;
     USER_KEYS: Indexed = "SELECT name, id FROM users WHERE name IN (?)";
-    LEADERS: Indexed = "SELECT fqdn, id, user_id, follows FROM hosts WHERE fqdn IN (?)";
+    LEADERS: Indexed =
+        "SELECT h.fqdn, h.id, h.user_id, h.follows,
+             (SELECT COUNT(*) FROM hosts f WHERE f.follows = h.id)
+         FROM hosts h WHERE h.fqdn IN (?)";
     HOST_NAMES: Indexed = "SELECT fqdn FROM hosts WHERE fqdn IN (?)";
     ADD_USER: Indexed =
         "INSERT INTO users (name, email, password_hash, suspended_at, created_at, changed_at)
@@ -161,7 +166,7 @@ impl Import {
         imported: &mut ImportOutcome,
         conn: &mut Conn,
     ) -> Result<(), DbError> {
-        let leaders =
+        let mut leaders =
             leaders(hosts.iter().filter_map(|(_, host)| host.leader.as_ref()), conn).await?;
         let existing = existing(hosts.iter().map(|(_, host)| &host.fqdn), conn).await?;
         let owners = ids(hosts.iter().map(|(_, host)| &host.user), conn).await?;
@@ -175,7 +180,7 @@ impl Import {
                         imported.conflicts.push((*line, Conflict::HostExists(fqdn.clone())));
                     }
                 },
-                Some(owner) => match self.leader(*owner, host, &leaders) {
+                Some(owner) => match self.leader(*owner, host, &mut leaders) {
                     Ok(leader) => new.push(NewRow { owner: *owner, leader, host }),
                     Err(conflict) => imported.conflicts.push((*line, conflict)),
                 },
@@ -200,11 +205,17 @@ impl Import {
         &self,
         owner: i64,
         host: &ImportedHost,
-        leaders: &HashMap<String, LeaderRow>,
+        leaders: &mut HashMap<String, LeaderRow>,
     ) -> Result<Option<i64>, Conflict> {
         let Some(leader) = &host.leader else { return Ok(None) };
-        match leaders.get(leader.as_str()) {
-            Some(row) if row.user_id == owner && row.follows.is_none() => Ok(Some(row.id)),
+        match leaders.get_mut(leader.as_str()) {
+            Some(row) if row.user_id == owner && row.follows.is_none() => {
+                row.followers += 1;
+                if i64::try_from(MAX_FOLLOWERS).is_ok_and(|most| row.followers > most) {
+                    return Err(Conflict::TooManyFollowers(host.fqdn.clone(), leader.clone()));
+                }
+                Ok(Some(row.id))
+            }
             Some(_) => Err(Conflict::UnfitLeader(host.fqdn.clone(), leader.clone())),
             None if self.names.contains(leader) => Ok(None),
             None => Err(Conflict::NoSuchLeader(host.fqdn.clone(), leader.clone())),
@@ -259,6 +270,8 @@ struct LeaderRow {
     id: i64,
     user_id: i64,
     follows: Option<i64>,
+    /// How many hosts follow it.
+    followers: i64,
 }
 
 /// Those of these hosts that exist.
@@ -271,9 +284,11 @@ async fn leaders(
     if names.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows: Vec<(String, i64, i64, Option<i64>)> =
+    let rows: Vec<(String, i64, i64, Option<i64>, i64)> =
         conn.all_of(&LEADERS, names, ROWS_PER_STATEMENT).await?;
-    let row = |(fqdn, id, user_id, follows)| (fqdn, LeaderRow { id, user_id, follows });
+    let row = |(fqdn, id, user_id, follows, followers)| {
+        (fqdn, LeaderRow { id, user_id, follows, followers })
+    };
     Ok(rows.into_iter().map(row).collect())
 }
 

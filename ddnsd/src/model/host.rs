@@ -75,6 +75,9 @@ pub struct Lan {
     pub is_offline: bool,
 }
 
+/// Hosts that follow one host.
+pub const MAX_FOLLOWERS: usize = 64;
+
 /// What DNS last acknowledged of a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Acked {

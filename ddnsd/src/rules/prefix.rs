@@ -4,7 +4,7 @@
 use super::request::{Change, RequestedPrefix};
 use crate::model::address::Addresses;
 use crate::model::family::Families;
-use crate::model::host::{Host, Lan, Seen};
+use crate::model::host::{Host, Lan, MAX_FOLLOWERS, Seen};
 use crate::model::prefix::{Ipv6Prefix, Ipv6Suffix, NoFit};
 use crate::model::record::WantedRecords;
 use crate::model::time::Millis;
@@ -142,9 +142,6 @@ pub enum Misplaced {
     #[error("a host that follows another needs a suffix: give --ipv6-suffix, too")]
     NoSuffix,
 }
-
-/// Hosts that follow one host.
-pub const MAX_FOLLOWERS: usize = 64;
 
 /// Checks whether a new host, or one with a new suffix or leader, may be in this place. `others`:
 /// how many other hosts follow the leader.

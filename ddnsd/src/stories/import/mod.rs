@@ -9,7 +9,7 @@ use super::large_hashes::warn_of_large_hashes;
 use crate::clock::Clock;
 use crate::db::{self, Conflict, Db};
 use crate::dns::Dns;
-use crate::model::host::ImportedHost;
+use crate::model::host::{ImportedHost, MAX_FOLLOWERS};
 use crate::model::time::Now;
 pub use db::Existing;
 pub use staging::StagedLine;
@@ -166,6 +166,9 @@ fn sentence(conflict: &Conflict) -> String {
             format!(
                 "hostname {fqdn} cannot follow {leader}, which belongs to another user or follows a host itself"
             )
+        }
+        Conflict::TooManyFollowers(fqdn, leader) => {
+            format!("hostname {fqdn} cannot follow {leader}: at most {MAX_FOLLOWERS} hosts can")
         }
         Conflict::NoSuchUser(fqdn, user) => {
             format!(

@@ -2,13 +2,12 @@
 //! what the database must store, and the problems found so far.
 
 use crate::db::{Existing, Import};
-use crate::model::host::ImportedHost;
+use crate::model::host::{ImportedHost, MAX_FOLLOWERS};
 use crate::model::name::{Fqdn, UserName};
 use crate::model::time::{Millis, Uptime};
 use crate::model::user::ImportedUser;
 use crate::passwords;
 use crate::rules::import::{ImportEntry, entry, user_of_faulty_line};
-use crate::rules::prefix::MAX_FOLLOWERS;
 use crate::stories::error::{AdminError, AdminErrorKind};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
