@@ -1,21 +1,22 @@
 //! Hosts that follow another one, and their place in its network.
 
 use super::cache::Caches;
-use super::connection::Conn;
+use super::connection::{Conn, ROWS_PER_STATEMENT};
 use super::error::DbError;
 use super::handle::Db;
 use super::publishing::want_one;
 use super::rows::{HostRow, host_columns};
-use super::statement::{Statements, args, statements};
+use super::statement::{Arg, Statements, args, statements};
 use super::write::Write;
 use crate::model::change::Want;
 use crate::model::host::{Host, HostId, Lan};
 use crate::model::lease::Lease;
 use crate::model::name::Fqdn;
 use crate::model::time::Millis;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-pub(super) const STATEMENTS: Statements = &[READING, PLACING];
+pub(super) const STATEMENTS: Statements = &[READING, LEADING, PLACING];
 
 /// Hosts of one leader that are read: twice as many as may follow, because several daemons could
 /// add one too many.
@@ -47,6 +48,44 @@ impl Db {
     }
 }
 
+//----- Leaders of an import -----
+
+statements! { LEADING;
+    LEADERS: Indexed =
+        "SELECT h.fqdn, h.id, h.user_id, h.follows,
+             (SELECT COUNT(*) FROM hosts f WHERE f.follows = h.id)
+         FROM hosts h WHERE h.fqdn IN (?)";
+}
+
+/// A host that others may follow.
+pub(super) struct LeaderRow {
+    pub(super) id: i64,
+    pub(super) user_id: i64,
+    pub(super) follows: Option<i64>,
+    /// How many hosts follow it.
+    pub(super) followers: i64,
+}
+
+/// Those of these hosts that exist.
+pub(super) async fn leaders(
+    names: impl Iterator<Item = &Fqdn>,
+    conn: &mut Conn,
+) -> Result<HashMap<String, LeaderRow>, DbError> {
+    let names: HashSet<&str> = names.map(Fqdn::as_str).collect();
+    let names: Vec<_> = names.into_iter().map(Arg::from).collect();
+    if names.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(String, i64, i64, Option<i64>, i64)> =
+        conn.all_of(&LEADERS, names, ROWS_PER_STATEMENT).await?;
+    let row = |(fqdn, id, user_id, follows, followers)| {
+        (fqdn, LeaderRow { id, user_id, follows, followers })
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+//----- Placing -----
+
 /// A new suffix, or another leader.
 #[derive(Clone, Debug)]
 pub struct LanChange {
@@ -75,17 +114,17 @@ impl Db {
     /// The database failed, or the leader was deleted.
     pub async fn place(&self, place: LanChange) -> Result<Option<Arc<Host>>, DbError> {
         let lease = self.new_lease();
-        self.0.writer.run(Place { place, lease }).await
+        self.0.writer.run(PlaceHost { place, lease }).await
     }
 }
 
-struct Place {
+struct PlaceHost {
     place: LanChange,
     /// Of the address.
     lease: Option<Lease>,
 }
 
-impl Write for Place {
+impl Write for PlaceHost {
     type Output = Option<Arc<Host>>;
     const DURABLE: bool = true;
 

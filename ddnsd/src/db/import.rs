@@ -4,6 +4,7 @@
 use super::cache::Caches;
 use super::connection::{Conn, ROWS_PER_STATEMENT};
 use super::error::DbError;
+use super::followers::{LeaderRow, leaders};
 use super::handle::Db;
 use super::statement::{Arg, Statements, args, statements};
 use super::write::Write;
@@ -75,10 +76,6 @@ pub enum Conflict {
 
 statements! { IMPORTING;
     USER_KEYS: Indexed = "SELECT name, id FROM users WHERE name IN (?)";
-    LEADERS: Indexed =
-        "SELECT h.fqdn, h.id, h.user_id, h.follows,
-             (SELECT COUNT(*) FROM hosts f WHERE f.follows = h.id)
-         FROM hosts h WHERE h.fqdn IN (?)";
     HOST_NAMES: Indexed = "SELECT fqdn FROM hosts WHERE fqdn IN (?)";
     ADD_USER: Indexed =
         "INSERT INTO users (name, email, password_hash, suspended_at, created_at, changed_at)
@@ -263,33 +260,6 @@ async fn insert_users(users: &[&ImportedUser], at: Millis, conn: &mut Conn) -> R
         Vec::from(args![name, email, hash, suspended_at, created_at, at.0])
     };
     conn.run_rows(&ADD_USER, users.iter().map(row).collect()).await
-}
-
-/// A host that others may follow.
-struct LeaderRow {
-    id: i64,
-    user_id: i64,
-    follows: Option<i64>,
-    /// How many hosts follow it.
-    followers: i64,
-}
-
-/// Those of these hosts that exist.
-async fn leaders(
-    names: impl Iterator<Item = &Fqdn>,
-    conn: &mut Conn,
-) -> Result<HashMap<String, LeaderRow>, DbError> {
-    let names: HashSet<&str> = names.map(Fqdn::as_str).collect();
-    let names: Vec<_> = names.into_iter().map(Arg::from).collect();
-    if names.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows: Vec<(String, i64, i64, Option<i64>, i64)> =
-        conn.all_of(&LEADERS, names, ROWS_PER_STATEMENT).await?;
-    let row = |(fqdn, id, user_id, follows, followers)| {
-        (fqdn, LeaderRow { id, user_id, follows, followers })
-    };
-    Ok(rows.into_iter().map(row).collect())
 }
 
 /// A host to insert, with the keys of others.

@@ -8,7 +8,8 @@
 //! A world fails if `good` was not applied; if something older undoes `nochg` or a deletion; if
 //! only one family of a host is replaced; if an accepted change is lost; if a mail is lost, sent
 //! twice or wrong; if a host is called unserved; if a follower is not in the prefix of its leader;
-//! or if DNS and database differ when all has settled. `served` is about a server that acknowledges and does not apply.
+//! or if DNS and database differ when all has settled. `served` is about a server that acknowledges
+//! and does not apply.
 
 #![expect(clippy::disallowed_methods, reason = "a test, with a clock of its own")]
 

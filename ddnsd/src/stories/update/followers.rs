@@ -3,8 +3,8 @@
 //! the named ones.
 
 use super::owned_hosts::OwnedHosts;
-use super::results::too_many_updates;
-use super::{NotChanged, Update, UpdateRun};
+use super::results::{NotChanged, too_many_updates};
+use super::{Update, UpdateRun};
 use crate::db::DbError;
 use crate::model::host::{Host, HostId};
 use crate::rules::prefix::{Asked, LeaderChange};

@@ -30,7 +30,7 @@ pub use counting::UpdateCounters;
 use followers::{Followers, LockedHosts, results_of_named};
 use futures::future::join_all;
 use owned_hosts::OwnedHosts;
-use results::{failed, published_result, too_many_updates};
+use results::{NotChanged, failed, published_result, too_many_updates};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -95,19 +95,6 @@ struct StoredChange {
     guard: HostGuard,
     host: Arc<Host>,
     old: Addresses,
-}
-
-/// Why no host is changed.
-enum NotChanged {
-    /// Each host of the caller has this result.
-    Rejected(HostResult),
-    Failed(DbError),
-}
-
-impl From<DbError> for NotChanged {
-    fn from(problem: DbError) -> Self {
-        Self::Failed(problem)
-    }
 }
 
 impl Update {

@@ -9,6 +9,19 @@ use crate::rules::reply::ReturnCode;
 use crate::stories::last_requests::HostResult;
 use tracing::info;
 
+/// Why no host is changed.
+pub(super) enum NotChanged {
+    /// Each host of the caller has this result.
+    Rejected(HostResult),
+    Failed(DbError),
+}
+
+impl From<DbError> for NotChanged {
+    fn from(problem: DbError) -> Self {
+        Self::Failed(problem)
+    }
+}
+
 pub(super) fn too_many_updates() -> HostResult {
     HostResult::with_reason(ReturnCode::ServerError, "too many updates of it at once")
 }
