@@ -636,6 +636,8 @@ async fn a_migration_that_fails_names_the_statement_that_failed() {
         .unwrap()
         .to_string();
     assert!(error.contains("`touches`") && error.contains("Foreign key"), "{error}");
+    assert!(error.contains("failed at `CREATE TABLE IF NOT EXISTS touches`"), "{error}");
+    assert!(error.contains("the statements before it are applied"), "{error}");
 }
 
 #[tokio::test]

@@ -127,16 +127,21 @@ fn is_refused_after(statements: &str, message: &str) {
     assert_eq!(database.dump(), before, "the refused database was changed");
 }
 
+const MODIFIED: &str = "migration 1 was previously applied but has been modified; nothing was \
+                        changed: start the version that migrated it, or restore the backup";
+
 #[test]
 fn a_migration_that_was_edited_after_it_ran_is_refused() {
-    is_refused_after("UPDATE _sqlx_migrations SET checksum = x'00';", "has been modified");
+    is_refused_after("UPDATE _sqlx_migrations SET checksum = x'00';", MODIFIED);
 }
 
 #[test]
 fn a_migration_that_fails_on_sqlite_names_what_failed_and_leaves_the_schema_as_it_was() {
     if Backend::under_test() == Backend::Sqlite {
         // the first migration runs again and finds its tables
-        is_refused_after("DELETE FROM _sqlx_migrations;", "table users already exists");
+        let message = "migration 1 (`first`) failed at `CREATE TABLE users`: table users already \
+                       exists; the schema is as it was: start the former version, or fix the cause";
+        is_refused_after("DELETE FROM _sqlx_migrations;", message);
     }
 }
 

@@ -22,6 +22,7 @@ mod leases;
 mod mariadb;
 mod marking;
 mod meta;
+mod migrating;
 mod outbox;
 mod publishing;
 mod row;

@@ -66,6 +66,12 @@ pub(super) async fn refuse_foreign(
     }
 }
 
+/// The versions of the migrations that have run; none where there is no table of them.
+pub(super) async fn applied_versions(conn: &mut Conn) -> Vec<i64> {
+    let applied: Vec<(i64, String)> = conn.all(&APPLIED_MIGRATIONS).await.unwrap_or_default();
+    applied.into_iter().map(|(version, _)| version).collect()
+}
+
 /// Every statement must find its tables and columns at start, and not at the first update.
 pub(super) async fn refuse_incomplete(
     database: &str,

@@ -5,10 +5,10 @@ use super::daemon_lock::{DaemonLock, refuse_if_used};
 use super::server::{MariaDbServer, advice};
 use crate::config::MariaDb;
 use crate::db::connection::Conn;
-use crate::db::error::OpenError;
-use crate::db::schema;
+use crate::db::error::{OpenError, reason};
 use crate::db::statement::STATEMENT_TIMEOUT;
-use sqlx::migrate::{MigrateError, Migrator};
+use crate::db::{migrating, schema};
+use sqlx::migrate::Migrator;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
 use std::sync::{Arc, LazyLock};
@@ -69,16 +69,13 @@ pub(in crate::db) async fn open(
     }
     let mut writer = Conn::Mariadb(conn);
     schema::refuse_foreign(&database, &mut writer, &MIGRATIONS).await?;
-    let Conn::Mariadb(conn) = &mut writer else {
-        return Err(OpenError::Database { database, reason: "not a server".to_owned() });
-    };
     // the wait for another daemon that migrates, and as long for our own migration
-    let migrated = timeout(MIGRATION_TIMEOUT * 2, migrate(conn)).await;
-    let migrated = migrated.map_err(|_| "the server does not answer any more".to_owned());
-    let migrated = migrated.and_then(|done| done.map_err(|error| error.to_string()));
-    migrated.map_err(|reason| OpenError::Migrate { database: database.clone(), reason })?;
+    let migrated = timeout(MIGRATION_TIMEOUT * 2, migrate(&mut writer)).await;
+    let no_answer = "the server does not answer any more; start ddnsd again, which goes on with it";
+    let migrated = migrated.unwrap_or_else(|_| Err(no_answer.to_owned()));
+    migrated.map_err(|reason| OpenError::Migrate { database, reason })?;
     let mut lock = DaemonLock::default();
-    if matches!(open_for, OpenFor::Daemon(_)) {
+    if let (OpenFor::Daemon(_), Conn::Mariadb(conn)) = (open_for, &mut writer) {
         // another daemon may hold the lock; and one that cannot be asked for is no reason not to
         // start
         let _is_first = lock.take(conn).await;
@@ -117,42 +114,38 @@ async fn is_current(conn: &mut MySqlConnection) -> bool {
 
 /// Runs the migrations that have not run yet, one daemon at a time. The migrator's own lock does
 /// not work on MariaDB, which reads its endless timeout as none.
-async fn migrate(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
+async fn migrate(writer: &mut Conn) -> Result<(), String> {
+    let failed = |error| reason(&error);
+    let conn = session(writer)?;
     let lock = format!(
         "SELECT GET_LOCK(CONCAT('ddnsd schema ', LEFT(DATABASE(), 40)), {})",
         MIGRATION_TIMEOUT.as_secs()
     );
-    let locked: Option<i64> = sqlx::query_scalar(AssertSqlSafe(lock)).fetch_one(&mut *conn).await?;
+    let locked = sqlx::query_scalar(AssertSqlSafe(lock)).fetch_one(&mut *conn).await;
+    let locked: Option<i64> = locked.map_err(failed)?;
     if locked != Some(1) {
-        let busy = "another daemon is still migrating it; try again in a moment";
-        return Err(sqlx::Error::Protocol(busy.to_owned()).into());
+        return Err("another daemon is still migrating it; try again in a moment".to_owned());
     }
-    let done = if is_current(conn).await { Ok(()) } else { change_schema(conn).await };
+    let done = if is_current(conn).await { Ok(()) } else { change_schema(writer).await };
     // this session becomes the writer's, and must not keep other daemons from starting
-    conn.execute("DO RELEASE_ALL_LOCKS()").await?;
+    session(writer)?.execute("DO RELEASE_ALL_LOCKS()").await.map_err(failed)?;
     done
 }
 
-async fn change_schema(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
+async fn change_schema(writer: &mut Conn) -> Result<(), String> {
+    let failed = |error| reason(&error);
+    let conn = session(writer)?;
     // DDL waits for running reads of the table
-    conn.execute("SET SESSION lock_wait_timeout = 60").await?;
-    conn.execute(MIGRATIONS_TABLE).await?;
-    let done = run_migrations(conn).await;
-    conn.execute("SET SESSION lock_wait_timeout = 5").await?;
+    conn.execute("SET SESSION lock_wait_timeout = 60").await.map_err(failed)?;
+    conn.execute(MIGRATIONS_TABLE).await.map_err(failed)?;
+    let done = migrating::run(writer, &MIGRATIONS).await;
+    session(writer)?.execute("SET SESSION lock_wait_timeout = 5").await.map_err(failed)?;
     done
 }
 
-/// Runs a migration that failed earlier again: its statements do nothing where their work is done.
-async fn run_migrations(conn: &mut MySqlConnection) -> Result<(), MigrateError> {
-    match MIGRATIONS.run(&mut *conn).await {
-        Err(MigrateError::Dirty(version)) => {
-            tracing::warn!(version, "a migration of the database failed earlier; it is run again");
-            sqlx::query("DELETE FROM _sqlx_migrations WHERE version = ? AND success = FALSE")
-                .bind(version)
-                .execute(&mut *conn)
-                .await?;
-            MIGRATIONS.run(conn).await
-        }
-        done => done,
+fn session(writer: &mut Conn) -> Result<&mut MySqlConnection, String> {
+    match writer {
+        Conn::Mariadb(conn) => Ok(conn),
+        Conn::Sqlite(_) => Err("not a server".to_owned()),
     }
 }

@@ -3,7 +3,7 @@
 use super::file::{DatabaseFile, beside};
 use crate::db::connection::Conn;
 use crate::db::error::{OpenError, reason};
-use crate::db::schema;
+use crate::db::{migrating, schema};
 use nix::fcntl::{Flock, FlockArg};
 use sqlx::ConnectOptions as _;
 use sqlx::migrate::Migrator;
@@ -67,11 +67,9 @@ pub(in crate::db) async fn open(path: &Path, pool_size: u32) -> Result<SqliteOpe
         .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
-    let mut writer = options.connect().await.map_err(failed)?;
-    MIGRATIONS.run(&mut writer).await.map_err(|error| OpenError::Migrate {
-        database: database.clone(),
-        reason: error.to_string(),
-    })?;
+    let mut writer = Conn::Sqlite(options.connect().await.map_err(failed)?);
+    let migrated = migrating::run(&mut writer, &MIGRATIONS).await;
+    migrated.map_err(|reason| OpenError::Migrate { database: database.clone(), reason })?;
     let readers = SqlitePoolOptions::new()
         .max_connections(pool_size)
         .acquire_timeout(BUSY_TIMEOUT)
@@ -79,7 +77,7 @@ pub(in crate::db) async fn open(path: &Path, pool_size: u32) -> Result<SqliteOpe
         .await
         .map_err(failed)?;
     let file = DatabaseFile::new(path);
-    Ok(SqliteOpened { readers, writer: Conn::Sqlite(writer), file, owner })
+    Ok(SqliteOpened { readers, writer, file, owner })
 }
 
 /// A second name of the file would have its own lock and journal.
