@@ -21,9 +21,9 @@ use std::time::Duration;
 
 /// Measure ddnsd beside its floors
 ///
-/// Needs named, knotd, tsig-keygen, dig, nsupdate, openssl and sqlite3, which `tests/run
-/// --install-only` installs. Only ratios within one run mean something, and only on a machine that
-/// does nothing else. Exits with 1 if a scenario failed or a target was missed.
+/// Needs named, knotd, mariadbd, tsig-keygen, dig, nsupdate, openssl and sqlite3, which
+/// `tests/run --install-only` installs. Only ratios within one run mean something, and only on a
+/// machine that does nothing else. Exits with 1 if a scenario failed or a target was missed.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 struct Options {

@@ -8,6 +8,7 @@ use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::primary::{Primary, ZONE};
 use ddnsd_tests::process::{program, run_within};
 use ddnsd_tests::setup::Setup;
+use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -65,6 +66,28 @@ fn fill(setup: &Setup, Hosts { hosts, users }: Hosts) {
             ),
         );
     }
+}
+
+/// As [`fill`] for a MariaDB, which keeps nothing of it in the memory of a running ddnsd.
+pub(crate) fn rows_for_mariadb(Hosts { hosts, users }: Hosts) -> String {
+    let mut text = String::new();
+    for user in 1..users {
+        let columns = "email, password_hash, created_at, changed_at";
+        let from = format!("SELECT 'u{user}', {columns} FROM users WHERE name = 'u0'");
+        writeln!(text, "INSERT INTO users (name, {columns}) {from};").expect("text");
+    }
+    for host in 0..hosts {
+        let (user, ip) = (host % users, first_address(host));
+        let row = format!("'h{host}', '{ZONE}', 'h{host}.{ZONE}', 1, '{ip}', '{ip}', 60, 0, 0");
+        writeln!(
+            text,
+            "INSERT INTO hosts (user_id, label, zone, fqdn, state4, ipv4, acked_ipv4, acked_ttl,
+                 created_at, changed_at)
+             SELECT id, {row} FROM users WHERE name = 'u{user}';"
+        )
+        .expect("text");
+    }
+    format!("BEGIN;\n{text}COMMIT;\n")
 }
 
 /// Runs statements in the database of a stopped ddnsd.

@@ -4,6 +4,7 @@ mod good;
 mod http;
 mod many;
 mod passwords;
+mod several;
 
 use crate::Effort;
 use crate::report::Report;
@@ -53,6 +54,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         about: "the same on the built-in name server",
         longest: (30, 4),
         run: good::builtin,
+    },
+    Scenario {
+        name: "several",
+        about: "the same on BIND through one, two and three daemons on one MariaDB",
+        longest: (42, 6),
+        run: several::on_one_mariadb,
     },
     Scenario {
         name: "first",
