@@ -234,9 +234,9 @@ fn a_cname_and_a_forbidden_name_among_many_fail_alone(kind: &Kind) {
         assert_eq!(a.is_empty(), fails(label), "{label}");
     }
     assert_eq!(place.server.data("alias.dyn.example", "CNAME"), ["ns.dyn.example."]);
-    let log = place.daemon.log();
-    assert!(log.contains("YXRRSET (a CNAME stands at the name"), "{log}");
-    assert!(kind.denied.is_none_or(|code| log.contains(code)), "{log}");
+    let why = |label: &str| place.error(label, ZONE);
+    assert!(why("alias").contains("YXRRSET (a CNAME stands at the name"), "{}", why("alias"));
+    assert!(kind.denied.is_none_or(|code| why("denied").contains(code)), "{}", why("denied"));
 
     // and it is published by itself once the alias is gone
     place.server.nsupdate("update delete alias.dyn.example. CNAME");
@@ -257,17 +257,17 @@ fn a_wrong_key_and_a_wrong_zone_are_reported_and_change_nothing(kind: &Kind) {
     let ctl = place.daemon.ctl();
     ctl.add_host("alice", "pc", ZONE, &[]);
     ctl.add_host("alice", "pc", "elsewhere.example", &[]);
-    for (name, code) in
-        [("pc.dyn.example", kind.wrong_secret), ("pc.elsewhere.example", kind.wrong_zone)]
-    {
-        let query = format!("hostname={name}&myip=192.0.2.1");
+    for (zone, code) in [(ZONE, kind.wrong_secret), ("elsewhere.example", kind.wrong_zone)] {
+        let query = format!("hostname=pc.{zone}&myip=192.0.2.1");
         place.daemon.update("alice", &query).is(503, "dnserr\n");
-        let shown = ctl.host(name);
+        let shown = ctl.host(&format!("pc.{zone}"));
         assert!(!shown.published, "{shown:?}");
-        let log = place.daemon.log();
-        let line = log.lines().find(|line| line.contains(name) && line.contains(code));
-        assert!(line.is_some(), "no line names {name} and {code}: {log}");
+        let why = place.error("pc", zone);
+        assert!(why.contains(code), "{zone}: no {code} in {why}");
     }
+    let log = place.daemon.log();
+    let of_first = |line: &str| line.contains("pc.dyn.example") && line.contains(kind.wrong_secret);
+    assert!(log.lines().any(of_first), "{log}");
     assert_eq!(place.records("pc.dyn.example"), [vec![], vec![]]);
     let zones = ctl.json(&["status"])["zones"].clone();
     let zones = zones.as_array().unwrap();

@@ -86,7 +86,7 @@ fn an_export_is_users_then_hosts_in_json_lines() {
     assert_eq!(keys(lines[0]), ["user", "email", "password_hash", "created", "suspended"]);
     for line in &lines[3..] {
         let expected = "hostname zone user dns_ttl expiry_ttl ipv4 ipv6 ipv4_updated ipv6_updated \
-                        last_ipv4 last_ipv6 created suspended";
+                        last_ipv4 last_ipv6 ipv6_suffix follows ipv6_prefix created suspended";
         assert_eq!(keys(line).join(" "), expected);
     }
     let values: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();

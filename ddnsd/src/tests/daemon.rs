@@ -63,12 +63,22 @@ const TIMES: VerifyTimes = VerifyTimes {
 const VERIFY_INTERVAL: Duration = Duration::from_millis(300);
 
 impl Daemon {
-    /// Starts it, as `app` does, once the previous run has released the database.
+    /// Starts it, as `app` does, once the previous run has released the file.
     pub(super) async fn start(file: &Path, server: SocketAddr, timeout: Duration) -> Self {
         let database = Database::Sqlite { path: PathBuf::from(file), pool_size: 1 };
+        Self::start_on(&database, "model", server, timeout).await
+    }
+
+    /// The same on any database, under this name.
+    pub(super) async fn start_on(
+        database: &Database,
+        daemon: &str,
+        server: SocketAddr,
+        timeout: Duration,
+    ) -> Self {
         let mut tries = 0;
         let db = loop {
-            match Db::open(&database, "model".into(), Arc::default()).await {
+            match Db::open(database, daemon.into(), Arc::default()).await {
                 Ok(db) => break db,
                 Err(problem) if tries > 2000 => panic!("{problem}"),
                 Err(_) => sleep(Duration::from_millis(5)).await,

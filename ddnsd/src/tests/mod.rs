@@ -9,7 +9,7 @@
 //! only one family of a host is replaced; if an accepted change is lost; if a mail is lost, sent
 //! twice or wrong; if a host is called unserved; if a follower is not in the prefix of its leader;
 //! or if DNS and database differ when all has settled. `served` is about a server that acknowledges
-//! and does not apply.
+//! and does not apply, `several` about two daemons on one database.
 
 #![expect(clippy::disallowed_methods, reason = "a test, with a clock of its own")]
 
@@ -22,6 +22,7 @@ mod removal;
 mod row_checks;
 mod served;
 mod server;
+mod several;
 mod uptime;
 mod world;
 
