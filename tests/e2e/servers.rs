@@ -113,6 +113,12 @@ impl Place {
         self.daemon.ctl().run_with_input(&["import", "-"], &lines).ok();
     }
 
+    /// Why the host is not published.
+    fn error(&self, label: &str, zone: &str) -> String {
+        let shown = self.daemon.ctl().json(&["hostname", "show", label, zone]);
+        shown["last_error"].as_str().unwrap_or_default().to_owned()
+    }
+
     #[track_caller]
     fn good(&self, query: &str, addresses: &str) {
         self.daemon.update("alice", query).is(200, &format!("good {addresses}\n"));
