@@ -8,10 +8,6 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// glibc's allocator keeps what a flood took.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// `EX_CONFIG` of sysexits.
 const WRONG_CONFIGURATION: u8 = 78;
 

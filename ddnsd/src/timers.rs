@@ -36,20 +36,6 @@ const DELIVERY: Duration = Duration::from_secs(5);
 /// Old mails fail, and failed ones are dropped, this much later at most.
 const OLD_MAILS: Duration = Duration::from_hours(1);
 
-/// Memory that a flood took is given back this much later at most.
-const GIVE_BACK: Duration = Duration::from_secs(5);
-/// Bytes that the allocator takes from the system as one block.
-const LARGE_BLOCK: usize = 4 * 1024 * 1024;
-
-/// Gives freed memory back to the system. The allocator does it only when a large block is freed
-/// later on, and an idle daemon frees none. The block is never written, so it takes no memory.
-pub async fn give_memory_back(stop: CancellationToken) {
-    let mut every = interval(GIVE_BACK);
-    while tick(&mut every, &stop).await {
-        drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BLOCK)));
-    }
-}
-
 /// Writes keepalives and advances the service clock.
 pub async fn flush_keepalives(story: Expire, stop: CancellationToken) {
     let mut every = interval(FLUSH);

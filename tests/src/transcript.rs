@@ -134,7 +134,7 @@ fn below(finished: &Finished) -> String {
 //----- What differs from run to run -----
 
 /// Counts that depend on how the clock ticks: what is written or sent in the background.
-const COUNTS: [&str; 17] = [
+const COUNTS: [&str; 18] = [
     "uptime_seconds",
     "pending_seconds",
     "checks.messages",
@@ -142,6 +142,7 @@ const COUNTS: [&str; 17] = [
     "checks.queries",
     "checks.unknown",
     "queue checks",
+    "queue database",
     "checks",
     "queue keepalives",
     "keepalives",

@@ -236,7 +236,6 @@ fn start_timers(handles: &Handles, services: &Services) {
     }
     tasks.service("the sweep", timers::sweep(expire.clone(), sweep_every, stop()));
     tasks.service("the limits", timers::forget_idle(authenticate.clone(), forget_every, stop()));
-    tasks.service("freed memory", timers::give_memory_back(stop()));
     tasks.service("mails", timers::deliver(deliver.clone(), stop()));
     tasks.service("old mails", timers::clean_up_mails(deliver.clone(), stop()));
     let (files, reload) = (services.files.clone(), services.reload.clone());
