@@ -121,7 +121,7 @@ fn a_policy_that_keeps_records_makes_removals_unserved_and_deletes_nothing() {
     assert!(forced.output().contains("deleted pc"), "{forced}");
     server.shut(false);
     ctl.run(&["sync"]).ok().prints(&["brief.dyn.example", "repaired"]);
-    becomes(&ctl, "brief", "absent", UNSERVED);
+    becomes(&ctl, "brief", "expired", UNSERVED);
     assert_eq!(server.data("brief.dyn.example", "A"), Vec::<String>::new());
     ctl.run(&["hostname", "delete", "nas", ZONE]).ok();
 }
