@@ -109,7 +109,7 @@ impl Named {
         self.file("ddns.key")
     }
 
-    /// The key of `update-policy local`, which each start makes anew.
+    /// The key of `update-policy local`, which each start makes again.
     pub fn session_key_file(&self) -> PathBuf {
         self.file("session.key")
     }

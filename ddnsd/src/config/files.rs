@@ -59,7 +59,7 @@ pub struct ReadFile {
     digest: SecretBytes,
 }
 
-/// What the file system tells of a file without reading it. It differs after every change.
+/// What the file system knows of a file without reading it. It differs after every change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,

@@ -62,7 +62,7 @@ impl Effect {
         Self { records, updated, lan, addresses, no_fit: None }
     }
 
-    /// The families whose time to expire starts anew.
+    /// The families whose time to expire starts again.
     pub fn seen(&self, at: Millis) -> Seen {
         Seen::at(self.updated.and(self.records.addresses().families()), at)
     }
