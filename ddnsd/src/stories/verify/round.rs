@@ -54,7 +54,10 @@ impl Verify {
         let mut round = self.0.round.lock().await;
         let now = self.handles().clock.now().mono;
         let due = round.due(interval);
-        if interval.is_zero() || now < due {
+        if interval.is_zero() {
+            return Ok(IDLE);
+        }
+        if now < due {
             return Ok(due.saturating_duration_since(now).clamp(Duration::from_millis(1), IDLE));
         }
         if !self.is_checker().await? {
