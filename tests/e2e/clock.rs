@@ -2,13 +2,19 @@
 //! expire. The monotonic clock stays true, as it does when an administrator or NTP sets the wall
 //! clock.
 
+use crate::tls::{install, secure, with_tls};
+use ddnsd_tests::authority::Authority;
+use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
 use ddnsd_tests::named::Named;
-use ddnsd_tests::primary::{OPEN, ZONE};
-use ddnsd_tests::setup::Setup;
+use ddnsd_tests::own_server::OwnServer;
+use ddnsd_tests::primary::{OPEN, Primary, ZONE};
+use ddnsd_tests::process::run;
+use ddnsd_tests::setup::{Setup, binary};
 use nix::sys::signal::Signal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// A daemon whose wall clock the test sets. Most updates go unsigned: TSIG would refuse such
@@ -35,14 +41,8 @@ impl Scene {
     fn without_hosts(configure: impl FnOnce(Setup) -> Setup) -> Self {
         let named = Named::start();
         let setup = Daemon::builder(&named).set("dns_service.cleanup_interval", 1);
-        let setup = configure(setup);
-        let offset = setup.file("clock");
-        std::fs::write(&offset, "+0").unwrap();
-        let file = format!("FAKETIME_TIMESTAMP_FILE={}", offset.display());
-        let library = format!("LD_PRELOAD={}", library());
-        let options = ["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
-        let wrapper = ["env", &library, &file, options[0], options[1]];
-        let daemon = setup.wrapped_in(&wrapper).start();
+        let (setup, offset) = with_clock(configure(setup), "+0");
+        let daemon = setup.start();
         daemon.ctl().add_user("alice");
         Self { named, daemon, offset }
     }
@@ -56,10 +56,7 @@ impl Scene {
     /// Sets the wall clock: this far from the true time.
     #[track_caller]
     fn set_clock(&self, offset: &str) {
-        // in one step, so that the daemon never reads half of it
-        let new = self.offset.with_extension("new");
-        std::fs::write(&new, offset).unwrap();
-        std::fs::rename(&new, &self.offset).unwrap();
+        set_clock(&self.offset, offset);
     }
 
     #[track_caller]
@@ -80,6 +77,25 @@ impl Scene {
             || (self.a("pc"), self.a("brief")),
         );
     }
+}
+
+/// A clock this far from the true time, and the file that holds the offset.
+pub(crate) fn with_clock(setup: Setup, offset: &str) -> (Setup, PathBuf) {
+    let file = setup.file("clock");
+    std::fs::write(&file, offset).unwrap();
+    let variable = format!("FAKETIME_TIMESTAMP_FILE={}", file.display());
+    let library = format!("LD_PRELOAD={}", library());
+    let options = ["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
+    let setup = setup.wrapped_in(&["env", &library, &variable, options[0], options[1]]);
+    (setup, file)
+}
+
+#[track_caller]
+pub(crate) fn set_clock(file: &Path, offset: &str) {
+    // in one step, so that the daemon never reads half of it
+    let new = file.with_extension("new");
+    std::fs::write(&new, offset).unwrap();
+    std::fs::rename(&new, file).unwrap();
 }
 
 fn one() -> Vec<String> {
@@ -184,4 +200,51 @@ fn a_clock_that_differs_from_the_name_servers_is_logged_as_badtime() {
     scene.set_clock("+0");
     update().has_status(200);
     assert_eq!(scene.named.data("pc.dyn.example", "A"), ["192.0.2.1"]);
+}
+
+/// A board without a battery, before NTP has set its clock.
+pub(crate) const BEFORE_1970: &str = "-60y";
+
+#[test]
+fn a_clock_before_1970_changes_no_reply() {
+    let server = OwnServer::of(&[ZONE]);
+    let setup = Daemon::builder(&server).set("daemon.log_level", "debug");
+    let (setup, offset) = with_clock(setup, BEFORE_1970);
+    let mut daemon = setup.start();
+    daemon.ctl().add_user("alice");
+    daemon.ctl().add_host("alice", "pc", ZONE, &[]);
+    let path = "/update?hostname=pc.dyn.example&myip=192.0.2.";
+    for (last, reply) in
+        [(1, "good 192.0.2.1\n"), (1, "nochg 192.0.2.1\n"), (2, "good 192.0.2.2\n")]
+    {
+        daemon.get(&format!("{path}{last}")).user("alice", PASSWORD).send().is(200, reply);
+    }
+    daemon.get(&format!("{path}2")).user("alice", "wrong").send().is(401, "badauth\n");
+    assert_eq!(server.data("pc.dyn.example", "A"), ["192.0.2.2"]);
+    // a client on the same board
+    let mut ctl = Command::new(binary("ddnsctl"));
+    ctl.env("LD_PRELOAD", library()).env("FAKETIME", BEFORE_1970);
+    ctl.arg("--socket").arg(daemon.setup().socket());
+    run(ctl.args(["hostname", "list"]), "").ok().prints(&["192.0.2.2"]);
+    daemon.ctl().run(&["status"]).ok();
+    assert!(daemon.log().starts_with("19"), "{}", daemon.log());
+
+    let authority = Authority::new();
+    install(daemon.setup(), &authority.sign("ddns.example"));
+    daemon.reconfigure(with_tls);
+    daemon.restart();
+    for (last, version) in [(3, "--http1.1"), (4, "--http2"), (5, "--tlsv1.2")] {
+        let path = format!("{path}{last}");
+        let ask = |password| {
+            let request = secure(&daemon, &authority, "ddns.example", &path);
+            request.user("alice", password).with(&[version]).send()
+        };
+        ask(PASSWORD).is(200, &format!("good 192.0.2.{last}\n"));
+        ask(PASSWORD).is(200, &format!("nochg 192.0.2.{last}\n"));
+        ask("wrong").is(401, "badauth\n");
+    }
+    set_clock(&offset, "+0");
+    let request = secure(&daemon, &authority, "ddns.example", &format!("{path}5"));
+    request.user("alice", PASSWORD).send().is(200, "nochg 192.0.2.5\n");
+    assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
 }

@@ -1,6 +1,7 @@
 //! What is about MariaDB: every way to reach it, every way in which that fails, and its outages.
 //! Run on MariaDB, whatever the other tests are run on.
 
+use crate::clock::{BEFORE_1970, with_clock};
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::authority::Authority;
 use ddnsd_tests::ctl::PASSWORD;
@@ -274,6 +275,25 @@ fn a_socket_is_encrypted_only_if_required_and_closing_it_logs_no_warning() {
         let started = daemon.setup().run(&["--init-db"]);
         assert_eq!(started.code == Some(0), encrypted, "{started}");
     }
+}
+
+#[test]
+fn before_1970_tls_to_mariadb_is_left_out_or_refused_with_the_cause() {
+    let authority = Authority::new();
+    let proof = authority.sign("localhost");
+    let server = Mariadb::start_with(&[
+        &format!("--ssl-cert={}", proof.certificate.display()),
+        &format!("--ssl-key={}", proof.key.display()),
+    ]);
+    let named = Named::start();
+    let account = server.account();
+    let setup = |tls: &str| {
+        let setup = Daemon::builder(&named).on_mariadb(account.clone());
+        let setup = setup.set("database.host", "127.0.0.1").set("database.tls", tls);
+        with_clock(setup, BEFORE_1970).0
+    };
+    setup("preferred").start().ctl().add_user("alice");
+    refuses(&setup("required"), &["before 1970", "database.tls"]);
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub const DDNSD: Table = &[
     ("limits", &["model", "rules", "config", "counters"]),
     ("dns", &["model", "config", "counters", "clock", "log_budget"]),
     ("db", &["model", "config", "counters", "clock", "log_budget"]),
-    ("mail", &["model", "config", "template"]),
+    ("mail", &["model", "config", "clock", "template"]),
     (
         "stories",
         &[

@@ -6,6 +6,7 @@ mod stream;
 
 pub use error::SendError;
 
+use crate::clock::Clock;
 use crate::config::EmailConfig;
 use crate::model::name::Email;
 use crate::model::notice::NoticeKind;
@@ -112,6 +113,11 @@ impl Mailer {
         let connected = AsyncSmtpConnection::connect_with_transport(stream, &name).await;
         let mut connection = connected.map_err(failed(Step::Greeting))?;
         if *starttls {
+            if Clock.is_before_1970() {
+                return Err(SendError::Server(format!(
+                    "mail server {server}: TLS needs the time, and the clock shows one before 1970"
+                )));
+            }
             let tls = self.tls().await?;
             connection.starttls(tls, &name).await.map_err(failed(Step::Tls))?;
         }

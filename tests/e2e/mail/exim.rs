@@ -1,10 +1,12 @@
 //! With a real mail server: encryption, login, and every variable of both templates.
 
 use super::{path, with_mail, with_template};
+use crate::clock::{BEFORE_1970, set_clock, with_clock};
 use crate::{RECOVERY, Scene};
 use ddnsd_tests::eventually::eventually;
 use ddnsd_tests::exim::{Exim, PASSWORD, USER};
 use ddnsd_tests::named::{ZONE, write_private};
+use ddnsd_tests::primary::OPEN;
 use ddnsd_tests::setup::Setup;
 use ddnsd_tests::smtp::Received;
 
@@ -34,6 +36,30 @@ fn delivered(exim: &Exim, count: usize) -> Vec<Received> {
         let mails = exim.mails();
         if mails.len() == count { Ok(mails) } else { Err(format!("{mails:?}\n{}", exim.log())) }
     })
+}
+
+#[test]
+fn a_mail_over_tls_waits_while_the_clock_is_before_1970() {
+    let Some(exim) = exim() else { return };
+    let mut clock = None;
+    let scene = Scene::with(|setup| {
+        let setup = through(setup, &exim, PASSWORD);
+        let setup =
+            with_template(setup.without("dns_service.ddns_default_key_file"), "change", CHANGE);
+        let (setup, file) = with_clock(setup, BEFORE_1970);
+        clock = Some(file);
+        setup
+    });
+    scene.ctl().add_host("alice", "pc", OPEN, &[]);
+    let query = format!("hostname=pc.{OPEN}&myip=192.0.2.9&notify_change=1");
+    scene.update(&query).is(200, "good 192.0.2.9\n");
+    eventually(RECOVERY, "the cause to be logged", || {
+        let log = scene.daemon.log();
+        if log.contains("the clock shows one before 1970") { Ok(()) } else { Err(log) }
+    });
+    set_clock(&clock.expect("its file"), "+0");
+    assert_eq!(delivered(&exim, 1).len(), 1);
+    assert!(!scene.daemon.log().contains("panicked"), "{}", scene.daemon.log());
 }
 
 const CHANGE: &str = "Subject: Änderung von {{ hostname }} → {{ ipv4 }}

@@ -1,5 +1,6 @@
 //! How a MariaDB server is reached, and what each session is set to.
 
+use crate::clock::Clock;
 use crate::config::{DatabaseTls, MariaDb};
 use crate::db::error::{DbError, is_limit_of_connections, mariadb_number, reason};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
@@ -34,6 +35,7 @@ const PLACE_TIMEOUT: Duration = Duration::from_secs(10);
 /// them; readers and long transactions take a place for each of the others.
 pub(in crate::db) struct MariaDbServer {
     options: MySqlConnectOptions,
+    tls: MySqlSslMode,
     pub(super) places: Arc<Semaphore>,
     idle: Mutex<Vec<MySqlConnection>>,
     /// Notified when a connection becomes idle or is closed.
@@ -72,7 +74,7 @@ impl MariaDbServer {
         // one connection is the writer's, and reading needs one at least
         let places = usize::try_from(config.pool_size.saturating_sub(1).max(1));
         let places = Arc::new(Semaphore::new(places.unwrap_or(Semaphore::MAX_PERMITS)));
-        Self { options, places, idle: Mutex::default(), freed: Notify::new() }
+        Self { options, tls: mode, places, idle: Mutex::default(), freed: Notify::new() }
     }
 
     pub(super) fn idle(&self) -> MutexGuard<'_, Vec<MySqlConnection>> {
@@ -97,8 +99,21 @@ impl MariaDbServer {
         Ok(connected.map_err(|_| DbError::NoAnswer)??)
     }
 
+    /// Without TLS before 1970, when rustls would panic, if TLS need not be.
+    fn options(&self) -> sqlx::Result<MySqlConnectOptions> {
+        let options = self.options.clone();
+        match self.tls {
+            MySqlSslMode::Disabled => Ok(options),
+            _ if !Clock.is_before_1970() => Ok(options),
+            MySqlSslMode::Preferred => Ok(options.ssl_mode(MySqlSslMode::Disabled)),
+            _ => Err(sqlx::Error::Tls(
+                "TLS needs the time, and the clock shows one before 1970".into(),
+            )),
+        }
+    }
+
     pub(in crate::db) async fn connect_without_timeout(&self) -> sqlx::Result<MySqlConnection> {
-        let mut conn = self.options.connect().await?;
+        let mut conn = self.options()?.connect().await?;
         conn.execute(SESSION).await?;
         match conn.execute(CAUSAL_READS).await {
             // a server that cannot be part of a cluster does not know it
