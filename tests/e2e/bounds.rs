@@ -10,13 +10,14 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
-const MIB: u64 = 1024 * 1024;
+pub(crate) const MIB: u64 = 1024 * 1024;
 /// What clients without a password may add: two hashing threads, and 64 MiB.
-const MAX_ADDED: u64 = (2 * 19 + 64) * MIB;
-const SOON: Duration = Duration::from_secs(30);
+pub(crate) const MAX_ADDED: u64 = (2 * 19 + 64) * MIB;
+/// 256 passwords that wait are hashed first, with the priority of what no one waits for.
+pub(crate) const SOON: Duration = Duration::from_mins(2);
 
 /// Of the daemon, bytes.
-fn resident(scene: &Scene) -> u64 {
+pub(crate) fn resident(scene: &Scene) -> u64 {
     let path = format!("/proc/{}/status", scene.daemon.pid());
     let status = std::fs::read_to_string(path).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -24,7 +25,7 @@ fn resident(scene: &Scene) -> u64 {
 }
 
 /// Opens as many connections as the system allows.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
 }

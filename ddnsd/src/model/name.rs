@@ -299,6 +299,8 @@ mod tests {
             format!("{label}a.example"),
             format!("\u{fc}\u{3002}{label}a\u{3002}example"),
             format!("{}example.org", "a1.".repeat(90)),
+            // decoding would find it illegal
+            format!("xn--a.{label}a.example"),
         ] {
             assert!(is_too_long(&long), "{long}");
             assert_eq!(Fqdn::parse(&long), Err(NameError::TooLong), "{long}");

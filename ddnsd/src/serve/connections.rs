@@ -30,6 +30,8 @@ const MAX_UNFINISHED: usize = 32 * 1024 * 1024;
 const FREE_BYTES: usize = 2 * 1024;
 /// Bytes of a head, or of a TLS handshake, that TLS and HTTP keep at most.
 const MAX_HEAD_KEPT: usize = 64 * 1024;
+/// Bytes that TLS takes beside what came in.
+const TLS_BYTES: usize = 8 * 1024;
 /// Of so many places one makes room at a time, because choosing takes time.
 const PLACES_PER_VICTIM: usize = 512;
 /// How long until another connection is asked to make room.
@@ -155,7 +157,7 @@ impl ConnectionLimits {
             any
         } else {
             loop {
-                self.0.evict((self.0.max / PLACES_PER_VICTIM).max(1), |_| true);
+                self.0.evict(|_| true);
                 let free = Arc::clone(&places).acquire_owned();
                 // the semaphore is never closed
                 if let Ok(Ok(any)) = tokio::time::timeout(EVICT_AGAIN, free).await {
@@ -198,8 +200,9 @@ impl Bounds {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Closes up to `count` connections, of those that may make room.
-    fn evict(&self, count: usize, may: impl Fn(&OpenConnection) -> bool) {
+    /// Closes some connections, of those that may make room.
+    fn evict(&self, may: impl Fn(&OpenConnection) -> bool) {
+        let count = (self.max / PLACES_PER_VICTIM).max(1);
         let open = self.open();
         let candidates = open.connections.iter().filter_map(|(id, connection)| {
             let may = may(connection) && connection.answering.load(Ordering::Relaxed) == 0;
@@ -217,7 +220,7 @@ impl Bounds {
     fn add_unfinished(&self, bytes: usize) {
         if self.unfinished.fetch_add(bytes, Ordering::Relaxed) + bytes > MAX_UNFINISHED {
             // one that holds nothing would give nothing back
-            self.evict(1, |connection| connection.charged() > 0);
+            self.evict(|connection| connection.charged() > 0);
         }
     }
 
@@ -269,6 +272,11 @@ impl OpenConnection {
         if more > 0 {
             self.bounds.add_unfinished(more);
         }
+    }
+
+    /// TLS begins: until the first whole request it counts as a part of a head.
+    pub(super) fn begin_tls(&self) {
+        self.received(FREE_BYTES + TLS_BYTES);
     }
 
     fn forget_head(&self) {
@@ -427,6 +435,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn tls_counts_as_a_head_until_the_first_whole_request() {
+        let limits = ConnectionLimits::new(MAX_CONNECTIONS, Arc::default());
+        let served = open(&limits, "192.0.2.1").await;
+        served.connection.begin_tls();
+        drop(served.connection.answer());
+        let mut silent = Vec::new();
+        for number in 0..=MAX_UNFINISHED / TLS_BYTES {
+            let permit = open(&limits, &format!("10.{}.0.1", number % 200)).await;
+            permit.connection.begin_tls();
+            silent.push(permit);
+        }
+        let evicted = silent.iter().filter(|permit| is_evicted(permit)).count();
+        assert_eq!(evicted, MAX_CONNECTIONS / PLACES_PER_VICTIM);
+        assert!(!is_evicted(&served), "it would give nothing back");
+    }
+
+    #[tokio::test]
     async fn unfinished_heads_and_forms_share_a_bound() {
         let limits = ConnectionLimits::new(2_000, Arc::default());
         let mut held = Vec::new();
@@ -446,7 +471,8 @@ mod tests {
         let mut form = greedy.connection.form();
         form.add(MAX_HEAD_KEPT);
         // the head and the form both exceeded it
-        assert_eq!(held.iter().filter(|permit| is_evicted(permit)).count(), 2);
+        let victims = 2 * (2_000 / PLACES_PER_VICTIM);
+        assert_eq!(held.iter().filter(|permit| is_evicted(permit)).count(), victims);
         // what has become whole counts no more
         drop(greedy.connection.answer());
         drop((forms, form, held, greedy));

@@ -262,6 +262,7 @@ impl ClientConnection<'_> {
     }
 
     async fn tls(&self, acceptor: &TlsAcceptor, stream: Metered) {
+        self.peer.connection.begin_tls();
         let accepted = tokio::select! {
             accepted = tokio::time::timeout(self.timeout, acceptor.accept(stream)) => accepted,
             () = self.server.stop.cancelled() => return,
@@ -272,7 +273,8 @@ impl ClientConnection<'_> {
             Err(_) => return debug!(client = %self.client, "TLS: the handshake timed out"),
         };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            self.http2(stream).await;
+            // boxed, so that a handshake takes no room for it
+            Box::pin(self.http2(stream)).await;
         } else {
             self.http1(stream).await;
         }
@@ -287,7 +289,8 @@ impl ClientConnection<'_> {
             () = self.server.stop.cancelled() => return,
         };
         match head {
-            Ok(Ok(true)) => self.http1_after_head(stream).await,
+            // boxed, so that a head takes no room for it
+            Ok(Ok(true)) => Box::pin(self.http1_after_head(stream)).await,
             Ok(Ok(false)) => {}
             Ok(Err(error)) => debug!(client = %self.client, "HTTP/1: {error}"),
             Err(_) => debug!(client = %self.client, "HTTP/1: the head timed out"),
