@@ -44,8 +44,8 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A client's first bytes: the preface, and 32 forms that announce 15,000 bytes and do not end. What
-/// it sends fills the connection's window of 64 KiB.
+/// A client's first bytes: the preface, and 32 forms that announce 15,000 bytes and do not end.
+/// They fill the connection's window of 64 KiB.
 fn unfinished_forms() -> Vec<u8> {
     const DATA: u8 = 0;
     const HEADERS: u8 = 1;
@@ -133,7 +133,7 @@ fn half_tls_handshakes_take_little_memory_and_make_room_for_others() {
     let (scene, authority) = tls_scene();
     assert_served(&scene, &authority, "good");
     let (server, idle) = (scene.daemon.address(), resident(&scene));
-    // the head of a record of TLS (RFC 8446, 5.1) and of a ClientHello of 512 bytes, which do not end
+    // a record of TLS with a ClientHello of 512 bytes (RFC 8446, 4 and 5.1), which do not end
     let hello = [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], &[7; 100]].concat();
     let half: Vec<_> = (0..8_000)
         .map(|number| {
