@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use unicode_width::UnicodeWidthStr;
 
@@ -17,16 +18,19 @@ pub(crate) enum Format {
 
 /// Rows below a header; columns are separated by two spaces.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
-    let header = header.map(str::to_owned);
-    let lines: Vec<[String; N]> = std::iter::once(&header)
-        .chain(rows)
-        .map(|row| row.each_ref().map(|cell| filled(cell)))
-        .collect();
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells.map(|cell| cell.width()).max().unwrap_or_default()
-    });
-    lines.iter().map(|line| aligned(line, &widths)).collect()
+    let mut lines = vec![header.map(Cow::Borrowed)];
+    lines.extend(rows.iter().map(|row| row.each_ref().map(|cell| filled(cell))));
+    let mut widths = [0; N];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.width().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for line in &lines {
+        push_aligned(&mut text, line, &widths);
+    }
+    text
 }
 
 /// One pair of a name and a value per line.
@@ -34,24 +38,26 @@ pub(crate) fn pairs(pairs: &[(impl AsRef<str>, String)]) -> String {
     let lines: Vec<_> =
         pairs.iter().map(|(name, value)| [clean(name.as_ref()), filled(value)]).collect();
     let longest = lines.iter().map(|[name, _]| name.width()).max().unwrap_or_default();
-    lines.iter().map(|line| aligned(line, &[longest, 0])).collect()
+    let mut text = String::new();
+    for line in &lines {
+        push_aligned(&mut text, line, &[longest, 0]);
+    }
+    text
 }
 
-fn aligned(cells: &[String], widths: &[usize]) -> String {
-    let mut line = String::new();
+fn push_aligned(text: &mut String, cells: &[Cow<'_, str>], widths: &[usize]) {
     for (cell, column) in cells.iter().zip(widths) {
-        line.push_str(cell);
+        text.push_str(cell);
         let padding = column.saturating_sub(cell.width()) + 2;
-        line.extend(std::iter::repeat_n(' ', padding));
+        text.extend(std::iter::repeat_n(' ', padding));
     }
-    line.truncate(line.trim_end().len());
-    line.push('\n');
-    line
+    text.truncate(text.trim_end_matches(' ').len());
+    text.push('\n');
 }
 
 /// An empty cell is a `-`, so that columns can be counted.
-fn filled(cell: &str) -> String {
-    if cell.is_empty() { "-".to_owned() } else { clean(cell) }
+fn filled(cell: &str) -> Cow<'_, str> {
+    if cell.is_empty() { Cow::Borrowed("-") } else { clean(cell) }
 }
 
 /// The value's text; empty for `None`, which a table shows as `-`.
@@ -75,7 +81,10 @@ fn controls_terminal(c: char) -> bool {
 }
 
 /// Escapes characters that would move a terminal's cursor or change its writing direction.
-pub(crate) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(controls_terminal) {
+        return Cow::Borrowed(text);
+    }
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
         if controls_terminal(c) {
@@ -84,7 +93,7 @@ pub(crate) fn clean(text: &str) -> String {
             clean.push(c);
         }
     }
-    clean
+    Cow::Owned(clean)
 }
 
 /// Indented JSON with a final line feed.
