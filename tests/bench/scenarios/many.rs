@@ -140,23 +140,28 @@ pub(crate) fn limiter(_effort: Effort, report: &mut Report) {
             .set("daemon.trusted_proxies", vec!["127.0.0.0/8"])
     });
     let server = servers::server(&daemon);
-    super::http::warm_up(&server, THOUSAND);
+    // not among the addresses that this machine may not have; each credential is verified first
+    drive(&super::http::nochg(&server, 1, LONGEST), &from_each(0x4f00_0000, THOUSAND.users));
     let before = memory(daemon.pid());
-    let mut number = 0;
-    let each = MakeRequest::new(move || {
-        number += 1;
-        let host = number % THOUSAND.hosts;
-        let head = THOUSAND.update(host, first_address(host), true);
-        // not among the addresses that this machine may not have
-        let client = Ipv4Addr::from(0x5000_0000 + number);
-        let bytes = format!("{head}X-Forwarded-For: {client}\r\n\r\n").into_bytes();
-        (number <= CLIENTS).then_some(Prepared { source: Ipv4Addr::UNSPECIFIED, bytes })
-    });
+    let each = from_each(0x5000_0000, CLIENTS);
     let replies = drive(&super::http::nochg(&server, 32, LONGEST), &each);
     assert_eq!(replies.latencies.len(), CLIENTS as usize, "replies");
     report.add(Row::new("nochg c32, 1,000,000 addresses", "req/s").value(replies.rate()));
     let grown = memory(daemon.pid()) - before;
     report.add(Row::new("memory of 1,000,000 addresses", "MiB").value(grown));
+}
+
+/// A request of each of so many clients, from the address after `first` on.
+fn from_each(first: u32, clients: u32) -> MakeRequest {
+    let mut number = 0;
+    MakeRequest::new(move || {
+        number += 1;
+        let host = number % THOUSAND.hosts;
+        let head = THOUSAND.update(host, first_address(host), true);
+        let client = Ipv4Addr::from(first + number);
+        let bytes = format!("{head}X-Forwarded-For: {client}\r\n\r\n").into_bytes();
+        (number <= clients).then_some(Prepared { source: Ipv4Addr::UNSPECIFIED, bytes })
+    })
 }
 
 pub(crate) fn idle(effort: Effort, report: &mut Report) {
