@@ -445,9 +445,9 @@ async fn a_lease_costs_no_statement_holds_for_others_and_ends_with_the_result() 
     let now = Clock.now().wall;
     assert!(db.holds_lease(&wanted[0], now));
     let read = other.host(&a.fqdn).await.unwrap().unwrap();
-    let lease = other.others_lease(read.lease.as_ref());
+    let lease = other.others_lease(read.lease.as_deref());
     assert!(lease.is_some_and(|lease| lease.holds(now)) && !other.holds_lease(&read, now));
-    assert!(db.others_lease(read.lease.as_ref()).is_none(), "it is its own");
+    assert!(db.others_lease(read.lease.as_deref()).is_none(), "it is its own");
     let before = statements(&mut look).await + 1;
     for (host, is_final) in wanted.into_iter().zip([true, false]) {
         let at = Millis(3);

@@ -81,6 +81,8 @@ async fn no_indexed_statement_scans_a_table_on_sqlite() {
         let plan: Vec<SqliteRow> =
             sqlx::query(AssertSqlSafe(explain)).fetch_all(&mut conn).await.expect(sql.name);
         let steps = plan.iter().map(|row| row.get::<String, _>("detail"));
+        // the rows of a query inside are all of them wanted
+        let steps = steps.filter(|step| !step.starts_with("SCAN (subquery"));
         let bad = steps.filter(|step| step.starts_with("SCAN") || step.contains("TEMP B-TREE"));
         objections.push((sql, bad.collect()));
     }

@@ -3,7 +3,7 @@
 
 use crate::model::family::PerFamily;
 use crate::model::name::{HostNames, Label, NameError, Zone};
-use crate::model::notice::{FamilyNotice, Notice, NoticeKind, NoticeNames};
+use crate::model::notice::{FamilyNotice, Notice, NoticeKind};
 use crate::model::time::Millis;
 use crate::template::{Template, TemplateError, Variables};
 use jiff::tz::TimeZone;
@@ -54,9 +54,8 @@ fn variables(
     families: PerFamily<FamilyNotice>,
 ) -> Result<Option<Variables>, NameError> {
     let names = HostNames::new(Label::parse("büro")?, Zone::parse("dyn.example.org")?)?;
-    let HostNames { label, zone, fqdn } = &names;
     let notice = Notice { families, expiry_ttl: 3600 };
-    let variables = notice.variables(kind, NoticeNames { label, zone, fqdn });
+    let variables = notice.variables(kind, &names);
     Ok(match variables {
         serde_json::Value::Object(variables) => Some(variables),
         _ => None,

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// Most rows in one statement.
 pub(super) const ROWS_PER_STATEMENT: usize = 256;
+/// Rows in one statement of SQLite: enough to share the hop to its thread.
+const SQLITE_ROWS: usize = 64;
 
 /// Connections for reading.
 pub(super) struct ReadPool {
@@ -193,15 +195,20 @@ impl Conn {
 //----- Many rows at once -----
 
 impl Conn {
-    /// Runs a statement for each of these rows. On a server many rows share one statement, because
-    /// each statement is a round trip during which no other write goes on; its text has the values
-    /// of a row after VALUES. The statement must allow that a row is given twice.
+    /// Runs a statement for each of these rows. Many rows share one statement, because each is a
+    /// round trip to a server, or a hop to SQLite's thread; its text has the values of a row after
+    /// VALUES. On SQLite only an INSERT has them. The statement must allow that a row is given
+    /// twice.
     pub(super) async fn run_each(
         &mut self,
         sql: &'static Statement,
         rows: Vec<Vec<Arg>>,
     ) -> Result<(), DbError> {
         if let Conn::Sqlite(_) = self {
+            let mut rows = rows.into_iter();
+            while sql.sqlite.starts_with("INSERT") && rows.len() >= SQLITE_ROWS {
+                self.run_rows(sql, rows.by_ref().take(SQLITE_ROWS).collect()).await?;
+            }
             for row in rows {
                 self.run(sql, row).await?;
             }

@@ -1,29 +1,28 @@
 //! Hosts: reading, adding, changing their TTLs, removing.
 
 use super::cache::Caches;
-use super::connection::{Conn, ROWS_PER_STATEMENT};
+use super::connection::Conn;
 use super::error::DbError;
 use super::handle::Db;
 use super::leases;
-use super::rows::{DetailsRow, HostRow, host_columns};
-use super::statement::{Arg, Statements, args, statements};
+use super::rows::{DetailsRow, HostRow, from_json, host_columns};
+use super::statement::{Statements, args, statements};
 use super::write::Write;
 use crate::log_budget::log_repeated;
-use crate::model::host::{Host, HostDetails, HostId};
+use crate::model::host::{Host, HostDetails};
 use crate::model::lease::Lease;
 use crate::model::name::{Fqdn, Label, UserName, Zone};
 use crate::model::prefix::Ipv6Suffix;
 use crate::model::time::Millis;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 pub(super) const STATEMENTS: Statements =
-    &[READING, SHOWING, PAGING, ZONES, EXISTING, ADDING, SETTING_TTLS, REMOVING];
+    &[READING, SHOWING, PAGING, ZONES, ADDING, SETTING_TTLS, REMOVING];
 
 //----- One host -----
 
 statements! { READING;
-    ONE: Indexed = concat!("SELECT ", host_columns!(), " FROM hosts h WHERE h.fqdn = ?");
+    ONE: Indexed = concat!("SELECT ", host_columns!(json), " FROM hosts h WHERE h.fqdn = ?");
 }
 
 impl Db {
@@ -33,8 +32,10 @@ impl Db {
     /// The database failed, or the row does not convert.
     pub async fn host(&self, name: &Fqdn) -> Result<Option<Arc<Host>>, DbError> {
         let load = async {
-            let row: Option<HostRow> = self.0.readers.optional(&ONE, args![name.as_str()]).await?;
-            row.map(|row| row.host().map(Arc::new)).transpose()
+            let row: Option<(String,)> =
+                self.0.readers.optional(&ONE, args![name.as_str()]).await?;
+            let host = |json: &str| from_json::<HostRow>(json)?.host_of(name.clone());
+            row.map(|(json,)| host(&json).map(Arc::new)).transpose()
         };
         self.0.caches.hosts.get_or_load(name, load).await
     }
@@ -57,23 +58,31 @@ impl Db {
 
 //----- Hosts as administrators see them -----
 
-/// The owner is joined from the left: otherwise an optimizer may begin with the users and sort all
-/// hosts.
+/// Rows as JSON arrays, each for one [`DetailsRow`]. The owner is joined from the left: otherwise
+/// an optimizer may begin with the users and sort all hosts.
 macro_rules! details_query {
     ($index:literal, $filter:literal) => {
         concat!(
-            "SELECT ",
-            host_columns!(),
-            ", h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at, u.name AS owner,
-               u.suspended_at AS owner_suspended_at, h.created_at, h.expired_at, h.last_ipv4, h.last_ipv6,
-               h.attempts, h.last_error, h.unserved, h.served_ttl,
-               l.fqdn AS leader, l.ipv6_prefix AS leader_prefix
+            "SELECT json_array(",
+            host_columns!(json),
+            ", json_array(h.set4_at, h.set6_at, t.ipv4_at, t.ipv6_at),
+               json_array(h.last_ipv4, h.last_ipv6),
+               u.name, u.suspended_at, h.expired_at, h.created_at, h.attempts, h.last_error,
+               h.unserved, h.served_ttl, l.fqdn, l.ipv6_prefix) AS details
              FROM hosts h ",
             $index,
             " LEFT JOIN users u ON u.id = h.user_id LEFT JOIN touches t ON t.host_id = h.id
               LEFT JOIN hosts l ON l.id = h.follows WHERE ",
             $filter
         )
+    };
+}
+
+/// The same rows in one text, separated by commas. SQLite's thread and the reader would wake each
+/// other for each row.
+macro_rules! joined_query {
+    ($filter:literal) => {
+        concat!("SELECT group_concat(details, ',') FROM (", details_query!("", $filter), ")")
     };
 }
 
@@ -88,9 +97,12 @@ impl Db {
     /// The database failed, or the row does not convert.
     pub async fn host_details(&self, name: &Fqdn) -> Result<Option<HostDetails>, DbError> {
         self.try_to_flush_touches().await;
-        let row: Option<DetailsRow> =
-            self.0.readers.optional(&DETAILS, args![name.as_str()]).await?;
-        row.map(|row| row.details(|host| self.unwritten_touch(host).at)).transpose()
+        let row = self.0.readers.optional(&DETAILS, args![name.as_str()]).await?;
+        row.map(|(json,): (String,)| self.details(from_json(&json)?)).transpose()
+    }
+
+    fn details(&self, row: DetailsRow) -> Result<HostDetails, DbError> {
+        row.details(|host| self.unwritten_touch(host).at)
     }
 
     /// Flushes, because a keepalive that is being written while the rows are read could be missing
@@ -116,13 +128,13 @@ pub struct HostPage {
 
 statements! { PAGING;
     // One text per combination of filters, so that each finds its index. Without FORCE INDEX
-    // MariaDB sorts the rest of the table for every page.
-    PAGE: Indexed = details_query!("", "h.fqdn > ? ORDER BY h.fqdn LIMIT ?"),
+    // MariaDB sorts the rest of the table for every page; it gives a row to each host, because it
+    // may cut a text of all.
+    PAGE: Indexed = joined_query!("h.fqdn > ? ORDER BY h.fqdn LIMIT ?"),
         mariadb details_query!(
             "FORCE INDEX (hosts_by_fqdn)", "h.fqdn > ? ORDER BY h.fqdn LIMIT ?"
         );
-    PAGE_OF_USER: Indexed = details_query!(
-            "",
+    PAGE_OF_USER: Indexed = joined_query!(
             "h.fqdn > ? AND h.user_id = (SELECT id FROM users WHERE name = ?)
              ORDER BY h.fqdn LIMIT ?"
         ),
@@ -132,12 +144,11 @@ statements! { PAGING;
              ORDER BY h.fqdn LIMIT ?"
         );
     PAGE_OF_ZONE: Indexed =
-        details_query!("", "h.fqdn > ? AND h.zone = ? ORDER BY h.fqdn LIMIT ?"),
+        joined_query!("h.fqdn > ? AND h.zone = ? ORDER BY h.fqdn LIMIT ?"),
         mariadb details_query!(
             "FORCE INDEX (hosts_by_zone)", "h.fqdn > ? AND h.zone = ? ORDER BY h.fqdn LIMIT ?"
         );
-    PAGE_OF_BOTH: Indexed = details_query!(
-            "",
+    PAGE_OF_BOTH: Indexed = joined_query!(
             "h.fqdn > ? AND h.user_id = (SELECT id FROM users WHERE name = ?) AND h.zone = ?
              ORDER BY h.fqdn LIMIT ?"
         ),
@@ -156,7 +167,7 @@ impl Db {
         let readers = &self.0.readers;
         let after = page.after.as_str();
         let limit = page.limit;
-        let rows: Vec<DetailsRow> = match (&page.user, &page.zone) {
+        let rows: Vec<(Option<String>,)> = match (&page.user, &page.zone) {
             (None, None) => readers.all(&PAGE, args![after, limit]).await,
             (Some(user), None) => {
                 readers.all(&PAGE_OF_USER, args![after, user.as_str(), limit]).await
@@ -169,7 +180,9 @@ impl Db {
                 readers.all(&PAGE_OF_BOTH, args).await
             }
         }?;
-        rows.into_iter().map(|row| row.details(|host| self.unwritten_touch(host).at)).collect()
+        let rows: Vec<_> = rows.into_iter().filter_map(|(rows,)| rows).collect();
+        let rows: Vec<DetailsRow> = from_json(&format!("[{}]", rows.join(",")))?;
+        rows.into_iter().map(|row| self.details(row)).collect()
     }
 }
 
@@ -190,27 +203,6 @@ impl Db {
         let row: Option<(String,)> = self.0.readers.optional(&NEXT_ZONE, args![zone]).await?;
         Ok(row.map(|(zone,)| zone))
     }
-}
-
-//----- Which hosts exist -----
-
-statements! { EXISTING;
-    EXISTING_HOSTS: Indexed = "SELECT id FROM hosts WHERE id IN (?)";
-}
-
-/// Those of these hosts that were not deleted meanwhile.
-pub(super) async fn existing_hosts(
-    hosts: impl Iterator<Item = HostId>,
-    conn: &mut Conn,
-) -> Result<HashSet<HostId>, DbError> {
-    let ids: Vec<_> = hosts.map(|host| Arg::from(host.0)).collect();
-    let mut existing = HashSet::with_capacity(ids.len());
-    for some in ids.chunks(ROWS_PER_STATEMENT) {
-        let full = some.len().next_power_of_two();
-        let rows: Vec<(i64,)> = conn.all_of(&EXISTING_HOSTS, some.to_vec(), full).await?;
-        existing.extend(rows.into_iter().map(|(id,)| HostId(id)));
-    }
-    Ok(existing)
 }
 
 //----- Add -----
@@ -313,7 +305,8 @@ impl Db {
     /// # Errors
     /// The database failed.
     pub async fn set_ttls(&self, ttls: SetTtls) -> Result<Option<Arc<Host>>, DbError> {
-        let lease = if ttls.publish { self.new_lease() } else { ttls.host.lease.clone() };
+        let lease =
+            if ttls.publish { self.new_lease() } else { ttls.host.lease.as_deref().cloned() };
         self.0.writer.run(StoreTtls { ttls, lease }).await
     }
 }

@@ -3,8 +3,8 @@
 
 use super::connection::Conn;
 use super::error::DbError;
+use super::existing::existing_hosts;
 use super::handle::Db;
-use super::hosts::existing_hosts;
 use super::row::row;
 use super::rows::RowOf;
 use super::statement::{Statements, args, statements};

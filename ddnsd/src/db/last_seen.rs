@@ -3,8 +3,8 @@
 
 use super::connection::Conn;
 use super::error::DbError;
+use super::existing::existing_hosts;
 use super::handle::Db;
-use super::hosts::existing_hosts;
 use super::rows::SeenRow;
 use super::statement::{Statements, args, statements};
 use super::unwritten::{Batch, Touch};

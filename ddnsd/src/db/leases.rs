@@ -34,7 +34,7 @@ impl Db {
     /// Whether this daemon holds a lease of the host.
     pub fn holds_lease(&self, host: &Host, now: Millis) -> bool {
         let is_own = |lease: &Lease| self.others_lease(Some(lease)).is_none();
-        host.lease.as_ref().is_some_and(|lease| lease.holds(now) && is_own(lease))
+        host.lease.as_deref().is_some_and(|lease| lease.holds(now) && is_own(lease))
     }
 
     /// The lease, if another daemon took it.

@@ -11,6 +11,7 @@ mod connection;
 mod counts;
 mod delivery;
 mod error;
+mod existing;
 mod expiry;
 mod followers;
 mod handle;
@@ -78,6 +79,7 @@ pub fn all_statements() -> impl Iterator<Item = &'static Statement> {
         checking::STATEMENTS,
         counts::STATEMENTS,
         delivery::STATEMENTS,
+        existing::STATEMENTS,
         expiry::STATEMENTS,
         followers::STATEMENTS,
         hosts::STATEMENTS,

@@ -23,8 +23,8 @@ statements! { QUEUEING;
 
 /// Queues the mails about a host that DNS acknowledged.
 pub(super) async fn queue(host: &Host, at: Millis, conn: &mut Conn) -> Result<(), DbError> {
-    for (kind, notice) in host.notices.iter().flat_map(PendingNotices::mails) {
-        let variables = notice.variables(kind, host.notice_names()).to_string();
+    for (kind, notice) in host.notices.as_deref().into_iter().flat_map(PendingNotices::mails) {
+        let variables = notice.variables(kind, &host.names()).to_string();
         let id = host.id.0;
         // the time keeps it unique in a database that was restored from an old copy
         let message_id = format!("{}.{id}.{}.{}", kind.as_str(), host.version, at.0);

@@ -52,7 +52,7 @@ impl Db {
         let lease = |change: &Want| match (change.publish, change.is_sent) {
             (true, true) => self.new_lease(),
             (true, false) => self.ended_lease(),
-            (false, _) => change.host.lease.clone(),
+            (false, _) => change.host.lease.as_deref().cloned(),
         };
         let changes = changes.into_iter().map(|change| (lease(&change), change)).collect();
         self.0.writer.run(WantAll(changes)).await
@@ -121,7 +121,7 @@ pub(super) async fn want_one(
     let rows = conn.run(&WANT, args).await?;
     let wanting =
         || if *publish { host.wanting(*records, *notices, *at, lease) } else { host.placed(*lan) };
-    Ok((rows > 0).then(|| Arc::new(Host { lan: *lan, ..wanting() })))
+    Ok((rows > 0).then(|| Arc::new(Host { lan: (*lan).into(), ..wanting() })))
 }
 
 //----- PublishResult -----
@@ -237,7 +237,7 @@ async fn store_acknowledged(
     conn: &mut Conn,
 ) -> Result<Option<Arc<Host>>, DbError> {
     let Acked { addresses, ttl } = settled.acked;
-    let (leased_by, leased_until) = leases::columns(settled.lease.as_ref());
+    let (leased_by, leased_until) = leases::columns(settled.lease.as_deref());
     let args = args![
         addresses.v4.map(|address| address.to_string()),
         addresses.v6.map(|address| address.to_string()),
@@ -251,7 +251,7 @@ async fn store_acknowledged(
     // queue the mails before ACKNOWLEDGED clears `notice`; a repeated settle queues none again
     outbox::queue(host, at, conn).await?;
     if conn.run(&ACKNOWLEDGED, args).await? == 0 {
-        mark_overtaken(host, at, settled.lease.as_ref(), conn).await?;
+        mark_overtaken(host, at, settled.lease.as_deref(), conn).await?;
         return Ok(None);
     }
     Ok(Some(Arc::new(settled.clone())))
@@ -274,7 +274,7 @@ async fn store_failed(
         mark_overtaken(host, at, lease.as_ref(), conn).await?;
         return Ok(None);
     }
-    Ok(Some(Arc::new(Host { lease, ..Host::clone(host) })))
+    Ok(Some(Arc::new(Host { lease: lease.map(Box::new), ..Host::clone(host) })))
 }
 
 async fn mark_overtaken(

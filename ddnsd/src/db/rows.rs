@@ -7,11 +7,13 @@ use super::row::row;
 use crate::log_budget::log_repeated;
 use crate::model::address::Addresses;
 use crate::model::host::{Acked, Host, HostDetails, HostId, Lan, Leader, Seen};
-use crate::model::name::{Fqdn, Label, UserName, Zone};
+use crate::model::name::{Fqdn, UserName, Zone};
 use crate::model::notice::PendingNotices;
 use crate::model::record::{Wanted, WantedRecords};
 use crate::model::time::Millis;
 use crate::model::user::UserId;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -28,19 +30,28 @@ pub(super) fn readable<T>(row: Result<T, DbError>) -> Option<T> {
     row.inspect_err(|problem| log_repeated!(error, "skipped: {problem}")).ok()
 }
 
-/// The columns of [`HostRow`], for every SELECT that fills one.
+/// The columns of [`HostRow`], for every SELECT that fills one: as columns, or as one JSON array.
 macro_rules! host_columns {
     () => {
+        concat!(host_columns!(@own), ", ", host_columns!(@lan), " AS is_followed")
+    };
+    (json) => {
+        concat!("json_array(", host_columns!(@own), ", json_array(", host_columns!(@lan), "))")
+    };
+    (@own) => {
         "h.id, h.user_id, h.label, h.zone, h.fqdn, h.dns_ttl, h.expiry_ttl, h.state4, h.ipv4,
          h.state6, h.ipv6, h.acked_ipv4, h.acked_ipv6, h.acked_ttl, h.unpublished_since,
-         h.unserved_since, h.suspended_at, h.notice, h.leased_by, h.leased_until, h.version,
-         h.ipv6_suffix, h.follows, h.ipv6_prefix, h.is_offline,
-         EXISTS (SELECT 1 FROM hosts f WHERE f.follows = h.id) AS is_followed"
+         h.unserved_since, h.suspended_at, h.notice, h.leased_by, h.leased_until, h.version"
+    };
+    (@lan) => {
+        "h.ipv6_suffix, h.follows, h.ipv6_prefix, h.is_offline,
+         CASE WHEN EXISTS (SELECT 1 FROM hosts f WHERE f.follows = h.id) THEN 1 ELSE 0 END"
     };
 }
 pub(super) use host_columns;
 
 row! {
+    #[derive(Deserialize)]
     pub(super) struct HostRow {
         id: i64,
         user_id: i64,
@@ -80,6 +91,13 @@ impl HostRow {
 
     pub(super) fn host(self) -> Result<Host, DbError> {
         let row = RowOf { table: "hosts", row: self.id };
+        let fqdn = row.parsed("fqdn", "not a host name", Fqdn::parse(&self.fqdn))?;
+        self.host_of(fqdn)
+    }
+
+    /// The host of this name. It shares the text of the name, as does its key in the cache.
+    pub(super) fn host_of(self, fqdn: Fqdn) -> Result<Host, DbError> {
+        let row = RowOf { table: "hosts", row: self.id };
         let wanted = WantedRecords {
             v4: row.wanted("ipv4", self.state4, self.ipv4.as_deref())?,
             v6: row.wanted("ipv6", self.state6, self.ipv6.as_deref())?,
@@ -91,12 +109,12 @@ impl HostRow {
             },
             ttl: row.ttl("acked_ttl", self.acked_ttl)?,
         };
+        let zone = Zone::of_host(&fqdn, &self.label, &self.zone);
         Ok(Host {
             id: HostId(self.id),
             user: UserId(self.user_id),
-            label: row.parsed("label", "not a host name", Label::parse(&self.label))?,
-            zone: row.parsed("zone", "not a zone name", Zone::parse(&self.zone))?,
-            fqdn: row.parsed("fqdn", "not a host name", Fqdn::parse(&self.fqdn))?,
+            fqdn,
+            zone: row.parsed("zone", "label and zone do not make the name", zone.ok_or(()))?,
             dns_ttl: row.ttl("dns_ttl", self.dns_ttl)?,
             expiry_ttl: row.ttl("expiry_ttl", self.expiry_ttl)?,
             wanted,
@@ -104,15 +122,16 @@ impl HostRow {
             unpublished_since: self.unpublished_since.map(Millis),
             unserved_since: self.unserved_since.map(Millis),
             suspended_at: self.suspended_at.map(Millis),
-            notices: row.notices(self.notice.as_deref())?,
-            lan: self.lan.lan(&row)?,
-            lease: lease(self.leased_by, self.leased_until),
+            notices: row.notices(self.notice.as_deref())?.map(Box::new),
+            lan: self.lan.lan(&row)?.into(),
+            lease: lease(self.leased_by, self.leased_until).map(Box::new),
             version: self.version,
         })
     }
 }
 
 row! {
+    #[derive(Deserialize)]
     struct LanRow {
         ipv6_suffix: Option<String>,
         follows: Option<i64>,
@@ -135,6 +154,7 @@ impl LanRow {
 }
 
 row! {
+    #[derive(Deserialize)]
     #[expect(clippy::struct_field_names, reason = "they are the columns' names")]
     pub(super) struct SeenRow {
         set4_at: Option<i64>,
@@ -154,6 +174,7 @@ impl SeenRow {
 }
 
 row! {
+    #[derive(Deserialize)]
     pub(super) struct LastRow {
         last_ipv4: Option<String>,
         last_ipv6: Option<String>,
@@ -170,23 +191,29 @@ impl LastRow {
     }
 }
 
-row! {
-    pub(super) struct DetailsRow {
-        owner: String,
-        owner_suspended_at: Option<i64>,
-        expired_at: Option<i64>,
-        created_at: i64,
-        attempts: i64,
-        last_error: Option<String>,
-        unserved: Option<String>,
-        served_ttl: Option<i64>,
-        leader: Option<String>,
-        leader_prefix: Option<String>,
-        ;
-        host: HostRow,
-        seen: SeenRow,
-        last: LastRow,
-    }
+/// A row of a list, read from a JSON array in the order of the fields: sqlx copies each value of a
+/// row by itself, which takes longer than to find the row.
+#[derive(Deserialize)]
+pub(super) struct DetailsRow {
+    host: HostRow,
+    seen: SeenRow,
+    last: LastRow,
+    owner: String,
+    owner_suspended_at: Option<i64>,
+    expired_at: Option<i64>,
+    created_at: i64,
+    attempts: i64,
+    last_error: Option<String>,
+    unserved: Option<String>,
+    served_ttl: Option<i64>,
+    leader: Option<String>,
+    leader_prefix: Option<String>,
+}
+
+/// Reads rows that are one JSON text.
+pub(super) fn from_json<T: DeserializeOwned>(json: &str) -> Result<T, DbError> {
+    serde_json::from_str(json)
+        .map_err(|why| DbError::Failed(format!("a row of `hosts` is not as expected: {why}")))
 }
 
 impl DetailsRow {

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// Rows in one write, so that other writes do not wait long.
 const BATCH: usize = 1_000;
+/// Room for rows that is never given back.
+const SPARE: usize = 1_024;
 
 pub(super) type Batch<V> = Arc<[(HostId, V)]>;
 
@@ -43,7 +45,9 @@ impl<V: Clone + PartialEq> Unwritten<V> {
     where
         F: Future<Output = Result<(), DbError>>,
     {
-        let hosts: Vec<HostId> = self.0.iter().map(|row| *row.key()).collect();
+        let mut hosts: Vec<HostId> = self.0.iter().map(|row| *row.key()).collect();
+        // in the order of the table, so that a batch rewrites few pages
+        hosts.sort_unstable();
         for hosts in hosts.chunks(BATCH) {
             let row = |host: &HostId| Some((*host, self.get(*host)?));
             let batch: Batch<V> = hosts.iter().filter_map(row).collect();
@@ -51,6 +55,10 @@ impl<V: Clone + PartialEq> Unwritten<V> {
             for (host, written) in batch.iter() {
                 self.0.remove_if(host, |_, now| now == written);
             }
+        }
+        // releases what many hosts took, unless as many come all the time
+        if self.0.capacity() > 4 * hosts.len() + SPARE {
+            self.0.shrink_to_fit();
         }
         Ok(())
     }

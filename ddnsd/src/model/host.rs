@@ -3,12 +3,13 @@
 use super::address::Addresses;
 use super::family::{Families, PerFamily};
 use super::lease::Lease;
-use super::name::{Fqdn, Label, UserName, Zone};
-use super::notice::{NoticeNames, PendingNotices};
+use super::name::{Fqdn, HostNames, Label, UserName, Zone};
+use super::notice::PendingNotices;
 use super::prefix::{Ipv6Prefix, Ipv6Suffix, NoFit};
 use super::record::WantedRecords;
 use super::time::{Millis, Uptime};
 use super::user::UserId;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// The TTLs of hosts that set none of their own.
@@ -24,17 +25,16 @@ pub struct Defaults {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostId(pub i64);
 
-/// What is stored of a host, as the update path needs it.
+/// What is stored of a host, as the update path needs it. The cache holds a million of them, so
+/// what few hosts have takes a pointer only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     pub id: HostId,
     pub user: UserId,
-    /// Name within the zone.
-    pub label: Label,
-    /// The zone whose primary gets the updates.
-    pub zone: Zone,
     /// The whole name, unique.
     pub fqdn: Fqdn,
+    /// The zone whose primary gets the updates.
+    pub zone: Zone,
     /// TTL of its records in seconds; `None` is the default of the configuration.
     pub dns_ttl: Option<u32>,
     /// Seconds without an update until its records are removed, 0 for never; `None` is the default
@@ -51,11 +51,11 @@ pub struct Host {
     /// Since when it is suspended; its owner may be suspended apart from that.
     pub suspended_at: Option<Millis>,
     /// Mails to its owner that are queued once DNS holds `wanted`.
-    pub notices: Option<PendingNotices>,
+    pub notices: Option<Box<PendingNotices>>,
     /// Where its IPv6 address comes from, if it is made of a prefix and a suffix.
-    pub lan: Lan,
+    pub lan: HostLan,
     /// The daemon that publishes what is unpublished; `None` where only one daemon can do it.
-    pub lease: Option<Lease>,
+    pub lease: Option<Box<Lease>>,
     /// Rises with every change of the row that a settle must not overwrite.
     pub version: i64,
 }
@@ -73,6 +73,29 @@ pub struct Lan {
     pub prefix: Option<Ipv6Prefix>,
     /// Whether it went offline by a request of its own and was not updated since.
     pub is_offline: bool,
+}
+
+/// A [`Lan`] that takes no memory in a host outside any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostLan(Option<Box<Lan>>);
+
+impl From<Lan> for HostLan {
+    fn from(lan: Lan) -> Self {
+        Self((lan != Lan::NONE).then(|| Box::new(lan)))
+    }
+}
+
+impl Deref for HostLan {
+    type Target = Lan;
+
+    fn deref(&self) -> &Lan {
+        self.0.as_deref().unwrap_or(&Lan::NONE)
+    }
+}
+
+impl Lan {
+    const NONE: Self =
+        Self { suffix: None, follows: None, is_followed: false, prefix: None, is_offline: false };
 }
 
 /// Hosts that follow one host.
@@ -97,19 +120,21 @@ impl Host {
         at: Millis,
         lease: Option<Lease>,
     ) -> Self {
+        let notices = notices.map(Box::new);
         Self { wanted: records, notices, ..self.marked_unpublished(at, lease) }
     }
 
     /// With another place in its network, its records unchanged.
     #[must_use]
     pub fn placed(&self, lan: Lan) -> Self {
-        Self { lan, version: self.version + 1, ..self.clone() }
+        Self { lan: lan.into(), version: self.version + 1, ..self.clone() }
     }
 
     /// Unpublished, its wanted records unchanged.
     #[must_use]
     pub fn marked_unpublished(&self, at: Millis, lease: Option<Lease>) -> Self {
         let unpublished_since = self.unpublished_since.or(Some(at));
+        let lease = lease.map(Box::new);
         Self { unpublished_since, lease, version: self.version + 1, ..self.clone() }
     }
 
@@ -126,7 +151,7 @@ impl Host {
             dns_ttl: dns,
             expiry_ttl: expiry,
             unpublished_since: self.unpublished_since.or(publish),
-            lease,
+            lease: lease.map(Box::new),
             version: self.version + 1,
             ..self.clone()
         }
@@ -150,14 +175,23 @@ impl Host {
     #[must_use]
     pub fn acknowledged(&self, ttl: u32, is_final: bool, lease: Option<Lease>) -> Self {
         let unpublished_since = self.unpublished_since.filter(|_| !is_final);
-        let lease = lease.filter(|_| !is_final);
+        let lease = lease.filter(|_| !is_final).map(Box::new);
         let acked = Acked { addresses: self.wanted.addresses(), ttl: Some(ttl) };
         Self { acked, unpublished_since, notices: None, lease, ..self.clone() }
     }
 
-    /// Its names in a mail.
-    pub fn notice_names(&self) -> NoticeNames<'_> {
-        NoticeNames { label: &self.label, zone: &self.zone, fqdn: &self.fqdn }
+    /// Its name within the zone.
+    pub fn label(&self) -> Label {
+        self.zone.label_of(&self.fqdn)
+    }
+
+    pub fn names(&self) -> HostNames {
+        HostNames { label: self.label(), zone: self.zone.clone(), fqdn: self.fqdn.clone() }
+    }
+
+    /// The mails to its owner that are queued once DNS holds `wanted`.
+    pub fn pending_notices(&self) -> PendingNotices {
+        self.notices.as_deref().copied().unwrap_or_default()
     }
 }
 

@@ -2,7 +2,9 @@
 //! dot, user names in NFC, mail addresses. IDNA 2008, non-transitional UTS 46.
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// Why a text is not the name it should be. Prints as the end of a sentence about that text.
@@ -115,9 +117,14 @@ impl fmt::Display for Fqdn {
     }
 }
 
-/// A DNS zone's name, as [`Fqdn`], but one label is enough.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Zone(Arc<str>);
+/// A DNS zone's name, as [`Fqdn`], but one label is enough. The zone of a host shares the text of
+/// the host's name.
+#[derive(Clone)]
+pub struct Zone {
+    text: Arc<str>,
+    /// Where the zone begins in the text.
+    start: u8,
+}
 
 impl Zone {
     /// Reads a zone name as people write it.
@@ -125,28 +132,78 @@ impl Zone {
     /// # Errors
     /// Says what about the text is not a legal name.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        to_a_labels(text).map(|name| Self(name.into()))
+        to_a_labels(text).map(|name| Self { text: name.into(), start: 0 })
+    }
+
+    /// The zone of this name if they are made of these two; `@` is the label of the zone's own
+    /// name.
+    pub fn of_host(name: &Fqdn, label: &str, zone: &str) -> Option<Self> {
+        let above = name.as_str().strip_suffix(zone)?;
+        let is_label =
+            if label == "@" { above.is_empty() } else { above.strip_suffix('.')? == label };
+        let start = u8::try_from(above.len()).ok().filter(|_| is_label && !zone.is_empty())?;
+        Some(Self { text: Arc::clone(&name.0), start })
+    }
+
+    /// The name within this zone of a host that is in it.
+    pub fn label_of(&self, name: &Fqdn) -> Label {
+        let above =
+            name.as_str().strip_suffix(self.as_str()).and_then(|above| above.strip_suffix('.'));
+        Label(above.unwrap_or("@").into())
     }
 
     /// The A-labels, without a trailing dot.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.text.get(self.start.into()..).unwrap_or_default()
     }
 
     /// The readable form, with U-labels.
     pub fn to_unicode(&self) -> String {
-        to_u_labels(&self.0)
+        to_u_labels(self.as_str())
     }
 
     /// Whether `other` is this zone or below it.
     pub fn holds(&self, other: &Zone) -> bool {
-        other.0.strip_suffix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        let rest = other.as_str().strip_suffix(self.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+}
+
+impl PartialEq for Zone {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Zone {}
+
+impl PartialOrd for Zone {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Zone {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for Zone {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Zone").field(&self.as_str()).finish()
     }
 }
 
 impl fmt::Display for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -187,7 +244,7 @@ impl Label {
         if &*self.0 == "@" {
             Fqdn::parse(zone.as_str())
         } else {
-            Fqdn::parse(&format!("{}.{}", self.0, zone.0))
+            Fqdn::parse(&format!("{}.{zone}", self.0))
         }
     }
 }
@@ -370,6 +427,28 @@ mod tests {
         assert!(zone.holds(&zone));
         assert!(zone.holds(&Zone::parse("dyn.example.com").unwrap()));
         assert!(!zone.holds(&Zone::parse("badexample.com").unwrap()));
+    }
+
+    #[test]
+    fn the_zone_of_a_host_is_the_rest_of_its_name() {
+        let name = Fqdn::parse("a.b.example.org").unwrap();
+        for (label, zone) in [("a", "b.example.org"), ("a.b", "example.org"), ("@", name.as_str())]
+        {
+            let of_host = Zone::of_host(&name, label, zone).unwrap();
+            assert_eq!((of_host.as_str(), of_host.label_of(&name).as_str()), (zone, label));
+            assert_eq!(of_host, Zone::parse(zone).unwrap());
+        }
+        for (label, zone) in [
+            ("a", "example.org"),
+            ("b", "b.example.org"),
+            ("@", "b.example.org"),
+            ("a.", "b.example.org"),
+            ("", name.as_str()),
+            (name.as_str(), ""),
+            ("a.b.example.or", "g"),
+        ] {
+            assert!(Zone::of_host(&name, label, zone).is_none(), "{label} {zone}");
+        }
     }
 
     #[test]

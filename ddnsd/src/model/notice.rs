@@ -2,7 +2,7 @@
 //! wanted, queued when DNS holds it.
 
 use super::family::{Families, PerFamily};
-use super::name::{Fqdn, Label, Zone};
+use super::name::HostNames;
 use super::time::Millis;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -66,14 +66,6 @@ pub struct Notice {
     pub expiry_ttl: u32,
 }
 
-/// The names of a host, for the variables of a mail.
-#[derive(Clone, Copy, Debug)]
-pub struct NoticeNames<'a> {
-    pub label: &'a Label,
-    pub zone: &'a Zone,
-    pub fqdn: &'a Fqdn,
-}
-
 impl Notice {
     /// The families that it is about.
     pub fn included(&self) -> Families {
@@ -85,7 +77,7 @@ impl Notice {
     }
 
     /// The template's variables, an object; times are milliseconds since 1970 UTC.
-    pub fn variables(&self, kind: NoticeKind, names: NoticeNames<'_>) -> Value {
+    pub fn variables(&self, kind: NoticeKind, names: &HostNames) -> Value {
         let PerFamily { v4, v6 } = &self.families;
         let mut variables = match kind {
             NoticeKind::Change => json!({

@@ -24,7 +24,7 @@ pub fn decide(effect: &Effect, host: &Host, defaults: &Defaults) -> Verdict {
     let is_known_to_hold = host.unpublished_since.is_none() && host.unserved_since.is_none();
     if wanted != host.wanted || !is_known_to_hold || !ttl_holds {
         Verdict::Change
-    } else if effect.lan != host.lan {
+    } else if effect.lan != *host.lan {
         Verdict::Store
     } else {
         Verdict::Keep
@@ -72,8 +72,8 @@ pub(super) mod tests {
     use super::super::request::Change;
     use super::*;
     use crate::model::address::Addresses;
-    use crate::model::host::{Acked, HostId, Lan};
-    use crate::model::name::{Fqdn, Label, Zone};
+    use crate::model::host::{Acked, HostId, HostLan};
+    use crate::model::name::{Fqdn, Zone};
     use crate::model::record::Wanted;
     use crate::model::time::Millis;
     use crate::model::user::UserId;
@@ -85,7 +85,6 @@ pub(super) mod tests {
         Host {
             id: HostId(1),
             user: UserId(1),
-            label: Label::parse("pc").unwrap(),
             zone: Zone::parse("example.org").unwrap(),
             fqdn: Fqdn::parse("pc.example.org").unwrap(),
             dns_ttl: None,
@@ -96,7 +95,7 @@ pub(super) mod tests {
             unserved_since: None,
             suspended_at: None,
             notices: None,
-            lan: Lan::default(),
+            lan: HostLan::default(),
             lease: None,
             version: 1,
         }

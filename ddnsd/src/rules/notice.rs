@@ -22,7 +22,7 @@ pub fn of_update(
     seen: Option<Seen>,
     defaults: &Defaults,
 ) -> PendingNotices {
-    let pending = host.notices.unwrap_or_default();
+    let pending = host.pending_notices();
     let new = records.addresses();
     let differs = new.ips().zip(in_dns(host).ips()).map(|(new, old)| new != old);
     let included = updated.or(included(pending.change)).and(differs);
@@ -42,7 +42,7 @@ pub fn of_expiry(
     last: Option<Addresses>,
     defaults: &Defaults,
 ) -> PendingNotices {
-    let pending = host.notices.unwrap_or_default();
+    let pending = host.pending_notices();
     let included = expired.or(included(pending.expiry));
     let ttl = super::expiry::expiry_ttl(host, defaults);
     PendingNotices {
@@ -112,7 +112,8 @@ mod tests {
     /// The host after an update whose change is not yet published.
     fn updated(host: &Host, to: Addresses, seen: Option<Seen>) -> Host {
         let wanted = host.wanted.with(to);
-        let notices = of_update(host, to.families(), wanted, seen, &DEFAULTS).if_any();
+        let notices =
+            of_update(host, to.families(), wanted, seen, &DEFAULTS).if_any().map(Box::new);
         Host { wanted, notices, unpublished_since: Some(Millis(1)), ..host.clone() }
     }
 
@@ -120,14 +121,14 @@ mod tests {
     fn expired(host: &Host, v4: bool, v6: bool) -> Host {
         let last = Some(addresses("192.0.2.1", "2001:db8::1"));
         let families = Families { v4, v6 };
-        let notices = of_expiry(host, families, EARLIER, last, &DEFAULTS).if_any();
+        let notices = of_expiry(host, families, EARLIER, last, &DEFAULTS).if_any().map(Box::new);
         let wanted = host.wanted.without(families);
         Host { wanted, notices, unpublished_since: Some(Millis(1)), ..host.clone() }
     }
 
     /// Which mails are pending, and about which families.
     fn mails(host: &Host) -> Vec<(&'static str, bool, bool)> {
-        let pending = host.notices.unwrap_or_default();
+        let pending = host.pending_notices();
         let row = |(kind, notice): (NoticeKind, &Notice)| {
             let Families { v4, v6 } = notice.included();
             (kind.as_str(), v4, v6)
@@ -139,8 +140,8 @@ mod tests {
     fn a_change_is_mailed_if_its_client_asks_and_says_what_is_new() {
         let host = updated(&held_host(), addresses("192.0.2.2", "2001:db8::1"), Some(EARLIER));
         assert_eq!(mails(&host), [("change", true, false)]);
-        let notice = host.notices.and_then(|pending| pending.change).unwrap();
-        let variables = notice.variables(NoticeKind::Change, host.notice_names());
+        let notice = host.pending_notices().change.unwrap();
+        let variables = notice.variables(NoticeKind::Change, &host.names());
         let expected = serde_json::json!({
             "hostname": "pc", "zone": "example.org", "fqdn": "pc.example.org",
             "ipv4_changed": true, "ipv4": "192.0.2.2", "last_ipv4_update": 1000,
@@ -181,8 +182,8 @@ mod tests {
         let first = expired(&held_host(), true, false);
         assert_eq!(mails(&first), [("expiry", true, false)]);
         assert_eq!(mails(&expired(&first, false, true)), [("expiry", true, true)]);
-        let notice = first.notices.unwrap().expiry.unwrap();
-        let variables = notice.variables(NoticeKind::Expiry, first.notice_names());
+        let notice = first.pending_notices().expiry.unwrap();
+        let variables = notice.variables(NoticeKind::Expiry, &first.names());
         let expected = serde_json::json!({
             "hostname": "pc", "zone": "example.org", "fqdn": "pc.example.org",
             "ipv4_expired": true, "last_ipv4": "192.0.2.1", "last_ipv4_update": 1000,

@@ -57,7 +57,7 @@ pub struct Effect {
 
 impl Effect {
     fn none(host: &Host) -> Self {
-        let (records, lan) = (host.wanted, host.lan);
+        let (records, lan) = (host.wanted, *host.lan);
         let (updated, addresses) = (Families::default(), Addresses::default());
         Self { records, updated, lan, addresses, no_fit: None }
     }
@@ -228,15 +228,15 @@ mod tests {
 
     fn router() -> Host {
         let mut host = fresh_host();
-        host.lan.suffix = Some("::1".parse().unwrap());
-        host.lan.is_followed = true;
+        let suffix = Some("::1".parse().unwrap());
+        host.lan = Lan { suffix, is_followed: true, ..Lan::default() }.into();
         host
     }
 
     fn follower() -> Host {
         let mut host = fresh_host();
-        host.lan.suffix = Some("::5".parse().unwrap());
-        host.lan.follows = Some(HostId(9));
+        let suffix = Some("::5".parse().unwrap());
+        host.lan = Lan { suffix, follows: Some(HostId(9)), ..Lan::default() }.into();
         host.wanted.v4 = Wanted::Present("192.0.2.5".parse().unwrap());
         host.wanted.v6 = Wanted::Present("2001:db8:1::5".parse().unwrap());
         host
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_host_without_a_suffix_keeps_its_aaaa_and_stores_the_prefix() {
         let mut host = follower();
-        host.lan = Lan::default();
+        host.lan = Lan::default().into();
         let effect = effect(&host, &asked("192.0.2.5", "", NEW, false));
         assert_eq!((effect.records, effect.lan.prefix), (host.wanted, Some(prefix(NEW))));
         assert_eq!(effect.updated, Families { v4: true, v6: false });
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn offline_forgets_the_prefix() {
         let mut host = router();
-        host.lan.prefix = Some(prefix(NEW));
+        host.lan = Lan { prefix: Some(prefix(NEW)), ..*host.lan }.into();
         let asked = Asked { named: Some(Change::Offline), ..Asked::default() };
         assert_eq!(effect(&host, &asked).lan.prefix, None);
     }
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!((new.updated, new.seen(Millis(7)).v6), (V6, Some(Millis(7))));
         let down = effect(&host, &from_leader(LeaderChange::Offline));
         assert_eq!(down.records.addresses(), addresses("192.0.2.5", ""));
-        assert_eq!((down.lan, down.seen(Millis(7))), (host.lan, Seen::default()));
+        assert_eq!((down.lan, down.seen(Millis(7))), (*host.lan, Seen::default()));
     }
 
     #[test]
@@ -292,7 +292,7 @@ mod tests {
         let own = effect(&host, &asked("192.0.2.6", "2001:db8::7", NEW, true));
         assert_eq!(own.records.addresses(), addresses("192.0.2.6", "2001:db8:1::5"));
         assert_eq!(own.addresses, addresses("192.0.2.6", "2001:db8:1::5"));
-        assert_eq!((own.lan, own.updated), (host.lan, Families { v4: true, v6: false }));
+        assert_eq!((own.lan, own.updated), (*host.lan, Families { v4: true, v6: false }));
         let only_v6 = effect(&host, &asked("", "2001:db8::7", "", true));
         assert_eq!((only_v6.records, only_v6.updated), (host.wanted, Families::default()));
     }
@@ -302,9 +302,9 @@ mod tests {
         let offline = Asked { named: Some(Change::Offline), ..Asked::default() };
         let gone = effect(&follower(), &offline);
         assert!(gone.records.addresses().is_empty() && gone.lan.is_offline);
-        let gone = Host { wanted: gone.records, lan: gone.lan, ..follower() };
+        let gone = Host { wanted: gone.records, lan: gone.lan.into(), ..follower() };
         let left = effect(&gone, &from_leader(LeaderChange::Prefix(prefix(NEW))));
-        assert_eq!((left.records, left.lan), (gone.wanted, gone.lan));
+        assert_eq!((left.records, left.lan), (gone.wanted, *gone.lan));
         let back = Asked { stored: Some(prefix(NEW)), ..asked("192.0.2.6", "", "", false) };
         let back = effect(&gone, &back);
         assert_eq!(back.records.addresses(), addresses("192.0.2.6", "2001:db8:2::5"));
@@ -314,12 +314,13 @@ mod tests {
     #[test]
     fn a_suffix_that_does_not_fit_takes_the_aaaa_down_and_nothing_else() {
         let mut host = follower();
-        host.lan.suffix = Some("::5:0:0:0:5".parse().unwrap());
+        let suffix = Some("::5:0:0:0:5".parse().unwrap());
+        host.lan = Lan { suffix, ..*host.lan }.into();
         let down = effect(&host, &from_leader(LeaderChange::Prefix(prefix(NEW))));
         assert_eq!(down.records.addresses(), addresses("192.0.2.5", ""));
         assert!(down.no_fit.is_some() && down.seen(Millis(7)) == Seen::default());
         let mut router = router();
-        router.lan.suffix = host.lan.suffix;
+        router.lan = Lan { suffix, ..*router.lan }.into();
         let named = effect(&router, &asked("192.0.2.1", "2001:db8::7", NEW, false));
         assert_eq!(named.addresses, addresses("192.0.2.1", ""));
         assert!(named.no_fit.is_some());

@@ -319,7 +319,7 @@ impl Republish {
             Some(host) if host.id == id && host.unpublished_since.is_some() => host,
             _ => return Ok(Resent::Skipped),
         };
-        if self.publisher.is_left_to_another(host.lease.as_ref()) {
+        if self.publisher.is_left_to_another(host.lease.as_deref()) {
             return Ok(Resent::Skipped);
         }
         let old = host.acked.addresses;

@@ -3,8 +3,8 @@
 use crate::config::Defaults;
 use crate::model::address::Addresses;
 use crate::model::family::PerFamily;
-use crate::model::host::{Acked, Host, HostDetails, HostId, Lan, Seen};
-use crate::model::name::{Fqdn, Label, UserName, Zone};
+use crate::model::host::{Acked, Host, HostDetails, HostId, HostLan, Seen};
+use crate::model::name::{Fqdn, UserName, Zone};
 use crate::model::time::Millis;
 use crate::model::user::UserId;
 use std::net::Ipv4Addr;
@@ -17,7 +17,6 @@ pub(super) fn details(change: impl FnOnce(&mut Host)) -> HostDetails {
     let mut host = Host {
         id: HostId(1),
         user: UserId(1),
-        label: Label::parse("pc").unwrap(),
         zone: Zone::parse("example.org").unwrap(),
         fqdn: Fqdn::parse("pc.example.org").unwrap(),
         dns_ttl: None,
@@ -28,7 +27,7 @@ pub(super) fn details(change: impl FnOnce(&mut Host)) -> HostDetails {
         unserved_since: None,
         suspended_at: None,
         notices: None,
-        lan: Lan::default(),
+        lan: HostLan::default(),
         lease: None,
         version: 1,
     };

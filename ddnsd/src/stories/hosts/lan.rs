@@ -134,8 +134,8 @@ impl Hosts {
         let own = host.lan.prefix.filter(|_| leader.is_none());
         let follows = leader.as_ref().map(|leader| leader.id);
         let is_offline = host.lan.is_offline && follows.is_some();
-        let lan = Lan { suffix, follows, prefix: own, is_offline, ..host.lan };
-        if lan == host.lan {
+        let lan = Lan { suffix, follows, prefix: own, is_offline, ..*host.lan };
+        if lan == *host.lan {
             return Ok((host, Modified::Nothing));
         }
         let given = own.or(leader.as_ref().and_then(|leader| leader.lan.prefix));

@@ -265,14 +265,14 @@ impl Hosts {
 /// host.
 fn refuse_other_zone(host: &Host, names: &HostNames) -> Result<(), AdminError> {
     let HostNames { label, zone, .. } = names;
-    if host.label == *label && host.zone == *zone {
+    if host.label() == *label && host.zone == *zone {
         return Ok(());
     }
     let message = format!(
         "no hostname `{}` in zone `{zone}`; {} is registered as `{}` in zone `{}`: use those two",
         label.as_str(),
         host.fqdn,
-        host.label.as_str(),
+        host.label().as_str(),
         host.zone
     );
     Err(AdminError::new(AdminErrorKind::NotFound, message))

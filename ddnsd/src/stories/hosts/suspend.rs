@@ -90,7 +90,7 @@ impl Hosts {
             check_at: expiry::first_check(host, records, &defaults, uptime),
             is_expiry: false,
             notices: notices.if_any(),
-            lan: Lan { prefix: None, ..host.lan },
+            lan: Lan { prefix: None, ..*host.lan },
             publish: records != host.wanted,
             at: now.wall,
             uptime,

@@ -52,7 +52,7 @@ impl Publisher {
 
     /// Whether another daemon is changing the host.
     pub(in crate::stories) fn is_changed_elsewhere(&self, host: &Host) -> bool {
-        let lease = self.db.others_lease(host.lease.as_ref());
+        let lease = self.db.others_lease(host.lease.as_deref());
         lease.is_some_and(|lease| lease.holds(self.clock.now().wall))
     }
 
@@ -104,7 +104,7 @@ impl Publisher {
 
     /// Another daemon may have sent the host, and got no answer.
     pub(super) fn expect_others_message(&self, host: &Host) {
-        if self.db.others_lease(host.lease.as_ref()).is_some() {
+        if self.db.others_lease(host.lease.as_deref()).is_some() {
             self.dns.may_come_late(&host.fqdn);
         }
     }

@@ -155,8 +155,8 @@ impl CheckQueues {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::model::host::{Acked, Lan};
-    use crate::model::name::{Label, Zone};
+    use crate::model::host::{Acked, HostLan};
+    use crate::model::name::Zone;
     use crate::model::record::{Wanted, WantedRecords};
     use crate::model::time::Millis;
     use crate::model::user::UserId;
@@ -166,7 +166,6 @@ mod tests {
         Host {
             id: HostId(id),
             user: UserId(1),
-            label: Label::parse("pc").unwrap(),
             zone: Zone::parse("example.org").unwrap(),
             fqdn: Fqdn::parse(&format!("h{id}.example.org")).unwrap(),
             dns_ttl: None,
@@ -177,7 +176,7 @@ mod tests {
             unserved_since: None,
             suspended_at: None,
             notices: None,
-            lan: Lan::default(),
+            lan: HostLan::default(),
             lease: None,
             version: 1,
         }
