@@ -67,11 +67,25 @@ use ddnsd_tests::ctl::Ctl;
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::http::Reply;
 use ddnsd_tests::named::{Named, ZONE};
+use ddnsd_tests::process::{Running, program};
 use ddnsd_tests::setup::Setup;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// How long a dead name server's records may be late once it is back.
 const RECOVERY: Duration = Duration::from_secs(30);
+
+/// A program that has the SQLite file locked, until it is dropped.
+fn lock_file(setup: &Setup) -> Running {
+    let mut holder = Command::new(program("sqlite3"));
+    holder.arg(setup.sqlite_file()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = Running(holder.spawn().unwrap());
+    let statements = b"BEGIN IMMEDIATE;\nSELECT 'held';\n";
+    holder.0.stdin.as_mut().unwrap().write_all(statements).unwrap();
+    holder.0.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
+    holder
+}
 
 /// A name server, a daemon that updates it, and the user alice with the host `pc.dyn.example`.
 struct Scene {

@@ -1,7 +1,7 @@
 //! What is about the SQLite file itself: who owns it, and what is left as it is. Run on SQLite,
 //! whatever the other tests are run on.
 
-use crate::{RECOVERY, Scene};
+use crate::{RECOVERY, Scene, lock_file};
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::eventually;
 use ddnsd_tests::named::Named;
@@ -230,6 +230,28 @@ fn a_database_file_that_is_moved_away_or_replaced_is_911_until_it_is_back() {
     }
     let log = scene.daemon.log();
     assert!(log.contains("ERROR changes are not written: the database file"), "{log}");
+}
+
+#[test]
+fn an_update_that_changes_nothing_waits_for_no_lock_on_the_file() {
+    let scene = scene();
+    scene.add_hosts(&["nas"]);
+    let update = |host: &str, address: &str| {
+        scene.update(&format!("hostname={host}.dyn.example&myip={address}"))
+    };
+    for host in ["pc", "nas"] {
+        update(host, "192.0.2.1").is(200, "good 192.0.2.1\n");
+    }
+    let holder = lock_file(scene.daemon.setup());
+    std::thread::scope(|threads| {
+        let change = threads.spawn(|| update("nas", "192.0.2.2"));
+        for _ in 0..20 {
+            update("pc", "192.0.2.1").is(200, "nochg 192.0.2.1\n");
+        }
+        assert!(!change.is_finished(), "the file is not locked");
+        drop(holder);
+        change.join().unwrap().is(200, "good 192.0.2.2\n");
+    });
 }
 
 #[test]

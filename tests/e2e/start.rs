@@ -1,8 +1,8 @@
 //! Starting and stopping: a failed start names its cause in one sentence, has the right exit code,
 //! and overwrites nothing.
 
-use crate::Scene;
 use crate::tls::{install, secure, with_tls};
+use crate::{Scene, lock_file};
 use ddnsd_tests::authority::Authority;
 use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::daemon::Daemon;
@@ -162,13 +162,8 @@ fn a_second_signal_aborts_requests_at_once() {
 fn held_up() -> (Scene, Running) {
     let mut scene = Scene::with(|setup| setup.on_sqlite());
     assert!(scene.daemon.terminate().success());
-    let mut holder = Command::new(program("sqlite3"));
-    holder.arg(scene.daemon.setup().sqlite_file()).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut holder = Running(holder.spawn().unwrap());
-    // writes of the start wait for this transaction
-    let statements = b"BEGIN IMMEDIATE;\nSELECT 'held';\n";
-    holder.0.stdin.as_mut().unwrap().write_all(statements).unwrap();
-    holder.0.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
+    // writes of the start wait for its transaction
+    let holder = lock_file(scene.daemon.setup());
     (scene, holder)
 }
 

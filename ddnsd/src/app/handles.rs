@@ -102,7 +102,7 @@ impl Handles {
         Ok(Self {
             publisher: Publisher::new(db.clone(), dns.clone(), clock, defaults),
             passwords: Passwords::new(config.auth, Arc::clone(&counters.passwords))?,
-            limits: Limits::new(config.limits, Arc::clone(&counters.limits), started),
+            limits: Limits::new(config.limits, Arc::clone(&counters.limits), started.mono),
             host_locks: HostLocks::default(),
             deliver: Deliver::new(db.clone(), clock, Arc::clone(&counters.mail), mailer(config)),
             db,
@@ -168,7 +168,6 @@ fn authenticate(handles: &Handles, last_requests: &LastRequests) -> Authenticate
         limits: handles.limits.clone(),
         passwords: passwords.clone(),
         clock: *clock,
-        tasks: tasks.work.clone(),
     }
 }
 

@@ -246,12 +246,11 @@ pub struct Params {
     pub notify_change: Vec<String>,
 }
 
-/// Whether a parameter of a request has this name: in any case, and after a leading `amp;`, which
-/// routers send that have a template with `&amp;`.
-pub fn is_param(given: &str, name: &str) -> bool {
+/// The name of a request's parameter without a leading `amp;`, which routers send that have a
+/// template with `&amp;`. It counts in any case.
+pub fn param_name(given: &str) -> &str {
     let amp = given.get(..4).filter(|start| start.eq_ignore_ascii_case("amp;"));
-    let given = if amp.is_some() { given.get(4..).unwrap_or_default() } else { given };
-    given.eq_ignore_ascii_case(name)
+    amp.and_then(|_| given.get(4..)).unwrap_or(given)
 }
 
 impl Default for Params {

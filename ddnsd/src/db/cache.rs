@@ -58,16 +58,17 @@ impl<K: Hash + Eq + Clone, V: Clone> RowCache<K, V> {
     }
 
     /// The row of this key, loaded if it is not cached; `None` if there is none.
-    pub(super) async fn get_or_load(
+    pub(super) async fn get_or_load<F: Future<Output = Result<Option<V>, DbError>>>(
         &self,
         key: &K,
-        load: impl Future<Output = Result<Option<V>, DbError>>,
+        load: impl FnOnce() -> F,
     ) -> Result<Option<V>, DbError> {
         let guards = match self.find(key) {
             CacheLookup::Cached(row) => return Ok(row),
             CacheLookup::Missing(guards) => guards,
         };
-        let loaded = load.await?;
+        // boxed: a query is large, and a row that is cached needs no room for one
+        let loaded = Box::pin(load()).await?;
         if let Some((present, absent)) = guards {
             // an insert fails if the key was written or removed since the guard was made
             let _ = match &loaded {
@@ -133,7 +134,7 @@ mod tests {
         row: Option<&'static str>,
         change: impl FnOnce(),
     ) {
-        let load = async {
+        let load = || async {
             change();
             Ok(row)
         };
@@ -145,7 +146,7 @@ mod tests {
         cache: &RowCache<u32, &'static str>,
         key: u32,
     ) -> Result<Option<&'static str>, DbError> {
-        cache.get_or_load(&key, async { Err(DbError::Closed) }).await
+        cache.get_or_load(&key, async || Err(DbError::Closed)).await
     }
 
     #[tokio::test]
@@ -190,7 +191,7 @@ mod tests {
         cache.update(&1, Some(&"new"));
         assert_eq!(cached(&cache, 1).await, Ok(Some("new")));
         for key in 1_000..200_000 {
-            cache.get_or_load(&key, async { Ok(None) }).await.unwrap();
+            cache.get_or_load(&key, async || Ok(None)).await.unwrap();
         }
         let absent = &cache.0.as_ref().unwrap().absent;
         assert!(absent.len() as u64 <= absent.capacity() && absent.capacity() < 70_000);
@@ -201,7 +202,7 @@ mod tests {
     async fn a_disabled_cache_keeps_nothing() {
         let cache = Caches::disabled().accounts;
         let name = UserName::parse("alice").unwrap();
-        assert_eq!(cache.get_or_load(&name, async { Ok(None) }).await.unwrap(), None);
-        assert!(cache.get_or_load(&name, async { Err(DbError::Closed) }).await.is_err());
+        assert_eq!(cache.get_or_load(&name, async || { Ok(None) }).await.unwrap(), None);
+        assert!(cache.get_or_load(&name, async || { Err(DbError::Closed) }).await.is_err());
     }
 }

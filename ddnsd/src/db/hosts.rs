@@ -31,7 +31,7 @@ impl Db {
     /// # Errors
     /// The database failed, or the row does not convert.
     pub async fn host(&self, name: &Fqdn) -> Result<Option<Arc<Host>>, DbError> {
-        let load = async {
+        let load = || async {
             let row: Option<(String,)> =
                 self.0.readers.optional(&ONE, args![name.as_str()]).await?;
             let host = |json: &str| from_json::<HostRow>(json)?.host_of(name.clone());

@@ -35,7 +35,7 @@ impl Db {
     pub async fn account(&self, name: &UserName) -> Result<Option<Account>, DbError> {
         // what is cached must not be believed either
         self.0.last_file_check()?;
-        let load = async {
+        let load = || async {
             let row: Option<AccountRow> =
                 self.0.readers.optional(&ACCOUNT, args![name.as_str()]).await?;
             Ok(row.map(AccountRow::account))

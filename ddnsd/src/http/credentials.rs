@@ -11,51 +11,40 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 /// Some clients omit the padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+static BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
 /// A header without a user name, or of another scheme, counts as not given.
 pub(super) fn login(header: Option<&[u8]>, user: Option<&str>, password: Option<&str>) -> Login {
-    match header.and_then(basic) {
-        Some(Ok((user, password))) => given(&user, Secret::new(password.to_string())),
-        Some(Err(())) => Login::Unreadable { name: String::new() },
-        None => match user {
-            Some(user) => given(user, Secret::new(password.unwrap_or_default().to_owned())),
-            None => Login::Missing,
-        },
+    let by_parameters =
+        || user.map_or(Login::Missing, |user| given(user, password.unwrap_or_default()));
+    let Some(token) = header.and_then(basic_token) else { return by_parameters() };
+    let decoded = BASE64.decode(token).map(Zeroizing::new);
+    let text = decoded.as_ref().ok().and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let Some(text) = text else { return Login::Unreadable { name: String::new() } };
+    // RFC 7617, 2: the user name ends at the first colon
+    match text.split_once(':').unwrap_or((text, "")) {
+        ("", _) => by_parameters(),
+        (user, password) => given(user, password),
     }
 }
 
-fn given(name: &str, password: Secret) -> Login {
+fn given(name: &str, password: &str) -> Login {
     match UserName::parse(name) {
-        Ok(user) => Login::Given { user, password },
+        Ok(user) => Login::Given { user, password: Secret::new(password.to_owned()) },
         // such a user cannot exist; the log shows the start of the name
         Err(_) => Login::Unreadable { name: first_chars(name, 64).to_owned() },
     }
 }
 
-/// User name and password of a Basic header (RFC 7617); `None` if it counts as not given.
-fn basic(header: &[u8]) -> Option<Result<(String, Zeroizing<String>), ()>> {
+/// What a Basic header (RFC 7617) holds; `None` for another scheme.
+fn basic_token(header: &[u8]) -> Option<&[u8]> {
     let header = header.trim_ascii();
     let end = header.iter().position(|byte| *byte == b' ').unwrap_or(header.len());
     let (scheme, token) = header.split_at_checked(end)?;
-    if !scheme.eq_ignore_ascii_case(b"basic") {
-        return None;
-    }
-    let Ok(bytes) = BASE64.decode(token.trim_ascii()).map(Zeroizing::new) else {
-        return Some(Err(()));
-    };
-    let Ok(text) = std::str::from_utf8(&bytes) else {
-        return Some(Err(()));
-    };
-    // RFC 7617, 2: the user name ends at the first colon
-    let (user, password) = text.split_once(':').unwrap_or((text, ""));
-    if user.is_empty() {
-        return None;
-    }
-    Some(Ok((user.to_owned(), Zeroizing::new(password.to_owned()))))
+    scheme.eq_ignore_ascii_case(b"basic").then_some(token.trim_ascii())
 }
 
 #[cfg(test)]

@@ -24,15 +24,19 @@ fn names_foreign_page(headers: &HeaderMap) -> bool {
         let value: &HeaderValue = headers.get(name)?;
         value.to_str().ok().map(str::to_ascii_lowercase)
     };
+    // update clients send neither
+    let (origin, referer) = (lower(ORIGIN), lower(REFERER));
+    if origin.is_none() && referer.is_none() {
+        return false;
+    }
     let Some(Ok(asked)) = lower(HOST).map(|host| host.parse::<Authority>()) else { return false };
     let is_foreign = |page: &String| {
         let page = page.parse::<Uri>().ok().filter(|page| page.scheme().is_some())?;
         Some(name(page.host()?) != name(asked.host()))
     };
     // of a sandboxed page it is "null"
-    let by_origin =
-        lower(ORIGIN).is_some_and(|page| page == "null" || is_foreign(&page) == Some(true));
-    by_origin || lower(REFERER).is_some_and(|page| is_foreign(&page) == Some(true))
+    let by_origin = origin.is_some_and(|page| page == "null" || is_foreign(&page) == Some(true));
+    by_origin || referer.is_some_and(|page| is_foreign(&page) == Some(true))
 }
 
 /// A host without what two spellings of it differ in.

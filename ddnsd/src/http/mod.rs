@@ -12,36 +12,38 @@ mod in_flight;
 mod query;
 mod reply;
 mod request_log;
+mod taken_head;
 
 use crate::clock::Clock;
 use crate::config::{self, Endpoint};
 use crate::counters::HttpCounters;
 use crate::log_budget::log_repeated;
 use crate::model::client::ClientKey;
+use crate::model::time::Now;
 use crate::rules::reply::{Reply, ReturnCode};
-use crate::rules::request::{self, RequestOrigin, RequestedUpdate, UpdateRequest};
-use crate::serve::{Answering, HttpPeer, Service, UnreadBody};
+use crate::rules::request::{RequestOrigin, RequestedUpdate, UpdateRequest, notify, user_agent};
+use crate::serve::{Answering, HttpPeer, Response, Service, UnreadBody};
 use crate::stories::update::Update;
 use arc_swap::ArcSwap;
 use bytes::{Buf, Bytes};
 use client_address::header_of_untrusted_proxy;
 use foreign_site::is_from_foreign_site;
-use futures::Stream;
+use futures::{FutureExt as _, Stream};
 use http::header::{AUTHORIZATION, EXPECT, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use hyper::body::Incoming;
+use http::{HeaderName, HeaderValue, Method, StatusCode, request};
 use in_flight::RequestPlaces;
 use query::Parameters;
 use reply::ReplyFormat;
 use request_log::RequestRecord;
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Once};
+use std::task::Poll;
+use taken_head::TakenHead;
 use tokio::time::{Instant, timeout_at};
-use tower::util::BoxCloneSyncService;
-use warp::Filter;
-use warp::filters::path::FullPath;
-use warp::reply::Response;
+use tower::Service as _;
+use warp::Filter as _;
 
 /// Bytes.
 const MAX_QUERY: usize = 8 * 1024;
@@ -73,13 +75,10 @@ struct FrontInner {
 
 /// The head of a request.
 struct Call {
-    method: Method,
-    path: FullPath,
-    query: String,
-    headers: HeaderMap,
+    head: request::Parts,
     peer: HttpPeer,
     settings: Arc<FrontSettings>,
-    start: Instant,
+    start: Now,
     /// `request_timeout` after the end of the head: the form is read and the reply made by then.
     deadline: Instant,
 }
@@ -91,27 +90,11 @@ struct ReadCall {
     format: ReplyFormat,
     /// See [`Parameters::unknown_address`]; `None` if an address was given by a known name.
     unknown_address: Option<String>,
-    start: Instant,
+    start: Now,
     deadline: Instant,
     peer: HttpPeer,
     /// Keeps the connection open. `serve/` does it for a request without a body.
-    _answering: Option<Answering>,
-}
-
-/// The headers of a request, taken out of it once. warp clones what is in the extensions.
-#[derive(Clone)]
-struct TakenHeaders(Arc<Mutex<HeaderMap>>);
-
-impl TakenHeaders {
-    fn move_into_extensions(mut request: http::Request<Incoming>) -> http::Request<Incoming> {
-        let headers = std::mem::take(request.headers_mut());
-        request.extensions_mut().insert(Self(Arc::new(Mutex::new(headers))));
-        request
-    }
-
-    fn take(&self) -> HeaderMap {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+    answering: Option<Answering>,
 }
 
 impl Front {
@@ -128,38 +111,38 @@ impl Front {
     /// Answers the requests of a connection.
     pub fn service(&self) -> Service {
         let front = self.clone();
-        // paths are configured, so one filter takes all of them and `endpoint` looks them up
+        // paths are configured, so one route takes all of them and `endpoint` looks them up
         let routes = warp::any()
             .map(move || front.clone())
-            .and(warp::method())
-            .and(warp::path::full())
-            .and(warp::query::raw().or(warp::any().map(String::new)).unify())
-            .and(warp::ext::get::<TakenHeaders>())
-            .and(warp::ext::get::<HttpPeer>())
+            .and(warp::ext::get::<TakenHead>())
             .and(warp::body::stream())
-            .then(
-                |front: Self, method, path, query, headers: TakenHeaders, peer, body| async move {
-                    let settings = front.0.settings.load_full();
-                    let start = Instant::from_std(front.0.clock.now().mono);
-                    let deadline = start + settings.http.request_timeout;
-                    let headers = headers.take();
-                    let call =
-                        Call { method, path, query, headers, peer, settings, start, deadline };
-                    front.answer(call, body).await
-                },
-            );
-        let service = tower::ServiceBuilder::new().map_request(TakenHeaders::move_into_extensions);
-        BoxCloneSyncService::new(service.service(warp::service(routes)))
+            .then(|front: Self, taken: TakenHead, body| async move {
+                match taken.take() {
+                    Some((head, peer)) => front.answer(head, peer, body).await,
+                    // the route runs once a request
+                    None => reply::sentence(StatusCode::INTERNAL_SERVER_ERROR, "no request\n"),
+                }
+            });
+        let routes = warp::service(routes);
+        Arc::new(move |request, peer| {
+            let answered = routes.clone().call(TakenHead::take_out(request, peer));
+            Box::pin(answered.map(|reply| reply.unwrap_or_else(|never| match never {})))
+        })
     }
 
     async fn answer<B: Buf>(
         &self,
-        call: Call,
+        head: request::Parts,
+        peer: HttpPeer,
         mut body: impl Stream<Item = Result<B, warp::Error>> + Unpin + Send + 'static,
     ) -> Response {
-        let logs = call.settings.http.log_requests;
+        let settings = self.0.settings.load_full();
+        let start = self.0.clock.now();
+        let deadline = Instant::from_std(start.mono) + settings.http.request_timeout;
+        let logs = settings.http.log_requests;
+        let call = Call { head, peer, settings, start, deadline };
         let mut record = logs.then(|| RequestRecord::new(&call, self.0.clock));
-        let sends_body = !call.headers.contains_key(EXPECT);
+        let sends_body = !call.head.headers.contains_key(EXPECT);
         let response = match call.read(&mut body).await {
             Ok(read) => self.update(read, record.as_mut()).await,
             Err(mut refused) => {
@@ -179,7 +162,7 @@ impl Front {
     }
 
     async fn update(&self, call: ReadCall, mut record: Option<&mut RequestRecord>) -> Response {
-        let ReadCall { request, format, unknown_address, start, deadline, peer, _answering } = call;
+        let ReadCall { request, format, unknown_address, start, deadline, peer, answering } = call;
         if let Some(record) = &mut record {
             record.set_update(&request);
         }
@@ -191,19 +174,27 @@ impl Front {
             }
             return reply::response(&reply, format);
         };
-        let (client, is_loopback) = (request.client, request.update.is_loopback());
-        // after the deadline the update goes on, but its client gets an answer
-        let reply = timeout_at(deadline, self.0.update.run(request)).await;
-        let reply = reply.unwrap_or(Reply::whole(ReturnCode::ServerError));
+        let request = Arc::new(request);
+        // reading a form takes time
+        let now = if answering.is_some() { self.0.clock.now() } else { start };
+        let mut update = pin!(self.0.update.run(Arc::clone(&request), now));
+        let reply = match futures::poll!(&mut update) {
+            Poll::Ready(reply) => reply,
+            // after the deadline the update goes on, but its client gets an answer
+            Poll::Pending => {
+                let reply = timeout_at(deadline, update).await;
+                reply.unwrap_or(Reply::whole(ReturnCode::ServerError))
+            }
+        };
         if reply.has_changed_any() {
-            warn_of_address(client, is_loopback, unknown_address.as_deref());
+            warn_of_address(&request, unknown_address.as_deref());
         }
         set_known(&peer, reply.decisive_code());
         if let Some(record) = record {
             record.set_return_code(&reply);
         }
-        let now = self.0.clock.now().mono;
-        self.0.counters.updates.record(now.saturating_duration_since(start.into_std()));
+        let took = self.0.clock.mono().saturating_duration_since(start.mono);
+        self.0.counters.updates.record(took);
         reply::response(&reply, format)
     }
 }
@@ -214,8 +205,9 @@ impl Call {
         self,
         body: impl Stream<Item = Result<B, warp::Error>> + Unpin,
     ) -> Result<ReadCall, Response> {
+        let headers = &self.head.headers;
         // RFC 9112, 3.2: a proxy in front may have used the other one
-        if self.headers.get_all(HOST).iter().nth(1).is_some() {
+        if headers.get_all(HOST).iter().nth(1).is_some() {
             let text = "there is more than one Host line\n";
             return Err(reply::sentence(StatusCode::BAD_REQUEST, text));
         }
@@ -224,27 +216,27 @@ impl Call {
         };
         let peer = self.peer.address;
         let trusted = &self.settings.http.trusted_proxies;
-        if let Some(header) = header_of_untrusted_proxy(peer, &self.headers, trusted) {
+        if let Some(header) = header_of_untrusted_proxy(peer, headers, trusted) {
             self.warn_of_untrusted_proxy(peer, header);
         }
         let by_proxy = client_address::is_trusted(peer, trusted);
-        if is_from_foreign_site(&self.headers, !by_proxy) {
+        if is_from_foreign_site(headers, !by_proxy) {
             log_repeated!(warn, client = %self.origin().address(),
                 "refused an update that a page of another site made a browser send");
             return Err(reply::sentence(StatusCode::FORBIDDEN, FOREIGN_SITE));
         }
-        if self.query.len() > MAX_QUERY {
+        if self.query().len() > MAX_QUERY {
             return Err(reply::sentence(StatusCode::URI_TOO_LONG, "the query is over 8 KiB\n"));
         }
-        let form = match self.method {
+        let form = match self.head.method {
             Method::GET => Bytes::new(),
             Method::POST => {
                 let unfinished = self.peer.connection.form();
-                body::read_form(&self.headers, self.deadline, body, unfinished).await?
+                body::read_form(headers, self.deadline, body, unfinished).await?
             }
             _ => return Err(reply::method_not_allowed()),
         };
-        let given = Parameters::read(&self.query, &form, &endpoint.params).map_err(|_| {
+        let given = Parameters::read(self.query(), &form, &endpoint.params).map_err(|_| {
             let text = "there are more than 256 parameters\n";
             reply::sentence(StatusCode::BAD_REQUEST, text)
         })?;
@@ -259,31 +251,39 @@ impl Call {
         });
     }
 
+    fn path(&self) -> &str {
+        self.head.uri.path()
+    }
+
+    fn query(&self) -> &str {
+        self.head.uri.query().unwrap_or_default()
+    }
+
     fn endpoint(&self) -> Option<&Endpoint> {
-        let path = self.path.as_str();
+        let path = self.path();
         self.settings.endpoints.iter().find(|endpoint| segments(&endpoint.path).eq(segments(path)))
     }
 
     fn origin(&self) -> RequestOrigin {
         let config::Http { proxy_header, trusted_proxies, .. } = &self.settings.http;
         let peer = self.peer.address;
-        client_address::origin(peer, &self.headers, proxy_header.as_ref(), trusted_proxies)
+        client_address::origin(peer, &self.head.headers, proxy_header.as_ref(), trusted_proxies)
     }
 
     fn read_parameters(&self, given: Parameters<'_>) -> ReadCall {
         let origin = self.origin();
-        let authorization = self.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        let headers = &self.head.headers;
+        let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let login =
             credentials::login(authorization, given.username.as_deref(), given.password.as_deref());
-        let user_agent = self.headers.get(USER_AGENT);
         let is_address_given =
             [&given.ipv4, &given.ipv6, &given.prefix6].iter().any(|given| given.is_some());
         let request = UpdateRequest {
             client: origin.address(),
-            user_agent: user_agent.and_then(|value| request::user_agent(value.as_bytes())),
+            user_agent: headers.get(USER_AGENT).and_then(|value| user_agent(value.as_bytes())),
             key: ClientKey::from(origin.address()),
             login,
-            notify: request::notify(given.notify_change.as_deref()),
+            notify: notify(given.notify_change.as_deref()),
             update: RequestedUpdate {
                 hosts: given.hostname.map(Cow::into_owned),
                 ipv4: given.ipv4.map(Cow::into_owned),
@@ -296,12 +296,12 @@ impl Call {
         };
         ReadCall {
             request,
-            format: ReplyFormat::accepted(&self.headers),
+            format: ReplyFormat::accepted(headers),
             unknown_address: given.unknown_address.filter(|_| !is_address_given),
             start: self.start,
             deadline: self.deadline,
             peer: self.peer.clone(),
-            _answering: (self.method == Method::POST).then(|| self.peer.connection.answer()),
+            answering: (self.head.method == Method::POST).then(|| self.peer.connection.answer()),
         }
     }
 }
@@ -322,9 +322,10 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Without a known address the connection's own was published: perhaps not what was meant.
-fn warn_of_address(client: IpAddr, is_loopback: bool, unknown: Option<&str>) {
+fn warn_of_address(request: &UpdateRequest, unknown: Option<&str>) {
+    let client = request.client;
     // a loopback address can only be that of the connection: given ones are refused
-    if is_loopback {
+    if request.update.is_loopback() {
         log_repeated!(warn,
             %client,
             "the address of this machine itself was published (behind a proxy, set daemon.proxy_header and trusted_proxies)"

@@ -1,7 +1,7 @@
 //! The parameters of a request. In: query string and form body, undecoded. Out: the value of each
 //! endpoint parameter, by its accepted names. Nothing else of the request is kept.
 
-use crate::config::{Params, is_param};
+use crate::config::{Params, param_name};
 use crate::model::text::first_chars;
 use crate::rules::request::is_placeholder;
 use std::borrow::Cow;
@@ -62,7 +62,7 @@ impl<'a, 'n> GivenValue<'a, 'n> {
 
     /// The place of this name in the list of names.
     fn place(&self, name: &str) -> Option<usize> {
-        self.names.iter().position(|own| is_param(name, own))
+        self.names.iter().position(|own| name.eq_ignore_ascii_case(own))
     }
 
     /// Whether this value is better than the one found so far.
@@ -110,12 +110,12 @@ impl<'a> Parameters<'a> {
             if index >= MAX_PARAMETERS {
                 return Err(TooManyParameters);
             }
-            let mut is_alias = false;
+            let (name, mut is_alias) = (param_name(&name), false);
             for slot in &mut slots {
-                let Some(place) = slot.place(&name) else { continue };
+                let Some(place) = slot.place(name) else { continue };
                 is_alias = true;
                 if unfilled.is_none() && slot.is_unfilled(&value) {
-                    unfilled = Some(Box::from(first_chars(&name, 64)));
+                    unfilled = Some(Box::from(first_chars(name, 64)));
                 }
                 if slot.wants(place, &value) {
                     slot.found = Some((place, value.clone()));
@@ -124,10 +124,10 @@ impl<'a> Parameters<'a> {
             if is_alias {
                 continue;
             }
-            if is_param(&name, "offline") && offline.is_none() && !value.trim().is_empty() {
+            if offline.is_none() && is_offline(name, &value) {
                 offline = Some(value.eq_ignore_ascii_case("yes"));
             } else if unknown_address.is_none() && is_address(&value) {
-                unknown_address = Some(first_chars(&name, 64).to_owned());
+                unknown_address = Some(first_chars(name, 64).to_owned());
             }
         }
         let [hostname, ipv4, ipv6, prefix6, username, password, notify_change] =
@@ -145,6 +145,11 @@ impl<'a> Parameters<'a> {
             unfilled,
         })
     }
+}
+
+/// Whether it is `offline` with a value.
+fn is_offline(name: &str, value: &str) -> bool {
+    name.eq_ignore_ascii_case("offline") && !value.trim().is_empty()
 }
 
 fn is_address(value: &str) -> bool {

@@ -3,15 +3,23 @@
 
 use crate::model::address::Addresses;
 use crate::rules::reply::{HostLine, Reply, ReturnCode};
+use crate::serve::Response;
+use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
-use warp::reply::Response;
 
 /// Retry-After where no limit gives one, seconds.
 const DEFAULT_RETRY_AFTER: u64 = 30;
+
+/// Bytes of most lines: a return code and an address.
+const LINE: usize = 32;
+
+static TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+static JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplyFormat {
@@ -52,8 +60,8 @@ pub(super) fn response(reply: &Reply, form: ReplyFormat) -> Response {
     let code = reply.decisive_code();
     let status = status(code, form);
     let (kind, body) = match form {
-        ReplyFormat::Text => ("text/plain; charset=utf-8", text(reply)),
-        ReplyFormat::Json => ("application/json", json(reply)),
+        ReplyFormat::Text => (&TEXT, text(reply)),
+        ReplyFormat::Json => (&JSON, json(reply)),
     };
     let mut response = plain(status, kind, body);
     if code == ReturnCode::Badauth {
@@ -74,7 +82,7 @@ pub(super) fn method_not_allowed() -> Response {
 
 /// A response outside the protocol: a status and a sentence.
 pub(super) fn sentence(status: StatusCode, text: &'static str) -> Response {
-    let mut response = plain(status, "text/plain; charset=utf-8", text.to_owned());
+    let mut response = plain(status, &TEXT, text);
     response.extensions_mut().insert(RefusalText(text.trim_end()));
     response
 }
@@ -83,10 +91,10 @@ pub(super) fn sentence(status: StatusCode, text: &'static str) -> Response {
 #[derive(Clone, Copy)]
 pub(super) struct RefusalText(pub(super) &'static str);
 
-fn plain(status: StatusCode, kind: &'static str, body: String) -> Response {
-    let mut response = Response::new(body.into());
+fn plain(status: StatusCode, kind: &HeaderValue, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(body.into().into());
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, kind.clone());
     response
 }
 
@@ -125,15 +133,16 @@ fn text(reply: &Reply) -> String {
     match reply {
         Reply::Whole { code, .. } => format!("{}\n", code.as_str()),
         Reply::Hosts { lines } => {
-            lines.iter().map(|line| text_line(line.code, &line.addresses)).collect()
+            let mut text = String::with_capacity(lines.len() * LINE);
+            for line in lines {
+                let shown = shown(line.code, &line.addresses);
+                let space = if shown.is_empty() { "" } else { " " };
+                // writing into a string cannot fail
+                let _ = writeln!(text, "{}{space}{shown}", line.code.as_str());
+            }
+            text
         }
     }
-}
-
-fn text_line(code: ReturnCode, addresses: &Addresses) -> String {
-    let shown = shown(code, addresses);
-    let space = if shown.is_empty() { "" } else { " " };
-    format!("{}{space}{shown}\n", code.as_str())
 }
 
 /// The addresses a line shows: with success only.

@@ -6,11 +6,11 @@ use super::{Call, segments};
 use crate::clock::Clock;
 use crate::rules::reply::{Reply, ReturnCode};
 use crate::rules::request::{Change, GivenAddresses, Login, RequestedHost, UpdateRequest};
+use crate::serve::Response;
 use http::Method;
 use std::net::IpAddr;
 use std::time::Instant;
 use tracing::field;
-use warp::reply::Response;
 
 /// nginx' status for a client that hung up before the reply.
 const HUNG_UP: u16 = 499;
@@ -44,7 +44,7 @@ impl RequestRecord {
             clock,
             start: clock.now().mono,
             client: call.origin().address(),
-            method: call.method.clone(),
+            method: call.head.method.clone(),
             path: path(call),
             update: None,
             return_code: None,
@@ -117,7 +117,7 @@ fn host(host: &RequestedHost) -> String {
 /// An endpoint's path as it was sent. Of any other path only its known start, because clients of
 /// other services have their token in the rest (`/update/NAME/TOKEN`).
 fn path(call: &Call) -> String {
-    let sent = call.path.as_str();
+    let sent = call.path();
     if call.endpoint().is_some() {
         return sent.to_owned();
     }

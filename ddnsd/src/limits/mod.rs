@@ -9,7 +9,6 @@ mod waiters;
 use crate::config;
 use crate::counters::LimitCounters;
 use crate::model::client::ClientKey;
-use crate::model::time::Now;
 use crate::rules::sliding_window::{Counted, Full, Limit, MonoNanos, Window};
 use arc_swap::ArcSwap;
 use key::LimitKey;
@@ -84,20 +83,20 @@ enum Held {
 
 impl Limits {
     /// `now` is the time zero of all windows.
-    pub fn new(config: config::LimitsConfig, counters: Arc<LimitCounters>, now: Now) -> Self {
+    pub fn new(config: config::LimitsConfig, counters: Arc<LimitCounters>, now: Instant) -> Self {
         Self::bounded(config, counters, now, MaxTracked::DEFAULT)
     }
 
     fn bounded(
         config: config::LimitsConfig,
         counters: Arc<LimitCounters>,
-        now: Now,
+        now: Instant,
         max: MaxTracked,
     ) -> Self {
         Self(Arc::new(LimitsInner {
             config: ArcSwap::from_pointee(config),
             counters,
-            start: now.mono,
+            start: now,
             clients: WindowTable::new(max),
         }))
     }
@@ -109,7 +108,7 @@ impl Limits {
 
     /// Reserves under the bad limit, before any password work. Routers behind one address that come
     /// at the same time wait for each other. So do guesses, until the limit is exceeded.
-    pub fn reserve_bad(&self, client: ClientKey, now: Now) -> Admission {
+    pub fn reserve_bad(&self, client: ClientKey, now: Instant) -> Admission {
         let config = self.0.config.load();
         if !config.enabled {
             return Admission::Granted(Slot { reservation: None });
@@ -143,7 +142,7 @@ impl Limits {
     ///
     /// # Errors
     /// The good limit is exceeded, requests in flight included. The bad reservation is released.
-    pub fn reserve_good(&self, slot: &mut Slot, now: Now) -> Result<(), LimitExceeded> {
+    pub fn reserve_good(&self, slot: &mut Slot, now: Instant) -> Result<(), LimitExceeded> {
         let Some(reservation) = &mut slot.reservation else {
             return Ok(());
         };
@@ -172,7 +171,12 @@ impl Limits {
     /// # Errors
     /// The request turned out bad after its password was right, and the bad limit is exceeded by
     /// now, requests in flight included. It is not counted.
-    pub fn record(&self, mut slot: Slot, outcome: Counted, now: Now) -> Result<(), LimitExceeded> {
+    pub fn record(
+        &self,
+        mut slot: Slot,
+        outcome: Counted,
+        now: Instant,
+    ) -> Result<(), LimitExceeded> {
         let Some(reservation) = &mut slot.reservation else {
             return Ok(());
         };
@@ -198,7 +202,7 @@ impl Limits {
 
     /// Removes clients whose windows are empty. With 262,144 clients this takes some 10 ms, so it
     /// must not run on a thread of the runtime.
-    pub fn purge(&self, now: Now) {
+    pub fn purge(&self, now: Instant) {
         let (config, tick) = (self.0.config.load(), self.0.tick(now));
         let (good, bad) = (good(&config), bad(&config));
         self.0
@@ -216,8 +220,8 @@ fn bad(config: &config::LimitsConfig) -> Limit {
 }
 
 impl LimitsInner {
-    fn tick(&self, now: Now) -> MonoNanos {
-        MonoNanos::after_start(now.mono.saturating_duration_since(self.start))
+    fn tick(&self, now: Instant) -> MonoNanos {
+        MonoNanos::after_start(now.saturating_duration_since(self.start))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Limits as stories use them: reserve, record, purge.
 
 use super::*;
-use crate::model::time::Millis;
 use std::net::IpAddr;
 
 const CONFIG: config::LimitsConfig = config::LimitsConfig {
@@ -14,16 +13,16 @@ const CONFIG: config::LimitsConfig = config::LimitsConfig {
 };
 
 #[expect(clippy::disallowed_methods, reason = "any start does, time is stepped from here")]
-fn now() -> Now {
-    Now { wall: Millis(0), mono: Instant::now() }
+fn now() -> Instant {
+    Instant::now()
 }
 
-fn limits(config: config::LimitsConfig) -> (Limits, Now) {
+fn limits(config: config::LimitsConfig) -> (Limits, Instant) {
     let now = now();
     (Limits::new(config, Arc::default(), now), now)
 }
 
-fn small(clients: usize, of_site: usize, shared: usize) -> (Limits, Now) {
+fn small(clients: usize, of_site: usize, shared: usize) -> (Limits, Instant) {
     let now = now();
     let max = MaxTracked { clients, of_site, shared };
     (Limits::bounded(CONFIG, Arc::default(), now, max), now)
@@ -33,12 +32,12 @@ fn client(address: &str) -> ClientKey {
     address.parse::<IpAddr>().unwrap().into()
 }
 
-fn later(now: Now, seconds: u64) -> Now {
-    Now { mono: now.mono + Duration::from_secs(seconds), ..now }
+fn later(now: Instant, seconds: u64) -> Instant {
+    now + Duration::from_secs(seconds)
 }
 
 /// A slot, or why there is none: `None` if the request has to wait.
-fn reserve(limits: &Limits, address: &str, now: Now) -> Result<Slot, Option<LimitExceeded>> {
+fn reserve(limits: &Limits, address: &str, now: Instant) -> Result<Slot, Option<LimitExceeded>> {
     match limits.reserve_bad(client(address), now) {
         Admission::Granted(slot) => Ok(slot),
         Admission::Wait(_) => Err(None),
@@ -47,7 +46,7 @@ fn reserve(limits: &Limits, address: &str, now: Now) -> Result<Slot, Option<Limi
 }
 
 /// Whether a password may be hashed; `None` if even a known one is refused.
-fn may_hash(limits: &Limits, address: &str, now: Now) -> Option<bool> {
+fn may_hash(limits: &Limits, address: &str, now: Instant) -> Option<bool> {
     match limits.reserve_bad(client(address), now) {
         Admission::Granted(_) => Some(true),
         Admission::KnownPasswordOnly(..) => Some(false),
@@ -55,12 +54,12 @@ fn may_hash(limits: &Limits, address: &str, now: Now) -> Option<bool> {
     }
 }
 
-fn fail(limits: &Limits, address: &str, now: Now) {
+fn fail(limits: &Limits, address: &str, now: Instant) {
     let slot = reserve(limits, address, now).unwrap();
     limits.record(slot, Counted::Bad, now).unwrap();
 }
 
-fn succeed(limits: &Limits, address: &str, now: Now) -> Result<(), LimitExceeded> {
+fn succeed(limits: &Limits, address: &str, now: Instant) -> Result<(), LimitExceeded> {
     let mut slot = reserve(limits, address, now).map_err(|refused| refused.unwrap())?;
     limits.reserve_good(&mut slot, now)?;
     limits.record(slot, Counted::Good, now)

@@ -2,6 +2,7 @@
 //! dot, user names in NFC, mail addresses. IDNA 2008, non-transitional UTS 46.
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -44,9 +45,12 @@ const MAX_INPUT: usize = 1024;
 /// whole A-label, whatever this says.
 const HYPHENS: Hyphens = Hyphens::CheckFirstLast;
 
-fn to_a_labels(text: &str) -> Result<String, NameError> {
+fn to_a_labels(text: &str) -> Result<Cow<'_, str>, NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
+    }
+    if is_in_a_labels(text) {
+        return Ok(Cow::Borrowed(text));
     }
     if text.len() > MAX_INPUT || is_too_long(text) {
         return Err(NameError::TooLong);
@@ -61,7 +65,20 @@ fn to_a_labels(text: &str) -> Result<String, NameError> {
     if name.split('.').any(str::is_empty) {
         return Err(NameError::Illegal);
     }
-    Ok(name.to_owned())
+    Ok(Cow::Owned(name.to_owned()))
+}
+
+/// Whether the text is a legal name as it stands, without anything to map. Nearly every one is.
+fn is_in_a_labels(text: &str) -> bool {
+    let is_allowed = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(is_allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && !label.starts_with("xn--")
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 /// Whether no A-label form of the text fits into DNS. Checked first, because the time for punycode
@@ -340,7 +357,7 @@ impl Email {
     pub fn parts(&self) -> (&str, String) {
         let (local, domain) = self.0.rsplit_once('@').unwrap_or((&self.0, ""));
         // checked by `parse`
-        let domain = to_a_labels(domain).unwrap_or_else(|_| domain.to_owned());
+        let domain = to_a_labels(domain).map_or_else(|_| domain.to_owned(), Cow::into_owned);
         (local, domain)
     }
 }
@@ -348,6 +365,7 @@ impl Email {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_name_that_is_too_long_is_rejected_before_punycode_is_decoded() {
@@ -364,6 +382,24 @@ mod tests {
         }
         let longest = format!("{}a.", "b.".repeat(126));
         assert_eq!(Fqdn::parse(&longest).map(|name| name.as_str().len()), Ok(253));
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_that_is_legal_as_it_stands_is_what_idna_makes_of_it(
+            text in "[a-z0-9.-]{0,3}(xn--)?[a-z0-9]{1,3}[a-z0-9.-]{0,70}"
+        ) {
+            let mapped = Uts46::new()
+                .to_ascii(text.as_bytes(), AsciiDenyList::STD3, HYPHENS, DnsLength::Ignore);
+            if is_in_a_labels(&text) {
+                prop_assert_eq!(mapped.unwrap_or_default(), text.as_str());
+            } else if text.len() <= 253 && mapped.is_ok() {
+                let is_odd = |label: &str| {
+                    label.is_empty() || label.len() > 63 || label.starts_with("xn--")
+                };
+                prop_assert!(text.split('.').any(is_odd), "{}", text);
+            }
+        }
     }
 
     #[test]

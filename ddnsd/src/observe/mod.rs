@@ -6,19 +6,16 @@ mod metrics;
 mod process;
 
 use crate::clock::Clock;
-use crate::serve::{ConnectionLimits, ConnectionSettings, HttpServer, Service};
+use crate::serve::{ConnectionLimits, ConnectionSettings, HttpServer, Response, Service};
 use crate::stories::status::{Snapshot, Status};
 use arc_swap::ArcSwap;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, StatusCode};
-use hyper::body::Incoming;
+use http::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::util::BoxCloneSyncService;
-use warp::reply::Response;
 
 /// Connections at once: a few monitors and an administrator.
 const MAX_CONNECTIONS: usize = 64;
@@ -69,11 +66,10 @@ pub fn server(status: Status, clock: Clock, tasks: ObserverTasks) -> HttpServer 
 
 impl Observer {
     fn service(self) -> Service {
-        let answer = move |request: Request<Incoming>| {
+        Arc::new(move |request, _| {
             let observer = self.clone();
-            async move { Ok(observer.answer(request.method(), request.uri().path()).await) }
-        };
-        BoxCloneSyncService::new(tower::service_fn(answer))
+            Box::pin(async move { observer.answer(request.method(), request.uri().path()).await })
+        })
     }
 
     async fn answer(&self, method: &Method, path: &str) -> Response {

@@ -88,10 +88,10 @@ pub enum Verification {
 }
 
 /// Whether a password that is not known may be hashed, and when.
-pub enum Hashing<F> {
+pub enum Hashing<I> {
     Refused,
-    /// Before other logins if this is true. It is awaited only if others wait.
-    Allowed(F),
+    /// Before other logins if this says so. It is called only if others wait.
+    Allowed(I),
 }
 
 /// The result of one run of Argon2.
@@ -186,10 +186,10 @@ impl Passwords {
 
     /// A cached verdict costs one HMAC, any other one run of Argon2, for an unknown user too. An
     /// attempt that arrives while an equal one is being hashed waits for that verdict.
-    pub async fn verify(
+    pub async fn verify<F: Future<Output = bool>>(
         &self,
         attempt: Attempt<'_>,
-        hashing: Hashing<impl Future<Output = bool>>,
+        hashing: Hashing<impl FnOnce() -> F>,
         now: Now,
     ) -> Verification {
         let PasswordsInner { verdicts, counters, .. } = &*self.0;
@@ -211,9 +211,11 @@ impl Passwords {
         };
         let Hashing::Allowed(is_familiar) = hashing else { return Verification::NotKnown };
         let network = NetworkKey::from(attempt.client);
-        let goes_first = self.waiting() > 0 && is_familiar.await;
+        // boxed, as the hashing: most passwords are known, and need no room for it
+        let goes_first = self.waiting() > 0 && Box::pin(is_familiar()).await;
         let priority = if goes_first { Priority::FamiliarLogin } else { Priority::Login };
-        let Some(found) = self.0.run_argon2(attempt, priority(network)).await else {
+        let hashed = Box::pin(self.0.run_argon2(attempt, priority(network))).await;
+        let Some(found) = hashed else {
             counters.busy.add_one();
             return Verification::Busy;
         };

@@ -2,14 +2,13 @@
 //! unescaped, without a text. In: bytes. Out: the head in legal form if it has one plain meaning,
 //! and what follows it, or the sentence that refuses it. Pure.
 
-use super::{MAX_HEAD, MAX_HEADERS};
+use super::{MAX_HEAD, MAX_HEADERS, Response};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, StatusCode, Uri};
 use httparse::{Header, Status};
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
-use warp::reply::Response;
 
 /// What comes before the number of the version.
 const VERSION: &[u8] = b" HTTP/1.";
@@ -104,6 +103,11 @@ pub(super) fn examine(received: &[u8], seen: usize) -> Result<Examined, HeadRefu
     if received.starts_with(b"PRI * HTTP/2.0\r\n") {
         return Ok(Examined::Http2);
     }
+    if seen == 0
+        && let Some(whole) = as_it_came(received)
+    {
+        return Ok(whole);
+    }
     let length = length(received, seen);
     if length.unwrap_or(received.len()) > MAX_HEAD {
         return Err(too_long(received));
@@ -112,6 +116,15 @@ pub(super) fn examine(received: &[u8], seen: usize) -> Result<Examined, HeadRefu
         return Ok(Examined::Incomplete);
     };
     Ok(Examined::Head { length: head.len(), head: legal_head(head)? })
+}
+
+/// A head that is whole and legal as it came, as nearly every one is. What this leaves to the rest
+/// of [`examine`] costs more, and has the same result.
+fn as_it_came(received: &[u8]) -> Option<Examined> {
+    let parsed = parse(received).ok()?;
+    let is_legal = parsed.is_plain && parsed.body.is_some() && parsed.length <= MAX_HEAD;
+    let head = Head { legal: None, body: parsed.body };
+    is_legal.then_some(Examined::Head { length: parsed.length, head })
 }
 
 /// Where the first line begins; `None` while only empty lines are there. hyper skips them, too.
@@ -162,7 +175,7 @@ fn legal_head(head: &[u8]) -> Result<Head, HeadRefused> {
     if legal.len() > MAX_HEAD {
         return Err(HeadRefused::too_large("the head of the request, escaped, is over 16 KiB"));
     }
-    let body = body_length(&legal)?;
+    let body = parse(&legal)?.body;
     if body.is_none() {
         let head = legal.to_mut();
         let line_end = head.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -225,22 +238,48 @@ fn is_blank(byte: Option<&u8>) -> bool {
     matches!(byte, Some(b' ' | b'\t'))
 }
 
-/// Checks what hyper refuses without a text. Returns the bytes of the body, as
-/// [`Head::body`]. What is framed in two ways is refused: a proxy in front may read it otherwise.
-fn body_length(head: &[u8]) -> Result<Option<u64>, HeadRefused> {
+/// What is read of a head that hyper takes.
+struct ParsedHead {
+    length: usize,
+    /// As [`Head::body`].
+    body: Option<u64>,
+    /// Whether the target is an escaped path.
+    is_plain: bool,
+}
+
+/// Checks what hyper refuses without a text. What is framed in two ways is refused: a proxy in
+/// front may read it otherwise.
+fn parse(head: &[u8]) -> Result<ParsedHead, HeadRefused> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(head, &mut fields) {
-        Ok(Status::Complete(_)) => {}
+    let length = match request.parse_with_uninit_headers(head, &mut fields) {
+        Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Err("the request is malformed: its head is cut".into()),
         Err(httparse::Error::TooManyHeaders) => {
             return Err(HeadRefused::too_large("the head of the request has over 256 lines"));
         }
         Err(error) => return Err(HeadRefused::malformed(error)),
-    }
-    if request.path.is_some_and(|target| Uri::try_from(target).is_err()) {
+    };
+    let target = request.path.unwrap_or_default();
+    let is_plain = is_plain(target);
+    if !is_plain && Uri::try_from(target).is_err() {
         return Err("the target is no path (did the client escape the whole URL?)".into());
     }
+    let body = body_length(&request)?;
+    Ok(ParsedHead { length, body, is_plain })
+}
+
+/// Whether a target is a path, perhaps with a query, of characters that RFC 3986 allows in them.
+fn is_plain(target: &str) -> bool {
+    let is_allowed = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'!' | b'$' | b'%'..=b'/' | b':' | b';' | b'=' | b'?' | b'@')
+            || matches!(byte, b'_' | b'~')
+    };
+    target.starts_with('/') && target.bytes().all(is_allowed)
+}
+
+fn body_length(request: &httparse::Request<'_, '_>) -> Result<Option<u64>, HeadRefused> {
     let length = content_length(request.headers)?;
     let mut encodings = values(request.headers, "transfer-encoding").peekable();
     if encodings.peek().is_none() {
@@ -278,6 +317,7 @@ fn values<'a>(fields: &'a [Header<'_>], name: &str) -> impl Iterator<Item = &'a 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn head(bytes: &[u8]) -> Head {
         match examine(bytes, 0) {
@@ -332,6 +372,53 @@ mod tests {
         let chunked = text(&post("Transfer-Encoding: chunked\r\n"));
         let expected = "POST / HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert_eq!(chunked, expected);
+    }
+
+    /// Pieces of heads, legal and not.
+    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop::sample::select(vec![
+            "GET ",
+            "POST ",
+            "/",
+            "/a?b=%3c",
+            "*",
+            "x",
+            "<",
+            "#",
+            "{",
+            "|",
+            "\\",
+            "[",
+            "é",
+            " ",
+            "\t",
+            " HTTP/1.1",
+            " HTTP/1.0",
+            " HTTP/1.2",
+            "\r",
+            "\n",
+            "\r\n",
+            "\r\n\r\n",
+            "\n\n",
+            "Host: x",
+            "Content-Length: 3",
+            "Transfer-Encoding: chunked",
+            ":",
+        ]);
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat().into_bytes())
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_that_comes_whole_is_read_as_one_that_comes_in_parts(
+            start in prop::sample::select(vec!["", "GET / HTTP/1.1\r\n", "GET /a b HTTP/1.1\r\n"]),
+            mut rest in pieces(),
+        ) {
+            let mut bytes = start.as_bytes().to_vec();
+            bytes.append(&mut rest);
+            // of a head that has begun nothing is read twice
+            prop_assert_eq!(examine(&bytes, 0), examine(&bytes, 1), "{:?}", bytes.escape_ascii());
+        }
     }
 
     #[test]

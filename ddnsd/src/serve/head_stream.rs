@@ -3,9 +3,10 @@
 //! the replies that are due and shuts the stream down, which sends the refusal first.
 
 use super::RefusalLog;
-use super::head::{Examined, HeadRefused, examine, start};
+use super::head::{Examined, Head, HeadRefused, examine, start};
 use bytes::{Buf as _, Bytes, BytesMut};
 use std::io::{Error, ErrorKind, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -96,10 +97,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HeadStream<S> {
         self.part = StreamPart::Refused(Box::new(refusal));
     }
 
+    /// Reads a head into hyper's own buffer: nearly every one comes whole, alone and in legal form,
+    /// and is copied no more. Returns whether hyper may take what came, or the end.
+    fn poll_head_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<bool, Error>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = buf.filled().get(before..).unwrap_or_default();
+        if read.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        if let Ok(Examined::Head { length, head: Head { legal: None, body: Some(body) } }) =
+            examine(read, 0)
+            && length == read.len()
+        {
+            self.part = StreamPart::Body(body);
+            return Poll::Ready(Ok(true));
+        }
+        self.received.extend_from_slice(read);
+        buf.set_filled(before);
+        Poll::Ready(Ok(false))
+    }
+
     /// Reads what is there.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
-        let mut chunk = [0; CHUNK];
-        let mut read = ReadBuf::new(&mut chunk);
+        let mut chunk = [const { MaybeUninit::uninit() }; CHUNK];
+        let mut read = ReadBuf::uninit(&mut chunk);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
         self.received.extend_from_slice(read.filled());
         Poll::Ready(Ok(read.filled().len()))
@@ -165,6 +191,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HeadStream<S> {
         let this = &mut *self;
         while this.passed.is_empty() {
             match this.part {
+                StreamPart::Head(0) if this.received.is_empty() => {
+                    if ready!(this.poll_head_into(cx, buf))? {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
                 StreamPart::Head(_) => {
                     if !ready!(this.poll_head(cx))? {
                         return Poll::Ready(Ok(()));

@@ -1,19 +1,17 @@
 //! What requests and replies of every HTTP version need, whoever answers. In: a request as hyper
 //! read it. Out: a reply that old clients understand.
 
-use super::Service;
+use super::{HttpPeer, Response, Service};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue};
 use http::{Method, Request, Uri, Version};
 use hyper::body::{Body as _, Incoming};
-use std::convert::Infallible;
-use tower::ServiceExt as _;
-use warp::reply::Response;
 
 /// Answers one request by `service`.
-pub(super) async fn answer(
-    service: Service,
+pub(super) fn answer(
+    service: &Service,
     mut request: Request<Incoming>,
-) -> Result<Response, Infallible> {
+    peer: HttpPeer,
+) -> impl Future<Output = Response> + Send + use<> {
     // "CONNECT host:port" and "GET host" have no path, on which warp panics
     if request.uri().path_and_query().is_none() {
         *request.uri_mut() = Uri::from_static("/");
@@ -21,20 +19,24 @@ pub(super) async fn answer(
     let is_http10 = request.version() == Version::HTTP_10;
     let is_head = request.method() == Method::HEAD;
     name_host(&mut request);
-    let response = service.oneshot(request).await?;
-    Ok(match (is_http10, is_head) {
-        (true, _) => close_http10(response),
-        (false, true) => strip_head_body(response),
-        (false, false) => response,
-    })
+    let answer = service(request, peer);
+    async move {
+        let response = answer.await;
+        match (is_http10, is_head) {
+            (true, _) => close_http10(response),
+            (false, true) => strip_head_body(response),
+            (false, false) => response,
+        }
+    }
 }
 
 /// HTTP/2 names the host in `:authority` (RFC 9113, 8.3.1).
 fn name_host(request: &mut Request<Incoming>) {
+    if request.headers().contains_key(HOST) {
+        return;
+    }
     let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
-    if !request.headers().contains_key(HOST)
-        && let Some(Ok(host)) = authority.map(HeaderValue::try_from)
-    {
+    if let Some(Ok(host)) = authority.map(HeaderValue::try_from) {
         request.headers_mut().insert(HOST, host);
     }
 }

@@ -12,11 +12,13 @@ mod head_stream;
 mod http_compat;
 pub mod listen;
 mod metered;
+mod seldom;
 mod tls;
 mod unread_body;
 
 pub use connections::{Answering, ConnectionLimits, OpenConnection, UnfinishedForm};
 pub use unread_body::UnreadBody;
+pub use warp::reply::Response;
 
 use crate::config;
 use crate::log_budget::log_repeated;
@@ -24,6 +26,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use connections::ConnectionPermit;
 use deadline::{InFlight, drain};
+use futures::future::BoxFuture;
 use head::HeadRefused;
 use head_stream::HeadStream;
 use http::{StatusCode, Version};
@@ -33,10 +36,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use ipnet::IpNet;
 use metered::Metered;
+use rustix::net::sockopt::{set_tcp_nodelay, set_tcp_user_timeout};
+use seldom::Seldom;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -44,7 +50,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::util::BoxCloneSyncService;
 use tracing::{debug, info};
 use unread_body::keep_unread;
 
@@ -60,10 +65,10 @@ const MAX_STREAMS: u32 = 8;
 const WINDOW: u32 = 64 * 1024;
 
 /// Answers requests.
-pub type Service = BoxCloneSyncService<http::Request<Incoming>, warp::reply::Response, Infallible>;
+pub type Service =
+    Arc<dyn Fn(http::Request<Incoming>, HttpPeer) -> BoxFuture<'static, Response> + Send + Sync>;
 
-/// The other end of the connection; an extension of every request. IPv4-mapped addresses
-/// are IPv4.
+/// The other end of the connection. IPv4-mapped addresses are IPv4.
 #[derive(Clone)]
 pub struct HttpPeer {
     pub address: IpAddr,
@@ -124,6 +129,9 @@ pub struct HttpServer {
 impl HttpServer {
     /// Accepts connections until stopped.
     pub async fn run(self, listener: TcpListener) {
+        // connections inherit it, as the time-out of writing
+        let _is_no_tcp = set_tcp_nodelay(&listener, true);
+        let mut inherited = Duration::ZERO;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -132,6 +140,11 @@ impl HttpServer {
             match accepted {
                 Ok((stream, peer)) => {
                     let settings = self.settings.load_full();
+                    if inherited != settings.timeout {
+                        inherited = settings.timeout;
+                        bound_writing(listener.as_fd(), inherited);
+                        bound_writing(stream.as_fd(), inherited);
+                    }
                     let place = self.limits.of_client(peer.ip(), &settings.trusted);
                     let Some(place) = place else { continue };
                     let permit = tokio::select! {
@@ -161,11 +174,6 @@ impl HttpServer {
         permit: ConnectionPermit,
         settings: &ConnectionSettings,
     ) {
-        // an error here means that the connection is gone already
-        let _ = stream.set_nodelay(true);
-        // bounds writing: a client that reads nothing would keep its connection for ever
-        let timeout_ms = u32::try_from(settings.timeout.as_millis()).unwrap_or(u32::MAX);
-        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, timeout_ms);
         let stream = Metered::new(stream, Arc::clone(permit.connection()));
         let connection = ClientConnection {
             server: self,
@@ -184,10 +192,15 @@ impl HttpServer {
                 Some(acceptor) => connection.tls(acceptor, stream).await,
             }
         };
+        let cut = Seldom::new(async {
+            tokio::select! {
+                () = permit.connection().evicted() => {}
+                () = self.cut.cancelled() => {}
+            }
+        });
         tokio::select! {
             () = served => {}
-            () = permit.connection().evicted() => {}
-            () = self.cut.cancelled() => {}
+            () = cut => {}
         }
     }
 }
@@ -235,25 +248,27 @@ impl ClientConnection<'_> {
         Error = Infallible,
         Future: Send + 'static,
     > + 'static {
-        let service = self.server.service.clone();
+        let service = Arc::clone(&self.server.service);
         let in_flight = self.in_flight.clone();
         let peer = self.peer.clone();
         let refusals = self.refusals;
-        service_fn(move |mut request: http::Request<Incoming>| {
+        service_fn(move |request: http::Request<Incoming>| {
             let guard = in_flight.track();
             // a form is whole once it is read
             let is_whole = request.body().is_end_stream();
             let answering = is_whole.then(|| peer.connection.answer());
-            let service = service.clone();
-            request.extensions_mut().insert(peer.clone());
+            let is_http2 = request.version() == Version::HTTP_2;
+            let answer = if is_http2 && head::header_bytes(&request) > MAX_HEAD {
+                let refused = HeadRefused::too_large("the headers are over 16 KiB");
+                refusals.refused(refused.status, &refused.sentence);
+                Err(refused.into_reply())
+            } else {
+                Ok(http_compat::answer(&service, request, peer.clone()))
+            };
             async move {
-                let is_http2 = request.version() == Version::HTTP_2;
-                let reply = if is_http2 && head::header_bytes(&request) > MAX_HEAD {
-                    let refused = HeadRefused::too_large("the headers are over 16 KiB");
-                    refusals.refused(refused.status, &refused.sentence);
-                    refused.into_reply()
-                } else {
-                    http_compat::answer(service, request).await?
+                let reply = match answer {
+                    Ok(answer) => answer.await,
+                    Err(refused) => refused,
                 };
                 drop((guard, answering));
                 Ok(keep_unread(reply, is_http2))
@@ -307,7 +322,7 @@ impl ClientConnection<'_> {
             // `nc -N` and the like close their half with the request and wait for the reply
             .half_close(true)
             .serve_connection(TokioIo::new(stream), self.service());
-        let closing = self.server.stop.cancelled();
+        let closing = Seldom::new(self.server.stop.cancelled());
         match drain(connection, &self.in_flight, closing).await {
             Err(error) if error.is_parse() => {
                 self.refusals.refused(StatusCode::BAD_REQUEST, &error);
@@ -340,6 +355,13 @@ impl ClientConnection<'_> {
             debug!(client = %self.client, "HTTP/2: {error}");
         }
     }
+}
+
+/// A client that reads nothing would keep its connection for ever.
+fn bound_writing(socket: BorrowedFd<'_>, timeout: Duration) {
+    let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    // an error means that the connection is gone already
+    let _is_gone = set_tcp_user_timeout(socket, timeout_ms);
 }
 
 fn is_clients_fault(error: &std::io::Error) -> bool {

@@ -17,9 +17,8 @@ use crate::rules::reply::{Reply, ReturnCode};
 use crate::rules::request::{Login, UpdateRequest};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::Poll;
+use std::time::Instant;
 use tokio_util::sync::DropGuard;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 /// The handles this story uses.
@@ -31,12 +30,10 @@ pub struct Authenticate {
     pub rehash: Rehash,
     pub last_requests: LastRequests,
     pub clock: Clock,
-    /// A verification ends in one of these tasks if its client hangs up.
-    pub tasks: TaskTracker,
 }
 
 /// A place under the bad limit.
-struct BadPlace {
+pub struct BadPlace {
     slot: Slot,
     /// If set, a password that is not known is refused with it.
     known_password_only: Option<LimitExceeded>,
@@ -51,33 +48,47 @@ pub struct Authenticated {
 }
 
 impl Authenticate {
-    /// Checks in this order: are there credentials, the bad limit, the password, the good limit.
+    /// Reserves a place under the bad limit, before any password work.
+    ///
+    /// # Errors
+    /// The reply that ends the request: it has no credentials, or the limit is exceeded.
+    pub async fn reserve(&self, request: &UpdateRequest, now: Now) -> Result<BadPlace, Reply> {
+        if matches!(request.login, Login::Missing) {
+            return Err(Reply::whole(ReturnCode::Badauth));
+        }
+        self.reserve_bad(request.key, now.mono).await.map_err(abuse)
+    }
+
+    /// Checks the password, then the good limit. Must run to its end, so that a guess counts.
     ///
     /// # Errors
     /// The reply that ends the request.
     pub async fn run(
         &self,
         request: &Arc<UpdateRequest>,
+        place: BadPlace,
         now: Now,
     ) -> Result<Authenticated, Reply> {
-        if matches!(request.login, Login::Missing) {
-            return Err(Reply::whole(ReturnCode::Badauth));
-        }
-        let place = self.reserve_bad(request.key, now).await.map_err(abuse)?;
-        let mut authenticated = self.check_or_detach(request, place, now).await?;
+        let BadPlace { mut slot, known_password_only } = place;
+        let (caller, rehash) = match self.verify(request, known_password_only, now).await {
+            Ok(verified) => verified,
+            Err(reply) => return Err(self.record_slot(slot, reply)),
+        };
         // it may have waited long for other requests of its client and for the password
-        let reserved = self.limits.reserve_good(&mut authenticated.slot, self.clock.now());
-        if let Err(exceeded) = reserved {
+        if let Err(exceeded) = self.limits.reserve_good(&mut slot, self.clock.mono()) {
             let reason = "too many good requests from this address";
             let result = HostResult::with_reason(ReturnCode::Abuse, reason);
-            let user = Some(authenticated.caller.user());
-            self.last_requests.record_rejected(request, now, user, result);
+            self.last_requests.record_rejected(request, now, Some(caller.user()), result);
             return Err(abuse(exceeded));
         }
-        Ok(authenticated)
+        Ok(Authenticated { caller, slot, _rehash: rehash })
     }
 
-    async fn reserve_bad(&self, client: ClientKey, now: Now) -> Result<BadPlace, LimitExceeded> {
+    async fn reserve_bad(
+        &self,
+        client: ClientKey,
+        now: Instant,
+    ) -> Result<BadPlace, LimitExceeded> {
         let mut now = now;
         loop {
             match self.limits.reserve_bad(client, now) {
@@ -90,7 +101,7 @@ impl Authenticate {
                 Admission::Exceeded(exceeded) => return Err(exceeded),
                 Admission::Wait(waiter) => waiter.wait().await,
             }
-            now = self.clock.now();
+            now = self.clock.mono();
         }
     }
 
@@ -101,44 +112,13 @@ impl Authenticate {
     }
 
     fn record_slot(&self, slot: Slot, reply: Reply) -> Reply {
-        let recorded = self.limits.record(slot, reply.counts_as(), self.clock.now());
+        let recorded = self.limits.record(slot, reply.counts_as(), self.clock.mono());
         recorded.err().map_or(reply, abuse)
     }
 
     /// Forgets clients without a recent request.
     pub fn forget_idle(&self) {
-        self.limits.purge(self.clock.now());
-    }
-
-    /// A cached password needs no task. Hashing goes on if the client hangs up, so that a guess
-    /// counts.
-    async fn check_or_detach(
-        &self,
-        request: &Arc<UpdateRequest>,
-        place: BadPlace,
-        now: Now,
-    ) -> Result<Authenticated, Reply> {
-        let mut check = Box::pin(self.clone().check(Arc::clone(request), place, now));
-        match futures::poll!(&mut check) {
-            Poll::Ready(checked) => checked,
-            Poll::Pending => {
-                let task = self.tasks.spawn(check);
-                task.await.unwrap_or_else(|_| Err(Reply::whole(ReturnCode::ServerError)))
-            }
-        }
-    }
-
-    async fn check(
-        self,
-        request: Arc<UpdateRequest>,
-        place: BadPlace,
-        now: Now,
-    ) -> Result<Authenticated, Reply> {
-        let BadPlace { slot, known_password_only } = place;
-        match self.verify(&request, known_password_only, now).await {
-            Ok((caller, rehash)) => Ok(Authenticated { caller, slot, _rehash: rehash }),
-            Err(reply) => Err(self.record_slot(slot, reply)),
-        }
+        self.limits.purge(self.clock.mono());
     }
 
     async fn verify(
@@ -161,7 +141,7 @@ impl Authenticate {
         let attempt = Attempt { user, account: usable, password, client: request.key };
         let hashing = match known_password_only {
             Some(_) => Hashing::Refused,
-            None => Hashing::Allowed(self.is_familiar(usable, request.key)),
+            None => Hashing::Allowed(|| self.is_familiar(usable, request.key)),
         };
         match self.passwords.verify(attempt, hashing, now).await {
             Verification::Right(caller) => {

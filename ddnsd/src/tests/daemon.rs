@@ -212,7 +212,7 @@ impl Daemon {
             },
             notify: Notify::Yes,
         };
-        match self.update.run(request).await {
+        match self.update.run(Arc::new(request), Clock.now()).await {
             Reply::Hosts { lines } => lines.iter().map(|line| line.code).collect(),
             Reply::Whole { code, .. } => names.iter().map(|_| code).collect(),
         }
@@ -245,11 +245,10 @@ fn authenticate(db: &Db, last_requests: &LastRequests) -> Authenticate {
     Authenticate {
         db: db.clone(),
         last_requests: last_requests.clone(),
-        limits: Limits::new(limits, Arc::default(), Clock.now()),
-        rehash: Rehash::new(db.clone(), passwords.clone(), Clock, tasks.clone()),
+        limits: Limits::new(limits, Arc::default(), Clock.mono()),
+        rehash: Rehash::new(db.clone(), passwords.clone(), Clock, tasks),
         passwords,
         clock: Clock,
-        tasks,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::section::Section;
 use crate::config::error::{Location, Problem};
 use crate::config::text::shown;
-use crate::config::{Endpoint, Params, is_param, normal_path};
+use crate::config::{Endpoint, Params, normal_path, param_name};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Of `endpoints.params`, in the order of [`Params`].
@@ -89,7 +89,9 @@ fn without_defaults_given_elsewhere(section: &Section<'_>, mut params: Params) -
     let all = [hostname, ipv4, ipv6, prefix6, username, password, notify_change];
     for (key, names) in KEYS.into_iter().zip(all) {
         if !section.is_given(key) {
-            names.retain(|name| !given.iter().any(|given| is_param(given, name)));
+            names.retain(|name| {
+                !given.iter().any(|given| param_name(given).eq_ignore_ascii_case(name))
+            });
         }
     }
     params

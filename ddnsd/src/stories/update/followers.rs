@@ -13,7 +13,7 @@ use crate::rules::request::{Change, UpdateChange};
 use crate::stories::host_locks::HostGuard;
 use crate::stories::last_requests::{HostResult, HostResults};
 use crate::stories::publisher::ToChange;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How often the locks are taken if other hosts follow meanwhile.
@@ -38,10 +38,11 @@ impl Update {
         for _ in 0..MAX_TRIES {
             let mut before = Followers::new();
             if concerns_followers {
-                self.add_followers(named.all_hosts(), &mut before).await?;
+                Box::pin(self.add_followers(named.all_hosts(), &mut before)).await?;
             }
-            let ids: BTreeSet<_> = named.ids().into_iter().chain(before.keys().copied()).collect();
-            let timeout = run.deadline.saturating_duration_since(self.0.clock.now().mono);
+            let mut ids = named.ids();
+            ids.extend(before.keys());
+            let timeout = run.deadline.saturating_duration_since(self.0.clock.mono());
             let guards = self.0.host_locks.lock(&ids, timeout).await;
             let guards = guards.map_err(|_| NotChanged::Rejected(too_many_updates()))?;
             let mut followers = Followers::new();
@@ -50,7 +51,7 @@ impl Update {
                 for host in named.all_hosts() {
                     leaders.extend(self.0.db.host(&host.fqdn).await?);
                 }
-                self.add_followers(leaders.iter(), &mut followers).await?;
+                Box::pin(self.add_followers(leaders.iter(), &mut followers)).await?;
             }
             if followers.keys().eq(before.keys()) {
                 return Ok(LockedHosts { guards, followers });
@@ -107,7 +108,7 @@ impl Update {
         let leader = leader.and_then(|_| LeaderChange::of(change, prefix));
         let is_back = is_named && host.lan.is_offline && matches!(change, Change::Set(_));
         let stored = match host.lan.follows {
-            Some(leader) if is_back => self.0.db.host_by_id(leader).await?,
+            Some(leader) if is_back => Box::pin(self.0.db.host_by_id(leader)).await?,
             _ => None,
         };
         let stored = stored.and_then(|leader| leader.lan.prefix);

@@ -6,7 +6,7 @@ mod followers;
 mod owned_hosts;
 mod results;
 
-use super::authenticate::{Authenticate, Authenticated};
+use super::authenticate::{Authenticate, BadPlace};
 use super::host_locks::{HostGuard, HostLocks};
 use super::last_requests::{HostResult, HostResults, LastRequests};
 use super::notices::Notices;
@@ -102,19 +102,17 @@ impl Update {
         Self(Arc::new(handles))
     }
 
-    /// Carries out a request. Once it is authenticated it runs to its end, even if the client hangs
-    /// up or the deadline passes. It starts a task only if it must wait.
-    pub async fn run(&self, request: UpdateRequest) -> Reply {
-        let now = self.0.clock.now();
-        let request = Arc::new(request);
-        let authenticated = match self.0.authenticate.run(&request, now).await {
-            Ok(authenticated) => authenticated,
+    /// Carries out a request. Once its password is checked it runs to its end, even if the client
+    /// hangs up or the deadline passes. It starts a task only if it must wait.
+    pub async fn run(&self, request: Arc<UpdateRequest>, now: Now) -> Reply {
+        let place = match self.0.authenticate.reserve(&request, now).await {
+            Ok(place) => place,
             Err(reply) => {
                 self.0.counters.count(&reply);
                 return reply;
             }
         };
-        let mut reply = Box::pin(self.clone().run_authenticated(request, authenticated, now));
+        let mut reply = Box::pin(self.clone().run_reserved(request, place, now));
         match futures::poll!(&mut reply) {
             Poll::Ready(reply) => reply,
             Poll::Pending => {
@@ -124,19 +122,19 @@ impl Update {
         }
     }
 
-    /// Runs an authenticated request and counts its reply.
-    async fn run_authenticated(
-        self,
-        request: Arc<UpdateRequest>,
-        authenticated: Authenticated,
-        now: Now,
-    ) -> Reply {
-        let reply = self.update_hosts(&request, &authenticated.caller, now).await;
-        let reply = reply.unwrap_or_else(|problem| {
-            log_repeated!(error, "cannot carry out an update: {problem}");
-            Reply::whole(ReturnCode::ServerError)
-        });
-        let reply = self.0.authenticate.record(authenticated, reply);
+    /// Runs a request and counts its reply.
+    async fn run_reserved(self, request: Arc<UpdateRequest>, place: BadPlace, now: Now) -> Reply {
+        let reply = match self.0.authenticate.run(&request, place, now).await {
+            Ok(authenticated) => {
+                let reply = self.update_hosts(&request, &authenticated.caller, now).await;
+                let reply = reply.unwrap_or_else(|problem| {
+                    log_repeated!(error, "cannot carry out an update: {problem}");
+                    Reply::whole(ReturnCode::ServerError)
+                });
+                self.0.authenticate.record(authenticated, reply)
+            }
+            Err(reply) => reply,
+        };
         self.0.counters.count(&reply);
         reply
     }
@@ -161,7 +159,7 @@ impl Update {
             Err(NotChanged::Rejected(result)) => (hosts.all(&result), None),
             Err(NotChanged::Failed(problem)) => (hosts.all(&failed(&problem)), Some(problem)),
         };
-        results.extend(hosts.suspended());
+        results.append(&mut hosts.suspended());
         // a database failure is recorded for each host, but the client gets one `911` for all
         self.0.last_requests.record(request, now, &results);
         match problem {
@@ -183,14 +181,19 @@ impl Update {
         let LockedHosts { mut guards, followers } = self.lock(&run).await?;
         let (mut results, mut shown) = (HostResults::default(), Vec::new());
         while !guards.is_empty() {
-            let decisions = self.decide(guards, &run, &followers).await?;
-            results.extend(decisions.results);
-            shown.extend(decisions.shown);
-            let Stored { changes, overtaken } = self.store(decisions.changes, &mut results).await;
+            let mut decisions = self.decide(guards, &run, &followers).await?;
+            results.append(&mut decisions.results);
+            shown.append(&mut decisions.shown);
+            if decisions.changes.is_empty() {
+                break;
+            }
+            // boxed: what changes nothing needs no room for it
+            let stored = Box::pin(self.store(decisions.changes, &mut results)).await;
+            let Stored { changes, overtaken } = stored;
             drop(decisions.kept);
-            results.extend(self.publish(changes).await);
+            results.extend(Box::pin(self.publish(changes)).await);
             guards = overtaken;
-            if run.deadline <= self.0.clock.now().mono {
+            if run.deadline <= self.0.clock.mono() {
                 results.extend(guards.drain(..).map(|guard| (guard.host(), too_many_updates())));
             }
         }
@@ -260,7 +263,7 @@ impl Update {
             } else {
                 let notify = if named.contains(host.id) { update.notify } else { Notify::No };
                 let publish = verdict == Verdict::Change;
-                let want = self.prepare_want(host, &effect, notify, now).await?;
+                let want = Box::pin(self.prepare_want(host, &effect, notify, now)).await?;
                 decisions.changes.push(HostChange { guard, want: Want { publish, ..want } });
             }
         }
