@@ -5,7 +5,7 @@
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::db::{Db, HostPage, NewHost, NewUser, PublishResult, SetTtls, Want};
 use ddnsd::model::family::PerFamily;
-use ddnsd::model::host::{Host, Lan, Seen};
+use ddnsd::model::host::{Host, HostId, Lan, Seen};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::notice::{FamilyNotice, Notice, PendingNotices};
 use ddnsd::model::record::{Wanted, WantedRecords};
@@ -178,6 +178,7 @@ on_both!(
     each_step_leaves_in_the_row_what_the_model_says,
     a_mail_is_queued_by_the_settle_that_holds_and_by_no_other,
     an_acknowledgement_that_is_not_final_queues_the_mail_once,
+    keepalives_of_deleted_hosts_hold_up_no_others,
 );
 
 async fn each_step_leaves_in_the_row_what_the_model_says(place: Place) {
@@ -248,4 +249,18 @@ async fn an_acknowledgement_that_is_not_final_queues_the_mail_once(mut place: Pl
     let again = place.want(&once, at("192.0.2.2"), None).await;
     assert!(place.acknowledge(&again, true).await.is_some());
     assert_eq!(place.mails().await, 2);
+}
+
+/// More than one statement takes.
+async fn keepalives_of_deleted_hosts_hold_up_no_others(mut place: Place) {
+    let hosts = [place.host("a").await.id, place.host("b").await.id];
+    let seen = Seen { v4: Some(Millis(7)), v6: None };
+    for host in hosts.into_iter().chain((1_000..1_200).map(HostId)) {
+        place.db.touch(host, seen, Uptime(7));
+    }
+    place.db.flush_touches().await.unwrap();
+    assert_eq!(place.look.number("SELECT count(*) FROM touches WHERE ipv4_at = 7").await, 2);
+    for host in hosts {
+        assert_eq!(place.db.last_seen(host).await.unwrap(), seen);
+    }
 }

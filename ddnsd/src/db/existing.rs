@@ -1,9 +1,8 @@
-//! Which hosts exist. In: those of rows that waited in memory. Out: those that were not deleted
-//! meanwhile.
+//! Writes rows that waited in memory, without those of hosts that were deleted meanwhile.
 
 use super::connection::{Conn, ROWS_PER_STATEMENT};
 use super::error::DbError;
-use super::statement::{Arg, Statements, statements};
+use super::statement::{Arg, Statement, Statements, statements};
 use crate::model::host::HostId;
 use std::collections::HashSet;
 
@@ -13,7 +12,24 @@ statements! { READING;
     EXISTING_HOSTS: Indexed = "SELECT id FROM hosts WHERE id IN (?)";
 }
 
-pub(super) async fn existing_hosts(
+/// Runs an INSERT for each row whose host exists. Which do is read only if one does not: among many
+/// hosts that takes longer than to write.
+pub(super) async fn run_for_existing<V: Sync>(
+    sql: &'static Statement,
+    batch: &[(HostId, V)],
+    row: impl Fn(&(HostId, V)) -> Vec<Arg> + Send,
+    conn: &mut Conn,
+) -> Result<(), DbError> {
+    let written = conn.run_each(sql, batch.iter().map(&row).collect()).await;
+    if written != Err(DbError::Referenced) {
+        return written;
+    }
+    let existing = existing_hosts(batch.iter().map(|(host, _)| *host), conn).await?;
+    let rows = batch.iter().filter(|(host, _)| existing.contains(host)).map(row);
+    conn.run_each(sql, rows.collect()).await
+}
+
+async fn existing_hosts(
     hosts: impl Iterator<Item = HostId>,
     conn: &mut Conn,
 ) -> Result<HashSet<HostId>, DbError> {

@@ -3,7 +3,7 @@
 
 use super::connection::Conn;
 use super::error::DbError;
-use super::existing::existing_hosts;
+use super::existing::run_for_existing;
 use super::handle::Db;
 use super::row::row;
 use super::rows::RowOf;
@@ -208,9 +208,7 @@ impl Write for WriteRequests {
             ]
             .into()
         };
-        let existing = existing_hosts(self.0.iter().map(|(host, _)| *host), conn).await?;
-        let rows = self.0.iter().filter(|(host, _)| existing.contains(host)).map(row);
-        conn.run_each(&WRITE, rows.collect()).await
+        run_for_existing(&WRITE, &self.0, row, conn).await
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::connection::Conn;
 use super::error::DbError;
-use super::existing::existing_hosts;
+use super::existing::run_for_existing;
 use super::handle::Db;
 use super::rows::SeenRow;
 use super::statement::{Statements, args, statements};
@@ -89,8 +89,6 @@ impl Write for WriteTouches {
             let Touch { at, uptime: up } = touch;
             args![host.0, wall(at.v4), wall(at.v6), uptime(up.v4), uptime(up.v6)].into()
         };
-        let existing = existing_hosts(self.0.iter().map(|(host, _)| *host), conn).await?;
-        let rows = self.0.iter().filter(|(host, _)| existing.contains(host)).map(row);
-        conn.run_each(&WRITE, rows.collect()).await
+        run_for_existing(&WRITE, &self.0, row, conn).await
     }
 }
