@@ -5,6 +5,7 @@
 //! Start the parts within [`Lifecycle::unless_stopped`] and give each the [`Tasks`].
 //! [`Lifecycle::run`] then returns when the daemon is to end and its tasks have ended.
 
+use futures::future::BoxFuture;
 use sd_notify::NotifyState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +58,11 @@ impl Tasks {
     /// Runs a task that must not end before the stop. If it does, or panics, the daemon stops and
     /// fails.
     pub fn service(&self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+        self.boxed_service(name, Box::pin(part));
+    }
+
+    /// Compiled once, not for each part.
+    fn boxed_service(&self, name: &'static str, part: BoxFuture<'static, ()>) {
         let tasks = self.clone();
         let task = tokio::spawn(part);
         self.services.spawn(async move {

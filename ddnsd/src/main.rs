@@ -63,7 +63,7 @@ fn start(args: &Args, loaded: config::load::Loaded) -> anyhow::Result<()> {
     let ended = if args.init_db {
         app::init_db(&config)
     } else {
-        app::run(args, config, log, async |_| Ok(()))
+        app::run(args, config, log, Box::new(|_| Box::pin(async { Ok(()) })))
     };
     lines.flush();
     ended

@@ -30,9 +30,12 @@ use ddnsd_proto::user::{
 };
 use ddnsd_proto::{Administration, Done, Page};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::sync::Arc;
 use tarpc::context::Context;
 use tarpc::server::Serve;
+use tokio::sync::oneshot;
+use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
@@ -80,14 +83,24 @@ async fn run_to_end<T: Send + 'static>(
     tasks: &TaskTracker,
     story: impl Future<Output = Result<T, AdminError>> + Send + 'static,
 ) -> Result<T, Refusal> {
-    match tasks.spawn(story).await {
+    let (done, end) = oneshot::channel();
+    let task = async move {
+        // the caller may have gone away
+        let _ = done.send(story.await);
+    };
+    // boxed: the machinery of a task is large, and would be compiled for each story
+    let task: BoxFuture<'static, ()> = task.boxed();
+    let ended = tasks.spawn(task).await;
+    match end.await {
         Ok(end) => end.map_err(convert::refusal),
-        Err(failure) => {
-            error!(%failure, "an admin call panicked");
-            let message = "the daemon failed because of a defect (see its log)".to_owned();
-            Err(Refusal { kind: RefusalKind::Internal, message })
-        }
+        Err(_) => Err(panicked(&ended)),
     }
+}
+
+fn panicked(ended: &Result<(), JoinError>) -> Refusal {
+    error!(?ended, "an admin call panicked");
+    let message = "the daemon failed because of a defect (see its log)".to_owned();
+    Refusal { kind: RefusalKind::Internal, message }
 }
 
 impl Administration for AdminService {

@@ -27,6 +27,7 @@ use crate::stories::users::Users;
 use crate::timers;
 use crate::{lifecycle, logging};
 use anyhow::{Context as _, bail};
+use futures::future::LocalBoxFuture;
 use handles::{Handles, Services};
 use reload::Reloader;
 use serving_dns::BoundDns;
@@ -50,7 +51,11 @@ pub struct Started {
     pub dns: Vec<SocketAddr>,
 }
 
-/// Runs the daemon until a signal stops it. Calls `when_started` before it is ready.
+/// What runs once every part serves, before the daemon is ready. Boxed, so that the daemon is
+/// compiled once and not for each caller.
+pub type WhenStarted<'a> = Box<dyn FnOnce(Started) -> LocalBoxFuture<'a, anyhow::Result<()>> + 'a>;
+
+/// Runs the daemon until a signal stops it.
 ///
 /// # Errors
 /// A part cannot be opened or bound, a service failed, or `when_started` did; the sentence names
@@ -59,7 +64,7 @@ pub fn run(
     args: &Args,
     config: Config,
     log: logging::Handle,
-    when_started: impl AsyncFnOnce(Started) -> anyhow::Result<()>,
+    when_started: WhenStarted<'_>,
 ) -> anyhow::Result<()> {
     let runtime = runtime()?;
     let ending = runtime.block_on(run_async(args, config, log, when_started));
@@ -97,7 +102,7 @@ async fn run_async(
     args: &Args,
     config: Config,
     log: logging::Handle,
-    when_started: impl AsyncFnOnce(Started) -> anyhow::Result<()>,
+    when_started: WhenStarted<'_>,
 ) -> anyhow::Result<Ending> {
     let mut life = Lifecycle::new().context("cannot install the signal handlers")?;
     let start = Box::pin(start(args, config, log.clone(), life.tasks(), when_started));
@@ -152,7 +157,7 @@ async fn start(
     config: Config,
     log: logging::Handle,
     tasks: Tasks,
-    when_started: impl AsyncFnOnce(Started) -> anyhow::Result<()>,
+    when_started: WhenStarted<'_>,
 ) -> anyhow::Result<(Handles, Services)> {
     let counters = Counters::default();
     let name = name_of_daemon(&config.admin.socket);

@@ -2,18 +2,21 @@
 //! `rows.rs`, or a number of rows. Every call to a MariaDB server has a timeout here; SQLite calls
 //! have none.
 
+use super::driver::{
+    Rows, mariadb_rows, mariadb_rows_of_pool, run_mariadb, run_sqlite, sqlite_rows, within,
+};
 use super::error::DbError;
 use super::mariadb::pool::MariaDbPool;
 use super::row::Row;
 use super::statement::{self, Access, Arg, LONG_TIMEOUT, STATEMENT_TIMEOUT, Statement};
 use crate::clock::Clock;
 use crate::counters::DatabaseCounters;
-use futures::{FutureExt as _, TryFutureExt as _};
+use futures::TryFutureExt as _;
+use futures::future::BoxFuture;
 use sqlx::mysql::MySqlConnection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqlSafeStr as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqlSafeStr as _, SqlStr};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Most rows in one statement.
 pub(super) const ROWS_PER_STATEMENT: usize = 256;
@@ -37,16 +40,6 @@ pub(super) enum Conn {
     Mariadb(MySqlConnection),
 }
 
-/// Binds the values in their order.
-macro_rules! bound {
-    ($query:expr, $args:expr) => {
-        $args.into_iter().fold($query, |query, arg| match arg {
-            Arg::Number(number) => query.bind(number),
-            Arg::Text(text) => query.bind(text),
-        })
-    };
-}
-
 impl ReadPool {
     pub(super) fn new(pool: Pool, counters: Arc<DatabaseCounters>) -> Self {
         Self { pool, counters }
@@ -58,7 +51,7 @@ impl ReadPool {
         sql: &'static Statement,
         args: impl IntoIterator<Item = Arg>,
     ) -> Result<Vec<R>, DbError> {
-        self.counted(self.pool.all(sql, args.into_iter().collect())).await
+        self.rows(sql, args.into_iter().collect()).await?.decode()
     }
 
     /// The row of a query that has one row at most.
@@ -78,22 +71,49 @@ impl ReadPool {
         full: usize,
     ) -> Result<Vec<R>, DbError> {
         let Some(items) = padded(items, full) else { return Ok(Vec::new()) };
-        self.counted(self.pool.all_of(sql, items)).await
+        self.rows_of(sql, items).await?.decode()
     }
 
-    async fn counted<T>(
+    fn rows(
         &self,
-        query: impl Future<Output = Result<T, DbError>>,
-    ) -> Result<T, DbError> {
-        let start = Clock.now().mono;
-        let rows = query.await;
-        let DatabaseCounters { reads, failed_reads, queries, .. } = &*self.counters;
-        queries.record(Clock.now().mono.saturating_duration_since(start));
-        reads.add_one();
-        if rows.is_err() {
-            failed_reads.add_one();
-        }
-        rows
+        sql: &'static Statement,
+        args: Vec<Arg>,
+    ) -> BoxFuture<'_, Result<Rows, DbError>> {
+        self.counted(match &self.pool {
+            Pool::Sqlite(pool) => sqlite_rows(pool, sql.sqlite.into_sql_str(), args),
+            Pool::Mariadb(pool) => mariadb_rows_of_pool(pool, sql.mariadb.into_sql_str(), args),
+        })
+    }
+
+    fn rows_of(
+        &self,
+        sql: &'static Statement,
+        items: Vec<Arg>,
+    ) -> BoxFuture<'_, Result<Rows, DbError>> {
+        let count = items.len();
+        self.counted(match &self.pool {
+            Pool::Sqlite(pool) => sqlite_rows(pool, with_items(sql.sqlite, count), items),
+            Pool::Mariadb(pool) => {
+                mariadb_rows_of_pool(pool, with_items(sql.mariadb, count), items)
+            }
+        })
+    }
+
+    fn counted<'a>(
+        &'a self,
+        query: BoxFuture<'a, Result<Rows, DbError>>,
+    ) -> BoxFuture<'a, Result<Rows, DbError>> {
+        Box::pin(async move {
+            let start = Clock.now().mono;
+            let rows = query.await;
+            let DatabaseCounters { reads, failed_reads, queries, .. } = &*self.counters;
+            queries.record(Clock.now().mono.saturating_duration_since(start));
+            reads.add_one();
+            if rows.is_err() {
+                failed_reads.add_one();
+            }
+            rows
+        })
     }
 
     pub(super) async fn close(&self) {
@@ -104,42 +124,12 @@ impl ReadPool {
     }
 }
 
-impl Pool {
-    async fn all<R: Row>(
-        &self,
-        sql: &'static Statement,
-        args: Vec<Arg>,
-    ) -> Result<Vec<R>, DbError> {
-        match self {
-            Pool::Sqlite(pool) => {
-                Ok(bound!(sqlx::query_as(sql.sqlite), args).fetch_all(pool).await?)
-            }
-            Pool::Mariadb(pool) => {
-                let query = || bound!(sqlx::query_as(sql.mariadb), args.clone());
-                pool.run(|conn| query().fetch_all(conn).boxed()).await
-            }
-        }
-    }
+fn with_items(text: &str, count: usize) -> SqlStr {
+    AssertSqlSafe(statement::with_items(text, count)).into_sql_str()
+}
 
-    async fn all_of<R: Row>(
-        &self,
-        sql: &'static Statement,
-        items: Vec<Arg>,
-    ) -> Result<Vec<R>, DbError> {
-        let count = items.len();
-        match self {
-            Pool::Sqlite(pool) => {
-                let text = AssertSqlSafe(statement::with_items(sql.sqlite, count));
-                Ok(bound!(sqlx::query_as(text), items).fetch_all(pool).await?)
-            }
-            Pool::Mariadb(pool) => {
-                let text = statement::with_items(sql.mariadb, count);
-                let text = || AssertSqlSafe(text.clone());
-                let query = || bound!(sqlx::query_as(text()), items.clone());
-                pool.run(|conn| query().fetch_all(conn).boxed()).await
-            }
-        }
-    }
+fn with_rows(text: &str, count: usize) -> SqlStr {
+    AssertSqlSafe(statement::with_rows(text, count)).into_sql_str()
 }
 
 /// Items as often as `full` says at least, so that the text of a query about them is always the
@@ -159,25 +149,23 @@ impl Conn {
         sql: &'static Statement,
         args: impl IntoIterator<Item = Arg>,
     ) -> Result<u64, DbError> {
+        let args = args.into_iter().collect();
         match self {
-            Conn::Sqlite(conn) => {
-                Ok(bound!(sqlx::query(sql.sqlite), args).execute(conn).await?.rows_affected())
-            }
+            Conn::Sqlite(conn) => run_sqlite(conn, sql.sqlite.into_sql_str(), args),
             Conn::Mariadb(conn) => {
-                let done = bound!(sqlx::query(sql.mariadb), args).execute(conn);
-                Ok(within(sql.access.timeout(), done).await?.rows_affected())
+                run_mariadb(conn, sql.mariadb.into_sql_str(), args, sql.access.timeout())
             }
         }
+        .await
     }
 
     /// All rows of a query.
     pub(super) async fn all<R: Row>(&mut self, sql: &'static Statement) -> Result<Vec<R>, DbError> {
-        match self {
-            Conn::Sqlite(conn) => Ok(sqlx::query_as(sql.sqlite).fetch_all(conn).await?),
-            Conn::Mariadb(conn) => {
-                within(STATEMENT_TIMEOUT, sqlx::query_as(sql.mariadb).fetch_all(conn)).await
-            }
-        }
+        let rows = match self {
+            Conn::Sqlite(conn) => sqlite_rows(conn, sql.sqlite.into_sql_str(), Vec::new()),
+            Conn::Mariadb(conn) => mariadb_rows(conn, sql.mariadb.into_sql_str(), Vec::new()),
+        };
+        rows.await?.decode()
     }
 
     /// Parses a statement and finds its tables and columns, without running it.
@@ -189,6 +177,13 @@ impl Conn {
                 within(STATEMENT_TIMEOUT, prepared).await
             }
         }
+    }
+
+    /// Frees what [`Self::prepare`] keeps, about 1 MiB for all statements. A statement that runs is
+    /// prepared again. Not on a server, where closing one costs 40 ms: see [`Self::run_rows`].
+    pub(super) async fn forget_prepared(&mut self) -> Result<(), DbError> {
+        let Conn::Sqlite(conn) = self else { return Ok(()) };
+        Ok(conn.clear_cached_statements().await?)
     }
 }
 
@@ -233,21 +228,18 @@ impl Conn {
         rows: Vec<Vec<Arg>>,
     ) -> Result<(), DbError> {
         let count = rows.len();
-        let args = rows.into_iter().flatten();
+        let args = rows.into_iter().flatten().collect();
         if count == 0 {
             return Ok(());
         }
         match self {
-            Conn::Sqlite(conn) => {
-                let text = statement::with_rows(sql.sqlite, count);
-                Ok(bound!(sqlx::query(AssertSqlSafe(text)), args).execute(conn).await.map(drop)?)
-            }
+            Conn::Sqlite(conn) => run_sqlite(conn, with_rows(sql.sqlite, count), args),
             Conn::Mariadb(conn) => {
-                let text = statement::with_rows(sql.mariadb, count);
-                let query = bound!(sqlx::query(AssertSqlSafe(text)), args);
-                within(STATEMENT_TIMEOUT, query.execute(conn).map_ok(drop)).await
+                run_mariadb(conn, with_rows(sql.mariadb, count), args, STATEMENT_TIMEOUT)
             }
         }
+        .await
+        .map(drop)
     }
 
     /// Runs a query about one item, `IN (?)`, for several items at once. The items are padded to
@@ -260,17 +252,11 @@ impl Conn {
     ) -> Result<Vec<R>, DbError> {
         let Some(items) = padded(items, full) else { return Ok(Vec::new()) };
         let count = items.len();
-        match self {
-            Conn::Sqlite(conn) => {
-                let text = statement::with_items(sql.sqlite, count);
-                Ok(bound!(sqlx::query_as(AssertSqlSafe(text)), items).fetch_all(conn).await?)
-            }
-            Conn::Mariadb(conn) => {
-                let text = statement::with_items(sql.mariadb, count);
-                let query = bound!(sqlx::query_as(AssertSqlSafe(text)), items);
-                within(STATEMENT_TIMEOUT, query.fetch_all(conn)).await
-            }
-        }
+        let rows = match self {
+            Conn::Sqlite(conn) => sqlite_rows(conn, with_items(sql.sqlite, count), items),
+            Conn::Mariadb(conn) => mariadb_rows(conn, with_items(sql.mariadb, count), items),
+        };
+        rows.await?.decode()
     }
 }
 
@@ -342,16 +328,5 @@ impl Conn {
             Conn::Sqlite(conn) => Ok(conn.close().await?),
             Conn::Mariadb(conn) => within(STATEMENT_TIMEOUT, conn.close()).await,
         }
-    }
-}
-
-/// Bounds a call to a server: one that is stopped or cut off never answers.
-async fn within<T>(
-    timeout: Duration,
-    call: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, DbError> {
-    match tokio::time::timeout(timeout, call).await {
-        Ok(done) => Ok(done?),
-        Err(_) => Err(DbError::NoAnswer),
     }
 }

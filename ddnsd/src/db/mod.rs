@@ -10,6 +10,7 @@ mod checking;
 mod connection;
 mod counts;
 mod delivery;
+mod driver;
 mod error;
 mod existing;
 mod expiry;

@@ -86,7 +86,7 @@ pub(super) async fn refuse_incomplete(
             error => failed(database)(error),
         })?;
     }
-    Ok(())
+    conn.forget_prepared().await.map_err(failed(database))
 }
 
 /// The error of a database that cannot be opened.

@@ -13,6 +13,7 @@ use crate::model::name::{Email, HostNames, Label, UserName, Zone};
 use crate::model::secret::Secret;
 use crate::stories::hosts::HostInput;
 use anyhow::{Context as _, anyhow, bail};
+use futures::future::LocalBoxFuture;
 use intro::{Ctl, Intro};
 use nix::sys::signal::{SigSet, Signal};
 use rand::RngExt as _;
@@ -64,10 +65,13 @@ fn run_in(folder: &Path, args: &Args, signals: SigSet) -> anyhow::Result<()> {
         logging::init_for_person(&config.log, move |event| update_line::text(event, has_colour))?
     };
     let lines = log.clone();
-    let ended = app::run(&args, config, log, async |started| {
-        signals.thread_unblock().context("cannot take signals")?;
-        set_up(folder, started).await
+    let set_up = Box::new(|started| -> LocalBoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(async move {
+            signals.thread_unblock().context("cannot take signals")?;
+            set_up(folder, started).await
+        })
     });
+    let ended = app::run(&args, config, log, set_up);
     lines.flush();
     ended
 }

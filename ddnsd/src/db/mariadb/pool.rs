@@ -51,8 +51,7 @@ impl MariaDbPool {
                 done => return Ok(done?),
             }
         }
-        // boxed, because this large future would be part of every story's
-        let conn = match Box::pin(self.server.connect()).await {
+        let conn = match self.server.connect().await {
             Err(DbError::NoConnection(why)) => Box::pin(self.another(&why)).await?,
             connected => connected?,
         };

@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::config::{DatabaseTls, MariaDb};
 use crate::db::error::{DbError, is_limit_of_connections, mariadb_number, reason};
+use futures::future::BoxFuture;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -93,10 +94,12 @@ impl MariaDbServer {
         Ok(place)
     }
 
-    /// A new connection, ready for statements.
-    pub(in crate::db) async fn connect(&self) -> Result<MySqlConnection, DbError> {
-        let connected = timeout(CONNECT_TIMEOUT, self.connect_without_timeout()).await;
-        Ok(connected.map_err(|_| DbError::NoAnswer)??)
+    /// A new connection, ready for statements. Boxed: it is large, and many stories may connect.
+    pub(in crate::db) fn connect(&self) -> BoxFuture<'_, Result<MySqlConnection, DbError>> {
+        Box::pin(async {
+            let connected = timeout(CONNECT_TIMEOUT, self.connect_without_timeout()).await;
+            Ok(connected.map_err(|_| DbError::NoAnswer)??)
+        })
     }
 
     /// Without TLS before 1970, when rustls would panic, if TLS need not be.
@@ -112,14 +115,18 @@ impl MariaDbServer {
         }
     }
 
-    pub(in crate::db) async fn connect_without_timeout(&self) -> sqlx::Result<MySqlConnection> {
-        let mut conn = self.options()?.connect().await?;
-        conn.execute(SESSION).await?;
-        match conn.execute(CAUSAL_READS).await {
-            // a server that cannot be part of a cluster does not know it
-            Err(error) if mariadb_number(&error) != Some(1193) => Err(error),
-            Ok(_) | Err(_) => Ok(conn),
-        }
+    pub(in crate::db) fn connect_without_timeout(
+        &self,
+    ) -> BoxFuture<'_, sqlx::Result<MySqlConnection>> {
+        Box::pin(async {
+            let mut conn = self.options()?.connect().await?;
+            conn.execute(SESSION).await?;
+            match conn.execute(CAUSAL_READS).await {
+                // a server that cannot be part of a cluster does not know it
+                Err(error) if mariadb_number(&error) != Some(1193) => Err(error),
+                Ok(_) | Err(_) => Ok(conn),
+            }
+        })
     }
 }
 
