@@ -86,7 +86,7 @@ pub(super) async fn refuse_incomplete(
             error => failed(database)(error),
         })?;
     }
-    conn.forget_prepared().await.map_err(failed(database))
+    Ok(())
 }
 
 /// The error of a database that cannot be opened.
