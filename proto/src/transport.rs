@@ -1,12 +1,14 @@
 //! The transport of the RPC: first a preamble in each direction, the daemon's first, then
 //! length-delimited JSON frames. The format of the preamble never changes, whatever the version.
 
-use crate::{PROTOCOL, Protocol};
+use crate::{AdministrationRequest, AdministrationResponse, PROTOCOL, Protocol};
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::pin::Pin;
+use tarpc::{ClientMessage, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_serde::{Deserializer, Serializer};
 use tokio_util::codec::LengthDelimitedCodec;
 
 /// Maximum length of a frame, bytes.
@@ -120,26 +122,42 @@ impl Status {
 pub type Frames<S, In, Out> = tarpc::serde_transport::Transport<S, In, Out, JsonCodec>;
 
 /// JSON from the bytes of a frame. The codec of `tokio-serde` reads them one by one, which takes
-/// three times as long.
+/// three times as long. Its functions are not generic, so that they are compiled once, here.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonCodec;
 
-impl<In> tokio_serde::Deserializer<In> for JsonCodec
-where
-    In: for<'de> Deserialize<'de>,
-{
+type Calls = ClientMessage<AdministrationRequest>;
+type Replies = Response<AdministrationResponse>;
+
+impl Deserializer<Calls> for JsonCodec {
     type Error = serde_json::Error;
 
-    fn deserialize(self: Pin<&mut Self>, frame: &BytesMut) -> Result<In, Self::Error> {
+    fn deserialize(self: Pin<&mut Self>, frame: &BytesMut) -> serde_json::Result<Calls> {
         serde_json::from_slice(frame)
     }
 }
 
-impl<Out: Serialize> tokio_serde::Serializer<Out> for JsonCodec {
+impl Serializer<Calls> for JsonCodec {
     type Error = serde_json::Error;
 
-    fn serialize(self: Pin<&mut Self>, message: &Out) -> Result<Bytes, Self::Error> {
-        serde_json::to_vec(message).map(Bytes::from)
+    fn serialize(self: Pin<&mut Self>, calls: &Calls) -> serde_json::Result<Bytes> {
+        serde_json::to_vec(calls).map(Bytes::from)
+    }
+}
+
+impl Deserializer<Replies> for JsonCodec {
+    type Error = serde_json::Error;
+
+    fn deserialize(self: Pin<&mut Self>, frame: &BytesMut) -> serde_json::Result<Replies> {
+        serde_json::from_slice(frame)
+    }
+}
+
+impl Serializer<Replies> for JsonCodec {
+    type Error = serde_json::Error;
+
+    fn serialize(self: Pin<&mut Self>, replies: &Replies) -> serde_json::Result<Bytes> {
+        serde_json::to_vec(replies).map(Bytes::from)
     }
 }
 
@@ -149,6 +167,7 @@ where
     S: AsyncRead + AsyncWrite,
     In: for<'de> Deserialize<'de>,
     Out: Serialize,
+    JsonCodec: Deserializer<In> + Serializer<Out>,
 {
     let framed = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_framed(stream);
     tarpc::serde_transport::new(framed, JsonCodec)
