@@ -168,9 +168,9 @@ impl Conn {
         rows.await?.decode()
     }
 
-    /// Parses a statement and finds its tables and columns, without running it. SQLite keeps nothing
-    /// of it: all statements would take 1 MB. A server does, because closing one costs 40 ms: see
-    /// [`Self::run_rows`].
+    /// Parses a statement and finds its tables and columns, without running it. For SQLite nothing
+    /// is kept: all statements would take 1 MB. For a server it is, because closing one costs
+    /// 40 ms: see [`Self::run_rows`].
     pub(super) async fn prepare(&mut self, sql: &'static Statement) -> Result<(), DbError> {
         match self {
             Conn::Sqlite(conn) => {
