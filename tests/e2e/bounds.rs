@@ -110,6 +110,29 @@ fn connections_that_send_half_a_request_make_room_for_others() {
 }
 
 #[test]
+fn connections_that_clients_without_credentials_keep_take_little_memory() {
+    raise_open_files();
+    let scene = Scene::new();
+    assert_served(&scene, "good");
+    let (server, idle) = (scene.daemon.address(), resident(&scene));
+    let request = "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n";
+    let kept: Vec<_> = (0..6_000)
+        .map(|number| {
+            let network = u8::try_from(number % 100).unwrap();
+            let mut stream = waiting([127, 31, network, 1], server, request);
+            // it may have made room for others already
+            let _ = stream.read(&mut [0; 512]);
+            stream
+        })
+        .collect();
+    assert_served(&scene, "nochg");
+    let added = resident(&scene).saturating_sub(idle);
+    println!("{} MiB more than before", added / MIB);
+    assert!(added < MAX_ADDED, "{} MiB", added / MIB);
+    drop(kept);
+}
+
+#[test]
 fn a_first_login_is_answered_while_one_network_guesses() {
     let scene = Scene::new();
     let server = scene.daemon.address();

@@ -24,14 +24,16 @@ const OTHER_FILES: u64 = 256;
 const MAX_PER_CLIENT: usize = 256;
 /// Connections of one network (IPv4: a /24, IPv6: a /48).
 const MAX_PER_NETWORK: usize = 4 * MAX_PER_CLIENT;
-/// Bytes of all heads and forms that are not whole.
+/// Bytes of all heads and forms that are not whole, and of what clients without credentials keep.
 const MAX_UNFINISHED: usize = 32 * 1024 * 1024;
 /// Bytes of one connection that count toward no bound: nearly every head fits.
 const FREE_BYTES: usize = 2 * 1024;
 /// Bytes of a head, or of a TLS handshake, that TLS and HTTP keep at most.
 const MAX_HEAD_KEPT: usize = 64 * 1024;
-/// Bytes that TLS takes beside what came in.
-const TLS_BYTES: usize = 8 * 1024;
+/// Bytes of a TLS handshake beside what came in.
+pub(super) const TLS_BYTES: usize = 8 * 1024;
+/// Bytes of a connection in HTTP/2, or that is kept after a request, beside what came in.
+pub(super) const KEPT_BYTES: usize = 24 * 1024;
 /// Of so many places one makes room at a time, because choosing takes time.
 const PLACES_PER_VICTIM: usize = 512;
 /// How long until another connection is asked to make room.
@@ -274,9 +276,9 @@ impl OpenConnection {
         }
     }
 
-    /// TLS begins: until the first whole request it counts as a part of a head.
-    pub(super) fn begin_tls(&self) {
-        self.received(FREE_BYTES + TLS_BYTES);
+    /// It holds this, which counts as a part of a head until the next whole request.
+    pub(super) fn hold(&self, bytes: usize) {
+        self.received(FREE_BYTES + bytes);
     }
 
     fn forget_head(&self) {
@@ -323,7 +325,12 @@ impl Drop for Answering {
     fn drop(&mut self) {
         let Self(connection) = self;
         connection.since.store(connection.bounds.now(), Ordering::Relaxed);
-        connection.answering.fetch_sub(1, Ordering::AcqRel);
+        let is_idle = connection.answering.fetch_sub(1, Ordering::AcqRel) == 1;
+        let is_known = connection.is_known.load(Ordering::Relaxed);
+        if is_idle && !is_known && connection.client.is_some() {
+            connection.forget_head();
+            connection.hold(KEPT_BYTES);
+        }
     }
 }
 
@@ -435,20 +442,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tls_counts_as_a_head_until_the_first_whole_request() {
+    async fn what_clients_without_credentials_keep_counts_as_heads_do() {
         let limits = ConnectionLimits::new(MAX_CONNECTIONS, Arc::default());
-        let served = open(&limits, "192.0.2.1").await;
-        served.connection.begin_tls();
-        drop(served.connection.answer());
-        let mut silent = Vec::new();
-        for number in 0..=MAX_UNFINISHED / TLS_BYTES {
+        let known = open(&limits, "192.0.2.1").await;
+        let answering = known.connection.answer();
+        known.connection.set_known(true);
+        drop(answering);
+        let mut others = Vec::new();
+        for number in 0..=MAX_UNFINISHED / KEPT_BYTES {
             let permit = open(&limits, &format!("10.{}.0.1", number % 200)).await;
-            permit.connection.begin_tls();
-            silent.push(permit);
+            if number % 2 == 0 {
+                permit.connection.hold(KEPT_BYTES);
+            } else {
+                let answering = [permit.connection.answer(), permit.connection.answer()];
+                drop(answering);
+            }
+            others.push(permit);
         }
-        let evicted = silent.iter().filter(|permit| is_evicted(permit)).count();
+        let evicted = others.iter().filter(|permit| is_evicted(permit)).count();
         assert_eq!(evicted, MAX_CONNECTIONS / PLACES_PER_VICTIM);
-        assert!(!is_evicted(&served), "it would give nothing back");
+        assert!(!is_evicted(&known), "it would give nothing back");
+        drop((known, others));
+        assert_eq!(limits.0.unfinished.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
@@ -474,7 +489,9 @@ mod tests {
         let victims = 2 * (2_000 / PLACES_PER_VICTIM);
         assert_eq!(held.iter().filter(|permit| is_evicted(permit)).count(), victims);
         // what has become whole counts no more
-        drop(greedy.connection.answer());
+        let answering = greedy.connection.answer();
+        assert_eq!(OpenConnection::charged_head(greedy.connection.head.load(Ordering::Relaxed)), 0);
+        drop(answering);
         drop((forms, form, held, greedy));
         assert_eq!(limits.0.unfinished.load(Ordering::Relaxed), 0);
     }

@@ -24,7 +24,7 @@ use crate::config;
 use crate::log_budget::log_repeated;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use connections::ConnectionPermit;
+use connections::{ConnectionPermit, KEPT_BYTES, TLS_BYTES};
 use deadline::{InFlight, drain};
 use futures::future::BoxFuture;
 use head::HeadRefused;
@@ -277,7 +277,7 @@ impl ClientConnection<'_> {
     }
 
     async fn tls(&self, acceptor: &TlsAcceptor, stream: Metered) {
-        self.peer.connection.begin_tls();
+        self.peer.connection.hold(TLS_BYTES);
         let accepted = tokio::select! {
             accepted = tokio::time::timeout(self.timeout, acceptor.accept(stream)) => accepted,
             () = self.server.stop.cancelled() => return,
@@ -288,6 +288,7 @@ impl ClientConnection<'_> {
             Err(_) => return debug!(client = %self.client, "TLS: the handshake timed out"),
         };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            self.peer.connection.hold(KEPT_BYTES);
             // boxed, so that a handshake takes no room for it
             Box::pin(self.http2(stream)).await;
         } else {
