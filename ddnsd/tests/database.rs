@@ -5,7 +5,7 @@ use ddnsd::clock::Clock;
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
 use ddnsd::counters::DatabaseCounters;
 use ddnsd::db::{
-    Db, DbError, MailClaim, MailDrop, NewHost, NewUser, NextCheck, PublishResult, Want,
+    Db, DbError, MailClaim, MailDrop, NewHost, NewUser, NextCheck, PublishResult, Store, Want,
 };
 use ddnsd::model::host::{Host, HostId, Lan, Seen};
 use ddnsd::model::last_request::LastRequest;
@@ -324,14 +324,15 @@ async fn a_row_that_changed_meanwhile_is_not_overwritten_but_published_again() {
     };
     let other = theirs.want(vec![want]).await.unwrap().remove(0).unwrap();
     theirs
-        .settle(PublishResult::Acknowledged { host: other, ttl: 60, is_final, at })
+        .settle(PublishResult::Acknowledged { host: other, ttl: 60, is_final, at }, Store::Now)
         .await
         .unwrap();
     assert_eq!(theirs.host(&a.fqdn).await.unwrap().unwrap().unpublished_since, None);
     // ours came after it to DNS
     let at = Millis(4);
-    let settled =
-        db.settle(PublishResult::Acknowledged { host: mine, ttl: 60, is_final, at }).await;
+    let settled = db
+        .settle(PublishResult::Acknowledged { host: mine, ttl: 60, is_final, at }, Store::Now)
+        .await;
     assert!(settled.unwrap().is_none());
     let now = db.host(&a.fqdn).await.unwrap().unwrap();
     assert_eq!((now.wanted, now.unpublished_since), (records, Some(Millis(4))));
@@ -452,7 +453,7 @@ async fn a_lease_costs_no_statement_holds_for_others_and_ends_with_the_result() 
     for (host, is_final) in wanted.into_iter().zip([true, false]) {
         let at = Millis(3);
         let result = PublishResult::Acknowledged { host, ttl: 60, is_final, at };
-        let settled = db.settle(result).await.unwrap().unwrap();
+        let settled = db.settle(result, Store::Now).await.unwrap().unwrap();
         assert_eq!(settled.lease.is_none(), is_final, "else it is sent again by this daemon");
         assert!(!db.holds_lease(&settled, Clock.now().wall), "others need not wait");
     }

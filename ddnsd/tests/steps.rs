@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use ddnsd::config::{Database, DatabaseTls, MariaDb};
-use ddnsd::db::{Db, HostPage, NewHost, NewUser, PublishResult, SetTtls, Want};
+use ddnsd::db::{Db, HostPage, NewHost, NewUser, PublishResult, SetTtls, Store, Want};
 use ddnsd::model::family::PerFamily;
 use ddnsd::model::host::{Host, HostId, Lan, Seen};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
@@ -13,6 +13,7 @@ use ddnsd::model::secret::Secret;
 use ddnsd::model::time::{Millis, Uptime};
 use ddnsd::model::user::PasswordHash;
 use ddnsd_tests::mariadb::{Account, Mariadb};
+use futures::future::join_all;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, MySqlConnection, SqliteConnection};
@@ -119,33 +120,44 @@ impl Place {
         records: WantedRecords,
         owed: Option<PendingNotices>,
     ) -> Arc<Host> {
-        let seen = Seen { v4: Some(Millis(2)), v6: None };
-        let host = Arc::clone(host);
-        let (at, uptime) = (Millis(2), Uptime(2));
-        let want = Want {
-            host,
-            records,
-            seen,
-            check_at: None,
-            is_expiry: false,
-            notices: owed,
-            lan: Lan::default(),
-            publish: true,
-            at,
-            uptime,
-            is_sent: true,
-        };
+        let want = change(Arc::clone(host), records, owed);
         self.db.want(vec![want]).await.unwrap().remove(0).unwrap()
     }
 
     async fn acknowledge(&self, host: &Arc<Host>, is_final: bool) -> Option<Arc<Host>> {
         let (host, at) = (Arc::clone(host), Millis(4));
-        self.db.settle(PublishResult::Acknowledged { host, ttl: 60, is_final, at }).await.unwrap()
+        self.db
+            .settle(PublishResult::Acknowledged { host, ttl: 60, is_final, at }, Store::Now)
+            .await
+            .unwrap()
     }
 
     async fn mails(&mut self) -> i64 {
         self.look.number("SELECT COUNT(*) FROM outbox").await
     }
+}
+
+fn change(host: Arc<Host>, records: WantedRecords, owed: Option<PendingNotices>) -> Want {
+    let seen = Seen { v4: Some(Millis(2)), v6: None };
+    let (at, uptime) = (Millis(2), Uptime(2));
+    Want {
+        host,
+        records,
+        seen,
+        check_at: None,
+        is_expiry: false,
+        notices: owed,
+        lan: Lan::default(),
+        publish: true,
+        at,
+        uptime,
+        is_sent: true,
+    }
+}
+
+/// The host as another version than the row is.
+fn of_another_version(host: &Host) -> Arc<Host> {
+    Arc::new(Host { version: host.version + 7, ..host.clone() })
 }
 
 /// A change and an expiry.
@@ -179,6 +191,7 @@ on_both!(
     a_mail_is_queued_by_the_settle_that_holds_and_by_no_other,
     an_acknowledgement_that_is_not_final_queues_the_mail_once,
     keepalives_of_deleted_hosts_hold_up_no_others,
+    changes_and_results_that_are_queued_together_have_each_its_own_outcome,
 );
 
 async fn each_step_leaves_in_the_row_what_the_model_says(place: Place) {
@@ -220,7 +233,11 @@ async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other(mut place: Pl
     let b = place.want(&b, at("192.0.2.1"), Some(two_mails())).await;
     // a notice that DNS did not accept stays pending; one that another change superseded does not
     let (host, error) = (Arc::clone(&a), "no answer".to_owned());
-    place.db.settle(PublishResult::Failed { host, error, at: Millis(3) }).await.unwrap();
+    place
+        .db
+        .settle(PublishResult::Failed { host, error, at: Millis(3) }, Store::Now)
+        .await
+        .unwrap();
     place.look.say("UPDATE hosts SET version = version + 1 WHERE label = 'b'").await;
     assert!(place.acknowledge(&b, true).await.is_none());
     assert_eq!(place.mails().await, 0);
@@ -263,4 +280,51 @@ async fn keepalives_of_deleted_hosts_hold_up_no_others(mut place: Place) {
     for host in hosts {
         assert_eq!(place.db.last_seen(host).await.unwrap(), seen);
     }
+}
+
+async fn changes_and_results_that_are_queued_together_have_each_its_own_outcome(mut place: Place) {
+    const HOSTS: usize = 45;
+    let mut hosts = Vec::new();
+    for n in 0..HOSTS {
+        hosts.push(place.host(&format!("h{n}")).await);
+    }
+    let wants = hosts.iter().enumerate().map(|(n, host)| {
+        let host = if n % 9 == 4 { of_another_version(host) } else { Arc::clone(host) };
+        place.db.want(vec![change(host, at(&format!("192.0.2.{n}")), None)])
+    });
+    let mut sent = Vec::new();
+    for (n, wanted) in join_all(wants).await.into_iter().enumerate() {
+        let wanted = wanted.unwrap().remove(0);
+        assert_eq!(wanted.is_none(), n % 9 == 4, "h{n}");
+        let address = wanted.as_ref().map(|host| host.wanted.v4);
+        assert_eq!(address, wanted.as_ref().map(|_| at(&format!("192.0.2.{n}")).v4));
+        sent.extend(wanted);
+    }
+    assert_eq!(sent.len(), 40);
+    let results = sent.iter().enumerate().map(|(n, host)| {
+        let (host, at) = (Arc::clone(host), Millis(4));
+        let result = match n % 4 {
+            0 => PublishResult::Failed { host, error: format!("no {n}"), at },
+            1 => {
+                let host = of_another_version(&host);
+                PublishResult::Acknowledged { host, ttl: 60, is_final: true, at }
+            }
+            _ => PublishResult::Acknowledged { host, ttl: 60, is_final: true, at },
+        };
+        place.db.settle(result, if n % 2 == 0 { Store::Now } else { Store::Soon })
+    });
+    for (n, settled) in join_all(results).await.into_iter().enumerate() {
+        let settled = settled.unwrap();
+        assert_eq!(settled.is_none(), n % 4 == 1, "{n}");
+        let is_unpublished = settled.map(|host| host.unpublished_since.is_some());
+        assert!(is_unpublished.is_none_or(|it| it == (n % 4 == 0)), "{n}");
+    }
+    let mut count = async |rows| {
+        let sql = format!("SELECT COUNT(*) FROM hosts WHERE {rows}");
+        place.look.number(Box::leak(sql.into_boxed_str())).await
+    };
+    assert_eq!(count("unpublished_since IS NULL AND acked_ipv4 = ipv4").await, 20);
+    assert_eq!(count("last_error LIKE 'no %' AND attempts = 1 AND version = 2").await, 10);
+    assert_eq!(count("unpublished_since IS NOT NULL AND version = 3").await, 10, "overtaken");
+    assert_eq!(count("ipv4 IS NULL AND version = 1").await, 5, "not wanted");
 }

@@ -302,7 +302,8 @@ impl Conn {
         }
     }
 
-    /// Sets whether the next commits survive a power cut. A MariaDB server decides that itself.
+    /// Sets whether the next commits survive a power cut. A MariaDB server decides that itself. The
+    /// statement must not stay prepared: SQLite carries it out when it prepares it.
     pub(super) async fn set_durable(&mut self, durable: bool) -> Result<(), DbError> {
         let Conn::Sqlite(conn) = self else { return Ok(()) };
         let pragma =

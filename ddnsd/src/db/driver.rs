@@ -93,7 +93,8 @@ pub(super) async fn within<T>(
     }
 }
 
-fn sqlite(text: SqlStr, args: Vec<Arg>) -> Query<'static, Sqlite, SqliteArguments> {
+/// A query with its values.
+pub(super) fn sqlite(text: SqlStr, args: Vec<Arg>) -> Query<'static, Sqlite, SqliteArguments> {
     args.into_iter().fold(sqlx::query(text), |query, arg| match arg {
         Arg::Number(number) => query.bind(number),
         Arg::Text(text) => query.bind(text),

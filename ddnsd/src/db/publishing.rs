@@ -8,8 +8,8 @@ use super::handle::Db;
 use super::leases;
 use super::outbox;
 use super::rows::wanted_columns;
-use super::statement::{Statements, args, statements};
-use super::write::Write;
+use super::statement::{Arg, BoundStatement, Statements, args, statements};
+use super::write::{JointWrite, Write};
 use crate::model::change::Want;
 use crate::model::host::{Acked, Host};
 use crate::model::lease::Lease;
@@ -55,22 +55,27 @@ impl Db {
             (false, _) => change.host.lease.as_deref().cloned(),
         };
         let changes = changes.into_iter().map(|change| (lease(&change), change)).collect();
-        self.0.writer.run(WantAll(changes)).await
+        self.0.writer.run_jointly(WantAll(changes)).await
     }
 }
 
 struct WantAll(Vec<(Option<Lease>, Want)>);
 
-impl Write for WantAll {
+impl JointWrite for WantAll {
     type Output = Vec<Option<Arc<Host>>>;
     const DURABLE: bool = true;
 
-    async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
-        let mut hosts = Vec::with_capacity(self.0.len());
-        for (lease, change) in &self.0 {
-            hosts.push(want_one(change, lease.clone(), conn).await?);
-        }
-        Ok(hosts)
+    fn statements(&self) -> Vec<BoundStatement> {
+        let bound = |(lease, change): &(Option<Lease>, Want)| BoundStatement {
+            sql: &WANT,
+            args: values(change, lease.as_ref()),
+        };
+        self.0.iter().map(bound).collect()
+    }
+
+    fn output(&self, matched: &[u64]) -> Self::Output {
+        let changes = self.0.iter().zip(matched);
+        changes.map(|((lease, change), rows)| wanted(change, lease.as_ref(), *rows)).collect()
     }
 
     fn update_caches(&self, hosts: &Self::Output, caches: &Caches) {
@@ -86,8 +91,13 @@ pub(super) async fn want_one(
     lease: Option<Lease>,
     conn: &mut Conn,
 ) -> Result<Option<Arc<Host>>, DbError> {
+    let rows = conn.run(&WANT, values(change, lease.as_ref())).await?;
+    Ok(wanted(change, lease.as_ref(), rows))
+}
+
+fn values(change: &Want, lease: Option<&Lease>) -> Vec<Arg> {
     let Want { host, records, seen, uptime, check_at, notices, lan, publish, at, .. } = change;
-    let (leased_by, leased_until) = leases::columns(lease.as_ref());
+    let (leased_by, leased_until) = leases::columns(lease);
     let updated = seen.on_service_clock(*uptime);
     let (state4, ipv4) = wanted_columns(records.v4);
     let (state6, ipv6) = wanted_columns(records.v6);
@@ -118,10 +128,17 @@ pub(super) async fn want_one(
         host.id.0,
         host.version,
     ];
-    let rows = conn.run(&WANT, args).await?;
-    let wanting =
-        || if *publish { host.wanting(*records, *notices, *at, lease) } else { host.placed(*lan) };
-    Ok((rows > 0).then(|| Arc::new(Host { lan: (*lan).into(), ..wanting() })))
+    args.into()
+}
+
+/// The host as it is now, if its row matched.
+fn wanted(change: &Want, lease: Option<&Lease>, rows: u64) -> Option<Arc<Host>> {
+    let Want { host, records, notices, lan, publish, at, .. } = change;
+    let stored = || match publish {
+        true => host.wanting(*records, *notices, *at, lease.cloned()),
+        false => host.placed(*lan),
+    };
+    (rows > 0).then(|| Arc::new(Host { lan: (*lan).into(), ..stored() }))
 }
 
 //----- PublishResult -----
@@ -155,6 +172,14 @@ pub enum PublishResult {
     },
 }
 
+/// When a result is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    Now,
+    /// A millisecond later at most, with changes that come meanwhile.
+    Soon,
+}
+
 statements! { SETTLING;
     ACKNOWLEDGED: Indexed =
         "UPDATE hosts SET acked_ipv4 = ?, acked_ipv6 = ?, acked_ttl = ?,
@@ -179,50 +204,117 @@ impl Db {
     ///
     /// # Errors
     /// The database failed; the row stays unpublished and is published again.
-    pub async fn settle(&self, result: PublishResult) -> Result<Option<Arc<Host>>, DbError> {
-        let queues_mail = matches!(
-            &result, PublishResult::Acknowledged { host, .. } if host.notices.is_some()
-        );
-        let settle = Settle { lease: self.ended_lease(), result };
-        let settled = self.0.writer.run(settle).await;
-        if queues_mail && settled.is_ok() {
+    pub async fn settle(
+        &self,
+        result: PublishResult,
+        when: Store,
+    ) -> Result<Option<Arc<Host>>, DbError> {
+        let settle = Settle::new(result, when, self.ended_lease());
+        let (host, settled, at) =
+            (Arc::clone(settle.host()), Arc::clone(&settle.settled), settle.at());
+        let now = if settle.queues_mail() {
+            let now = self.0.writer.run(SettleWithMail(settle)).await?;
             self.0.mail_queued.notify_one();
+            now
+        } else {
+            self.0.writer.run_jointly(settle).await?
+        };
+        if now.is_none() {
+            // an unanswered message may still be applied, after the change that came first
+            self.0
+                .writer
+                .run(MarkOvertaken { host, lease: settled.lease.as_deref().cloned(), at })
+                .await?;
         }
-        settled
+        Ok(now)
     }
 }
 
-/// A result, and the lease of this daemon, which has ended.
 struct Settle {
     result: PublishResult,
-    lease: Option<Lease>,
+    when: Store,
+    /// The host once the result is stored.
+    settled: Arc<Host>,
 }
 
 impl Settle {
+    /// `lease` is that of this daemon, which has ended.
+    fn new(result: PublishResult, when: Store, lease: Option<Lease>) -> Self {
+        let settled = match &result {
+            PublishResult::Acknowledged { host, ttl, is_final, .. } => {
+                host.acknowledged(*ttl, *is_final, lease)
+            }
+            PublishResult::Failed { host, .. } | PublishResult::NotSent { host, .. } => {
+                Host { lease: lease.map(Box::new), ..Host::clone(host) }
+            }
+        };
+        Self { result, when, settled: Arc::new(settled) }
+    }
+
+    /// The host as it was sent.
     fn host(&self) -> &Arc<Host> {
         let (PublishResult::Acknowledged { host, .. }
         | PublishResult::Failed { host, .. }
         | PublishResult::NotSent { host, .. }) = &self.result;
         host
     }
+
+    fn at(&self) -> Millis {
+        let (PublishResult::Acknowledged { at, .. }
+        | PublishResult::Failed { at, .. }
+        | PublishResult::NotSent { at, .. }) = &self.result;
+        *at
+    }
+
+    fn queues_mail(&self) -> bool {
+        matches!(&self.result, PublishResult::Acknowledged { host, .. } if host.notices.is_some())
+    }
+
+    /// Stores the result, if the row is as it was sent.
+    fn statement(&self) -> BoundStatement {
+        let Host { acked: Acked { addresses, ttl }, unpublished_since, lease, .. } = &*self.settled;
+        let (by, until) = leases::columns(lease.as_deref());
+        let (id, version) = (self.host().id.0, self.host().version);
+        match &self.result {
+            PublishResult::Acknowledged { .. } => {
+                let args = args![
+                    addresses.v4.map(|address| address.to_string()),
+                    addresses.v6.map(|address| address.to_string()),
+                    *ttl,
+                    unpublished_since.map(|since| since.0),
+                    by,
+                    until,
+                    id,
+                    version,
+                ];
+                BoundStatement { sql: &ACKNOWLEDGED, args: args.into() }
+            }
+            PublishResult::Failed { error, .. } => {
+                let args = args![error.as_str(), by, until, id, version];
+                BoundStatement { sql: &FAILED, args: args.into() }
+            }
+            PublishResult::NotSent { .. } => {
+                BoundStatement { sql: &GIVE_BACK, args: args![by, until, id, version].into() }
+            }
+        }
+    }
 }
 
-impl Write for Settle {
+impl JointWrite for Settle {
     type Output = Option<Arc<Host>>;
     const DURABLE: bool = false;
 
-    async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
-        let lease = self.lease.clone();
-        match &self.result {
-            PublishResult::Acknowledged { host, ttl, is_final, at } => {
-                let settled = host.acknowledged(*ttl, *is_final, lease);
-                store_acknowledged(host, &settled, *at, conn).await
-            }
-            PublishResult::Failed { host, error, at } => {
-                store_failed(host, Some(error), *at, lease, conn).await
-            }
-            PublishResult::NotSent { host, at } => store_failed(host, None, *at, lease, conn).await,
-        }
+    fn statements(&self) -> Vec<BoundStatement> {
+        vec![self.statement()]
+    }
+
+    fn can_wait(&self) -> bool {
+        self.when == Store::Soon
+    }
+
+    fn output(&self, matched: &[u64]) -> Self::Output {
+        let is_stored = matched.first().is_some_and(|rows| *rows > 0);
+        is_stored.then(|| Arc::clone(&self.settled))
     }
 
     fn update_caches(&self, now: &Self::Output, caches: &Caches) {
@@ -230,60 +322,44 @@ impl Write for Settle {
     }
 }
 
-async fn store_acknowledged(
-    host: &Host,
-    settled: &Host,
-    at: Millis,
-    conn: &mut Conn,
-) -> Result<Option<Arc<Host>>, DbError> {
-    let Acked { addresses, ttl } = settled.acked;
-    let (leased_by, leased_until) = leases::columns(settled.lease.as_deref());
-    let args = args![
-        addresses.v4.map(|address| address.to_string()),
-        addresses.v6.map(|address| address.to_string()),
-        ttl,
-        settled.unpublished_since.map(|since| since.0),
-        leased_by,
-        leased_until,
-        host.id.0,
-        host.version,
-    ];
-    // queue the mails before ACKNOWLEDGED clears `notice`; a repeated settle queues none again
-    outbox::queue(host, at, conn).await?;
-    if conn.run(&ACKNOWLEDGED, args).await? == 0 {
-        mark_overtaken(host, at, settled.lease.as_deref(), conn).await?;
-        return Ok(None);
+/// An acknowledgement that mails report.
+struct SettleWithMail(Settle);
+
+impl Write for SettleWithMail {
+    type Output = Option<Arc<Host>>;
+    const DURABLE: bool = Settle::DURABLE;
+
+    async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
+        // queue the mails before ACKNOWLEDGED clears `notice`; a repeated settle queues none again
+        outbox::queue(self.0.host(), self.0.at(), conn).await?;
+        let BoundStatement { sql, args } = self.0.statement();
+        Ok(self.0.output(&[conn.run(sql, args).await?]))
     }
-    Ok(Some(Arc::new(settled.clone())))
+
+    fn update_caches(&self, now: &Self::Output, caches: &Caches) {
+        self.0.update_caches(now, caches);
+    }
 }
 
-async fn store_failed(
-    host: &Arc<Host>,
-    error: Option<&str>,
-    at: Millis,
+/// A result for an older version of the row.
+struct MarkOvertaken {
+    host: Arc<Host>,
+    /// That of this daemon, which has ended.
     lease: Option<Lease>,
-    conn: &mut Conn,
-) -> Result<Option<Arc<Host>>, DbError> {
-    let (by, until) = leases::columns(lease.as_ref());
-    let rows = match error {
-        Some(error) => conn.run(&FAILED, args![error, by, until, host.id.0, host.version]).await?,
-        None => conn.run(&GIVE_BACK, args![by, until, host.id.0, host.version]).await?,
-    };
-    if rows == 0 {
-        // an unanswered message may still be applied, after the change that came first
-        mark_overtaken(host, at, lease.as_ref(), conn).await?;
-        return Ok(None);
-    }
-    Ok(Some(Arc::new(Host { lease: lease.map(Box::new), ..Host::clone(host) })))
+    at: Millis,
 }
 
-async fn mark_overtaken(
-    host: &Host,
-    at: Millis,
-    lease: Option<&Lease>,
-    conn: &mut Conn,
-) -> Result<(), DbError> {
-    let (by, until) = leases::columns(lease);
-    conn.run(&MARK_OVERTAKEN, args![at.0, by, until, host.id.0]).await?;
-    Ok(())
+impl Write for MarkOvertaken {
+    type Output = ();
+    const DURABLE: bool = false;
+
+    async fn run(&self, conn: &mut Conn) -> Result<Self::Output, DbError> {
+        let (by, until) = leases::columns(self.lease.as_ref());
+        let args = args![self.at.0, by, until, self.host.id.0];
+        conn.run(&MARK_OVERTAKEN, args).await.map(drop)
+    }
+
+    fn update_caches(&self, _output: &Self::Output, caches: &Caches) {
+        caches.hosts.update(&self.host.fqdn, None);
+    }
 }

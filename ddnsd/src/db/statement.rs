@@ -109,6 +109,12 @@ impl From<Option<String>> for Arg {
     }
 }
 
+/// A statement and its values.
+pub(super) struct BoundStatement {
+    pub(super) sql: &'static Statement,
+    pub(super) args: Vec<Arg>,
+}
+
 /// The values of a statement, in the order of its `?`.
 macro_rules! args {
     ($($value:expr),* $(,)?) => { [$($crate::db::statement::Arg::from($value)),*] };

@@ -3,11 +3,12 @@
 
 use super::connection::Conn;
 use super::error::DbError;
+use super::joint;
 use super::mariadb::daemon_lock::DaemonLock;
 use super::mariadb::server::MariaDbServer;
 use super::sqlite::file::DatabaseFile;
 use super::statement::{Access, STATEMENT_TIMEOUT};
-use super::write::ErasedWrite;
+use super::write::{ErasedWrite, WriteFailure};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -35,37 +36,6 @@ pub(super) struct WriteConnection {
     durable: bool,
     /// Whether a failed commit may have lost earlier, non-durable commits in the write-ahead log.
     wal_suspect: bool,
-}
-
-/// Where a transaction failed. Nothing of it is stored, except perhaps with
-/// [`DbError::Unconfirmed`].
-pub(super) enum WriteFailure {
-    /// Connecting or BEGIN: no write was tried.
-    Begin(DbError),
-    /// A statement of one write: without it, the others may succeed.
-    Statement(DbError),
-    /// COMMIT or ROLLBACK.
-    End(DbError),
-}
-
-impl WriteFailure {
-    /// Whether it concerns the rows of its writes, so that the database may well take others.
-    pub(super) fn concerns_rows_only(&self) -> bool {
-        matches!(self, WriteFailure::Statement(error) if error.concerns_rows_only())
-    }
-
-    /// Whether the server cannot be reached or does not answer.
-    pub(super) fn is_unanswered(&self) -> bool {
-        matches!(self, WriteFailure::Begin(_)) || self.error().is_unanswered()
-    }
-
-    pub(super) fn error(&self) -> &DbError {
-        match self {
-            WriteFailure::Begin(error)
-            | WriteFailure::Statement(error)
-            | WriteFailure::End(error) => error,
-        }
-    }
 }
 
 impl WriteConnection {
@@ -151,10 +121,7 @@ impl WriteConnection {
             Some(conn) => conn,
             None => self.connect().await.map_err(WriteFailure::Begin)?,
         };
-        let done = match self.begin(&mut conn, durable).await {
-            Ok(()) => run_all(&mut conn, batch).await,
-            Err(error) => Err(WriteFailure::Begin(error)),
-        };
+        let done = self.run(&mut conn, durable, batch).await;
         match &done {
             Ok(()) => self.conn = Some(conn),
             Err(failure) => {
@@ -168,7 +135,23 @@ impl WriteConnection {
         done
     }
 
-    async fn begin(&mut self, conn: &mut Conn, durable: bool) -> Result<(), DbError> {
+    async fn run(
+        &mut self,
+        conn: &mut Conn,
+        durable: bool,
+        batch: &mut [Box<dyn ErasedWrite>],
+    ) -> Result<(), WriteFailure> {
+        self.prepare(conn, durable).await.map_err(WriteFailure::Begin)?;
+        if let Conn::Sqlite(conn) = conn
+            && batch.iter().all(|write| write.is_joint())
+        {
+            return joint::transaction(conn, batch).await;
+        }
+        conn.begin().await.map_err(WriteFailure::Begin)?;
+        run_all(conn, batch).await
+    }
+
+    async fn prepare(&mut self, conn: &mut Conn, durable: bool) -> Result<(), DbError> {
         self.file.as_ref().map_or(Ok(()), |file| file.check())?;
         if self.wal_suspect {
             conn.checkpoint().await?;
@@ -180,7 +163,7 @@ impl WriteConnection {
             conn.set_durable(durable).await?;
             self.durable = durable;
         }
-        conn.begin().await
+        Ok(())
     }
 
     async fn connect(&mut self) -> Result<Conn, DbError> {

@@ -9,18 +9,22 @@
 
 use super::cache::Caches;
 use super::error::DbError;
-use super::write::{ErasedWrite, QueuedWrite, Write};
-use super::write_connection::{WriteConnection, WriteFailure};
+use super::write::{ErasedWrite, JointWrite, QueuedJointWrite, QueuedWrite, Write, WriteFailure};
+use super::write_connection::WriteConnection;
 use crate::clock::Clock;
 use crate::counters::DatabaseCounters;
 use crate::log_budget::log_repeated;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Writes that may wait; beyond, callers get [`DbError::Busy`].
 const MAX_QUEUED: usize = 16_384;
 /// Writes in one transaction.
 const MAX_BATCH: usize = 512;
+/// How long results wait for a change, to share its transaction.
+const MAX_WAIT: Duration = Duration::from_millis(1);
 
 pub(super) struct DbWriter {
     queue: mpsc::Sender<WriterMessage>,
@@ -47,12 +51,22 @@ impl DbWriter {
     /// Queues the write and waits until it is committed.
     pub(super) async fn run<W: Write>(&self, write: W) -> Result<W::Output, DbError> {
         let (queued, result) = QueuedWrite::new(write);
-        let message = WriterMessage::Write(Box::new(queued));
-        self.queue.try_send(message).map_err(|error| match error {
+        self.queue(Box::new(queued))?;
+        result.await.map_err(|_| DbError::Closed)?
+    }
+
+    /// As [`Self::run`].
+    pub(super) async fn run_jointly<W: JointWrite>(&self, write: W) -> Result<W::Output, DbError> {
+        let (queued, result) = QueuedJointWrite::new(write);
+        self.queue(Box::new(queued))?;
+        result.await.map_err(|_| DbError::Closed)?
+    }
+
+    fn queue(&self, write: Box<dyn ErasedWrite>) -> Result<(), DbError> {
+        self.queue.try_send(WriterMessage::Write(write)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => DbError::Busy,
             mpsc::error::TrySendError::Closed(_) => DbError::Closed,
-        })?;
-        result.await.map_err(|_| DbError::Closed)?
+        })
     }
 
     /// Waits until the task has ended.
@@ -88,7 +102,10 @@ impl WriterTask {
             let Some(first) = messages.recv().await else {
                 break;
             };
+            // tasks that are ready queue their writes first
+            tokio::task::yield_now().await;
             let mut next = Some(first);
+            let mut wait = pin!(tokio::time::sleep(MAX_WAIT));
             while let Some(message) = next {
                 match message {
                     WriterMessage::Write(write) if write.has_own_transaction() => {
@@ -101,6 +118,12 @@ impl WriterTask {
                 }
                 let more = stop.is_none() && batch.len() < MAX_BATCH;
                 next = if more { messages.try_recv().ok() } else { None };
+                if next.is_none() && !batch.is_empty() && batch.iter().all(|it| it.can_wait()) {
+                    next = tokio::select! {
+                        message = messages.recv() => message,
+                        () = &mut wait => None,
+                    };
+                }
             }
             self.commit(&mut batch).await;
         }

@@ -100,7 +100,8 @@ impl ZoneWorker {
             }
             tokio::select! {
                 Some(lane) = in_flight.next() => self.batcher().message_ended(lane),
-                () = self.arrived.notified() => {}
+                // tasks that are ready queue their changes first
+                () = self.arrived.notified() => tokio::task::yield_now().await,
                 () = tokio::time::sleep(IDLE), if in_flight.is_empty() => return,
             }
         }

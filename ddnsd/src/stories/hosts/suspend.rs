@@ -3,7 +3,7 @@
 
 use super::modify::Modified;
 use super::{Hosts, has_changed};
-use crate::db::Want;
+use crate::db::{Store, Want};
 use crate::dns::Lane;
 use crate::model::family::Families;
 use crate::model::host::{Host, Lan, Seen};
@@ -64,9 +64,11 @@ impl Hosts {
         let sent = wanted.into_iter().skip(usize::from(is_down)).flatten().collect();
         let published = self.publisher.publish_all(sent, Lane::Interactive);
         let mut failed = None;
-        for (host, published) in join_all(published).await {
+        for sent in join_all(published).await {
+            let (host, result) = (Arc::clone(sent.host()), sent.result());
+            self.publisher.settle(sent, Store::Now).await;
             let fqdn = &host.fqdn;
-            match published {
+            match result {
                 Ok(()) => tracing::info!(host = %fqdn, "taken down by an administrator"),
                 Err(problem) => {
                     tracing::warn!(host = %fqdn, "not yet taken down: {problem}");

@@ -4,7 +4,7 @@
 //! its messages, so they treat them as unanswered.
 
 use super::Publisher;
-use crate::db::{DbError, LanChange, PublishResult, SetTtls};
+use crate::db::{DbError, LanChange, PublishResult, SetTtls, Store};
 use crate::model::host::Host;
 use crate::model::lease::Lease;
 use crate::model::name::Fqdn;
@@ -98,7 +98,7 @@ impl Publisher {
     pub(in crate::stories) async fn give_back(&self, host: Arc<Host>) {
         let at = self.clock.now().wall;
         if self.db.holds_lease(&host, at) {
-            let _unchanged = self.store(PublishResult::NotSent { host, at }).await;
+            let _unchanged = self.store(PublishResult::NotSent { host, at }, Store::Now).await;
         }
     }
 

@@ -8,7 +8,7 @@ mod leases;
 
 use crate::clock::Clock;
 use crate::config::DnsBackend;
-use crate::db::{Db, DbError, PublishResult, UnpublishedHost, Want};
+use crate::db::{Db, DbError, PublishResult, Store, UnpublishedHost, Want};
 use crate::dns::{
     self, CheckResult, Dns, DnsError, Found, Halving, Lane, LookupError, Published, ZoneHealth,
 };
@@ -58,6 +58,31 @@ pub enum NotRemoved {
         /// Which server.
         target: String,
     },
+}
+
+/// A change that was sent, and what became of it. It is not stored yet.
+#[must_use = "its result is to be settled"]
+pub struct Sent {
+    host: Arc<Host>,
+    /// The TTL it was sent with, in seconds.
+    ttl: u32,
+    published: Published,
+}
+
+impl Sent {
+    /// The host as it was sent.
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// # Errors
+    /// DNS did not acknowledge it.
+    pub fn result(&self) -> Result<(), DnsError> {
+        match &self.published {
+            Published::Acknowledged { .. } => Ok(()),
+            Published::Refused(problem) | Published::Unconfirmed(problem) => Err(problem.clone()),
+        }
+    }
 }
 
 /// Publishes hosts; clones share what is known of refused ones.
@@ -209,44 +234,49 @@ impl Publisher {
         self.expect_others_message(&host);
         let change = decide::change(&host, &self.defaults());
         let ttl = change.ttl;
-        let sent = self.dns.publish(change, lane).await;
-        self.settle(host, ttl, sent).await
+        let published = self.dns.publish(change, lane).await;
+        let sent = Sent { host, ttl, published };
+        let result = sent.result();
+        self.settle(sent, Store::Now).await;
+        result
     }
 
-    /// As [`Self::publish`] for several hosts, each with its own result; those of a zone travel
-    /// together.
+    /// Publishes several hosts as they are wanted; those of a zone travel together. The caller
+    /// holds their locks until it has settled each.
     pub fn publish_all(
         &self,
         hosts: Vec<Arc<Host>>,
         lane: Lane,
-    ) -> impl Iterator<Item = impl Future<Output = (Arc<Host>, Result<(), DnsError>)>> {
+    ) -> impl Iterator<Item = impl Future<Output = Sent> + use<>> + use<> {
         let defaults = self.defaults();
         for host in &hosts {
             self.expect_others_message(host);
         }
         let changes: Vec<_> = hosts.iter().map(|host| decide::change(host, &defaults)).collect();
         let ttls: Vec<_> = changes.iter().map(|change| change.ttl).collect();
-        let sent = self.dns.publish_all(changes, lane);
-        hosts.into_iter().zip(ttls).zip(sent).map(move |((host, ttl), sent)| async move {
-            let result = self.settle(Arc::clone(&host), ttl, sent.await).await;
-            (host, result)
+        let published = self.dns.publish_all(changes, lane);
+        hosts.into_iter().zip(ttls).zip(published).map(|((host, ttl), published)| async move {
+            Sent { host, ttl, published: published.await }
         })
     }
 
-    async fn settle(&self, host: Arc<Host>, ttl: u32, sent: Published) -> Result<(), DnsError> {
+    /// Stores what became of a change. A result that is lost leaves the row unpublished, so that
+    /// the host is sent again.
+    pub async fn settle(&self, sent: Sent, when: Store) {
+        let Sent { host, ttl, published } = sent;
         let now = self.clock.now();
         let at = now.wall;
-        match sent {
+        match published {
             Published::Acknowledged { final_from } => {
                 self.refused().acknowledged(host.id);
                 let is_final = final_from.is_none();
                 let stored = PublishResult::Acknowledged { host, ttl, is_final, at };
-                let now = self.store(stored).await.filter(|it| it.unpublished_since.is_none());
+                let now =
+                    self.store(stored, when).await.filter(|it| it.unpublished_since.is_none());
                 if let Some(now) = now.filter(|_| self.is_remote()) {
                     // without space it is left to the round over all hosts
                     let _is_full = self.acknowledged.sender.try_send(now);
                 }
-                Ok(())
             }
             Published::Refused(problem) | Published::Unconfirmed(problem) => {
                 let error = problem.to_string();
@@ -254,11 +284,11 @@ impl Publisher {
                     self.key_refused.store(true, Ordering::Relaxed);
                 }
                 if self.is_new(&host, &problem, &error, now) {
-                    let _unchanged = self.store(PublishResult::Failed { host, error, at }).await;
+                    let failed = PublishResult::Failed { host, error, at };
+                    let _unchanged = self.store(failed, when).await;
                 } else {
                     self.give_back(host).await;
                 }
-                Err(problem)
             }
         }
     }
@@ -326,9 +356,9 @@ impl Publisher {
     }
 
     /// Returns the host as it is now, if the result is its last one.
-    async fn store(&self, result: PublishResult) -> Option<Arc<Host>> {
+    async fn store(&self, result: PublishResult, when: Store) -> Option<Arc<Host>> {
         // a result that is not stored leaves the row unpublished, so the host is sent again
-        self.db.settle(result).await.unwrap_or_else(|error| {
+        self.db.settle(result, when).await.unwrap_or_else(|error| {
             log_repeated!(warn, "cannot store the result of a change: {error}");
             None
         })

@@ -4,6 +4,7 @@
 mod counting;
 mod followers;
 mod owned_hosts;
+mod publish;
 mod results;
 
 use super::authenticate::{Authenticate, BadPlace};
@@ -13,7 +14,6 @@ use super::notices::Notices;
 use super::publisher::{Publisher, ToChange};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, Want};
-use crate::dns::Lane;
 use crate::log_budget::log_repeated;
 use crate::model::address::Addresses;
 use crate::model::host::{Host, HostId};
@@ -28,9 +28,8 @@ use crate::rules::request::{RequestedHost, UpdateChange, UpdateRequest};
 use arc_swap::ArcSwap;
 pub use counting::UpdateCounters;
 use followers::{Followers, LockedHosts, results_of_named};
-use futures::future::join_all;
 use owned_hosts::OwnedHosts;
-use results::{NotChanged, failed, published_result, too_many_updates};
+use results::{NotChanged, failed, too_many_updates};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -331,18 +330,5 @@ impl Update {
             }
         }
         stored
-    }
-
-    /// Publishes all changes together, so that the hosts of a zone travel in one message. Each
-    /// result is settled, and its host unlocked, as soon as it is there.
-    async fn publish(&self, stored: Vec<StoredChange>) -> Vec<(HostId, HostResult)> {
-        let hosts = stored.iter().map(|change| Arc::clone(&change.host)).collect();
-        let published = self.0.publisher.publish_all(hosts, Lane::Interactive);
-        let results = stored.into_iter().zip(published).map(|(change, published)| async move {
-            let StoredChange { guard, old, .. } = change;
-            let (host, result) = published.await;
-            (guard.host(), published_result(&host, old, result))
-        });
-        join_all(results).await
     }
 }

@@ -30,28 +30,27 @@ pub(super) fn failed(problem: &DbError) -> HostResult {
     HostResult::with_reason(ReturnCode::ServerError, problem.to_string())
 }
 
-/// Logs the result of publishing a host, and returns it.
-pub(super) fn published_result(
-    host: &Host,
-    old: Addresses,
-    result: Result<(), DnsError>,
-) -> HostResult {
+/// The result of publishing a host.
+pub(super) fn published_result(host: &Host, result: &Result<(), DnsError>) -> HostResult {
+    match result {
+        Ok(()) if host.unserved_since.is_some() => {
+            let reason = "the name server acknowledged it, and did not serve the last one";
+            HostResult::with_reason(ReturnCode::Dnserr, reason)
+        }
+        Ok(()) => HostResult::new(ReturnCode::Good),
+        Err(problem) => HostResult::with_reason(ReturnCode::Dnserr, problem.to_string()),
+    }
+}
+
+/// Logs the result of publishing a host that had the `old` addresses.
+pub(super) fn log_published(host: &Host, old: Addresses, result: Result<(), DnsError>) {
     let new = host.wanted.addresses();
     match result {
-        Ok(()) => {
-            // no log line if the same addresses were only sent again
-            if old != new || host.acked.addresses != new {
-                info!(host = %host.fqdn, %old, %new, "address changed");
-            }
-            if host.unserved_since.is_some() {
-                let reason = "the name server acknowledged it, and did not serve the last one";
-                return HostResult::with_reason(ReturnCode::Dnserr, reason);
-            }
-            HostResult::new(ReturnCode::Good)
-        }
+        // no log line if the same addresses were only sent again
+        Ok(()) if old == new && host.acked.addresses == new => {}
+        Ok(()) => info!(host = %host.fqdn, %old, %new, "address changed"),
         Err(problem) => {
             log_repeated!(warn, host = %host.fqdn, %old, %new, "address not yet published: {problem}");
-            HostResult::with_reason(ReturnCode::Dnserr, problem.to_string())
         }
     }
 }
