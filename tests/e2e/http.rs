@@ -23,6 +23,19 @@ fn a_head_within_16_kib_may_have_250_short_lines() {
         ask(fits).is(401, "badauth\n");
     }
     assert_eq!(ask(600).status, 431);
+    // each request of a kept connection may have as many, whatever came before
+    let head = |lines: usize, last: &str| {
+        let lines = "a:\r\n".repeat(lines);
+        format!("GET /update HTTP/1.1\r\nHost: x\r\n{last}{lines}\r\n")
+    };
+    let mut connection = TcpStream::connect(scene.daemon.address()).unwrap();
+    for (lines, last) in
+        [(1, ""), (250, ""), (2, ""), (98, ""), (99, ""), (250, "Connection: close\r\n")]
+    {
+        connection.write_all(head(lines, last).as_bytes()).unwrap();
+    }
+    let received = read_all(connection).expect("answers");
+    assert_eq!(received.matches("HTTP/1.1 401").count(), 6, "{received}");
 }
 
 #[test]

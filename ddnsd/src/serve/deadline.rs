@@ -2,7 +2,7 @@
 //! its end, after it was idle for too long or the daemon stops.
 
 use hyper_util::server::graceful::GracefulConnection;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -55,11 +55,10 @@ impl Drop for InFlightGuard {
 
 /// Drives a connection until it ends. After `closing` it takes no new requests and ends soon.
 pub(super) async fn drain<C: GracefulConnection>(
-    connection: C,
+    mut connection: Pin<&mut C>,
     in_flight: &InFlight,
     closing: impl Future<Output = ()>,
 ) -> Result<(), C::Error> {
-    let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = closing => connection.as_mut().graceful_shutdown(),

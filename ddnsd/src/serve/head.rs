@@ -12,6 +12,8 @@ use std::mem::MaybeUninit;
 
 /// What comes before the number of the version.
 const VERSION: &[u8] = b" HTTP/1.";
+/// Header lines that hyper takes at no cost, without one that is added here.
+const FEW_HEADERS: usize = 99;
 /// Ends the connection after the reply.
 const CLOSE: &[u8] = b"Connection: close\r\n";
 
@@ -89,6 +91,8 @@ pub(super) struct Head {
     pub(super) legal: Option<Vec<u8>>,
     /// Bytes of the body; `None` if it is chunked. Then the connection ends with the reply.
     pub(super) body: Option<u64>,
+    /// More than hyper takes unless it is told so.
+    pub(super) has_many_lines: bool,
 }
 
 /// Examines what came, of which `seen` bytes were [`Examined::Incomplete`]. Empty lines before it
@@ -123,7 +127,8 @@ pub(super) fn examine(received: &[u8], seen: usize) -> Result<Examined, HeadRefu
 fn as_it_came(received: &[u8]) -> Option<Examined> {
     let parsed = parse(received).ok()?;
     let is_legal = parsed.is_plain && parsed.body.is_some() && parsed.length <= MAX_HEAD;
-    let head = Head { legal: None, body: parsed.body };
+    let ParsedHead { body, has_many_lines, .. } = parsed;
+    let head = Head { legal: None, body, has_many_lines };
     is_legal.then_some(Examined::Head { length: parsed.length, head })
 }
 
@@ -175,7 +180,7 @@ fn legal_head(head: &[u8]) -> Result<Head, HeadRefused> {
     if legal.len() > MAX_HEAD {
         return Err(HeadRefused::too_large("the head of the request, escaped, is over 16 KiB"));
     }
-    let body = parse(&legal)?.body;
+    let ParsedHead { body, has_many_lines, .. } = parse(&legal)?;
     if body.is_none() {
         let head = legal.to_mut();
         let line_end = head.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -185,7 +190,7 @@ fn legal_head(head: &[u8]) -> Result<Head, HeadRefused> {
         Cow::Borrowed(_) => None,
         Cow::Owned(legal) => Some(legal),
     };
-    Ok(Head { legal, body })
+    Ok(Head { legal, body, has_many_lines })
 }
 
 /// Escapes what is raw in the request's target, and unfolds header lines (RFC 9112, 5.2).
@@ -243,6 +248,8 @@ struct ParsedHead {
     length: usize,
     /// As [`Head::body`].
     body: Option<u64>,
+    /// As [`Head::has_many_lines`].
+    has_many_lines: bool,
     /// Whether the target is an escaped path.
     is_plain: bool,
 }
@@ -266,7 +273,8 @@ fn parse(head: &[u8]) -> Result<ParsedHead, HeadRefused> {
         return Err("the target is no path (did the client escape the whole URL?)".into());
     }
     let body = body_length(&request)?;
-    Ok(ParsedHead { length, body, is_plain })
+    let has_many_lines = request.headers.len() > FEW_HEADERS;
+    Ok(ParsedHead { length, body, has_many_lines, is_plain })
 }
 
 /// Whether a target is a path, perhaps with a query, of characters that RFC 3986 allows in them.
@@ -358,7 +366,8 @@ mod tests {
     #[test]
     fn a_legal_head_is_left_as_it_is() {
         for legal in ["OPTIONS * HTTP/1.1\n\n", "GET example.org HTTP/1.1\r\n\r\nx"] {
-            assert_eq!(head(legal.as_bytes()), Head { legal: None, body: Some(0) }, "{legal}");
+            let expected = Head { legal: None, body: Some(0), has_many_lines: false };
+            assert_eq!(head(legal.as_bytes()), expected, "{legal}");
         }
     }
 

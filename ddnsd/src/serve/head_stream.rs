@@ -29,6 +29,8 @@ pub(super) struct HeadStream<S> {
     /// Of the current head or body, for hyper.
     passed: Bytes,
     part: StreamPart,
+    /// Whether hyper takes heads of many lines here.
+    takes_many_lines: bool,
 }
 
 /// What comes next.
@@ -39,6 +41,9 @@ enum StreamPart {
     Body(u64),
     /// All that comes is for hyper to judge.
     Rest,
+    /// A head of more lines than hyper takes here, which is passed after the end of the stream for
+    /// this hyper; then a body as in [`Head::body`].
+    ManyLines(Option<u64>),
     /// Nothing: the head was refused.
     Refused(Box<RefusalReply>),
 }
@@ -53,7 +58,21 @@ struct RefusalReply {
 impl<S: AsyncRead + AsyncWrite + Unpin> HeadStream<S> {
     pub(super) fn new(stream: S, log: RefusalLog) -> Self {
         let part = StreamPart::Head(0);
-        Self { stream, log, received: BytesMut::new(), passed: Bytes::new(), part }
+        let (received, passed) = Default::default();
+        Self { stream, log, received, passed, part, takes_many_lines: false }
+    }
+
+    /// Whether a head of many lines waits for a hyper that takes it.
+    pub(super) fn has_many_lines(&self) -> bool {
+        matches!(self.part, StreamPart::ManyLines(_))
+    }
+
+    /// As [`Self::has_many_lines`]. From now on such heads are passed.
+    pub(super) fn pass_many_lines(&mut self) -> bool {
+        let StreamPart::ManyLines(body) = self.part else { return false };
+        self.takes_many_lines = true;
+        self.part = body.map_or(StreamPart::Rest, StreamPart::Body);
+        true
     }
 
     /// Reads on until a head is complete or refused. Returns whether there is one.
@@ -83,7 +102,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HeadStream<S> {
             Ok(Examined::Head { length, head }) => {
                 let received = self.take(length);
                 self.passed = head.legal.map_or(received, Bytes::from);
-                self.part = head.body.map_or(StreamPart::Rest, StreamPart::Body);
+                self.part = match head.body {
+                    body if head.has_many_lines && !self.takes_many_lines => {
+                        StreamPart::ManyLines(body)
+                    }
+                    Some(length) => StreamPart::Body(length),
+                    None => StreamPart::Rest,
+                };
             }
             Err(refused) => self.refuse(&refused),
         }
@@ -110,8 +135,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HeadStream<S> {
         if read.is_empty() {
             return Poll::Ready(Ok(true));
         }
-        if let Ok(Examined::Head { length, head: Head { legal: None, body: Some(body) } }) =
-            examine(read, 0)
+        if let Ok(Examined::Head { length, head }) = examine(read, 0)
+            && let Head { legal: None, body: Some(body), has_many_lines: false } = head
             && length == read.len()
         {
             self.part = StreamPart::Body(body);
@@ -189,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HeadStream<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<Result<(), Error>> {
         let this = &mut *self;
-        while this.passed.is_empty() {
+        while this.passed.is_empty() || matches!(this.part, StreamPart::ManyLines(_)) {
             match this.part {
                 StreamPart::Head(0) if this.received.is_empty() => {
                     if ready!(this.poll_head_into(cx, buf))? {
@@ -221,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HeadStream<S> {
                     return Pin::new(&mut this.stream).poll_read(cx, buf);
                 }
                 StreamPart::Rest => this.passed = this.take(usize::MAX),
-                StreamPart::Refused(_) => return Poll::Ready(Ok(())),
+                StreamPart::Refused(_) | StreamPart::ManyLines(_) => return Poll::Ready(Ok(())),
             }
         }
         this.pass(buf);
@@ -246,6 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HeadStream<S> {
         let this = &mut *self;
         match &mut this.part {
             StreamPart::Refused(refusal) => Self::poll_refuse(&mut this.stream, refusal, cx),
+            StreamPart::ManyLines(_) => Poll::Ready(Ok(())),
             _ => Pin::new(&mut this.stream).poll_shutdown(cx),
         }
     }

@@ -43,6 +43,7 @@ use std::fmt::Display;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -55,9 +56,8 @@ use unread_body::keep_unread;
 
 /// A request's head, bytes.
 const MAX_HEAD: usize = 16 * 1024;
-/// Header lines: as many as fit into a head if each has 64 bytes. hyper reserves room for all of
-/// them with each request, 2.4 ns a line. For the 4,096 lines "a:" that fit, that would double the
-/// cost of an update that changes nothing.
+/// Header lines: as many as fit into a head if each has 64 bytes. hyper takes memory for all of them
+/// with each request, so it does only where a head has many (`head_stream`).
 const MAX_HEADERS: usize = MAX_HEAD / 64;
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 8;
@@ -313,23 +313,34 @@ impl ClientConnection<'_> {
         }
     }
 
-    async fn http1_after_head(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
-        let connection = http1::Builder::new()
+    async fn http1_after_head(
+        &self,
+        mut stream: HeadStream<impl AsyncRead + AsyncWrite + Unpin + 'static>,
+    ) {
+        let mut builder = http1::Builder::new();
+        builder
             .timer(TokioTimer::new())
             // runs from the accept or the previous reply, so it also bounds an idle connection
             .header_read_timeout(self.timeout)
             .max_buf_size(MAX_HEAD)
-            .max_headers(MAX_HEADERS)
             // `nc -N` and the like close their half with the request and wait for the reply
-            .half_close(true)
-            .serve_connection(TokioIo::new(stream), self.service());
-        let closing = Seldom::new(self.server.stop.cancelled());
-        match drain(connection, &self.in_flight, closing).await {
-            Err(error) if error.is_parse() => {
-                self.refusals.refused(StatusCode::BAD_REQUEST, &error);
+            .half_close(true);
+        loop {
+            if stream.pass_many_lines() {
+                builder.max_headers(MAX_HEADERS);
             }
-            Err(error) => debug!(client = %self.client, "HTTP/1: {error}"),
-            Ok(()) => {}
+            let mut connection = builder.serve_connection(TokioIo::new(stream), self.service());
+            let closing = Seldom::new(self.server.stop.cancelled());
+            match drain(Pin::new(&mut connection), &self.in_flight, closing).await {
+                Err(error) if error.is_parse() => {
+                    return self.refusals.refused(StatusCode::BAD_REQUEST, &error);
+                }
+                Err(error) => return debug!(client = %self.client, "HTTP/1: {error}"),
+                Ok(()) => stream = connection.into_parts().io.into_inner(),
+            }
+            if !stream.has_many_lines() {
+                return;
+            }
         }
     }
 
@@ -352,7 +363,7 @@ impl ClientConnection<'_> {
                 () = self.server.stop.cancelled() => {}
             }
         };
-        if let Err(error) = drain(connection, &self.in_flight, closing).await {
+        if let Err(error) = drain(pin!(connection), &self.in_flight, closing).await {
             debug!(client = %self.client, "HTTP/2: {error}");
         }
     }
