@@ -2,8 +2,8 @@
 //! head in legal form; after a head that is refused, the end of the stream. hyper then completes
 //! the replies that are due and shuts the stream down, which sends the refusal first.
 
-use super::RefusalLog;
 use super::head::{Examined, Head, HeadRefused, examine, start};
+use super::refusal_log::RefusalLog;
 use bytes::{Buf as _, Bytes, BytesMut};
 use std::io::{Error, ErrorKind, IoSlice};
 use std::mem::MaybeUninit;

@@ -12,6 +12,7 @@ mod head_stream;
 mod http_compat;
 pub mod listen;
 mod metered;
+mod refusal_log;
 mod seldom;
 mod tls;
 mod unread_body;
@@ -36,10 +37,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use ipnet::IpNet;
 use metered::Metered;
+use refusal_log::RefusalLog;
 use rustix::net::sockopt::{set_tcp_nodelay, set_tcp_user_timeout};
 use seldom::Seldom;
 use std::convert::Infallible;
-use std::fmt::Display;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -51,13 +52,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info};
+use tracing::debug;
 use unread_body::keep_unread;
 
 /// A request's head, bytes.
 const MAX_HEAD: usize = 16 * 1024;
-/// Header lines: as many as fit into a head if each has 64 bytes. hyper takes memory for all of them
-/// with each request, so it does only where a head has many (`head_stream`).
+/// Header lines: as many as fit into a head if each has 64 bytes. hyper takes memory for all of
+/// them with each request, so it does only where a head has many (`head_stream`).
 const MAX_HEADERS: usize = MAX_HEAD / 64;
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 8;
@@ -213,28 +214,6 @@ struct ClientConnection<'a> {
     timeout: Duration,
     refusals: RefusalLog,
     in_flight: InFlight,
-}
-
-/// Logs requests of one client that are refused before they are understood.
-#[derive(Clone, Copy)]
-struct RefusalLog {
-    client: IpAddr,
-    /// `log_requests`.
-    is_on: bool,
-}
-
-impl RefusalLog {
-    fn refused(self, status: StatusCode, reason: &dyn Display) {
-        if self.is_on {
-            let (client, status) = (self.client, status.as_u16());
-            info!(%client, status, %reason, "request");
-        }
-    }
-
-    #[cfg(test)]
-    fn silent() -> Self {
-        Self { client: std::net::Ipv4Addr::LOCALHOST.into(), is_on: false }
-    }
 }
 
 impl ClientConnection<'_> {
