@@ -72,6 +72,9 @@ pub struct OpenConnection {
     /// Of the last whole request or of the start, milliseconds since the start of the daemon.
     since: AtomicU64,
     is_known: AtomicBool,
+    /// `KEPT_BYTES` count for it.
+    is_kept: AtomicBool,
+    is_closed: AtomicBool,
     /// Bytes since the last whole request.
     head: AtomicUsize,
     /// Bytes of forms that are not whole.
@@ -185,6 +188,8 @@ impl Bounds {
             answering: AtomicUsize::new(0),
             since: AtomicU64::new(self.now()),
             is_known: AtomicBool::new(false),
+            is_kept: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
             head: AtomicUsize::new(0),
             forms: AtomicUsize::new(0),
             evicted: Notify::new(),
@@ -264,7 +269,9 @@ impl OpenConnection {
     }
 
     fn charged(&self) -> usize {
-        Self::charged_head(self.head.load(Ordering::Relaxed)) + self.forms.load(Ordering::Relaxed)
+        let kept = if self.is_kept.load(Ordering::Relaxed) { KEPT_BYTES } else { 0 };
+        let head = Self::charged_head(self.head.load(Ordering::Relaxed));
+        head + self.forms.load(Ordering::Relaxed) + kept
     }
 
     /// More bytes came in.
@@ -281,6 +288,24 @@ impl OpenConnection {
         self.received(FREE_BYTES + bytes);
     }
 
+    /// It is kept after a request. A stream of HTTP/2 may outlive its connection.
+    fn keep(&self) {
+        // first, so that no one subtracts it before
+        self.bounds.add_unfinished(KEPT_BYTES);
+        if self.is_kept.swap(true, Ordering::SeqCst) {
+            self.bounds.remove_unfinished(KEPT_BYTES);
+        }
+        if self.is_closed.load(Ordering::SeqCst) {
+            self.forget_kept();
+        }
+    }
+
+    fn forget_kept(&self) {
+        if self.is_kept.swap(false, Ordering::SeqCst) {
+            self.bounds.remove_unfinished(KEPT_BYTES);
+        }
+    }
+
     fn forget_head(&self) {
         let charged = Self::charged_head(self.head.swap(0, Ordering::Relaxed));
         if charged > 0 {
@@ -292,6 +317,7 @@ impl OpenConnection {
     pub fn answer(self: &Arc<Self>) -> Answering {
         self.answering.fetch_add(1, Ordering::AcqRel);
         self.forget_head();
+        self.forget_kept();
         Answering(Arc::clone(self))
     }
 
@@ -328,8 +354,7 @@ impl Drop for Answering {
         let is_idle = connection.answering.fetch_sub(1, Ordering::AcqRel) == 1;
         let is_known = connection.is_known.load(Ordering::Relaxed);
         if is_idle && !is_known && connection.client.is_some() {
-            connection.forget_head();
-            connection.hold(KEPT_BYTES);
+            connection.keep();
         }
     }
 }
@@ -347,7 +372,9 @@ impl ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
+        self.connection.is_closed.store(true, Ordering::SeqCst);
         self.connection.forget_head();
+        self.connection.forget_kept();
         let bounds = &self.place.bounds;
         bounds.counters.open.subtract_one();
         bounds.open().connections.remove(&self.id);
@@ -462,7 +489,10 @@ mod tests {
         let evicted = others.iter().filter(|permit| is_evicted(permit)).count();
         assert_eq!(evicted, MAX_CONNECTIONS / PLACES_PER_VICTIM);
         assert!(!is_evicted(&known), "it would give nothing back");
+        // a stream of HTTP/2 that outlives its connection
+        let outlives = others[1].connection.answer();
         drop((known, others));
+        drop(outlives);
         assert_eq!(limits.0.unfinished.load(Ordering::Relaxed), 0);
     }
 
