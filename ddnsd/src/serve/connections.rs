@@ -2,14 +2,13 @@
 //! when it had a whole request. Out: a permit or none, and which connection makes room when all
 //! places are taken. So clients that send nothing keep no one out.
 
-use super::eviction::{Candidate, victims};
+use super::eviction::{Candidate, subtract_one, victims};
+use super::open_files;
 use crate::clock::Clock;
 use crate::counters::ConnectionCounters;
 use crate::model::client::{ClientKey, NetworkKey};
 use ipnet::IpNet;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +17,6 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Connections in all, if the limit of open files allows.
 const MAX_CONNECTIONS: usize = 8_192;
-/// Open files for everything but connections.
-const OTHER_FILES: u64 = 256;
 /// Connections of one client address (IPv6: of one /64).
 const MAX_PER_CLIENT: usize = 256;
 /// Connections of one network (IPv4: a /24, IPv6: a /48).
@@ -109,13 +106,7 @@ pub struct UnfinishedForm {
 impl ConnectionLimits {
     /// As many connections as the limit of open files allows, after raising it as far as possible.
     pub fn of_all_files(counters: Arc<ConnectionCounters>) -> Self {
-        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-            return Self::new(MAX_CONNECTIONS / 8, counters);
-        };
-        let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
-        let files = if raised { hard } else { soft };
-        let free = files.saturating_sub(OTHER_FILES).max(16);
-        Self::new(usize::try_from(free).unwrap_or(MAX_CONNECTIONS).min(MAX_CONNECTIONS), counters)
+        Self::new(open_files::connections(MAX_CONNECTIONS), counters)
     }
 
     /// This many connections.
@@ -387,15 +378,6 @@ impl Drop for ClientPlace {
         let mut open = self.bounds.open();
         subtract_one(&mut open.clients, client);
         subtract_one(&mut open.networks, NetworkKey::from(client));
-    }
-}
-
-fn subtract_one<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
-    if let std::collections::hash_map::Entry::Occupied(mut count) = counts.entry(key) {
-        *count.get_mut() -= 1;
-        if *count.get() == 0 {
-            count.remove();
-        }
     }
 }
 

@@ -3,6 +3,8 @@
 
 use crate::model::client::NetworkKey;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 
 /// A network that holds more than this is asked first.
 const LARGE_NETWORK: usize = 32;
@@ -38,6 +40,16 @@ pub(super) fn victims(mut candidates: Vec<Candidate>, count: usize) -> Vec<u64> 
         candidates.truncate(count);
     }
     candidates.iter().map(|candidate| candidate.id).collect()
+}
+
+/// Removes what counts nothing.
+pub(super) fn subtract_one<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod head_stream;
 mod http_compat;
 pub mod listen;
 mod metered;
+mod open_files;
 mod refusal_log;
 mod seldom;
 mod tls;
