@@ -235,8 +235,7 @@ impl ClientConnection<'_> {
         service_fn(move |request: http::Request<Incoming>| {
             let guard = in_flight.track();
             // a form is whole once it is read
-            let is_whole = request.body().is_end_stream();
-            let answering = is_whole.then(|| peer.connection.answer());
+            let answering = request.body().is_end_stream().then(|| peer.connection.answer());
             let is_http2 = request.version() == Version::HTTP_2;
             let answer = if is_http2 && head::header_bytes(&request) > MAX_HEAD {
                 let refused = HeadRefused::too_large("the headers are over 16 KiB");
