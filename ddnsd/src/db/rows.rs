@@ -7,7 +7,7 @@ use super::row::row;
 use crate::log_budget::log_repeated;
 use crate::model::address::Addresses;
 use crate::model::host::{Acked, Host, HostDetails, HostId, Lan, Leader, Seen};
-use crate::model::name::{Fqdn, UserName, Zone};
+use crate::model::name::{Fqdn, UserName, ZoneStart};
 use crate::model::notice::PendingNotices;
 use crate::model::record::{Wanted, WantedRecords};
 use crate::model::time::Millis;
@@ -109,12 +109,16 @@ impl HostRow {
             },
             ttl: row.ttl("acked_ttl", self.acked_ttl)?,
         };
-        let zone = Zone::of_host(&fqdn, &self.label, &self.zone);
+        let zone = ZoneStart::find(&fqdn, &self.label, &self.zone);
         Ok(Host {
             id: HostId(self.id),
             user: UserId(self.user_id),
             fqdn,
-            zone: row.parsed("zone", "label and zone do not make the name", zone.ok_or(()))?,
+            zone_start: row.parsed(
+                "zone",
+                "label and zone do not make the name",
+                zone.ok_or(()),
+            )?,
             dns_ttl: row.ttl("dns_ttl", self.dns_ttl)?,
             expiry_ttl: row.ttl("expiry_ttl", self.expiry_ttl)?,
             wanted,

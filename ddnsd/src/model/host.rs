@@ -3,7 +3,7 @@
 use super::address::Addresses;
 use super::family::{Families, PerFamily};
 use super::lease::Lease;
-use super::name::{Fqdn, HostNames, Label, UserName, Zone};
+use super::name::{Fqdn, HostNames, Label, UserName, Zone, ZoneStart};
 use super::notice::PendingNotices;
 use super::prefix::{Ipv6Prefix, Ipv6Suffix, NoFit};
 use super::record::WantedRecords;
@@ -33,8 +33,8 @@ pub struct Host {
     pub user: UserId,
     /// The whole name, unique.
     pub fqdn: Fqdn,
-    /// The zone whose primary gets the updates.
-    pub zone: Zone,
+    /// Of the zone whose primary gets the updates.
+    pub zone_start: ZoneStart,
     /// TTL of its records in seconds; `None` is the default of the configuration.
     pub dns_ttl: Option<u32>,
     /// Seconds without an update until its records are removed, 0 for never; `None` is the default
@@ -180,13 +180,41 @@ impl Host {
         Self { acked, unpublished_since, notices: None, lease, ..self.clone() }
     }
 
+    /// A new host in example.org.
+    #[cfg(test)]
+    pub(crate) fn sample(id: i64, label: &str) -> Self {
+        let fqdn = Fqdn::parse(&format!("{label}.example.org")).unwrap();
+        Self {
+            id: HostId(id),
+            user: UserId(1),
+            zone_start: ZoneStart::find(&fqdn, label, "example.org").unwrap(),
+            fqdn,
+            dns_ttl: None,
+            expiry_ttl: None,
+            wanted: WantedRecords::default(),
+            acked: Acked::default(),
+            unpublished_since: None,
+            unserved_since: None,
+            suspended_at: None,
+            notices: None,
+            lan: HostLan::default(),
+            lease: None,
+            version: 1,
+        }
+    }
+
     /// Its name within the zone.
     pub fn label(&self) -> Label {
-        self.zone.label_of(&self.fqdn)
+        self.zone_start.label_of(&self.fqdn)
+    }
+
+    /// The zone whose primary gets the updates.
+    pub fn zone(&self) -> Zone {
+        self.zone_start.zone_of(&self.fqdn)
     }
 
     pub fn names(&self) -> HostNames {
-        HostNames { label: self.label(), zone: self.zone.clone(), fqdn: self.fqdn.clone() }
+        HostNames { label: self.label(), zone: self.zone(), fqdn: self.fqdn.clone() }
     }
 
     /// The mails to its owner that are queued once DNS holds `wanted`.

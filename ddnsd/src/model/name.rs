@@ -134,6 +134,31 @@ impl fmt::Display for Fqdn {
     }
 }
 
+/// Where the zone begins in the name of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZoneStart(u8);
+
+impl ZoneStart {
+    /// `None` if the name is not made of these two; `@` is the label of the zone's own name.
+    pub fn find(name: &Fqdn, label: &str, zone: &str) -> Option<Self> {
+        let above = name.as_str().strip_suffix(zone)?;
+        let is_label =
+            if label == "@" { above.is_empty() } else { above.strip_suffix('.')? == label };
+        u8::try_from(above.len()).ok().filter(|_| is_label && !zone.is_empty()).map(Self)
+    }
+
+    /// The zone of this name, which shares its text.
+    pub fn zone_of(self, name: &Fqdn) -> Zone {
+        Zone { text: Arc::clone(&name.0), start: self.0 }
+    }
+
+    /// This name within its zone.
+    pub fn label_of(self, name: &Fqdn) -> Label {
+        let above = name.as_str().get(..self.0.into()).and_then(|above| above.strip_suffix('.'));
+        Label(above.unwrap_or("@").into())
+    }
+}
+
 /// A DNS zone's name, as [`Fqdn`], but one label is enough. The zone of a host shares the text of
 /// the host's name.
 #[derive(Clone)]
@@ -150,23 +175,6 @@ impl Zone {
     /// Says what about the text is not a legal name.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         to_a_labels(text).map(|name| Self { text: name.into(), start: 0 })
-    }
-
-    /// The zone of this name if they are made of these two; `@` is the label of the zone's own
-    /// name.
-    pub fn of_host(name: &Fqdn, label: &str, zone: &str) -> Option<Self> {
-        let above = name.as_str().strip_suffix(zone)?;
-        let is_label =
-            if label == "@" { above.is_empty() } else { above.strip_suffix('.')? == label };
-        let start = u8::try_from(above.len()).ok().filter(|_| is_label && !zone.is_empty())?;
-        Some(Self { text: Arc::clone(&name.0), start })
-    }
-
-    /// The name within this zone of a host that is in it.
-    pub fn label_of(&self, name: &Fqdn) -> Label {
-        let above =
-            name.as_str().strip_suffix(self.as_str()).and_then(|above| above.strip_suffix('.'));
-        Label(above.unwrap_or("@").into())
     }
 
     /// The A-labels, without a trailing dot.
@@ -470,9 +478,9 @@ mod tests {
         let name = Fqdn::parse("a.b.example.org").unwrap();
         for (label, zone) in [("a", "b.example.org"), ("a.b", "example.org"), ("@", name.as_str())]
         {
-            let of_host = Zone::of_host(&name, label, zone).unwrap();
-            assert_eq!((of_host.as_str(), of_host.label_of(&name).as_str()), (zone, label));
-            assert_eq!(of_host, Zone::parse(zone).unwrap());
+            let start = ZoneStart::find(&name, label, zone).unwrap();
+            assert_eq!(start.zone_of(&name), Zone::parse(zone).unwrap());
+            assert_eq!(start.label_of(&name).as_str(), label);
         }
         for (label, zone) in [
             ("a", "example.org"),
@@ -483,7 +491,7 @@ mod tests {
             (name.as_str(), ""),
             ("a.b.example.or", "g"),
         ] {
-            assert!(Zone::of_host(&name, label, zone).is_none(), "{label} {zone}");
+            assert!(ZoneStart::find(&name, label, zone).is_none(), "{label} {zone}");
         }
     }
 

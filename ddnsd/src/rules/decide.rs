@@ -52,14 +52,14 @@ pub fn dns_ttl(host: &Host, defaults: &Defaults) -> u32 {
 
 /// What DNS should hold of the host as stored.
 pub fn check(host: &Host) -> RecordCheck {
-    RecordCheck { fqdn: host.fqdn.clone(), zone: host.zone.clone(), records: host.wanted }
+    RecordCheck { fqdn: host.fqdn.clone(), zone: host.zone(), records: host.wanted }
 }
 
 /// What to send to DNS for the host as stored.
 pub fn change(host: &Host, defaults: &Defaults) -> RecordChange {
     RecordChange {
         fqdn: host.fqdn.clone(),
-        zone: host.zone.clone(),
+        zone: host.zone(),
         ttl: dns_ttl(host, defaults),
         records: host.wanted,
         unpublished_since: host.unpublished_since,
@@ -72,33 +72,15 @@ pub(super) mod tests {
     use super::super::request::Change;
     use super::*;
     use crate::model::address::Addresses;
-    use crate::model::host::{Acked, HostId, HostLan};
-    use crate::model::name::{Fqdn, Zone};
+    use crate::model::host::Acked;
     use crate::model::record::Wanted;
     use crate::model::time::Millis;
-    use crate::model::user::UserId;
 
     pub(in crate::rules) const DEFAULTS: Defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 };
 
     /// A host that was just added.
     pub(in crate::rules) fn fresh_host() -> Host {
-        Host {
-            id: HostId(1),
-            user: UserId(1),
-            zone: Zone::parse("example.org").unwrap(),
-            fqdn: Fqdn::parse("pc.example.org").unwrap(),
-            dns_ttl: None,
-            expiry_ttl: None,
-            wanted: WantedRecords::default(),
-            acked: Acked::default(),
-            unpublished_since: None,
-            unserved_since: None,
-            suspended_at: None,
-            notices: None,
-            lan: HostLan::default(),
-            lease: None,
-            version: 1,
-        }
+        Host::sample(1, "pc")
     }
 
     fn verdict(change: Change, host: &Host) -> Verdict {

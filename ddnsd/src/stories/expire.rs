@@ -185,8 +185,8 @@ impl Expire {
             return Ok(None);
         };
         // the removal is stored: the republisher sends it once the name server answers
-        if self.publisher.is_down(&wanted.zone) {
-            let why = format!("the name server is down for zone `{}`", wanted.zone);
+        if self.publisher.is_down(&wanted.zone()) {
+            let why = format!("the name server is down for zone `{}`", wanted.zone());
             return Ok(Some((fqdn, Err(why))));
         }
         let published = self.publisher.publish(wanted, Lane::Background).await;
@@ -268,7 +268,7 @@ impl Expire {
             notices,
             lan: Lan { prefix, ..*host.lan },
             publish: true,
-            is_sent: !self.publisher.is_down(&host.zone),
+            is_sent: !self.publisher.is_down(&host.zone()),
             at: self.clock.now().wall,
             uptime: now,
             host,

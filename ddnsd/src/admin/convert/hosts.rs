@@ -97,7 +97,7 @@ pub(in crate::admin) fn modified(
         Modified::Nothing | Modified::Done => None,
     };
     let ttls = EffectiveTtls::new(host.dns_ttl, host.expiry_ttl, defaults);
-    let stored = ttls.stored(host_name(&host.fqdn), host.label().as_str(), host.zone.as_str());
+    let stored = ttls.stored(host_name(&host.fqdn), host.label().as_str(), host.zone().as_str());
     proto::Modified { changed, not_yet_published, host: stored }
 }
 
@@ -109,7 +109,7 @@ pub(in crate::admin) fn host(details: &HostDetails, defaults: Defaults) -> HostV
         fqdn: host.fqdn.as_str().to_owned(),
         unicode: host.fqdn.to_unicode(),
         hostname: host.label().as_str().to_owned(),
-        zone: host.zone.as_str().to_owned(),
+        zone: host.zone().as_str().to_owned(),
         user: details.owner.as_str().to_owned(),
         state: state(details),
         ipv4: wanted.v4,

@@ -2,11 +2,9 @@
 
 use crate::config::Defaults;
 use crate::model::address::Addresses;
-use crate::model::family::PerFamily;
-use crate::model::host::{Acked, Host, HostDetails, HostId, HostLan, Seen};
-use crate::model::name::{Fqdn, UserName, Zone};
+use crate::model::host::{Host, HostDetails, Seen};
+use crate::model::name::UserName;
 use crate::model::time::Millis;
-use crate::model::user::UserId;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -14,23 +12,7 @@ pub(super) const DEFAULTS: Defaults = Defaults { dns_ttl: 60, expiry_ttl: 3600 }
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 pub(super) fn details(change: impl FnOnce(&mut Host)) -> HostDetails {
-    let mut host = Host {
-        id: HostId(1),
-        user: UserId(1),
-        zone: Zone::parse("example.org").unwrap(),
-        fqdn: Fqdn::parse("pc.example.org").unwrap(),
-        dns_ttl: None,
-        expiry_ttl: Some(0),
-        wanted: PerFamily::default(),
-        acked: Acked::default(),
-        unpublished_since: None,
-        unserved_since: None,
-        suspended_at: None,
-        notices: None,
-        lan: HostLan::default(),
-        lease: None,
-        version: 1,
-    };
+    let mut host = Host { expiry_ttl: Some(0), ..Host::sample(1, "pc") };
     change(&mut host);
     HostDetails {
         seen: Seen { v4: Some(Millis(7)), v6: None },

@@ -265,7 +265,7 @@ impl Hosts {
 /// host.
 fn refuse_other_zone(host: &Host, names: &HostNames) -> Result<(), AdminError> {
     let HostNames { label, zone, .. } = names;
-    if host.label() == *label && host.zone == *zone {
+    if host.label() == *label && host.zone() == *zone {
         return Ok(());
     }
     let message = format!(
@@ -273,7 +273,7 @@ fn refuse_other_zone(host: &Host, names: &HostNames) -> Result<(), AdminError> {
         label.as_str(),
         host.fqdn,
         host.label().as_str(),
-        host.zone
+        host.zone()
     );
     Err(AdminError::new(AdminErrorKind::NotFound, message))
 }

@@ -185,7 +185,7 @@ impl Hosts {
             Family::V4 => drift::should_be(records.v4),
             Family::V6 => drift::should_be(records.v6),
         }?;
-        let found = self.publisher.look_up(&host.fqdn, &host.zone, family).await;
+        let found = self.publisher.look_up(&host.fqdn, &host.zone(), family).await;
         let is_hidden = wanted.is_some() && matches!(found, Ok(Found::Hidden(_) | Found::NoName));
         let found = found.map_or_else(|why| text(format!("? ({why})")), in_dns);
         let repair = match result {
@@ -281,8 +281,8 @@ impl Hosts {
     }
 
     async fn repair(&self, host: Arc<Host>) -> Repair {
-        if self.publisher.is_down(&host.zone) {
-            return Repair::NotYet(format!("the name server is down for zone `{}`", host.zone));
+        if self.publisher.is_down(&host.zone()) {
+            return Repair::NotYet(format!("the name server is down for zone `{}`", host.zone()));
         }
         let fqdn = host.fqdn.clone();
         match self.publisher.publish(host, Lane::Background).await {

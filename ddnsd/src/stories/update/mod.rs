@@ -292,7 +292,7 @@ impl Update {
             publish: true,
             at,
             uptime,
-            is_sent: !self.0.publisher.is_down(&host.zone),
+            is_sent: !self.0.publisher.is_down(&host.zone()),
             host,
         })
     }

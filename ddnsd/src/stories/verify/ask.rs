@@ -16,23 +16,23 @@ impl Verify {
     pub(super) async fn ask(&self, host: Arc<Host>) -> Result<(), DbError> {
         let handles = self.handles();
         let family = if host.wanted.v4.address().is_some() { Family::V4 } else { Family::V6 };
-        if !self.zones().may_ask(&host.zone, handles.clock.now().mono) {
+        if !self.zones().may_ask(&host.zone(), handles.clock.now().mono) {
             // what cannot be asked counts as found
             return self.is_served(host).await;
         }
         handles.counters.queries.add_one();
-        let found = handles.publisher.look_up(&host.fqdn, &host.zone, family).await;
+        let found = handles.publisher.look_up(&host.fqdn, &host.zone(), family).await;
         let now = handles.clock.now().mono;
         match found {
             Err(why) => {
-                if self.zones().asked(&host.zone, Some(now)) {
-                    warn!(zone = %host.zone, "cannot ask what clients find: {why}");
+                if self.zones().asked(&host.zone(), Some(now)) {
+                    warn!(zone = %host.zone(), "cannot ask what clients find: {why}");
                 }
                 self.is_served(host).await
             }
             Ok(found) => {
-                if self.zones().asked(&host.zone, None) {
-                    info!(zone = %host.zone, "the name server answers queries again");
+                if self.zones().asked(&host.zone(), None) {
+                    info!(zone = %host.zone(), "the name server answers queries again");
                 }
                 self.found(host, &found).await
             }
@@ -98,10 +98,10 @@ impl Verify {
             return Ok(());
         }
         self.queues().forget(host.id);
-        if self.zones().has_other_ttl(&host.zone) {
+        if self.zones().has_other_ttl(&host.zone()) {
             let sent = host.acked.ttl.unwrap_or_default();
             warn!(
-                zone = %host.zone, host = %host.fqdn,
+                zone = %host.zone(), host = %host.fqdn,
                 "the name server serves records with a TTL of {ttl} s instead of {sent} s (does it \
                  limit the zone's TTLs?)"
             );

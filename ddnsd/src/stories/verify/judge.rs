@@ -109,7 +109,7 @@ impl Verify {
         mut suspicion: Suspicion,
     ) -> Result<(), DbError> {
         let handles = self.handles();
-        if handles.publisher.is_down(&host.zone) {
+        if handles.publisher.is_down(&host.zone()) {
             return Ok(());
         }
         let now = handles.clock.now();
@@ -141,7 +141,7 @@ impl Verify {
         }
         let check = [decide::check(host)];
         let publisher = &self.handles().publisher;
-        let results = publisher.check_records(&host.zone, &check, Halving::ToTheEnd).await;
+        let results = publisher.check_records(&host.zone(), &check, Halving::ToTheEnd).await;
         matches!(results.as_slice(), [CheckResult::Holds])
     }
 
@@ -182,7 +182,7 @@ impl Verify {
         let mut parts = Vec::new();
         for (family, kind, wanted) in wanted {
             let Some(wanted) = wanted else { continue };
-            let found = self.handles().publisher.look_up(&host.fqdn, &host.zone, family).await;
+            let found = self.handles().publisher.look_up(&host.fqdn, &host.zone(), family).await;
             let found = match found {
                 Ok(found) => answered(kind, &found),
                 Err(why) => format!("cannot be asked ({why})"),

@@ -195,7 +195,7 @@ impl Verify {
     async fn check(&self, hosts: Vec<Arc<Host>>, what: CheckedFor) -> Result<(), DbError> {
         let mut zones: HashMap<Zone, Vec<Arc<Host>>> = HashMap::new();
         for host in hosts {
-            zones.entry(host.zone.clone()).or_default().push(host);
+            zones.entry(host.zone()).or_default().push(host);
         }
         let checked = zones.into_iter().map(|(zone, hosts)| self.check_zone(zone, hosts, what));
         let checked: Vec<_> =

@@ -155,31 +155,13 @@ impl CheckQueues {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::model::host::{Acked, HostLan};
-    use crate::model::name::Zone;
     use crate::model::record::{Wanted, WantedRecords};
     use crate::model::time::Millis;
-    use crate::model::user::UserId;
 
     fn host(id: i64, is_there: bool) -> Host {
         let v4 = if is_there { Wanted::Present([192, 0, 2, 1].into()) } else { Wanted::Absent };
-        Host {
-            id: HostId(id),
-            user: UserId(1),
-            zone: Zone::parse("example.org").unwrap(),
-            fqdn: Fqdn::parse(&format!("h{id}.example.org")).unwrap(),
-            dns_ttl: None,
-            expiry_ttl: None,
-            wanted: WantedRecords { v4, v6: Wanted::Untouched },
-            acked: Acked::default(),
-            unpublished_since: None,
-            unserved_since: None,
-            suspended_at: None,
-            notices: None,
-            lan: HostLan::default(),
-            lease: None,
-            version: 1,
-        }
+        let wanted = WantedRecords { v4, v6: Wanted::Untouched };
+        Host { wanted, ..Host::sample(id, &format!("h{id}")) }
     }
 
     fn ids(hosts: &[Arc<Host>]) -> Vec<i64> {
