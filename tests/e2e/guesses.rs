@@ -101,8 +101,8 @@ fn guesses_from_ever_new_networks_lock_out_no_one() {
     guess_from(server, SUBNETS, |subnet| {
         proxied(&format!("2001:db8:0:{subnet:x}::1"), "alice", "wrong again", "pc")
     });
-    let stranger = proxied("2001:db8:0:fff2::1", "alice", "another one", "pc");
-    ask(server, stranger).is(503, "abuse\n");
+    let unknown = proxied("2001:db8:0:fff2::1", "alice", "another one", "pc");
+    ask(server, unknown).is(503, "abuse\n");
     let nochg = "nochg 192.0.2.1\n";
     for (client, user, label) in
         [("2001:db8:0:fff3::1", "alice", "pc"), ("2001:db8:0:fff4::1", "new0", "host0")]

@@ -250,14 +250,19 @@ fn tls_to_mariadb_is_what_the_configuration_says() {
     no_file.run(&[]).exits(78).prints(&["/no/such/ca.pem"]);
 }
 
+/// A server with a certificate for localhost.
+fn with_certificate(authority: &Authority) -> Mariadb {
+    let proof = authority.sign("localhost");
+    Mariadb::start_with(&[
+        &format!("--ssl-cert={}", proof.certificate.display()),
+        &format!("--ssl-key={}", proof.key.display()),
+    ])
+}
+
 #[test]
 fn a_socket_is_encrypted_only_if_required_and_closing_it_logs_no_warning() {
     let authority = Authority::new();
-    let proof = authority.sign("localhost");
-    let server = Mariadb::start_with(&[
-        &format!("--ssl-cert={}", proof.certificate.display()),
-        &format!("--ssl-key={}", proof.key.display()),
-    ]);
+    let server = with_certificate(&authority);
     let named = Named::start();
     for (tls, encrypted) in [("preferred", false), ("required", true)] {
         let account = server.account();
@@ -280,11 +285,7 @@ fn a_socket_is_encrypted_only_if_required_and_closing_it_logs_no_warning() {
 #[test]
 fn before_1970_tls_to_mariadb_is_left_out_or_refused_with_the_cause() {
     let authority = Authority::new();
-    let proof = authority.sign("localhost");
-    let server = Mariadb::start_with(&[
-        &format!("--ssl-cert={}", proof.certificate.display()),
-        &format!("--ssl-key={}", proof.key.display()),
-    ]);
+    let server = with_certificate(&authority);
     let named = Named::start();
     let account = server.account();
     let setup = |tls: &str| {

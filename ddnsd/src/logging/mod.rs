@@ -192,7 +192,7 @@ fn filter(level: Level) -> Targets {
     Targets::new()
         .with_default(LevelFilter::from_level(others))
         .with_target("ddnsd", LevelFilter::from_level(level))
-        // its warnings are of what strangers send, one for each frame
+        // its warnings are of what any client may send, one for each frame
         .with_target("h2", LevelFilter::ERROR)
 }
 

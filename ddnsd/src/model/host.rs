@@ -180,29 +180,6 @@ impl Host {
         Self { acked, unpublished_since, notices: None, lease, ..self.clone() }
     }
 
-    /// A new host in example.org.
-    #[cfg(test)]
-    pub(crate) fn sample(id: i64, label: &str) -> Self {
-        let fqdn = Fqdn::parse(&format!("{label}.example.org")).unwrap();
-        Self {
-            id: HostId(id),
-            user: UserId(1),
-            zone_start: ZoneStart::find(&fqdn, label, "example.org").unwrap(),
-            fqdn,
-            dns_ttl: None,
-            expiry_ttl: None,
-            wanted: WantedRecords::default(),
-            acked: Acked::default(),
-            unpublished_since: None,
-            unserved_since: None,
-            suspended_at: None,
-            notices: None,
-            lan: HostLan::default(),
-            lease: None,
-            version: 1,
-        }
-    }
-
     /// Its name within the zone.
     pub fn label(&self) -> Label {
         self.zone_start.label_of(&self.fqdn)
@@ -323,4 +300,29 @@ pub struct ImportedHost {
     /// When it was added; `None` is now.
     pub created_at: Option<Millis>,
     pub suspended_at: Option<Millis>,
+}
+
+#[cfg(test)]
+impl Host {
+    /// A new host in example.org.
+    pub(crate) fn sample(id: i64, label: &str) -> Self {
+        let fqdn = Fqdn::parse(&format!("{label}.example.org")).unwrap();
+        Self {
+            id: HostId(id),
+            user: UserId(1),
+            zone_start: ZoneStart::find(&fqdn, label, "example.org").unwrap(),
+            fqdn,
+            dns_ttl: None,
+            expiry_ttl: None,
+            wanted: WantedRecords::default(),
+            acked: Acked::default(),
+            unpublished_since: None,
+            unserved_since: None,
+            suspended_at: None,
+            notices: None,
+            lan: HostLan::default(),
+            lease: None,
+            version: 1,
+        }
+    }
 }

@@ -91,7 +91,7 @@ pub(super) struct Head {
     pub(super) legal: Option<Vec<u8>>,
     /// Bytes of the body; `None` if it is chunked. Then the connection ends with the reply.
     pub(super) body: Option<u64>,
-    /// More than hyper takes unless it is told so.
+    /// More than hyper takes by default.
     pub(super) has_many_lines: bool,
 }
 
