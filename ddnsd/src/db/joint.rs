@@ -108,15 +108,19 @@ async fn run(
     let mut ended = conn.fetch_many(driver::sqlite(text, part.args));
     let mut begins = !begin.is_empty();
     let mut places = part.places.into_iter();
+    let mut left = places.len() + usize::from(begins) + usize::from(!commit.is_empty());
     loop {
         let result = match ended.try_next().await.map_err(DbError::from) {
             Ok(Some(Either::Left(result))) => result,
             Ok(Some(Either::Right(_))) => continue,
-            Ok(None) => return Ok(()),
+            Ok(None) if left == 0 => return Ok(()),
+            // SQLite's thread ended
+            Ok(None) => return Err(WriteFailure::End(DbError::Closed)),
             Err(error) if begins => return Err(WriteFailure::Begin(error)),
             Err(error) if places.len() > 0 => return Err(WriteFailure::Statement(error)),
             Err(error) => return Err(WriteFailure::End(error)),
         };
+        left = left.saturating_sub(1);
         if begins {
             begins = false;
         } else if let Some(matched) = places.next().and_then(|at| matched.get_mut(at)) {

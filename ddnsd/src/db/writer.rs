@@ -118,7 +118,8 @@ impl WriterTask {
                 }
                 let more = stop.is_none() && batch.len() < MAX_BATCH;
                 next = if more { messages.try_recv().ok() } else { None };
-                if next.is_none() && !batch.is_empty() && batch.iter().all(|it| it.can_wait()) {
+                let may_wait = more && next.is_none() && !batch.is_empty();
+                if may_wait && batch.iter().all(|it| it.can_wait()) {
                     next = tokio::select! {
                         message = messages.recv() => message,
                         () = &mut wait => None,

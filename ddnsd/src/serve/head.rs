@@ -132,13 +132,16 @@ fn as_it_came(received: &[u8]) -> Option<Examined> {
     is_legal.then_some(Examined::Head { length: parsed.length, head })
 }
 
-/// Where the first line begins; `None` while only empty lines are there. hyper skips them, too.
+/// Where the first line begins, or the end of many empty lines; `None` while there are only few of
+/// them. hyper skips them, too.
 pub(super) fn start(received: &[u8]) -> Option<usize> {
     // version 2 of the PROXY protocol begins with empty lines
     if PROXY_2.starts_with(received) || received.starts_with(PROXY_2) {
         return (received.len() >= PROXY_2.len()).then_some(0);
     }
-    received.iter().position(|byte| !b"\r\n".contains(byte))
+    let first = received.iter().position(|byte| !b"\r\n".contains(byte));
+    // empty lines without an end are not kept
+    first.or_else(|| (received.len() > PROXY_2.len()).then_some(received.len()))
 }
 
 /// The start of version 2 of the PROXY protocol.
@@ -443,6 +446,7 @@ mod tests {
             (start(b"\r\n\r\n"), start(b"\r\n\nGET"), start(PROXY_2)),
             (None, Some(3), Some(0))
         );
+        assert_eq!(start(&b"\r\n".repeat(100)), Some(200), "they are not kept");
     }
 
     #[test]

@@ -234,8 +234,9 @@ impl ClientConnection<'_> {
         let refusals = self.refusals;
         service_fn(move |request: http::Request<Incoming>| {
             let guard = in_flight.track();
+            let peer = peer.clone();
             // a form is whole once it is read
-            let answering = request.body().is_end_stream().then(|| peer.connection.answer());
+            let is_whole = request.body().is_end_stream();
             let is_http2 = request.version() == Version::HTTP_2;
             let answer = if is_http2 && head::header_bytes(&request) > MAX_HEAD {
                 let refused = HeadRefused::too_large("the headers are over 16 KiB");
@@ -245,10 +246,14 @@ impl ClientConnection<'_> {
                 Ok(http_compat::answer(&service, request, peer.clone()))
             };
             async move {
+                // not earlier: it waits while the client does not read the replies before
+                let answering = is_whole.then(|| peer.connection.answer());
                 let reply = match answer {
                     Ok(answer) => answer.await,
                     Err(refused) => refused,
                 };
+                // so is one that is refused with its body
+                let answering = answering.unwrap_or_else(|| peer.connection.answer());
                 drop((guard, answering));
                 Ok(keep_unread(reply, is_http2))
             }

@@ -11,8 +11,6 @@ use std::task::{Context, Poll, Wake, Waker};
 pub(super) struct Seldom<F> {
     future: Pin<Box<F>>,
     alarm: Arc<Alarm>,
-    /// The waker of the task that the alarm wakes.
-    task: Option<Waker>,
 }
 
 struct Alarm {
@@ -30,7 +28,7 @@ impl Wake for Alarm {
 impl<F: Future> Seldom<F> {
     pub(super) fn new(future: F) -> Self {
         let alarm = Alarm { has_rung: AtomicBool::new(true), task: AtomicWaker::new() };
-        Self { future: Box::pin(future), alarm: Arc::new(alarm), task: None }
+        Self { future: Box::pin(future), alarm: Arc::new(alarm) }
     }
 }
 
@@ -39,14 +37,11 @@ impl<F: Future> Future for Seldom<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
-        let is_same = this.task.as_ref().is_some_and(|task| task.will_wake(cx.waker()));
-        if is_same && !this.alarm.has_rung.load(Ordering::Acquire) {
+        // first, so that an alarm after the look wakes the task
+        this.alarm.task.register(cx.waker());
+        if !this.alarm.has_rung.swap(false, Ordering::AcqRel) {
             return Poll::Pending;
         }
-        // registered before the poll, so that an alarm after it wakes the task
-        this.alarm.task.register(cx.waker());
-        this.task = Some(cx.waker().clone());
-        this.alarm.has_rung.store(false, Ordering::Release);
         let waker = Waker::from(Arc::clone(&this.alarm));
         this.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
