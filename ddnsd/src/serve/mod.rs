@@ -183,7 +183,6 @@ impl HttpServer {
                 address: permit.client(),
                 connection: Arc::clone(permit.connection()),
             },
-            client: permit.client(),
             timeout: settings.timeout,
             refusals: RefusalLog { client: permit.client(), is_on: settings.logs_requests },
             in_flight: InFlight::default(),
@@ -210,7 +209,6 @@ impl HttpServer {
 /// One connection while it is served.
 struct ClientConnection<'a> {
     server: &'a HttpServer,
-    client: IpAddr,
     peer: HttpPeer,
     timeout: Duration,
     refusals: RefusalLog,
@@ -234,9 +232,8 @@ impl ClientConnection<'_> {
         let refusals = self.refusals;
         service_fn(move |request: http::Request<Incoming>| {
             let guard = in_flight.track();
-            let peer = peer.clone();
             // a form is whole once it is read
-            let is_whole = request.body().is_end_stream();
+            let (peer, is_whole) = (peer.clone(), request.body().is_end_stream());
             let is_http2 = request.version() == Version::HTTP_2;
             let answer = if is_http2 && head::header_bytes(&request) > MAX_HEAD {
                 let refused = HeadRefused::too_large("the headers are over 16 KiB");
@@ -268,8 +265,8 @@ impl ClientConnection<'_> {
         };
         let stream = match accepted {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return debug!(client = %self.client, "TLS: {error}"),
-            Err(_) => return debug!(client = %self.client, "TLS: the handshake timed out"),
+            Ok(Err(error)) => return debug!(client = %self.peer.address, "TLS: {error}"),
+            Err(_) => return debug!(client = %self.peer.address, "TLS: the handshake timed out"),
         };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             self.peer.connection.hold(KEPT_BYTES);
@@ -292,8 +289,8 @@ impl ClientConnection<'_> {
             // boxed, so that a head takes no room for it
             Ok(Ok(true)) => Box::pin(self.http1_after_head(stream)).await,
             Ok(Ok(false)) => {}
-            Ok(Err(error)) => debug!(client = %self.client, "HTTP/1: {error}"),
-            Err(_) => debug!(client = %self.client, "HTTP/1: the head timed out"),
+            Ok(Err(error)) => debug!(client = %self.peer.address, "HTTP/1: {error}"),
+            Err(_) => debug!(client = %self.peer.address, "HTTP/1: the head timed out"),
         }
     }
 
@@ -319,7 +316,7 @@ impl ClientConnection<'_> {
                 Err(error) if error.is_parse() => {
                     return self.refusals.refused(StatusCode::BAD_REQUEST, &error);
                 }
-                Err(error) => return debug!(client = %self.client, "HTTP/1: {error}"),
+                Err(error) => return debug!(client = %self.peer.address, "HTTP/1: {error}"),
                 Ok(()) => stream = connection.into_parts().io.into_inner(),
             }
             if !stream.has_many_lines() {
@@ -348,7 +345,7 @@ impl ClientConnection<'_> {
             }
         };
         if let Err(error) = drain(pin!(connection), &self.in_flight, closing).await {
-            debug!(client = %self.client, "HTTP/2: {error}");
+            debug!(client = %self.peer.address, "HTTP/2: {error}");
         }
     }
 }
@@ -356,7 +353,7 @@ impl ClientConnection<'_> {
 /// A client that reads nothing would keep its connection for ever.
 fn bound_writing(socket: BorrowedFd<'_>, timeout: Duration) {
     let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-    // an error means that the connection is gone already
+    // an error means that the socket is gone already
     let _is_gone = set_tcp_user_timeout(socket, timeout_ms);
 }
 
