@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// `dns_timeout`.
-const TIMEOUT: Duration = Duration::from_millis(200);
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A server that answers neither UDP nor every first message by TCP, and acknowledges every second
 /// one.
@@ -57,7 +57,7 @@ fn a_deletion_that_is_never_final_is_refused_and_the_host_is_published_again() {
         let start = Instant::now();
         let refused = daemon.hosts.delete(&host_names("pc"), false).await.unwrap_err().to_string();
         let took = start.elapsed();
-        assert!(took < Duration::from_secs(10), "it took {took:?}");
+        assert!(took < Duration::from_secs(30), "it took {took:?}");
         assert!(refused.contains("got no answer each time"), "{refused}");
         assert_eq!(
             daemon.db.counts().await.unwrap().unpublished,
