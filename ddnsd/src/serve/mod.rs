@@ -243,13 +243,13 @@ impl ClientConnection<'_> {
                 Ok(http_compat::answer(&service, request, peer.clone()))
             };
             async move {
-                // not earlier: it waits while the client does not read the replies before
+                // only here: hyper does not run this while the client leaves earlier replies unread
                 let answering = is_whole.then(|| peer.connection.answer());
                 let reply = match answer {
                     Ok(answer) => answer.await,
                     Err(refused) => refused,
                 };
-                // so is one that is refused with its body
+                // a request that is refused before its form is read has none yet
                 let answering = answering.unwrap_or_else(|| peer.connection.answer());
                 drop((guard, answering));
                 Ok(keep_unread(reply, is_http2))
