@@ -363,3 +363,16 @@ impl Write for MarkOvertaken {
         caches.hosts.update(&self.host.fqdn, None);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_joint_statement_without_values_changes_nothing() {
+        for statement in [&WANT, &ACKNOWLEDGED, &FAILED, &GIVE_BACK] {
+            let text = statement.sqlite;
+            assert!(text.ends_with("WHERE id = ? AND version = ?"), "{text}");
+        }
+    }
+}

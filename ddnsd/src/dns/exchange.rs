@@ -203,8 +203,7 @@ impl<R: Request> Tries<'_, R> {
 
     /// One datagram, and the first message back that is not foreign.
     async fn by_udp(&mut self, message: &[u8]) -> io::Result<Accepted<R::Response>> {
-        let socket = self.exchange.udp.socket().await?;
-        socket.send(message).await?;
+        let socket = self.exchange.udp.send(message)?;
         self.copies.sent += 1;
         let mut buffer = vec![0; UDP_RESPONSE_BYTES];
         loop {

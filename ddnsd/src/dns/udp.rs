@@ -1,6 +1,6 @@
-//! UDP to the name server. In: whether messages got an answer by UDP and by TCP. Out: a socket,
-//! and whether UDP comes first. A firewall that drops UDP must not cost every message a part of
-//! its time, nor leave an unanswered message of every host.
+//! UDP to the name server. In: messages, and whether they got an answer by UDP and by TCP. Out: a
+//! socket for the answer, and whether UDP comes first. A firewall that drops UDP must not cost every
+//! message a part of its time, nor leave an unanswered message of every host.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -46,15 +46,22 @@ impl Udp {
         *self.skipped_until() = None;
     }
 
-    /// On a port of its own, connected, so that the kernel drops what comes from another address.
-    pub(super) async fn socket(&self) -> io::Result<UdpSocket> {
+    /// Sends a message from a port of its own. The socket is connected, so that the kernel drops
+    /// what comes from another address.
+    ///
+    /// # Errors
+    /// It was not sent.
+    pub(super) fn send(&self, message: &[u8]) -> io::Result<UdpSocket> {
         let any: IpAddr = match self.server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let socket = UdpSocket::bind((any, 0)).await?;
-        socket.connect(self.server).await?;
-        Ok(socket)
+        let socket = std::net::UdpSocket::bind((any, 0))?;
+        socket.set_nonblocking(true)?;
+        socket.connect(self.server)?;
+        // before the runtime watches the socket, which sending would wake; a new one has space
+        socket.send(message)?;
+        UdpSocket::from_std(socket)
     }
 }
 
