@@ -34,8 +34,8 @@ impl Part {
         self.statements.len()
     }
 
-    /// Adds statements of one kind, and fills up with some that change nothing, because their values
-    /// are NULL.
+    /// Adds statements of one kind, and fills up with some that change nothing: their values are
+    /// NULL.
     fn extend(&mut self, statements: impl Iterator<Item = (usize, BoundStatement)>) {
         let before = self.len();
         let mut values = 0;

@@ -1,6 +1,6 @@
 //! UDP to the name server. In: messages, and whether they got an answer by UDP and by TCP. Out: a
-//! socket for the answer, and whether UDP comes first. A firewall that drops UDP must not cost every
-//! message a part of its time, nor leave an unanswered message of every host.
+//! socket for the answer, and whether UDP comes first. A firewall that drops UDP must not cost
+//! every message a part of its time, nor leave an unanswered message of every host.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
