@@ -11,10 +11,12 @@ use tokio::sync::oneshot;
 
 /// The most changes in each lane, and in `held`.
 const MAX_QUEUED: usize = 10_000;
-/// The most interactive messages in flight. A second one starts only if it is full. With BIND each
-/// message has a fixed cost, so few large messages are cheaper. Knot delays each answer by 10 ms,
-/// so full messages run in parallel.
+/// The most interactive messages in flight. With BIND each message has a fixed cost, so few large
+/// messages are cheaper. Knot delays each answer by 10 ms, so full messages run in parallel.
 const MAX_IN_FLIGHT: usize = 4;
+/// The fewest hosts in a second interactive message. The server works on it while the answer to
+/// the first one is read.
+const MIN_SECOND: usize = 16;
 /// The most hosts in `isolated` and in `unanswered_alone`. Halving finds a forgotten one again.
 const MAX_ISOLATED: usize = 100_000;
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
@@ -139,8 +141,12 @@ impl Batcher {
         }
         let interactive = &self.interactive;
         let background = &self.background;
-        let joins = interactive.jobs.len() >= MAX_NAMES && interactive.in_flight < MAX_IN_FLIGHT;
-        if !interactive.jobs.is_empty() && (interactive.in_flight == 0 || joins) {
+        let least = match interactive.in_flight {
+            0 => 1,
+            1 => MIN_SECOND,
+            _ => MAX_NAMES,
+        };
+        if interactive.jobs.len() >= least && interactive.in_flight < MAX_IN_FLIGHT {
             Some(Lane::Interactive)
         } else if !background.jobs.is_empty() && background.in_flight == 0 {
             Some(Lane::Background)
@@ -379,6 +385,26 @@ mod tests {
         batcher.message_ended(Lane::Interactive);
         assert_eq!(batcher.take().len(), MAX_NAMES);
         assert!(batcher.take().is_empty(), "one change is queued, which is no full message");
+    }
+
+    #[test]
+    fn sixteen_hosts_start_a_second_message_and_no_third() {
+        let mut batcher = Batcher::default();
+        assert!(is_queued(&mut batcher, 0, Lane::Interactive));
+        let first = batcher.take();
+        for host in 1..16 {
+            assert!(is_queued(&mut batcher, host, Lane::Interactive));
+        }
+        assert!(!batcher.is_ready());
+        assert!(is_queued(&mut batcher, 16, Lane::Interactive));
+        assert!(batcher.is_ready());
+        assert_eq!(batcher.take().len(), MIN_SECOND);
+        for host in 17..99 {
+            assert!(is_queued(&mut batcher, host, Lane::Interactive));
+        }
+        assert!(!batcher.is_ready());
+        end(&mut batcher, &first);
+        assert_eq!(batcher.take().len(), 82);
     }
 
     #[test]
