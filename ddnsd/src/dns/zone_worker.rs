@@ -1,7 +1,7 @@
 //! The worker of one zone. In: changes of many callers. Out: messages that carry all that was
 //! queued, and the result of each change. While a message is in flight, what arrives is queued and
-//! goes with the next one, which does not wait if it is large: no timer, and no delay when idle. A refused message is halved until the
-//! host that is refused is alone.
+//! goes with the next one, which waits only if it is small: no timer, and no delay when idle. A
+//! refused message is halved until the host that is refused is alone.
 
 use super::batcher::{Batcher, Job, Pushed};
 use super::error::{DnsError, Refusal};
