@@ -6,8 +6,9 @@ use super::error::DbError;
 use crate::model::host::Host;
 use crate::model::name::{Fqdn, UserName};
 use crate::model::user::Account;
+use foldhash::fast::RandomState;
+use quick_cache::UnitWeighter;
 use quick_cache::sync::{Cache, DefaultLifecycle, GuardResult, PlaceholderGuard};
-use quick_cache::{DefaultHashBuilder, UnitWeighter};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,14 +37,16 @@ impl Caches {
 
 pub(super) struct RowCache<K, V>(Option<Cached<K, V>>);
 
+type Bounded<K, V> = Cache<K, V, UnitWeighter, RandomState>;
+
 struct Cached<K, V> {
-    rows: Cache<K, V>,
+    rows: Bounded<K, V>,
     /// Keys that have no row.
-    absent: Cache<K, ()>,
+    absent: Bounded<K, ()>,
 }
 
 type Guard<'c, K, V> =
-    PlaceholderGuard<'c, K, V, UnitWeighter, DefaultHashBuilder, DefaultLifecycle<K, V>>;
+    PlaceholderGuard<'c, K, V, UnitWeighter, RandomState, DefaultLifecycle<K, V>>;
 
 enum CacheLookup<'c, K, V> {
     /// The row, or that there is none.
@@ -52,9 +55,14 @@ enum CacheLookup<'c, K, V> {
     Missing(Option<(Guard<'c, K, V>, Guard<'c, K, ()>)>),
 }
 
+fn bounded<K: Hash + Eq, V: Clone>(max: usize) -> Bounded<K, V> {
+    let (hash, lifecycle) = (RandomState::default(), DefaultLifecycle::default());
+    Cache::with(max, max as u64, UnitWeighter, hash, lifecycle)
+}
+
 impl<K: Hash + Eq + Clone, V: Clone> RowCache<K, V> {
     fn enabled() -> Self {
-        Self(Some(Cached { rows: Cache::new(MAX_ROWS), absent: Cache::new(MAX_ABSENT) }))
+        Self(Some(Cached { rows: bounded(MAX_ROWS), absent: bounded(MAX_ABSENT) }))
     }
 
     /// The row of this key, loaded if it is not cached; `None` if there is none.

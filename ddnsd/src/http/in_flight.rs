@@ -3,7 +3,7 @@
 
 use crate::model::client::{ClientKey, NetworkKey};
 use crate::rules::request::RequestOrigin;
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -12,7 +12,6 @@ mod in_flight;
 mod query;
 mod reply;
 mod request_log;
-mod taken_head;
 
 use crate::clock::Clock;
 use crate::config::{self, Endpoint};
@@ -30,7 +29,7 @@ use client_address::header_of_untrusted_proxy;
 use foreign_site::is_from_foreign_site;
 use futures::{FutureExt as _, Stream};
 use http::header::{AUTHORIZATION, EXPECT, HOST, USER_AGENT};
-use http::{HeaderName, HeaderValue, Method, StatusCode, request};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, request};
 use in_flight::RequestPlaces;
 use query::Parameters;
 use reply::ReplyFormat;
@@ -38,9 +37,8 @@ use request_log::RequestRecord;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::task::Poll;
-use taken_head::TakenHead;
 use tokio::time::{Instant, timeout_at};
 use tower::Service as _;
 use warp::Filter as _;
@@ -111,21 +109,21 @@ impl Front {
     /// Answers the requests of a connection.
     pub fn service(&self) -> Service {
         let front = self.clone();
-        // paths are configured, so one route takes all of them and `endpoint` looks them up
-        let routes = warp::any()
-            .map(move || front.clone())
-            .and(warp::ext::get::<TakenHead>())
-            .and(warp::body::stream())
-            .then(|front: Self, taken: TakenHead, body| async move {
-                match taken.take() {
-                    Some((head, peer)) => front.answer(head, peer, body).await,
-                    // the route runs once a request
-                    None => reply::sentence(StatusCode::INTERNAL_SERVER_ERROR, "no request\n"),
+        Arc::new(move |request, peer| {
+            let (head, body) = request.into_parts();
+            // each request has a route of its own, because filters clone what they read of a head
+            let call = Arc::new(Mutex::new(Some((front.clone(), head, peer))));
+            let route = warp::body::stream().then(move |body| {
+                let call = call.lock().unwrap_or_else(PoisonError::into_inner).take();
+                async move {
+                    match call {
+                        Some((front, head, peer)) => front.answer(head, peer, body).await,
+                        // the route runs once
+                        None => reply::sentence(StatusCode::INTERNAL_SERVER_ERROR, "no request\n"),
+                    }
                 }
             });
-        let routes = warp::service(routes);
-        Arc::new(move |request, peer| {
-            let answered = routes.clone().call(TakenHead::take_out(request, peer));
+            let answered = warp::service(route).call(Request::new(body));
             Box::pin(answered.map(|reply| reply.unwrap_or_else(|never| match never {})))
         })
     }

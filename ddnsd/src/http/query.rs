@@ -105,8 +105,7 @@ impl<'a> Parameters<'a> {
             GivenValue::new(ValueKind::Single, notify_change),
         ];
         let (mut offline, mut unknown_address, mut unfilled) = (None, None, None);
-        let all = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(form));
-        for (index, (name, value)) in all.enumerate() {
+        for (index, (name, value)) in pairs(query.as_bytes()).chain(pairs(form)).enumerate() {
             if index >= MAX_PARAMETERS {
                 return Err(TooManyParameters);
             }
@@ -119,6 +118,10 @@ impl<'a> Parameters<'a> {
                 }
                 if slot.wants(place, &value) {
                     slot.found = Some((place, value.clone()));
+                }
+                // no other parameters share a name
+                if slot.kind != ValueKind::Addresses {
+                    break;
                 }
             }
             if is_alias {
@@ -145,6 +148,20 @@ impl<'a> Parameters<'a> {
             unfilled,
         })
     }
+}
+
+/// The names and values of a query or a form, decoded.
+fn pairs(text: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let is_encoded = pair.iter().any(|byte| matches!(byte, b'%' | b'+'));
+        match str::from_utf8(pair) {
+            Ok(plain) if !is_encoded => {
+                let (name, value) = plain.split_once('=').unwrap_or((plain, ""));
+                (Cow::Borrowed(name), Cow::Borrowed(value))
+            }
+            _ => form_urlencoded::parse(pair).next().unwrap_or_default(),
+        }
+    })
 }
 
 /// Whether it is `offline` with a value.

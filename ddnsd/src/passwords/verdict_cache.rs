@@ -12,9 +12,10 @@ use crate::model::name::UserName;
 use crate::model::secret::Secret;
 use crate::model::time::Now;
 use crate::model::user::PasswordHash;
+use foldhash::fast::RandomState;
 use hmac::{Hmac, KeyInit, Mac};
 use quick_cache::sync::{Cache, DefaultLifecycle, EntryAction, EntryResult, PlaceholderGuard};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
+use quick_cache::{OptionsBuilder, UnitWeighter};
 use sha2::Sha256;
 use std::hash::Hash;
 use std::pin::pin;
@@ -38,17 +39,19 @@ pub(super) type Digest = [u8; 16];
 /// One block of SHA-256, the length that HMAC uses unchanged. Random for each process.
 pub(super) type ProcessKey = [u8; 64];
 
+type KeyedCache<K, V> = Cache<K, V, UnitWeighter, RandomState>;
+
 pub(super) struct VerdictCache {
     key: Hmac<Sha256>,
     ttl_seconds: AtomicU64,
     /// The time of the last use.
-    right: Cache<Digest, Instant>,
+    right: KeyedCache<Digest, Instant>,
     /// The time of the first use.
-    wrong: Cache<(Digest, ClientKey), Instant>,
+    wrong: KeyedCache<(Digest, ClientKey), Instant>,
     /// Counts the runs of Argon2 that found a wrong password.
     wrong_runs: AtomicU64,
     /// The number of the last such run.
-    last_wrong_run: Cache<Digest, u64>,
+    last_wrong_run: KeyedCache<Digest, u64>,
     waiters: Semaphore,
 }
 
@@ -65,7 +68,7 @@ type RightGuard<'a> = PlaceholderGuard<
     Digest,
     Instant,
     UnitWeighter,
-    DefaultHashBuilder,
+    RandomState,
     DefaultLifecycle<Digest, Instant>,
 >;
 
@@ -215,18 +218,24 @@ impl Vacancy<'_> {
 
 /// Up to `max` entries. Evicted keys are not tracked (`ghost_allocation`), which would take half as
 /// much memory again.
-fn bounded<K: Hash + Eq, V: Clone>(max: usize) -> Cache<K, V> {
+fn bounded<K: Hash + Eq, V: Clone>(max: usize) -> KeyedCache<K, V> {
     let mut options = OptionsBuilder::new();
     options.shards(SHARDS).estimated_items_capacity(max).weight_capacity(max as u64);
     match options.ghost_allocation(0.0).build() {
         Ok(options) => Cache::with_options(
             options,
             UnitWeighter,
-            DefaultHashBuilder::default(),
+            RandomState::default(),
             DefaultLifecycle::default(),
         ),
         // `build` fails only without a capacity
-        Err(_) => Cache::new(max),
+        Err(_) => Cache::with(
+            max,
+            max as u64,
+            UnitWeighter,
+            RandomState::default(),
+            DefaultLifecycle::default(),
+        ),
     }
 }
 

@@ -17,7 +17,7 @@ const MAX_WAITERS: usize = 256;
 
 /// Clones share the locks.
 #[derive(Clone, Default)]
-pub struct HostLocks(Arc<DashMap<HostId, HostLock>>);
+pub struct HostLocks(Arc<DashMap<HostId, HostLock, foldhash::fast::RandomState>>);
 
 struct HostLock {
     semaphore: Arc<Semaphore>,
