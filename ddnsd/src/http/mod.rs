@@ -27,6 +27,7 @@ use arc_swap::ArcSwap;
 use bytes::{Buf, Bytes};
 use client_address::header_of_untrusted_proxy;
 use foreign_site::is_from_foreign_site;
+use futures::future::Either;
 use futures::{FutureExt as _, Stream};
 use http::header::{AUTHORIZATION, EXPECT, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, request};
@@ -35,6 +36,7 @@ use query::Parameters;
 use reply::ReplyFormat;
 use request_log::RequestRecord;
 use std::borrow::Cow;
+use std::future::ready;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, Once, PoisonError};
@@ -112,15 +114,12 @@ impl Front {
         Arc::new(move |request, peer| {
             let (head, body) = request.into_parts();
             // each request has a route of its own, because filters clone what they read of a head
-            let call = Arc::new(Mutex::new(Some((front.clone(), head, peer))));
+            let call = Arc::new(Mutex::new(Some((front.clone(), front.call(head, peer)))));
             let route = warp::body::stream().then(move |body| {
-                let call = call.lock().unwrap_or_else(PoisonError::into_inner).take();
-                async move {
-                    match call {
-                        Some((front, head, peer)) => front.answer(head, peer, body).await,
-                        // the route runs once
-                        None => reply::sentence(StatusCode::INTERNAL_SERVER_ERROR, "no request\n"),
-                    }
+                match call.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    Some((front, call)) => Either::Left(front.answer(call, body)),
+                    // the route runs once
+                    None => Either::Right(ready(reply::no_request())),
                 }
             });
             let answered = warp::service(route).call(Request::new(body));
@@ -128,72 +127,85 @@ impl Front {
         })
     }
 
-    async fn answer<B: Buf>(
-        &self,
-        head: request::Parts,
-        peer: HttpPeer,
-        mut body: impl Stream<Item = Result<B, warp::Error>> + Unpin + Send + 'static,
-    ) -> Response {
+    fn call(&self, head: request::Parts, peer: HttpPeer) -> Call {
         let settings = self.0.settings.load_full();
         let start = self.0.clock.now();
         let deadline = Instant::from_std(start.mono) + settings.http.request_timeout;
-        let logs = settings.http.log_requests;
-        let call = Call { head, peer, settings, start, deadline };
-        let mut record = logs.then(|| RequestRecord::new(&call, self.0.clock));
-        let sends_body = !call.head.headers.contains_key(EXPECT);
-        let response = match call.read(&mut body).await {
-            Ok(read) => self.update(read, record.as_mut()).await,
-            Err(mut refused) => {
-                // a client that waits for "100 Continue" (RFC 9110, 10.1.1) has not sent it
-                if sends_body {
-                    body::skip(&mut body).await;
-                }
-                refused.extensions_mut().insert(UnreadBody::new(body));
-                refused
-            }
-        };
-        if let Some(record) = &mut record {
-            record.set_reply(&response);
-        }
-        self.0.counters.reply(response.status().as_u16());
-        response
+        Call { head, peer, settings, start, deadline }
     }
 
-    async fn update(&self, call: ReadCall, mut record: Option<&mut RequestRecord>) -> Response {
+    /// Answers one request. This and `update` are no `async fn`: its future would have room for
+    /// each argument twice.
+    fn answer<B: Buf>(
+        self,
+        call: Call,
+        mut body: impl Stream<Item = Result<B, warp::Error>> + Unpin + Send + 'static,
+    ) -> impl Future<Output = Response> {
+        let logs = call.settings.http.log_requests;
+        // boxed, because few have one
+        let mut record = logs.then(|| Box::new(RequestRecord::new(&call, self.0.clock)));
+        let sends_body = !call.head.headers.contains_key(EXPECT);
+        async move {
+            let response = match call.read(&mut body).await {
+                Ok(read) => self.update(read, record.as_deref_mut()).await,
+                Err(mut refused) => {
+                    // a client that waits for "100 Continue" (RFC 9110, 10.1.1) has not sent it
+                    if sends_body {
+                        Box::pin(body::skip(&mut body)).await;
+                    }
+                    refused.extensions_mut().insert(UnreadBody::new(body));
+                    refused
+                }
+            };
+            if let Some(record) = &mut record {
+                record.set_reply(&response);
+            }
+            self.0.counters.reply(response.status().as_u16());
+            response
+        }
+    }
+
+    fn update(
+        &self,
+        call: ReadCall,
+        mut record: Option<&mut RequestRecord>,
+    ) -> impl Future<Output = Response> {
         let ReadCall { request, format, unknown_address, start, deadline, peer, answering } = call;
         if let Some(record) = &mut record {
             record.set_update(&request);
         }
-        let Some(_place) = self.0.places.take(request.update.origin) else {
-            self.0.counters.overloaded.add_one();
-            let reply = Reply::whole(ReturnCode::ServerError);
+        let request = Arc::new(request);
+        async move {
+            let Some(_place) = self.0.places.take(request.update.origin) else {
+                self.0.counters.overloaded.add_one();
+                let reply = Reply::whole(ReturnCode::ServerError);
+                if let Some(record) = record {
+                    record.set_return_code(&reply);
+                }
+                return reply::response(&reply, format);
+            };
+            // reading a form takes time
+            let now = if answering.is_some() { self.0.clock.now() } else { start };
+            let mut update = pin!(self.0.update.run(Arc::clone(&request), now));
+            let reply = match futures::poll!(&mut update) {
+                Poll::Ready(reply) => reply,
+                // after the deadline the update goes on, but its client gets an answer
+                Poll::Pending => {
+                    let reply = Box::pin(timeout_at(deadline, update)).await;
+                    reply.unwrap_or(Reply::whole(ReturnCode::ServerError))
+                }
+            };
+            if reply.has_changed_any() {
+                warn_of_address(&request, unknown_address.as_deref());
+            }
+            set_known(&peer, reply.decisive_code());
             if let Some(record) = record {
                 record.set_return_code(&reply);
             }
-            return reply::response(&reply, format);
-        };
-        let request = Arc::new(request);
-        // reading a form takes time
-        let now = if answering.is_some() { self.0.clock.now() } else { start };
-        let mut update = pin!(self.0.update.run(Arc::clone(&request), now));
-        let reply = match futures::poll!(&mut update) {
-            Poll::Ready(reply) => reply,
-            // after the deadline the update goes on, but its client gets an answer
-            Poll::Pending => {
-                let reply = timeout_at(deadline, update).await;
-                reply.unwrap_or(Reply::whole(ReturnCode::ServerError))
-            }
-        };
-        if reply.has_changed_any() {
-            warn_of_address(&request, unknown_address.as_deref());
+            let took = self.0.clock.mono().saturating_duration_since(start.mono);
+            self.0.counters.updates.record(took);
+            reply::response(&reply, format)
         }
-        set_known(&peer, reply.decisive_code());
-        if let Some(record) = record {
-            record.set_return_code(&reply);
-        }
-        let took = self.0.clock.mono().saturating_duration_since(start.mono);
-        self.0.counters.updates.record(took);
-        reply::response(&reply, format)
     }
 }
 
@@ -230,7 +242,8 @@ impl Call {
             Method::GET => Bytes::new(),
             Method::POST => {
                 let unfinished = self.peer.connection.form();
-                body::read_form(headers, self.deadline, body, unfinished).await?
+                // boxed: most requests have none
+                Box::pin(body::read_form(headers, self.deadline, body, unfinished)).await?
             }
             _ => return Err(reply::method_not_allowed()),
         };
@@ -259,7 +272,8 @@ impl Call {
 
     fn endpoint(&self) -> Option<&Endpoint> {
         let path = self.path();
-        self.settings.endpoints.iter().find(|endpoint| segments(&endpoint.path).eq(segments(path)))
+        let is_same = |own: &str| own == path || segments(own).eq(segments(path));
+        self.settings.endpoints.iter().find(|endpoint| is_same(&endpoint.path))
     }
 
     fn origin(&self) -> RequestOrigin {

@@ -57,7 +57,7 @@ impl<'a, 'n> GivenValue<'a, 'n> {
 
     fn is_unfilled(&self, value: &str) -> bool {
         let has_one = || value.split(',').any(|item| is_placeholder(item.trim()));
-        self.kind == ValueKind::Addresses && has_one()
+        self.kind == ValueKind::Addresses && value.contains('<') && has_one()
     }
 
     /// The place of this name in the list of names.
@@ -152,15 +152,15 @@ impl<'a> Parameters<'a> {
 
 /// The names and values of a query or a form, decoded.
 fn pairs(text: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let is_encoded = pair.iter().any(|byte| matches!(byte, b'%' | b'+'));
-        match str::from_utf8(pair) {
-            Ok(plain) if !is_encoded => {
-                let (name, value) = plain.split_once('=').unwrap_or((plain, ""));
-                (Cow::Borrowed(name), Cow::Borrowed(value))
-            }
-            _ => form_urlencoded::parse(pair).next().unwrap_or_default(),
+    // without an early end the compiler compares many bytes at once
+    let is_encoded = text.iter().fold(false, |is, byte| is | matches!(byte, b'%' | b'+'));
+    let pairs = text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+    pairs.map(move |pair| match str::from_utf8(pair) {
+        Ok(plain) if !is_encoded => {
+            let (name, value) = plain.split_once('=').unwrap_or((plain, ""));
+            (Cow::Borrowed(name), Cow::Borrowed(value))
         }
+        _ => form_urlencoded::parse(pair).next().unwrap_or_default(),
     })
 }
 

@@ -80,6 +80,10 @@ pub(super) fn method_not_allowed() -> Response {
     response
 }
 
+pub(super) fn no_request() -> Response {
+    sentence(StatusCode::INTERNAL_SERVER_ERROR, "no request\n")
+}
+
 /// A response outside the protocol: a status and a sentence.
 pub(super) fn sentence(status: StatusCode, text: &'static str) -> Response {
     let mut response = plain(status, &TEXT, text);
@@ -136,9 +140,12 @@ fn text(reply: &Reply) -> String {
             let mut text = String::with_capacity(lines.len() * LINE);
             for line in lines {
                 let shown = shown(line.code, &line.addresses);
-                let space = if shown.is_empty() { "" } else { " " };
-                // writing into a string cannot fail
-                let _ = writeln!(text, "{}{space}{shown}", line.code.as_str());
+                text.push_str(line.code.as_str());
+                if !shown.is_empty() {
+                    // writing into a string cannot fail
+                    let _ = write!(text, " {shown}");
+                }
+                text.push('\n');
             }
             text
         }

@@ -5,7 +5,7 @@
 use super::head::{Examined, Head, HeadRefused, examine, start};
 use super::refusal_log::RefusalLog;
 use bytes::{Buf as _, Bytes, BytesMut};
-use std::io::{Error, ErrorKind, IoSlice};
+use std::io::{Error, ErrorKind};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -274,18 +274,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HeadStream<S> {
             StreamPart::ManyLines(_) => Poll::Ready(Ok(())),
             _ => Pin::new(&mut this.stream).poll_shutdown(cx),
         }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<Result<usize, Error>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 

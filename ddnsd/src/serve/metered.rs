@@ -1,7 +1,8 @@
-//! A socket that reports how many bytes came in.
+//! A socket that reports how many bytes came in. A client that ended its half is not told so by a
+//! shutdown: the close that follows does it.
 
 use super::connections::OpenConnection;
-use std::io::{Error, IoSlice};
+use std::io::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,11 +12,12 @@ use tokio::net::TcpStream;
 pub(super) struct Metered {
     stream: TcpStream,
     connection: Arc<OpenConnection>,
+    has_ended: bool,
 }
 
 impl Metered {
     pub(super) fn new(stream: TcpStream, connection: Arc<OpenConnection>) -> Self {
-        Self { stream, connection }
+        Self { stream, connection, has_ended: false }
     }
 }
 
@@ -30,6 +32,8 @@ impl AsyncRead for Metered {
         let bytes = buf.filled().len() - before;
         if bytes > 0 {
             self.connection.received(bytes);
+        } else if read.is_ready() && buf.remaining() > 0 {
+            self.has_ended = true;
         }
         read
     }
@@ -49,18 +53,9 @@ impl AsyncWrite for Metered {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.has_ended {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<Result<usize, Error>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
