@@ -109,22 +109,8 @@ impl<'a> Parameters<'a> {
             if index >= MAX_PARAMETERS {
                 return Err(TooManyParameters);
             }
-            let (name, mut is_alias) = (param_name(&name), false);
-            for slot in &mut slots {
-                let Some(place) = slot.place(name) else { continue };
-                is_alias = true;
-                if unfilled.is_none() && slot.is_unfilled(&value) {
-                    unfilled = Some(Box::from(first_chars(name, 64)));
-                }
-                if slot.wants(place, &value) {
-                    slot.found = Some((place, value.clone()));
-                }
-                // no other parameters share a name
-                if slot.kind != ValueKind::Addresses {
-                    break;
-                }
-            }
-            if is_alias {
+            let name = param_name(&name);
+            if put(&mut slots, name, &value, &mut unfilled) {
                 continue;
             }
             if offline.is_none() && is_offline(name, &value) {
@@ -148,6 +134,31 @@ impl<'a> Parameters<'a> {
             unfilled,
         })
     }
+}
+
+/// Puts a value where its name belongs. Returns whether it has a place.
+fn put<'a>(
+    slots: &mut [GivenValue<'a, '_>],
+    name: &str,
+    value: &Cow<'a, str>,
+    unfilled: &mut Option<Box<str>>,
+) -> bool {
+    let mut is_alias = false;
+    for slot in slots {
+        let Some(place) = slot.place(name) else { continue };
+        is_alias = true;
+        if unfilled.is_none() && slot.is_unfilled(value) {
+            *unfilled = Some(Box::from(first_chars(name, 64)));
+        }
+        if slot.wants(place, value) {
+            slot.found = Some((place, value.clone()));
+        }
+        // no other parameters share a name
+        if slot.kind != ValueKind::Addresses {
+            break;
+        }
+    }
+    is_alias
 }
 
 /// The names and values of a query or a form, decoded.
