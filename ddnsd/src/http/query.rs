@@ -137,6 +137,7 @@ impl<'a> Parameters<'a> {
 }
 
 /// Puts a value where its name belongs. Returns whether it has a place.
+#[expect(clippy::ptr_arg, reason = "a clone of the Cow borrows for longer than this call")]
 fn put<'a>(
     slots: &mut [GivenValue<'a, '_>],
     name: &str,
