@@ -17,10 +17,6 @@ use tracing::Level;
 /// lines would allocate all of its places at the start.
 const MAX_BYTES: usize = 4 << 20;
 
-/// Pause of the thread once the queue is empty. To wake it for each line costs more than to write
-/// the line.
-const GATHERING: Duration = Duration::from_millis(5);
-
 /// Poll interval of [`LineQueue::flush`].
 const FLUSH_INTERVAL: Duration = Duration::from_millis(2);
 
@@ -108,27 +104,19 @@ fn now() -> Zoned {
 
 /// Runs until the queue is empty and its sender is dropped.
 fn write_all(lines: &Receiver<LogLine>, mut output: impl LogOutput, counts: &LineCounts) {
-    while let Ok(first) = lines.recv() {
-        write_line(&first, &mut output, counts);
-        for line in lines.try_iter() {
-            write_line(&line, &mut output, counts);
-        }
-        std::thread::sleep(GATHERING);
+    for line in lines {
+        let lost = counts.lost.swap(0, Ordering::Relaxed);
+        let reported = lost == 0 || output.write(&loss_report(lost, &line.at)).is_ok();
+        let still_lost = if reported {
+            u64::from(output.write(&line).is_err())
+        } else {
+            // the output fails, so this line would only follow a gap that is not reported
+            lost + 1
+        };
+        counts.lost.fetch_add(still_lost, Ordering::Relaxed);
+        counts.bytes.fetch_sub(size_of_line(&line.text), Ordering::Relaxed);
+        counts.done.fetch_add(1, Ordering::Release);
     }
-}
-
-fn write_line(line: &LogLine, output: &mut impl LogOutput, counts: &LineCounts) {
-    let lost = counts.lost.swap(0, Ordering::Relaxed);
-    let reported = lost == 0 || output.write(&loss_report(lost, &line.at)).is_ok();
-    let still_lost = if reported {
-        u64::from(output.write(line).is_err())
-    } else {
-        // the output fails, so this line would only follow a gap that is not reported
-        lost + 1
-    };
-    counts.lost.fetch_add(still_lost, Ordering::Relaxed);
-    counts.bytes.fetch_sub(size_of_line(&line.text), Ordering::Relaxed);
-    counts.done.fetch_add(1, Ordering::Release);
 }
 
 fn loss_report(lost: u64, at: &Zoned) -> LogLine {

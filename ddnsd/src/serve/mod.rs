@@ -134,28 +134,27 @@ impl HttpServer {
         // connections inherit it, as the time-out of writing
         let _is_no_tcp = set_tcp_nodelay(&listener, true);
         let mut inherited = Duration::ZERO;
-        let this = Arc::new(self);
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = this.stop.cancelled() => return,
+                () = self.stop.cancelled() => return,
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let settings = this.settings.load_full();
+                    let settings = self.settings.load_full();
                     if inherited != settings.timeout {
                         inherited = settings.timeout;
                         bound_writing(listener.as_fd(), inherited);
                         bound_writing(stream.as_fd(), inherited);
                     }
-                    let place = this.limits.of_client(peer.ip(), &settings.trusted);
+                    let place = self.limits.of_client(peer.ip(), &settings.trusted);
                     let Some(place) = place else { continue };
                     let permit = tokio::select! {
-                        permit = this.limits.place(place) => permit,
-                        () = this.stop.cancelled() => return,
+                        permit = self.limits.place(place) => permit,
+                        () = self.stop.cancelled() => return,
                     };
-                    let server = Arc::clone(&this);
-                    this.tasks.spawn(async move {
+                    let server = self.clone();
+                    self.tasks.spawn(async move {
                         server.serve(stream, permit, &settings).await;
                     });
                 }
