@@ -91,7 +91,8 @@ pub(super) async fn transaction(
     Ok(())
 }
 
-/// Puts the statements into few texts, because each wakes the thread, and into few different ones.
+/// Groups the statements into few texts, because each wakes the thread, and into few different
+/// ones, because each stays prepared. A kind fills the earliest texts that have space for it.
 fn parts(statements: Vec<BoundStatement>) -> Vec<Part> {
     let mut statements: Vec<_> = statements.into_iter().enumerate().collect();
     // in one order of kinds

@@ -36,7 +36,7 @@ pub(super) trait JointWrite: Send + Sync + 'static {
     /// As [`Write::DURABLE`].
     const DURABLE: bool;
 
-    /// With NULL for all of its values, each changes nothing: so a text is filled up.
+    /// Each must change nothing if all of its values are NULL: `joint.rs` pads texts with such.
     fn statements(&self) -> Vec<BoundStatement>;
 
     /// Whether it may wait for others, to share their transaction.

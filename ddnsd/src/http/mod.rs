@@ -134,7 +134,7 @@ impl Front {
         Call { head, peer, settings, start, deadline }
     }
 
-    /// Answers one request. This and `update` are no `async fn`: its future would have room for
+    /// Answers one request. This and `update` are no `async fn`: their futures would have room for
     /// each argument twice.
     fn answer<B: Buf>(
         self,

@@ -154,7 +154,7 @@ fn put<'a>(
         if slot.wants(place, value) {
             slot.found = Some((place, value.clone()));
         }
-        // no other parameters share a name
+        // the configuration refuses that any others share a name
         if slot.kind != ValueKind::Addresses {
             break;
         }

@@ -1,8 +1,8 @@
-//! A socket that reports how many bytes came in. A client that ended its half is not told so by a
-//! shutdown: the close that follows does it.
+//! A socket that reports how many bytes came in. Once the client has ended its half,
+//! `poll_shutdown` does nothing: dropping the socket closes it.
 
 use super::connections::OpenConnection;
-use std::io::Error;
+use std::io::{Error, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -57,5 +57,18 @@ impl AsyncWrite for Metered {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    // TLS sends the parts of a handshake together
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<Result<usize, Error>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 }

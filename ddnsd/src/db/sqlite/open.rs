@@ -25,9 +25,6 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 const ROWS_AHEAD: usize = 512;
 /// Longest wait for another program that has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pages of the write-ahead log, 32 MB, that the writer copies into the file at once. Fewer copies
-/// sync less often: each change of another host has a page of its own.
-const LOG_PAGES: &str = "8000";
 
 /// A lock on `PATH.lock`. A lock on the database file itself would end as soon as SQLite closes any
 /// descriptor of that file.
@@ -69,8 +66,7 @@ pub(in crate::db) async fn open(path: &Path, pool_size: u32) -> Result<SqliteOpe
         .foreign_keys(true)
         .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .pragma("wal_autocheckpoint", LOG_PAGES);
+        .synchronous(SqliteSynchronous::Full);
     let mut writer = Conn::Sqlite(options.connect().await.map_err(failed)?);
     let migrated = migrating::run(&mut writer, &MIGRATIONS).await;
     migrated.map_err(|reason| OpenError::Migrate { database: database.clone(), reason })?;
