@@ -14,8 +14,8 @@ const MAX_QUEUED: usize = 10_000;
 /// The most interactive messages in flight. With BIND each message has a fixed cost, so few large
 /// messages are cheaper. Knot delays each answer by 10 ms, so full messages run in parallel.
 const MAX_IN_FLIGHT: usize = 4;
-/// The fewest hosts in a second interactive message. The server works on it while the answer to
-/// the first one is read.
+/// The fewest queued hosts that start a second interactive message. The server works on it while
+/// ddnsd reads the answer to the first one.
 const MIN_SECOND: usize = 16;
 /// The most hosts in `isolated` and in `unanswered_alone`. Halving finds a forgotten one again.
 const MAX_ISOLATED: usize = 100_000;

@@ -1,6 +1,6 @@
 //! The worker of one zone. In: changes of many callers. Out: messages that carry all that was
-//! queued, and the result of each change. While a message is in flight, what arrives is queued and
-//! goes with the next one, which waits only if it is small: no timer, and no delay when idle. A
+//! queued, and the result of each change. While a message is in flight, what arrives is queued for
+//! the next one, which starts once the batcher finds enough hosts: no timer, no delay when idle. A
 //! refused message is halved until the host that is refused is alone.
 
 use super::batcher::{Batcher, Job, Pushed};

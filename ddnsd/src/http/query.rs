@@ -137,7 +137,10 @@ impl<'a> Parameters<'a> {
 }
 
 /// Puts a value where its name belongs. Returns whether it has a place.
-#[expect(clippy::ptr_arg, reason = "a clone of the Cow borrows for longer than this call")]
+#[expect(
+    clippy::ptr_arg,
+    reason = "what is kept must borrow from the request, as a clone of the Cow does"
+)]
 fn put<'a>(
     slots: &mut [GivenValue<'a, '_>],
     name: &str,
@@ -154,7 +157,7 @@ fn put<'a>(
         if slot.wants(place, value) {
             slot.found = Some((place, value.clone()));
         }
-        // the configuration refuses that any others share a name
+        // only the address parameters may share a name: config/check/endpoints.rs
         if slot.kind != ValueKind::Addresses {
             break;
         }
@@ -164,7 +167,7 @@ fn put<'a>(
 
 /// The names and values of a query or a form, decoded.
 fn pairs(text: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    // without an early end the compiler compares many bytes at once
+    // a loop without an early end lets the compiler compare many bytes at once
     let is_encoded = text.iter().fold(false, |is, byte| is | matches!(byte, b'%' | b'+'));
     let pairs = text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
     pairs.map(move |pair| match str::from_utf8(pair) {
