@@ -5,7 +5,7 @@ use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::http::{Reply, basic, raw, read_all};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const QUERY: &str = "hostname=pc.dyn.example&myip=192.0.2.1";
 
@@ -49,6 +49,25 @@ fn a_client_that_sends_no_request_is_closed_after_the_request_time_out() {
         assert!(!kept, "still open after 30 s: {start:?}");
     }
     scene.update(QUERY).is(200, "good 192.0.2.1\n");
+}
+
+#[test]
+fn a_kept_connection_is_closed_after_the_request_time_out() {
+    let scene = Scene::with(|setup| {
+        setup.set("daemon.request_timeout", 2).set("dns_service.dns_timeout", 1)
+    });
+    for next in ["", "GET /upd", "GET /update HTTP/1.1\r\nX-Half: "] {
+        let mut connection = TcpStream::connect(scene.daemon.address()).unwrap();
+        let start = Instant::now();
+        for _ in 0..2 {
+            write!(connection, "GET /update HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        }
+        connection.write_all(next.as_bytes()).unwrap();
+        let received = read_all(connection).expect("answers and the end");
+        assert_eq!(received.matches("badauth\n").count(), 2, "{next:?}: {received}");
+        let kept = start.elapsed();
+        assert!((Duration::from_secs(2)..Duration::from_secs(8)).contains(&kept), "{kept:?}");
+    }
 }
 
 #[test]

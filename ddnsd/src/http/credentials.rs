@@ -21,8 +21,9 @@ pub(super) fn login(header: Option<&[u8]>, user: Option<&str>, password: Option<
     let by_parameters =
         || user.map_or(Login::Missing, |user| given(user, password.unwrap_or_default()));
     let Some(token) = header.and_then(basic_token) else { return by_parameters() };
-    let decoded = BASE64.decode(token).map(Zeroizing::new);
-    let text = decoded.as_ref().ok().and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let mut decoded = Zeroizing::new(Vec::with_capacity(token.len()));
+    let is_legal = BASE64.decode_vec(token, &mut decoded).is_ok();
+    let text = std::str::from_utf8(&decoded).ok().filter(|_| is_legal);
     let Some(text) = text else { return Login::Unreadable { name: String::new() } };
     // RFC 7617, 2: the user name ends at the first colon
     match text.split_once(':').unwrap_or((text, "")) {

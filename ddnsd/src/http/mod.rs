@@ -86,7 +86,7 @@ struct Call {
 /// An update request once its form is read. Of head and form only what it holds is kept, because it
 /// may wait long.
 struct ReadCall {
-    request: UpdateRequest,
+    request: Arc<UpdateRequest>,
     format: ReplyFormat,
     /// See [`Parameters::unknown_address`]; `None` if an address was given by a known name.
     unknown_address: Option<String>,
@@ -127,18 +127,19 @@ impl Front {
         })
     }
 
-    fn call(&self, head: request::Parts, peer: HttpPeer) -> Call {
+    /// Boxed, because it is moved often until its form is read.
+    fn call(&self, head: request::Parts, peer: HttpPeer) -> Box<Call> {
         let settings = self.0.settings.load_full();
         let start = self.0.clock.now();
         let deadline = Instant::from_std(start.mono) + settings.http.request_timeout;
-        Call { head, peer, settings, start, deadline }
+        Box::new(Call { head, peer, settings, start, deadline })
     }
 
     /// Answers one request. This and `update` are no `async fn`: their futures would have room for
     /// each argument twice.
     fn answer<B: Buf>(
         self,
-        call: Call,
+        call: Box<Call>,
         mut body: impl Stream<Item = Result<B, warp::Error>> + Unpin + Send + 'static,
     ) -> impl Future<Output = Response> {
         let logs = call.settings.http.log_requests;
@@ -174,7 +175,6 @@ impl Front {
         if let Some(record) = &mut record {
             record.set_update(&request);
         }
-        let request = Arc::new(request);
         async move {
             let Some(_place) = self.0.places.take(request.update.origin) else {
                 self.0.counters.overloaded.add_one();
@@ -212,7 +212,7 @@ impl Front {
 impl Call {
     /// The update request, or the response that refuses it.
     async fn read<B: Buf>(
-        self,
+        self: Box<Self>,
         body: impl Stream<Item = Result<B, warp::Error>> + Unpin,
     ) -> Result<ReadCall, Response> {
         let headers = &self.head.headers;
@@ -290,7 +290,7 @@ impl Call {
             credentials::login(authorization, given.username.as_deref(), given.password.as_deref());
         let is_address_given =
             [&given.ipv4, &given.ipv6, &given.prefix6].iter().any(|given| given.is_some());
-        let request = UpdateRequest {
+        let request = Arc::new(UpdateRequest {
             client: origin.address(),
             user_agent: headers.get(USER_AGENT).and_then(|value| user_agent(value.as_bytes())),
             key: ClientKey::from(origin.address()),
@@ -305,7 +305,7 @@ impl Call {
                 is_offline: given.is_offline,
                 origin,
             },
-        };
+        });
         ReadCall {
             request,
             format: ReplyFormat::accepted(headers),

@@ -308,7 +308,12 @@ impl UserName {
         if text.len() > MAX_INPUT {
             return Err(NameError::UserTooLong);
         }
-        let name = icu_normalizer::ComposingNormalizerBorrowed::new_nfc().normalize(text);
+        // ASCII is in NFC
+        let name = if text.is_ascii() {
+            Cow::Borrowed(text)
+        } else {
+            icu_normalizer::ComposingNormalizerBorrowed::new_nfc().normalize(text)
+        };
         if name.chars().count() > 64 {
             return Err(NameError::UserTooLong);
         }

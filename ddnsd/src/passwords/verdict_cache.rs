@@ -18,9 +18,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle, EntryAction, EntryResult, Place
 use quick_cache::{OptionsBuilder, UnitWeighter};
 use sha2::Sha256;
 use std::hash::Hash;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
@@ -134,55 +132,56 @@ impl VerdictCache {
 
     /// A right password is known for every client, a wrong one for the client that sent it. Waits
     /// while an equal attempt is being hashed, and takes its verdict.
-    pub(super) async fn look_up(
+    #[expect(clippy::manual_async_fn, reason = "that would have room for each argument twice")]
+    pub(super) fn look_up(
         &self,
         digest: Digest,
         client: ClientKey,
         now: Now,
-    ) -> CachedVerdict<'_> {
-        let vacancy =
-            |guard| CachedVerdict::Missing(Vacancy { cache: self, guard, digest, client });
-        if self.ttl_seconds.load(Ordering::Relaxed) == 0 {
-            return vacancy(None);
-        }
-        // before the look-up: a wrong run that this one misses has a higher number
-        let wrong_runs_before = self.wrong_runs.load(Ordering::Relaxed);
-        if self.wrong.get(&(digest, client)).is_some_and(|used| self.is_fresh(used, now)) {
-            return CachedVerdict::Found(Match::Wrong);
-        }
-        let entry = self.right.entry_async(&digest, |_, last_use| {
-            if self.is_fresh(*last_use, now) {
-                *last_use = now.mono.max(*last_use);
-                EntryAction::Retain(())
-            } else {
-                EntryAction::ReplaceWithGuard
+    ) -> impl Future<Output = CachedVerdict<'_>> {
+        async move {
+            let vacancy =
+                |guard| CachedVerdict::Missing(Vacancy { cache: self, guard, digest, client });
+            if self.ttl_seconds.load(Ordering::Relaxed) == 0 {
+                return vacancy(None);
             }
-        });
-        let guard = match self.wait_for(entry).await {
-            None => return CachedVerdict::Busy,
-            Some(EntryResult::Retained(())) => {
-                return CachedVerdict::Found(Match::Right { rehash_due: false });
+            // before the look-up: a wrong run that this one misses has a higher number
+            let wrong_runs_before = self.wrong_runs.load(Ordering::Relaxed);
+            if self.wrong.get(&(digest, client)).is_some_and(|used| self.is_fresh(used, now)) {
+                return CachedVerdict::Found(Match::Wrong);
             }
-            Some(EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _)) => Some(guard),
-            // never returned: the closure removes nothing, and the async call has no time-out
-            Some(EntryResult::Removed(..) | EntryResult::Timeout) => None,
-        };
-        if self.last_wrong_run.get(&digest).is_some_and(|run| run > wrong_runs_before) {
-            self.wrong.insert((digest, client), now.mono);
-            // dropping the guard lets the next waiter look
-            return CachedVerdict::Found(Match::Wrong);
+            let use_fresh = |_: &Digest, last_use: &mut Instant| {
+                if self.is_fresh(*last_use, now) {
+                    *last_use = now.mono.max(*last_use);
+                    EntryAction::Retain(())
+                } else {
+                    EntryAction::ReplaceWithGuard
+                }
+            };
+            let entry = match self.right.entry(&digest, Some(Duration::ZERO), use_fresh) {
+                // an equal attempt is being hashed
+                EntryResult::Timeout => {
+                    let Ok(_place) = self.waiters.try_acquire() else { return CachedVerdict::Busy };
+                    // boxed: most passwords are known, and need no room for it
+                    Box::pin(self.right.entry_async(&digest, use_fresh)).await
+                }
+                entry => entry,
+            };
+            let guard = match entry {
+                EntryResult::Retained(()) => {
+                    return CachedVerdict::Found(Match::Right { rehash_due: false });
+                }
+                EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _) => Some(guard),
+                // never returned: the closure removes nothing, and the async call has no time-out
+                EntryResult::Removed(..) | EntryResult::Timeout => None,
+            };
+            if self.last_wrong_run.get(&digest).is_some_and(|run| run > wrong_runs_before) {
+                self.wrong.insert((digest, client), now.mono);
+                // dropping the guard lets the next waiter look
+                return CachedVerdict::Found(Match::Wrong);
+            }
+            vacancy(guard)
         }
-        vacancy(guard)
-    }
-
-    /// `None` if it is not ready at once and too many attempts wait already.
-    async fn wait_for<T>(&self, entry: impl Future<Output = T>) -> Option<T> {
-        let mut entry = pin!(entry);
-        if let Poll::Ready(entry) = futures::poll!(&mut entry) {
-            return Some(entry);
-        }
-        let _place = self.waiters.try_acquire().ok()?;
-        Some(entry.await)
     }
 
     /// The same password has another hash now. Does nothing if it is not known under the first.

@@ -185,7 +185,7 @@ impl HttpServer {
             },
             timeout: settings.timeout,
             refusals: RefusalLog { client: permit.client(), is_on: settings.logs_requests },
-            in_flight: InFlight::default(),
+            in_flight: InFlight::new(),
         };
         let served = async {
             match &settings.tls {
@@ -300,9 +300,8 @@ impl ClientConnection<'_> {
     ) {
         let mut builder = http1::Builder::new();
         builder
-            .timer(TokioTimer::new())
-            // runs from the accept or the previous reply, so it also bounds an idle connection
-            .header_read_timeout(self.timeout)
+            // `closing` bounds it
+            .header_read_timeout(None)
             .max_buf_size(MAX_HEAD)
             // `nc -N` and the like close their half with the request and wait for the reply
             .half_close(true);
@@ -311,7 +310,7 @@ impl ClientConnection<'_> {
                 builder.max_headers(MAX_HEADERS);
             }
             let mut connection = builder.serve_connection(TokioIo::new(stream), self.service());
-            let closing = Seldom::new(self.server.stop.cancelled());
+            let closing = Seldom::new(self.closing());
             match drain(Pin::new(&mut connection), &self.in_flight, closing).await {
                 Err(error) if error.is_parse() => {
                     return self.refusals.refused(StatusCode::BAD_REQUEST, &error);
@@ -336,16 +335,17 @@ impl ClientConnection<'_> {
             .keep_alive_interval(self.timeout)
             .keep_alive_timeout(self.timeout)
             .serve_connection(TokioIo::new(stream), self.service());
-        // hyper bounds neither the preface nor a head in HTTP/2: until it is complete, no request
-        // is in flight
-        let closing = async {
-            tokio::select! {
-                () = self.in_flight.idle_for(self.timeout) => {}
-                () = self.server.stop.cancelled() => {}
-            }
-        };
-        if let Err(error) = drain(pin!(connection), &self.in_flight, closing).await {
+        if let Err(error) = drain(pin!(connection), &self.in_flight, self.closing()).await {
             debug!(client = %self.peer.address, "HTTP/2: {error}");
+        }
+    }
+
+    /// Returns once the daemon stops or no request is in flight for too long. So it bounds the time
+    /// from the accept or the last reply to the end of the next head, and HTTP/2's preface.
+    async fn closing(&self) {
+        tokio::select! {
+            () = self.in_flight.idle_for(self.timeout) => {}
+            () = self.server.stop.cancelled() => {}
         }
     }
 }

@@ -99,7 +99,8 @@ impl Authenticate {
                     return Ok(BadPlace { slot, known_password_only: Some(exceeded) });
                 }
                 Admission::Exceeded(exceeded) => return Err(exceeded),
-                Admission::Wait(waiter) => waiter.wait().await,
+                // boxed: few wait
+                Admission::Wait(waiter) => Box::pin(waiter.wait()).await,
             }
             now = self.clock.mono();
         }

@@ -5,7 +5,6 @@
 use crate::model::host::HostId;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -44,33 +43,32 @@ struct LockUser {
 pub struct NotLocked;
 
 impl HostLocks {
-    /// Locks all of these hosts, in the order of their keys, so that no deadlock is possible.
+    /// Locks each of these hosts once, in the order of their keys, so that no deadlock is possible.
     ///
     /// # Errors
     /// Too many wait for one of them, or `timeout` passed; none is locked then.
     pub async fn lock(
         &self,
-        hosts: &BTreeSet<HostId>,
+        mut hosts: Vec<HostId>,
         timeout: Duration,
     ) -> Result<Vec<HostGuard>, NotLocked> {
+        hosts.sort_unstable();
+        hosts.dedup();
         let mut guards = Vec::with_capacity(hosts.len());
-        let mut contended = None;
-        for host in hosts {
-            let Some(guard) = self.try_lock(*host) else {
-                contended = Some(*host);
-                break;
-            };
-            guards.push(guard);
-        }
+        guards.extend(hosts.iter().map_while(|host| self.try_lock(*host)));
+        let rest = hosts.split_off(guards.len());
         // without contention no timer is started
-        let Some(first) = contended else { return Ok(guards) };
+        if rest.is_empty() {
+            return Ok(guards);
+        }
         let rest = async {
-            for host in hosts.range(first..) {
-                guards.push(self.wait_for(*host).await?);
+            for host in rest {
+                guards.push(self.wait_for(host).await?);
             }
             Ok(guards)
         };
-        tokio::time::timeout(timeout, rest).await.map_err(|_| NotLocked)?
+        // boxed: most locks are free, and need no room for it
+        Box::pin(tokio::time::timeout(timeout, rest)).await.map_err(|_| NotLocked)?
     }
 
     /// Locks a host if that needs no wait.
@@ -126,18 +124,18 @@ mod tests {
     const LONG: Duration = Duration::from_secs(10);
     const SHORT: Duration = Duration::from_millis(20);
 
-    fn hosts(keys: &[i64]) -> BTreeSet<HostId> {
+    fn hosts(keys: &[i64]) -> Vec<HostId> {
         keys.iter().copied().map(HostId).collect()
     }
 
     #[tokio::test]
     async fn a_lock_is_exclusive_and_leaves_nothing_behind() {
         let locks = HostLocks::default();
-        let first = locks.lock(&hosts(&[1, 2]), SHORT).await.unwrap();
+        let first = locks.lock(hosts(&[1, 2]), SHORT).await.unwrap();
         assert!(locks.try_lock(HostId(2)).is_none());
-        assert!(locks.lock(&hosts(&[2]), SHORT).await.is_err());
+        assert!(locks.lock(hosts(&[2]), SHORT).await.is_err());
         drop(first);
-        assert!(locks.lock(&hosts(&[2]), SHORT).await.is_ok());
+        assert!(locks.lock(hosts(&[2]), SHORT).await.is_ok());
         assert!(locks.0.is_empty());
     }
 
@@ -150,7 +148,7 @@ mod tests {
         for wait in &mut waiting {
             assert!(futures::poll!(wait).is_pending());
         }
-        assert!(locks.lock(&hosts(&[1]), LONG).await.is_err());
+        assert!(locks.lock(hosts(&[1]), LONG).await.is_err());
         drop(held);
         drop(waiting);
         assert!(locks.0.is_empty());
@@ -165,7 +163,7 @@ mod tests {
                 let (locks, inside) = (locks.clone(), Arc::clone(&inside));
                 tokio::spawn(async move {
                     for _ in 0..200 {
-                        let held = locks.lock(&hosts(&[1, 2, 3]), LONG).await.unwrap();
+                        let held = locks.lock(hosts(&[3, 1, 2, 1]), LONG).await.unwrap();
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                         tokio::task::yield_now().await;
                         inside.fetch_sub(1, Ordering::SeqCst);

@@ -10,8 +10,8 @@ use crate::model::time::Now;
 use crate::model::user::UserId;
 use crate::rules::reply::ReturnCode;
 use crate::rules::request::UpdateRequest;
+use litemap::LiteMap;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -31,7 +31,7 @@ pub(super) struct HostResult {
     pub(super) addresses: Option<Addresses>,
 }
 
-pub(super) type HostResults = BTreeMap<HostId, HostResult>;
+pub(super) type HostResults = LiteMap<HostId, HostResult>;
 
 impl HostResult {
     pub(super) fn new(code: ReturnCode) -> Self {

@@ -232,7 +232,10 @@ impl Hosts {
         hosts: &BTreeSet<HostId>,
         fqdn: &Fqdn,
     ) -> Result<Vec<HostGuard>, AdminError> {
-        self.host_locks.lock(hosts, LOCK_TIMEOUT).await.map_err(|_| busy(fqdn))
+        self.host_locks
+            .lock(hosts.iter().copied().collect(), LOCK_TIMEOUT)
+            .await
+            .map_err(|_| busy(fqdn))
     }
 
     /// Marks the host unpublished, so that its records can be removed from DNS; `None` if there is

@@ -15,7 +15,7 @@ use crate::rules::{decide, drift};
 use crate::stories::error::{AdminError, AdminErrorKind};
 use crate::stories::host_locks::{HostGuard, NotLocked};
 use futures::future::join_all;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -276,7 +276,7 @@ impl Hosts {
         if !repair {
             return Ok(None);
         }
-        let guards = self.host_locks.lock(&BTreeSet::from([host.id]), LOCK_TIMEOUT).await;
+        let guards = self.host_locks.lock(vec![host.id], LOCK_TIMEOUT).await;
         guards.map(|mut guards| guards.pop())
     }
 

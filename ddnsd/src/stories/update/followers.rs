@@ -40,10 +40,9 @@ impl Update {
             if concerns_followers {
                 Box::pin(self.add_followers(named.all_hosts(), &mut before)).await?;
             }
-            let mut ids = named.ids();
-            ids.extend(before.keys());
+            let ids = named.ids().chain(before.keys().copied()).collect();
             let timeout = run.deadline.saturating_duration_since(self.0.clock.mono());
-            let guards = self.0.host_locks.lock(&ids, timeout).await;
+            let guards = self.0.host_locks.lock(ids, timeout).await;
             let guards = guards.map_err(|_| NotChanged::Rejected(too_many_updates()))?;
             let mut followers = Followers::new();
             if concerns_followers {
@@ -100,9 +99,9 @@ impl Update {
         &self,
         host: &Host,
         named: &OwnedHosts,
-        update: UpdateChange,
+        update: &UpdateChange,
     ) -> Result<Asked, DbError> {
-        let UpdateChange { change, prefix, .. } = update;
+        let UpdateChange { change, prefix, .. } = *update;
         let is_named = named.contains(host.id);
         let leader = host.lan.follows.filter(|leader| named.contains(*leader));
         let leader = leader.and_then(|_| LeaderChange::of(change, prefix));

@@ -64,10 +64,9 @@ struct UpdateRun<'a> {
     deadline: Instant,
 }
 
-/// The results of hosts that are not changed, and the changes to store.
+/// The changes to store.
 #[derive(Default)]
 struct Decisions {
-    results: HostResults,
     changes: Vec<HostChange>,
     /// The locks of hosts that are not changed. A follower that returns to its leader must not read
     /// the prefix before the new one is stored.
@@ -152,13 +151,21 @@ impl Update {
         let hosts = self.owned_hosts(&requested, caller).await?;
         let given = request.update.read_change();
         let addresses = given.as_ref().map(|given| given.change.addresses()).unwrap_or_default();
-        let change = hosts.usable_change(request, given).map_err(NotChanged::Rejected);
-        let (mut results, problem) = match self.change(change, &hosts, now).await {
+        let changed = match hosts.usable_change(request, given) {
+            Ok(change) => {
+                let deadline = now.mono + **self.0.lock_timeout.load();
+                let run = UpdateRun { hosts: &hosts, change, now, deadline };
+                // boxed: the allocator has small blocks at hand, and is slow beyond 1 KiB
+                Box::pin(self.change(&run)).await
+            }
+            Err(result) => Err(NotChanged::Rejected(result)),
+        };
+        let (mut results, problem) = match changed {
             Ok(results) => (results, None),
             Err(NotChanged::Rejected(result)) => (hosts.all(&result), None),
             Err(NotChanged::Failed(problem)) => (hosts.all(&failed(&problem)), Some(problem)),
         };
-        results.append(&mut hosts.suspended());
+        results.extend(hosts.suspended());
         // a database failure is recorded for each host, but the client gets one `911` for all
         self.0.last_requests.record(request, now, &results);
         match problem {
@@ -168,20 +175,11 @@ impl Update {
     }
 
     /// Changes the hosts, one stage a line.
-    async fn change(
-        &self,
-        change: Result<UpdateChange, NotChanged>,
-        hosts: &OwnedHosts,
-        now: Now,
-    ) -> Result<HostResults, NotChanged> {
-        let change = change?;
-        let deadline = now.mono + **self.0.lock_timeout.load();
-        let run = UpdateRun { hosts, change, now, deadline };
-        let LockedHosts { mut guards, followers } = self.lock(&run).await?;
+    async fn change(&self, run: &UpdateRun<'_>) -> Result<HostResults, NotChanged> {
+        let LockedHosts { mut guards, followers } = self.lock(run).await?;
         let (mut results, mut shown) = (HostResults::default(), Vec::new());
         while !guards.is_empty() {
-            let mut decisions = self.decide(guards, &run, &followers).await?;
-            results.append(&mut decisions.results);
+            let mut decisions = self.decide(guards, run, &followers, &mut results).await?;
             shown.append(&mut decisions.shown);
             if decisions.changes.is_empty() {
                 break;
@@ -201,7 +199,7 @@ impl Update {
                 result.addresses = Some(addresses);
             }
         }
-        Ok(results_of_named(&followers, hosts, results))
+        Ok(results_of_named(&followers, run.hosts, results))
     }
 
     /// Looks the hosts up before any lock, so that no one waits for the lock of another user's
@@ -222,15 +220,17 @@ impl Update {
         Ok(hosts)
     }
 
-    /// Reads each host again under its lock and decides whether it changes. An unchanged host costs
-    /// no write: its last update is recorded in memory. With a cached row it costs no SQL.
+    /// Reads each host again under its lock and decides whether it changes. Adds the results of
+    /// those that do not. They cost no write: their last update is recorded in memory. With a
+    /// cached row they cost no SQL.
     async fn decide(
         &self,
         guards: Vec<HostGuard>,
         run: &UpdateRun<'_>,
         followers: &Followers,
+        results: &mut HostResults,
     ) -> Result<Decisions, DbError> {
-        let UpdateRun { hosts: named, change: update, now, .. } = *run;
+        let (named, update) = (run.hosts, &run.change);
         let mut decisions = Decisions::default();
         for guard in guards {
             let host = match self.reread_locked(&guard, run, followers).await? {
@@ -238,13 +238,13 @@ impl Update {
                 // without a result here, `OwnedHosts::reply` answers `nohost`
                 ToChange::Gone => continue,
                 ToChange::Busy => {
-                    decisions.results.insert(guard.host(), too_many_updates());
+                    results.insert(guard.host(), too_many_updates());
                     continue;
                 }
             };
             if host.suspended_at.is_some() {
                 if named.contains(host.id) {
-                    decisions.results.insert(host.id, owned_hosts::suspended());
+                    results.insert(host.id, owned_hosts::suspended());
                 }
                 decisions.kept.push(guard);
                 continue;
@@ -255,14 +255,14 @@ impl Update {
             }
             let verdict = decide::decide(&effect, &host, &self.0.publisher.defaults());
             if verdict == Verdict::Keep {
-                let seen = effect.seen(now.wall);
-                self.0.db.touch(host.id, seen, self.0.db.uptime(now));
-                decisions.results.insert(host.id, HostResult::new(ReturnCode::Nochg));
+                let seen = effect.seen(run.now.wall);
+                self.0.db.touch(host.id, seen, self.0.db.uptime(run.now));
+                results.insert(host.id, HostResult::new(ReturnCode::Nochg));
                 decisions.kept.push(guard);
             } else {
                 let notify = if named.contains(host.id) { update.notify } else { Notify::No };
                 let publish = verdict == Verdict::Change;
-                let want = Box::pin(self.prepare_want(host, &effect, notify, now)).await?;
+                let want = Box::pin(self.prepare_want(host, &effect, notify, run.now)).await?;
                 decisions.changes.push(HostChange { guard, want: Want { publish, ..want } });
             }
         }

@@ -9,7 +9,8 @@ use crate::rules::request::{
     BadAddress, GivenAddresses, RequestedHost, UpdateChange, UpdateRequest,
 };
 use crate::stories::last_requests::{HostResult, HostResults};
-use std::collections::{BTreeMap, BTreeSet};
+use litemap::LiteMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tracing::debug;
@@ -17,7 +18,7 @@ use tracing::debug;
 pub(super) struct OwnedHosts {
     /// In the order of the request; `None` for a host that is not the caller's.
     requested: Vec<Option<HostId>>,
-    by_id: BTreeMap<HostId, Arc<Host>>,
+    by_id: LiteMap<HostId, Arc<Host>>,
     suspended: BTreeSet<HostId>,
 }
 
@@ -29,7 +30,7 @@ pub(super) fn suspended() -> HostResult {
 impl OwnedHosts {
     pub(super) fn with_capacity(hosts: usize) -> Self {
         let requested = Vec::with_capacity(hosts);
-        Self { requested, by_id: BTreeMap::new(), suspended: BTreeSet::new() }
+        Self { requested, by_id: LiteMap::with_capacity(hosts), suspended: BTreeSet::new() }
     }
 
     /// Adds the next host of the request; `None` for one that is not the caller's.
@@ -52,8 +53,8 @@ impl OwnedHosts {
     }
 
     /// Those that are not suspended.
-    pub(super) fn ids(&self) -> BTreeSet<HostId> {
-        self.by_id.keys().copied().collect()
+    pub(super) fn ids(&self) -> impl Iterator<Item = HostId> {
+        self.by_id.keys().copied()
     }
 
     pub(super) fn all_hosts(&self) -> impl Iterator<Item = &Arc<Host>> {
