@@ -22,8 +22,8 @@ pub(super) fn login(header: Option<&[u8]>, user: Option<&str>, password: Option<
         || user.map_or(Login::Missing, |user| given(user, password.unwrap_or_default()));
     let Some(token) = header.and_then(basic_token) else { return by_parameters() };
     let mut decoded = Zeroizing::new(Vec::with_capacity(token.len()));
-    let is_legal = BASE64.decode_vec(token, &mut decoded).is_ok();
-    let text = std::str::from_utf8(&decoded).ok().filter(|_| is_legal);
+    let legal = BASE64.decode_vec(token, &mut decoded).ok();
+    let text = legal.and_then(|()| std::str::from_utf8(&decoded).ok());
     let Some(text) = text else { return Login::Unreadable { name: String::new() } };
     // RFC 7617, 2: the user name ends at the first colon
     match text.split_once(':').unwrap_or((text, "")) {

@@ -115,7 +115,7 @@ impl ConnectionLimits {
         Self(Arc::new(Bounds {
             places: Arc::new(Semaphore::new(max)),
             max,
-            start: Clock.now().mono,
+            start: Clock.mono(),
             open: Mutex::default(),
             unfinished: AtomicUsize::new(0),
             counters,
@@ -194,7 +194,7 @@ impl Bounds {
     }
 
     fn now(&self) -> u64 {
-        let since = Clock.now().mono.saturating_duration_since(self.start);
+        let since = Clock.mono().saturating_duration_since(self.start);
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 

@@ -1,6 +1,7 @@
 //! How long a connection may do nothing. In: a connection and the requests in flight on it. Out:
 //! its end, after it was idle for too long or the daemon stops.
 
+use super::seldom::Seldom;
 use crate::clock::Clock;
 use hyper_util::server::graceful::GracefulConnection;
 use std::pin::Pin;
@@ -28,8 +29,11 @@ pub(super) struct InFlightGuard(InFlight);
 
 impl InFlight {
     pub(super) fn new() -> Self {
-        let (requests, ended) = Default::default();
-        Self(Arc::new(InFlightCount { start: Clock.mono(), requests, ended }))
+        Self(Arc::new(InFlightCount {
+            start: Clock.mono(),
+            requests: AtomicUsize::new(0),
+            ended: AtomicU64::new(0),
+        }))
     }
 
     pub(super) fn track(&self) -> InFlightGuard {
@@ -78,6 +82,7 @@ pub(super) async fn drain<C: GracefulConnection>(
     in_flight: &InFlight,
     closing: impl Future<Output = ()>,
 ) -> Result<(), C::Error> {
+    let closing = Seldom::new(closing);
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = closing => connection.as_mut().graceful_shutdown(),
@@ -103,7 +108,8 @@ mod tests {
         assert!(wait(idle * 10).await.is_err(), "one is in flight");
         drop(second);
         assert!(wait(idle * 1000).await.is_ok());
-        let again = std::pin::pin!(in_flight.idle_for(Duration::from_secs(10)));
+        tokio::time::sleep(idle * 10).await;
+        let again = std::pin::pin!(in_flight.idle_for(idle * 10));
         assert!(futures::poll!(again).is_pending(), "what was before does not count");
     }
 }

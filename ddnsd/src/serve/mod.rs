@@ -310,8 +310,8 @@ impl ClientConnection<'_> {
                 builder.max_headers(MAX_HEADERS);
             }
             let mut connection = builder.serve_connection(TokioIo::new(stream), self.service());
-            let closing = Seldom::new(self.closing());
-            match drain(Pin::new(&mut connection), &self.in_flight, closing).await {
+            let drained = drain(Pin::new(&mut connection), &self.in_flight, self.closing());
+            match drained.await {
                 Err(error) if error.is_parse() => {
                     return self.refusals.refused(StatusCode::BAD_REQUEST, &error);
                 }
@@ -340,8 +340,8 @@ impl ClientConnection<'_> {
         }
     }
 
-    /// Returns once the daemon stops or no request is in flight for too long. So it bounds the time
-    /// from the accept or the last reply to the end of the next head, and HTTP/2's preface.
+    /// Returns once the daemon stops or no request is in flight for too long. It bounds each later
+    /// head of HTTP/1, the preface and the heads of HTTP/2, and the writing of a reply.
     async fn closing(&self) {
         tokio::select! {
             () = self.in_flight.idle_for(self.timeout) => {}

@@ -56,13 +56,13 @@ impl HostLocks {
         hosts.dedup();
         let mut guards = Vec::with_capacity(hosts.len());
         guards.extend(hosts.iter().map_while(|host| self.try_lock(*host)));
-        let rest = hosts.split_off(guards.len());
+        let locked = guards.len();
         // without contention no timer is started
-        if rest.is_empty() {
+        if locked == hosts.len() {
             return Ok(guards);
         }
         let rest = async {
-            for host in rest {
+            for host in hosts.into_iter().skip(locked) {
                 guards.push(self.wait_for(host).await?);
             }
             Ok(guards)
