@@ -50,7 +50,7 @@ impl fmt::Display for Addresses {
     }
 }
 
-/// As the standard library writes it, in a quarter of its time: nearly every reply shows one.
+/// As the standard library writes it, in half the time: nearly every reply shows one.
 fn write_v4(address: Ipv4Addr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut digits = itoa::Buffer::new();
     for (index, octet) in address.octets().into_iter().enumerate() {

@@ -64,7 +64,7 @@ struct UpdateRun<'a> {
     deadline: Instant,
 }
 
-/// The changes to store.
+/// What is decided, beside the results of hosts that are not changed.
 #[derive(Default)]
 struct Decisions {
     changes: Vec<HostChange>,
