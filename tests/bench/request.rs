@@ -79,7 +79,8 @@ impl Hosts {
         })
     }
 
-    fn next(self, order: Order) -> impl FnMut() -> u32 {
+    /// The host of each request.
+    pub(crate) fn next(self, order: Order) -> impl FnMut() -> u32 {
         let mut chance = Chance::new(1);
         let mut turn = 0;
         move || match order {

@@ -17,6 +17,13 @@ use std::time::{Duration, Instant};
 
 const THOUSAND: Hosts = Hosts { hosts: 1_000, users: 100 };
 const MILLION: Hosts = Hosts { hosts: 1_000_000, users: 100 };
+/// Hosts that share a few pages of the database.
+const FEW: Hosts = Hosts { hosts: 64, ..THOUSAND };
+/// Changes that SQLite stores by itself, `TOGETHER` in each transaction.
+const CHANGES: u32 = 32_000;
+const TOGETHER: u32 = 32;
+/// Milliseconds, as long as those of today.
+const NOW: u64 = 1_700_000_000_000;
 /// That expire, and that are listed.
 const SWEPT: Hosts = Hosts { hosts: 100_000, users: 10 };
 /// Longest time for any one thing here, however busy the machine is.
@@ -55,11 +62,52 @@ pub(crate) fn million(effort: Effort, report: &mut Report) {
             let plan = good::plan(server, good::MANY, effort.each);
             drive(&plan, &hosts.good(order, &numbers)).rate()
         };
-        let few = Hosts { hosts: 64, ..THOUSAND };
-        row.floor_sample(rate(&of_few, few, Order::InTurn));
+        row.floor_sample(rate(&of_few, FEW, Order::InTurn));
         row.ddnsd.push(rate(&of_many, MILLION, Order::AtRandom));
     }
     report.add(row.at_least(0.8));
+    sqlite_alone(&mut many, effort, report);
+}
+
+/// The writes of changes by `sqlite3`, without HTTP and DNS: what bounds `good` over many hosts.
+fn sqlite_alone(many: &mut Daemon, effort: Effort, report: &mut Report) {
+    assert!(many.terminate().success(), "a graceful stop");
+    let mut row =
+        Row::new("SQLite by itself, 1,000,000 hosts at random", "changes/s").beside("64 hosts");
+    let numbers = Numbers::default();
+    for _ in 0..effort.rounds {
+        let rate = |hosts: Hosts, order| {
+            let text = changes(hosts.next(order), &numbers);
+            f64::from(CHANGES) / seconds(|| servers::sql(many.setup(), &text))
+        };
+        row.floor_sample(rate(FEW, Order::InTurn));
+        row.ddnsd.push(rate(MILLION, Order::AtRandom));
+    }
+    report.add(row);
+}
+
+/// As ddnsd stores so many changes: a durable transaction for the addresses, and another one when
+/// DNS has acknowledged them.
+fn changes(mut next: impl FnMut() -> u32, numbers: &Numbers) -> String {
+    let mut text = String::new();
+    for _ in 0..CHANGES / TOGETHER {
+        let rows: Vec<_> = (0..TOGETHER)
+            .map(|_| format!("({}, '{}')", next() + 1, numbers.next_address()))
+            .collect();
+        let rows = rows.join(", ");
+        write!(
+            text,
+            "PRAGMA synchronous = FULL;
+             UPDATE hosts SET ipv4 = column2, last_ipv4 = column2, unpublished_since = 1,
+                 set4_at = {NOW}, set4_uptime = {NOW}, version = version + 1, changed_at = {NOW}
+             FROM (VALUES {rows}) WHERE id = column1;
+             PRAGMA synchronous = NORMAL;
+             UPDATE hosts SET acked_ipv4 = column2, unpublished_since = NULL
+             FROM (VALUES {rows}) WHERE id = column1;"
+        )
+        .expect("text");
+    }
+    text
 }
 
 fn start_up(many: &mut Daemon, effort: Effort, report: &mut Report) {
