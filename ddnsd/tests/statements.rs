@@ -89,6 +89,22 @@ async fn no_indexed_statement_scans_a_table_on_sqlite() {
     judge(&objections);
 }
 
+/// As the file `.cargo/config.toml` has it.
+#[tokio::test]
+async fn sqlite_is_compiled_without_what_no_statement_uses() {
+    let mut conn = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+    let options: Vec<SqliteRow> =
+        sqlx::query("PRAGMA compile_options").fetch_all(&mut conn).await.unwrap();
+    let options: Vec<String> = options.iter().map(|row| row.get(0)).collect();
+    assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+    let unused = ["ENABLE_FTS", "ENABLE_RTREE", "ENABLE_DBSTAT", "ENABLE_STAT4", "ENABLE_MEMORY"];
+    let unused: Vec<_> = options
+        .iter()
+        .filter(|option| unused.iter().any(|name| option.starts_with(name)))
+        .collect();
+    assert!(unused.is_empty(), "{unused:?}");
+}
+
 #[tokio::test]
 async fn no_indexed_statement_scans_a_table_on_mariadb() {
     let account = Mariadb::shared().account();

@@ -33,6 +33,22 @@ fn a_sqlite_file_can_be_read_by_its_owner_only() {
 }
 
 #[test]
+fn ddnsd_has_pool_size_connections_to_a_sqlite_file_or_two() {
+    for (pool_size, connections) in [(1, 2), (2, 2)] {
+        let scene = Scene::with(|setup| setup.on_sqlite().set("database.pool_size", pool_size));
+        std::thread::scope(|threads| {
+            for _ in 0..8 {
+                threads.spawn(|| scene.ctl().hosts());
+            }
+        });
+        let file = std::fs::canonicalize(scene.daemon.setup().sqlite_file()).unwrap();
+        let open = std::fs::read_dir(format!("/proc/{}/fd", scene.daemon.pid())).unwrap();
+        let open = open.filter_map(|open| std::fs::read_link(open.unwrap().path()).ok());
+        assert_eq!(open.filter(|open| *open == file).count(), connections, "{pool_size}");
+    }
+}
+
+#[test]
 fn an_existing_sqlite_file_with_access_for_everyone_is_restricted_with_a_warning() {
     let named = Named::start();
     let setup = Daemon::builder(&named).on_sqlite();

@@ -123,7 +123,7 @@ pub enum Database {
     /// A file that only this daemon uses.
     Sqlite {
         path: PathBuf,
-        /// Connections for reading.
+        /// Connections in all, but 2 at least: one writes and one reads.
         pool_size: u32,
     },
     Mariadb(MariaDb),

@@ -71,7 +71,7 @@ pub(in crate::db) async fn open(path: &Path, pool_size: u32) -> Result<SqliteOpe
     let migrated = migrating::run(&mut writer, &MIGRATIONS).await;
     migrated.map_err(|reason| OpenError::Migrate { database: database.clone(), reason })?;
     let readers = SqlitePoolOptions::new()
-        .max_connections(pool_size)
+        .max_connections(pool_size.saturating_sub(1).max(1)) // one is the writer's
         .acquire_timeout(BUSY_TIMEOUT)
         .connect_with(options)
         .await
