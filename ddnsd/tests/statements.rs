@@ -96,7 +96,9 @@ async fn sqlite_is_compiled_without_what_no_statement_uses() {
     let options: Vec<SqliteRow> =
         sqlx::query("PRAGMA compile_options").fetch_all(&mut conn).await.unwrap();
     let options: Vec<String> = options.iter().map(|row| row.get(0)).collect();
-    assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+    for option in ["DEFAULT_MEMSTATUS=0", "DEFAULT_PCACHE_INITSZ=0"] {
+        assert!(options.iter().any(|it| it == option), "{option}: {options:?}");
+    }
     let unused = ["ENABLE_FTS", "ENABLE_RTREE", "ENABLE_DBSTAT", "ENABLE_STAT4", "ENABLE_MEMORY"];
     let unused: Vec<_> = options
         .iter()

@@ -34,7 +34,7 @@ fn a_sqlite_file_can_be_read_by_its_owner_only() {
 
 #[test]
 fn ddnsd_has_pool_size_connections_to_a_sqlite_file_or_two() {
-    for (pool_size, connections) in [(1, 2), (2, 2)] {
+    for (pool_size, connections) in [(1, 2), (2, 2), (3, 3)] {
         let scene = Scene::with(|setup| setup.on_sqlite().set("database.pool_size", pool_size));
         std::thread::scope(|threads| {
             for _ in 0..8 {

@@ -69,7 +69,8 @@ pub(crate) fn million(effort: Effort, report: &mut Report) {
     sqlite_alone(&mut many, effort, report);
 }
 
-/// The writes of changes by `sqlite3`, without HTTP and DNS: what bounds `good` over many hosts.
+/// The writes of changes by the program `sqlite3`, without HTTP and DNS: most of what `good` over
+/// many hosts needs beyond `good` over 64.
 fn sqlite_alone(many: &mut Daemon, effort: Effort, report: &mut Report) {
     assert!(many.terminate().success(), "a graceful stop");
     let mut row =
@@ -86,8 +87,8 @@ fn sqlite_alone(many: &mut Daemon, effort: Effort, report: &mut Report) {
     report.add(row);
 }
 
-/// As ddnsd stores so many changes: a durable transaction for the addresses, and another one when
-/// DNS has acknowledged them.
+/// Approximately as ddnsd stores so many changes: a durable transaction for the addresses, and
+/// another one when DNS has acknowledged them.
 fn changes(mut next: impl FnMut() -> u32, numbers: &Numbers) -> String {
     let mut text = String::new();
     for _ in 0..CHANGES / TOGETHER {
