@@ -89,7 +89,7 @@ async fn no_indexed_statement_scans_a_table_on_sqlite() {
     judge(&objections);
 }
 
-/// As the file `.cargo/config.toml` has it.
+/// By the flags in `.cargo/config.toml`.
 #[tokio::test]
 async fn sqlite_is_compiled_without_what_no_statement_uses() {
     let mut conn = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();

@@ -22,7 +22,7 @@ const FEW: Hosts = Hosts { hosts: 64, ..THOUSAND };
 /// Changes that SQLite stores by itself, `TOGETHER` in each transaction.
 const CHANGES: u32 = 32_000;
 const TOGETHER: u32 = 32;
-/// Milliseconds, as long as those of today.
+/// Milliseconds since 1970. A time of today takes as many bytes.
 const NOW: u64 = 1_700_000_000_000;
 /// That expire, and that are listed.
 const SWEPT: Hosts = Hosts { hosts: 100_000, users: 10 };
