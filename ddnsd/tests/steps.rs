@@ -2,16 +2,20 @@
 //! mail once.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
-use ddnsd::config::{Database, DatabaseTls, MariaDb};
+use arc_swap::ArcSwap;
+use ddnsd::clock::Clock;
+use ddnsd::config::{Database, DatabaseTls, DnsTransport, MariaDb, Rfc2136, ZoneKeys};
 use ddnsd::db::{Db, HostPage, NewHost, NewUser, PublishResult, SetTtls, Store, Want};
+use ddnsd::dns::Dns;
 use ddnsd::model::family::PerFamily;
-use ddnsd::model::host::{Host, HostId, Lan, Seen};
+use ddnsd::model::host::{Defaults, Host, HostId, Lan, Seen};
 use ddnsd::model::name::{Email, Fqdn, Label, UserName, Zone};
 use ddnsd::model::notice::{FamilyNotice, Notice, PendingNotices};
 use ddnsd::model::record::{Wanted, WantedRecords};
 use ddnsd::model::secret::Secret;
 use ddnsd::model::time::{Millis, Uptime};
 use ddnsd::model::user::PasswordHash;
+use ddnsd::stories::publisher::Publisher;
 use ddnsd_tests::mariadb::{Account, Mariadb};
 use futures::future::join_all;
 use sqlx::mysql::MySqlConnectOptions;
@@ -19,6 +23,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, MySqlConnection, SqliteConnection};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A second connection to the database.
@@ -132,6 +137,16 @@ impl Place {
             .unwrap()
     }
 
+    /// Of a name server that does not answer.
+    fn publisher(&self) -> Publisher {
+        let server = "127.0.0.1:9".parse().unwrap();
+        let (timeout, transport) = (Duration::from_millis(100), DnsTransport::Auto);
+        let config = Rfc2136 { server, timeout, transport, keys: ZoneKeys::default() };
+        let dns = Dns::new(config, Arc::default(), Clock);
+        let defaults = Arc::new(ArcSwap::from_pointee(Defaults { dns_ttl: 60, expiry_ttl: 3600 }));
+        Publisher::new(self.db.clone(), dns, Clock, defaults)
+    }
+
     async fn mails(&mut self) -> i64 {
         self.look.number("SELECT COUNT(*) FROM outbox").await
     }
@@ -189,6 +204,8 @@ macro_rules! on_both {
 on_both!(
     each_step_leaves_in_the_row_what_the_model_says,
     a_mail_is_queued_by_the_settle_that_holds_and_by_no_other,
+    a_change_decided_before_a_mail_was_queued_queues_it_not_again,
+    a_change_of_a_row_that_wants_the_same_still_is_stored,
     an_acknowledgement_that_is_not_final_queues_the_mail_once,
     keepalives_of_deleted_hosts_hold_up_no_others,
     changes_and_results_that_are_queued_together_have_each_its_own_outcome,
@@ -244,12 +261,38 @@ async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other(mut place: Pl
     // read by a republisher and settled twice, as if the first answer was lost
     let read = place.db.host(&a.fqdn).await.unwrap().unwrap();
     assert_eq!(read.notices.as_deref(), Some(&two_mails()));
-    for _ in 0..2 {
-        let settled = place.acknowledge(&read, true).await.unwrap();
-        assert_eq!(settled.notices, None);
-        assert_eq!(place.mails().await, 2, "a change and an expiry");
-    }
-    assert_eq!(place.db.host(&a.fqdn).await.unwrap().unwrap().notices, None);
+    let settled = place.acknowledge(&read, true).await.unwrap();
+    assert_eq!(settled.notices, None);
+    assert_eq!(place.mails().await, 2, "a change and an expiry");
+    assert!(place.acknowledge(&read, true).await.is_none());
+    assert_eq!(place.mails().await, 2);
+    let again = place.db.host(&a.fqdn).await.unwrap().unwrap();
+    assert_eq!((again.notices.as_deref(), again.unpublished_since), (None, Some(Millis(4))));
+    assert!(place.acknowledge(&again, true).await.is_some());
+    assert_eq!(place.mails().await, 2);
+}
+
+/// As a daemon that was killed while its result was committed, and started again at once.
+async fn a_change_decided_before_a_mail_was_queued_queues_it_not_again(mut place: Place) {
+    let new = place.host("a").await;
+    let before = place.want(&new, at("192.0.2.1"), Some(two_mails())).await;
+    let published = place.acknowledge(&before, true).await.unwrap();
+    let again = change(before, at("192.0.2.1"), Some(two_mails()));
+    assert_eq!(place.db.want(vec![again.clone()]).await.unwrap(), [None]);
+    assert_eq!(place.publisher().want(vec![again]).await.unwrap(), [None]);
+    let now = place.db.host(&new.fqdn).await.unwrap().unwrap();
+    assert_eq!(now, published);
+    assert_eq!(place.mails().await, 2);
+}
+
+/// As when every record moves to another name server.
+async fn a_change_of_a_row_that_wants_the_same_still_is_stored(place: Place) {
+    let new = place.host("a").await;
+    let before = place.want(&new, at("192.0.2.1"), Some(two_mails())).await;
+    let marked = place.db.mark_unpublished(Arc::clone(&before), Millis(5)).await.unwrap().unwrap();
+    let next = change(before, at("192.0.2.2"), Some(two_mails()));
+    let stored = place.publisher().want(vec![next]).await.unwrap().remove(0).unwrap();
+    assert_eq!((stored.wanted, stored.version), (at("192.0.2.2"), marked.version + 1));
 }
 
 async fn an_acknowledgement_that_is_not_final_queues_the_mail_once(mut place: Place) {
@@ -258,10 +301,10 @@ async fn an_acknowledgement_that_is_not_final_queues_the_mail_once(mut place: Pl
     let once = place.acknowledge(&wanted, false).await.unwrap();
     assert_eq!(place.mails().await, 2, "the client was answered `good`");
     // the final one, for a row that was read before and after
-    for host in [&wanted, &once] {
-        assert!(place.acknowledge(host, true).await.is_some());
-        assert_eq!(place.mails().await, 2);
-    }
+    assert!(place.acknowledge(&wanted, true).await.is_none());
+    let once = place.db.host(&once.fqdn).await.unwrap().unwrap();
+    assert!(place.acknowledge(&once, true).await.is_some());
+    assert_eq!(place.mails().await, 2);
     // and an update that owes nothing takes nothing back
     let again = place.want(&once, at("192.0.2.2"), None).await;
     assert!(place.acknowledge(&again, true).await.is_some());

@@ -1,7 +1,7 @@
 //! Several daemons on one MariaDB, or on a Galera cluster: each host is changed by one of them at a
 //! time, and all of them answer alike.
 
-use crate::RECOVERY;
+use crate::{RECOVERY, Scene};
 use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
@@ -14,6 +14,7 @@ use ddnsd_tests::proxy::{Kind, Proxy};
 use ddnsd_tests::readme::block;
 use ddnsd_tests::setup::Setup;
 use ddnsd_tests::smtp::SmtpServer;
+use serde_json::json;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -237,4 +238,79 @@ fn three_daemons_on_three_nodes_survive_the_kill_of_a_node_and_of_a_daemon() {
             code(daemon, "pc", "192.0.2.2")
         });
     }
+}
+
+/// Changes rows as another daemon does, between what `act` reads of them and the change it stores.
+fn changed_meanwhile<T>(account: &Account, change: &str, act: impl FnOnce() -> T) -> T {
+    let count = |which: &str| {
+        format!("(SELECT COUNT(*) FROM information_schema.processlist WHERE state = {which})")
+    };
+    let blocked = count("'Updating' AND info LIKE 'UPDATE%state4%'");
+    let script = format!(
+        "SET @tries = 0; START TRANSACTION; {change};
+         DELIMITER //
+         BEGIN NOT ATOMIC
+             WHILE {blocked} = 0 AND @tries < 1500 DO
+                 SET @tries = @tries + 1; DO SLEEP(0.01);
+             END WHILE;
+         END//
+         SELECT {blocked}//
+         COMMIT//"
+    );
+    std::thread::scope(|threads| {
+        let change = threads.spawn(|| account.sql(&script));
+        let waits = format!("SELECT {};", count("'User sleep'"));
+        eventually(RECOVERY, "the rows to be locked", || match account.sql(&waits).as_str() {
+            "1\n" => Ok(()),
+            other => Err(other.to_owned()),
+        });
+        let done = act();
+        assert_eq!(change.join().unwrap(), "1\n", "a change waited for the rows");
+        done
+    })
+}
+
+/// Alice's router with its prefix, and her host nas, which follows it and lives a second.
+fn lan(account: &Account) -> Scene {
+    let scene = Scene::with(|setup| {
+        setup.on_mariadb(account.clone()).set("dns_service.cleanup_interval", 3600)
+    });
+    let ctl = scene.ctl();
+    ctl.add_host("alice", "router", ZONE, &["--ipv6-suffix", "::1"]);
+    let nas = ["--ipv6-suffix", "::5", "--follows", "router.dyn.example", "--expiry-ttl", "1"];
+    ctl.add_host("alice", "nas", ZONE, &nas);
+    scene.update("hostname=router.dyn.example&prefix=2001:db8:1::/64").has_status(200);
+    scene
+}
+
+#[test]
+fn a_follower_that_another_daemon_changes_is_taken_down_by_the_next_attempt() {
+    let account = Mariadb::shared().account();
+    let scene = lan(&account);
+    let take_down = || scene.ctl().run(&["hostname", "suspend", "router", ZONE, "--take-down"]);
+    let change = "UPDATE hosts SET version = version + 1, ipv4 = '192.0.2.9', state4 = 1
+         WHERE fqdn = 'nas.dyn.example'";
+    changed_meanwhile(&account, change, take_down)
+        .exits(1)
+        .prints(&["nas.dyn.example has just changed", "try again"]);
+    assert_eq!(scene.aaaa("router"), Vec::<String>::new());
+    assert_eq!(scene.aaaa("nas"), ["2001:db8:1::5"]);
+    take_down().ok();
+    assert_eq!(scene.aaaa("nas"), Vec::<String>::new());
+}
+
+#[test]
+fn followers_of_a_router_that_another_daemon_changes_expire_in_the_next_sweep() {
+    let account = Mariadb::shared().account();
+    let scene = lan(&account);
+    let change = "UPDATE hosts SET version = version + 1, ipv4 = '192.0.2.9', state4 = 1
+         WHERE fqdn = 'router.dyn.example'";
+    let sweep = || scene.ctl().run(&["cleanup"]).ok().output();
+    std::thread::sleep(Duration::from_millis(1500)); // the time that must pass, not a hope
+    let output = changed_meanwhile(&account, change, sweep);
+    assert!(!output.contains("nas.dyn.example"), "{output}");
+    assert_eq!(scene.aaaa("nas"), ["2001:db8:1::5"]);
+    assert!(sweep().contains("nas.dyn.example"));
+    assert_eq!(scene.aaaa("nas"), Vec::<String>::new());
+    assert_eq!(scene.ctl().json(&["hostname", "show", "router", ZONE])["ipv6_prefix"], json!(null));
 }

@@ -136,7 +136,7 @@ fn wanted(change: &Want, lease: Option<&Lease>, rows: u64) -> Option<Arc<Host>> 
     let Want { host, records, notices, lan, publish, at, .. } = change;
     let stored = || match publish {
         true => host.wanting(*records, *notices, *at, lease.cloned()),
-        false => host.placed(*lan),
+        false => Host { notices: notices.map(Box::new), ..host.placed(*lan) },
     };
     (rows > 0).then(|| Arc::new(Host { lan: (*lan).into(), ..stored() }))
 }
@@ -181,9 +181,12 @@ pub enum Store {
 }
 
 statements! { SETTLING;
+    // The new version overtakes a change that still holds the notice, so its mail is queued once.
+    // MariaDB assigns from left to right.
     ACKNOWLEDGED: Indexed =
         "UPDATE hosts SET acked_ipv4 = ?, acked_ipv6 = ?, acked_ttl = ?,
-             unpublished_since = ?, attempts = 0, last_error = NULL, notice = NULL,
+             unpublished_since = ?, attempts = 0, last_error = NULL,
+             version = version + CASE WHEN notice IS NULL THEN 0 ELSE 1 END, notice = NULL,
              leased_by = ?, leased_until = ?
          WHERE id = ? AND version = ?";
     FAILED: Indexed =

@@ -56,7 +56,7 @@ pub struct Host {
     pub lan: HostLan,
     /// The daemon that publishes what is unpublished; `None` where only one daemon can do it.
     pub lease: Option<Box<Lease>>,
-    /// Rises with every change of the row that a settle must not overwrite.
+    /// Rises with every change of the row that a result or a change of before must not overwrite.
     pub version: i64,
 }
 
@@ -177,7 +177,8 @@ impl Host {
         let unpublished_since = self.unpublished_since.filter(|_| !is_final);
         let lease = lease.filter(|_| !is_final).map(Box::new);
         let acked = Acked { addresses: self.wanted.addresses(), ttl: Some(ttl) };
-        Self { acked, unpublished_since, notices: None, lease, ..self.clone() }
+        let version = self.version + i64::from(self.notices.is_some());
+        Self { acked, unpublished_since, notices: None, lease, version, ..self.clone() }
     }
 
     /// Its name within the zone.

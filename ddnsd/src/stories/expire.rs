@@ -219,7 +219,10 @@ impl Expire {
             }
         }
         if !changes.is_empty() {
-            self.publisher.want(changes).await?;
+            let leaders: Vec<_> = changes.iter().map(|change| change.host.id).collect();
+            let stored = self.publisher.want(changes).await?;
+            let refused = leaders.into_iter().zip(stored).filter(|(_, host)| host.is_none());
+            busy.extend(refused.map(|(leader, _)| leader));
         }
         expired.retain(|host| host.leader().is_none_or(|leader| !busy.contains(&leader)));
         Ok(())

@@ -60,7 +60,9 @@ impl Hosts {
         let removals = followers.iter().map(|host| self.removal(host, V6));
         let removals = std::iter::once(leader).chain(removals).collect();
         let wanted = self.publisher.want(removals).await?;
-        let Some(Some(taken)) = wanted.first().cloned() else { return Err(has_changed(&host)) };
+        let mut hosts = std::iter::once(&host).chain(&followers).zip(&wanted);
+        let changed = hosts.find(|(_, wanted)| wanted.is_none()).map(|(host, _)| has_changed(host));
+        let taken = wanted.first().cloned().flatten();
         let sent = wanted.into_iter().skip(usize::from(is_down)).flatten().collect();
         let published = self.publisher.publish_all(sent, Lane::Interactive);
         let mut failed = None;
@@ -76,7 +78,12 @@ impl Hosts {
                 }
             }
         }
-        Ok((taken, failed.map_or(Modified::Done, Modified::NotYetPublished)))
+        match (changed, taken) {
+            (None, Some(taken)) => {
+                Ok((taken, failed.map_or(Modified::Done, Modified::NotYetPublished)))
+            }
+            (changed, _) => Err(changed.unwrap_or_else(|| has_changed(&host))),
+        }
     }
 
     /// The removal of records of a host, and of its prefix.
