@@ -222,6 +222,14 @@ async fn each_step_leaves_in_the_row_what_the_model_says(place: Place) {
     let published = place.acknowledge(&once, true).await.unwrap();
     place.is(&published, &once.acknowledged(60, true, None)).await;
     assert_eq!(published.unpublished_since, None);
+    let lan = Lan { is_offline: true, ..Lan::default() };
+    let kept = change(published, at("192.0.2.1"), Some(two_mails()));
+    let kept = Want { publish: false, lan, ..kept };
+    let placed = place.db.want(vec![kept.clone()]).await.unwrap().remove(0).unwrap();
+    let notices = Some(Box::new(two_mails()));
+    place.is(&placed, &Host { notices, ..kept.host.placed(lan) }).await;
+    let published = place.acknowledge(&placed, true).await.unwrap();
+    place.is(&published, &placed.acknowledged(60, true, None)).await;
     let doubted =
         place.db.mark_unpublished(Arc::clone(&published), Millis(5)).await.unwrap().unwrap();
     place

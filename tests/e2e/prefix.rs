@@ -214,6 +214,17 @@ fn a_new_suffix_or_leader_is_published_at_once_from_the_stored_prefix() {
 }
 
 #[test]
+fn a_new_suffix_and_ttl_in_one_command_are_published_before_the_next_update() {
+    let scene = lan();
+    let update =
+        || scene.update(&format!("hostname={ROUTER}&myip=192.0.2.1&prefix=2001:db8:1::/64"));
+    update().has_status(200);
+    modify(&scene, "router", &["--ipv6-suffix", "::2", "--expiry-ttl", "7200"]);
+    assert_eq!(scene.aaaa("router"), ["2001:db8:1::2"]);
+    update().is(200, "nochg 192.0.2.1 2001:db8:1::2\n");
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_the_reason_and_nothing_is_stored() {
     let scene = lan();
     scene.ctl().add_user("bob");

@@ -247,14 +247,14 @@ fn changed_meanwhile<T>(account: &Account, change: &str, act: impl FnOnce() -> T
     };
     let blocked = count("'Updating' AND info LIKE 'UPDATE%state4%'");
     let script = format!(
-        "SET @tries = 0; START TRANSACTION; {change};
+        "SET @tries = 0, @blocked = 0; START TRANSACTION; {change};
          DELIMITER //
          BEGIN NOT ATOMIC
-             WHILE {blocked} = 0 AND @tries < 1500 DO
-                 SET @tries = @tries + 1; DO SLEEP(0.01);
+             WHILE @blocked = 0 AND @tries < 1500 DO
+                 SET @tries = @tries + 1; DO SLEEP(0.01); SET @blocked = {blocked};
              END WHILE;
          END//
-         SELECT {blocked}//
+         SELECT @blocked//
          COMMIT//"
     );
     std::thread::scope(|threads| {

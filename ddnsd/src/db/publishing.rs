@@ -181,12 +181,12 @@ pub enum Store {
 }
 
 statements! { SETTLING;
-    // The new version overtakes a change that still holds the notice, so its mail is queued once.
-    // MariaDB assigns from left to right.
+    // A change that was decided before still holds the notice. The new version refuses it.
+    // `version` stands before `notice`, because MariaDB assigns from left to right.
     ACKNOWLEDGED: Indexed =
         "UPDATE hosts SET acked_ipv4 = ?, acked_ipv6 = ?, acked_ttl = ?,
              unpublished_since = ?, attempts = 0, last_error = NULL,
-             version = version + CASE WHEN notice IS NULL THEN 0 ELSE 1 END, notice = NULL,
+             version = version + (notice IS NOT NULL), notice = NULL,
              leased_by = ?, leased_until = ?
          WHERE id = ? AND version = ?";
     FAILED: Indexed =

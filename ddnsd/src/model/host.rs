@@ -56,7 +56,7 @@ pub struct Host {
     pub lan: HostLan,
     /// The daemon that publishes what is unpublished; `None` where only one daemon can do it.
     pub lease: Option<Box<Lease>>,
-    /// Rises with every change of the row that a result or a change of before must not overwrite.
+    /// Rises with every change of the row that an older result or change must not overwrite.
     pub version: i64,
 }
 

@@ -212,7 +212,13 @@ impl Expire {
             if let Some(host) = expired.iter_mut().find(|host| host.guard.host() == leader) {
                 host.forgets_prefix = true;
             } else if let Some(guard) = self.host_locks.try_lock(leader) {
-                changes.extend(self.forget_prefix(leader, now).await?);
+                match self.db.host_by_id(leader).await? {
+                    Some(host) if self.publisher.is_changed_elsewhere(&host) => busy.push(leader),
+                    Some(host) if host.lan.prefix.is_some() => {
+                        changes.push(self.forget_prefix(host, now));
+                    }
+                    Some(_) | None => {}
+                }
                 guards.push(guard);
             } else {
                 busy.push(leader);
@@ -230,10 +236,8 @@ impl Expire {
 
     /// What a leader stores before the IPv6 address of a follower expires. The caller holds its
     /// lock.
-    async fn forget_prefix(&self, leader: HostId, now: Uptime) -> Result<Option<Want>, DbError> {
-        let leader = self.db.host_by_id(leader).await?;
-        let Some(host) = leader.filter(|host| host.lan.prefix.is_some()) else { return Ok(None) };
-        Ok(Some(Want {
+    fn forget_prefix(&self, host: Arc<Host>, now: Uptime) -> Want {
+        Want {
             records: host.wanted,
             seen: Seen::default(),
             check_at: expiry::first_check(&host, host.wanted, &self.publisher.defaults(), now),
@@ -245,7 +249,7 @@ impl Expire {
             at: self.clock.now().wall,
             uptime: now,
             host,
-        }))
+        }
     }
 
     /// The removal of what has expired of a host.

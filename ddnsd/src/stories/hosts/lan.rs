@@ -85,14 +85,14 @@ impl Hosts {
     }
 
     /// Stores another suffix or leader, and publishes the address in the prefix that is stored.
-    /// Returns the host as it is then.
+    /// The locks are held until their guards are dropped.
     ///
     /// # Errors
     /// No such host or leader, a host that it cannot follow, or the database failed.
     pub(super) async fn modify_lan(
         &self,
         modify: &Modify,
-    ) -> Result<(Vec<HostGuard>, Arc<Host>, Modified), AdminError> {
+    ) -> Result<(Vec<HostGuard>, Modified), AdminError> {
         let fqdn = &modify.names.fqdn;
         for _ in 0..MAX_TRIES {
             let host = self.named(&modify.names).await?;
@@ -111,8 +111,8 @@ impl Hosts {
             if (now.id, now.lan.follows) != (host.id, host.lan.follows) {
                 continue;
             }
-            let (host, modified) = self.place(now, modify, next).await?;
-            return Ok((guards, host, modified));
+            let modified = self.place(now, modify, next).await?;
+            return Ok((guards, modified));
         }
         let message = format!("{fqdn} has just changed; try again");
         Err(AdminError::new(AdminErrorKind::Busy, message))
@@ -123,7 +123,7 @@ impl Hosts {
         host: Arc<Host>,
         modify: &Modify,
         next: Option<HostId>,
-    ) -> Result<(Arc<Host>, Modified), AdminError> {
+    ) -> Result<Modified, AdminError> {
         let leader = match next {
             Some(next) => self.db.host_by_id(next).await?,
             None => None,
@@ -136,7 +136,7 @@ impl Hosts {
         let is_offline = host.lan.is_offline && follows.is_some();
         let lan = Lan { suffix, follows, prefix: own, is_offline, ..*host.lan };
         if lan == *host.lan {
-            return Ok((host, Modified::Nothing));
+            return Ok(Modified::Nothing);
         }
         let given = own.or(leader.as_ref().and_then(|leader| leader.lan.prefix));
         let given = given.filter(|_| !is_offline && host.suspended_at.is_none());
@@ -144,8 +144,7 @@ impl Hosts {
         let address = given.and_then(|given| self.address_in(placed, given));
         let is_wanted = address.is_some();
         let host = self.store_lan(&host, lan, leader.as_ref(), address).await?;
-        let modified = if is_wanted { self.publish_placed(&host).await } else { Modified::Done };
-        Ok((host, modified))
+        Ok(if is_wanted { self.publish_placed(&host).await } else { Modified::Done })
     }
 
     async fn store_lan(

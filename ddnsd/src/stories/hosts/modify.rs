@@ -1,7 +1,7 @@
 //! Changes the settings of a host. In: its names and the settings. Out: whether anything changed,
 //! and why DNS does not hold it yet, if it should.
 
-use super::{Hosts, has_changed};
+use super::{Hosts, LOCK_TIMEOUT, has_changed};
 use crate::db::SetTtls;
 use crate::dns::Lane;
 use crate::model::host::Host;
@@ -65,7 +65,10 @@ impl Hosts {
             let (_guards, host) = self.lock_host(&modify.names).await?;
             return self.modify_ttls(host, &modify).await;
         }
-        let (_guards, host, placed) = self.modify_lan(&modify).await?;
+        let (_guards, placed) = self.modify_lan(&modify).await?;
+        // its result is stored meanwhile
+        let deadline = self.clock.now().mono + LOCK_TIMEOUT;
+        let host = self.read_locked(&modify.names, deadline).await?;
         let (host, modified) = self.modify_ttls(host, &modify).await?;
         // what is published last says whether DNS holds all of it
         let is_new = matches!(modified, Modified::Done | Modified::NotYetPublished(_));

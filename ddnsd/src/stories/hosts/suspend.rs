@@ -21,7 +21,7 @@ impl Hosts {
     /// before, and with them the IPv6 addresses of its followers; without, they stay.
     ///
     /// # Errors
-    /// No such host, or the database failed.
+    /// No such host, it or a follower has just changed, or the database failed.
     pub async fn suspend(
         &self,
         names: &HostNames,
@@ -78,12 +78,10 @@ impl Hosts {
                 }
             }
         }
-        match (changed, taken) {
-            (None, Some(taken)) => {
-                Ok((taken, failed.map_or(Modified::Done, Modified::NotYetPublished)))
-            }
-            (changed, _) => Err(changed.unwrap_or_else(|| has_changed(&host))),
+        if let Some(changed) = changed {
+            return Err(changed);
         }
+        Ok((taken.unwrap_or(host), failed.map_or(Modified::Done, Modified::NotYetPublished)))
     }
 
     /// The removal of records of a host, and of its prefix.
@@ -91,7 +89,13 @@ impl Hosts {
         let (now, defaults) = (self.clock.now(), self.defaults());
         let uptime = self.db.uptime(now);
         let records = host.wanted.without(families);
-        let notices = notice::of_update(host, families, records, None, &defaults);
+        let publish = records != host.wanted;
+        // what changes nothing leaves the mails of a change that waits
+        let notices = if publish {
+            notice::of_update(host, families, records, None, &defaults)
+        } else {
+            host.pending_notices()
+        };
         Want {
             host: Arc::clone(host),
             records,
@@ -100,7 +104,7 @@ impl Hosts {
             is_expiry: false,
             notices: notices.if_any(),
             lan: Lan { prefix: None, ..*host.lan },
-            publish: records != host.wanted,
+            publish,
             at: now.wall,
             uptime,
             is_sent: true,

@@ -203,8 +203,8 @@ impl Publisher {
     }
 
     /// Commits changes as wanted and unpublished, as [`Db::want`]. The caller holds the hosts'
-    /// locks. A row can change in spite of that when every record moves to another name server;
-    /// then it is wanted once more, unless its mails were queued meanwhile.
+    /// locks. A move of every record to another name server, or another daemon, can change a row
+    /// all the same. If it wants the same and owes the same mails, the change is stored once more.
     ///
     /// # Errors
     /// The database failed; what was not wanted before is not.
@@ -216,8 +216,8 @@ impl Publisher {
         for (host, change) in hosts.iter_mut().zip(changes).filter(|(host, _)| host.is_none()) {
             let Some(now) = self.db.host(&change.host.fqdn).await? else { continue };
             let was = &change.host;
-            let is_same = (now.id, now.user, now.wanted, &now.notices)
-                == (was.id, was.user, was.wanted, &was.notices);
+            let is_same = (now.id, now.user, now.wanted, &now.notices, *now.lan)
+                == (was.id, was.user, was.wanted, &was.notices, *was.lan);
             if is_same && !self.is_changed_elsewhere(&now) {
                 self.expect_others_message(&now);
                 let again = Want { host: now, ..change };
