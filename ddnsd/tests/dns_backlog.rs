@@ -24,6 +24,8 @@ use ddnsd::stories::republish::Republish;
 use ddnsd_tests::update::answer_to;
 use futures::future::join_all;
 use hickory_proto::op::Message;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -240,6 +242,27 @@ async fn hosts_that_the_server_ignores_are_sent_again_seldom_and_one_at_a_time()
         }
     };
     assert_eq!((done, most), (0, 1), "the other hosts are not locked meanwhile");
+}
+
+#[tokio::test]
+async fn a_message_of_the_previous_run_may_come_late_though_the_clock_was_set_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = backlog(folder.path(), 1).await;
+    let (server, address) = Server::start(&[]).await;
+    let file = SqliteConnectOptions::new().filename(folder.path().join("ddnsd.sqlite"));
+    let later = Clock.now().wall.plus_millis(3_600_000).0;
+    let set = format!("UPDATE hosts SET unpublished_since = {later}");
+    let mut conn = file.connect().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut conn).await.unwrap();
+    let republish = republisher(db.clone(), address);
+    // the start takes its time
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    republish.start().await.unwrap();
+    republish.run().await.unwrap();
+    assert_eq!(server.applied(), 1);
+    let host = host(&db, 0).await;
+    assert_eq!(host.acked.addresses, host.wanted.addresses());
+    assert!(host.unpublished_since.is_some(), "its acknowledgement is not final");
 }
 
 #[tokio::test]

@@ -178,8 +178,7 @@ async fn start(
     let handles = Handles::new(&config, bound_dns.dns.clone(), db, counters, tasks)?;
     let cannot_start = || format!("cannot start on {}", config.database);
     let services = Services::new(&handles, reload, &config).await.with_context(cannot_start)?;
-    let now = handles.started.wall;
-    services.republish.start(now).await.with_context(cannot_start)?;
+    services.republish.start().await.with_context(cannot_start)?;
     services.deliver.free_claims().await.with_context(cannot_start)?;
     let dns = bound_dns.serve(&config, &handles, &services).await.with_context(cannot_start)?;
     if let DnsBackend::Rfc2136(rfc2136) = &config.dns.backend {

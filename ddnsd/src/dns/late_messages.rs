@@ -6,7 +6,7 @@
 
 use crate::model::change::RecordChange;
 use crate::model::name::Fqdn;
-use crate::model::time::Now;
+use crate::model::time::{Millis, Now};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,6 +42,11 @@ impl LateMessages {
     /// `started` is when this run of the daemon began.
     pub(super) fn new(started: Now) -> Self {
         Self { started, known: Mutex::default() }
+    }
+
+    /// When this run of the daemon began.
+    pub(super) fn started(&self) -> Millis {
+        self.started.wall
     }
 
     fn known(&self) -> MutexGuard<'_, LateNames> {
@@ -142,7 +147,6 @@ mod tests {
     use super::*;
     use crate::model::name::Zone;
     use crate::model::record::WantedRecords;
-    use crate::model::time::Millis;
     use std::ops::Range;
 
     const TIMEOUT: Duration = Duration::from_secs(5);

@@ -32,6 +32,7 @@ use crate::counters::DnsCounters;
 use crate::model::change::{RecordChange, RecordCheck};
 use crate::model::family::Family;
 use crate::model::name::{Fqdn, Zone};
+use crate::model::time::Millis;
 use builtin::{BuiltinServer, PreparedZones};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
@@ -256,6 +257,15 @@ impl Dns {
         match &self.0 {
             Exit::Rfc2136(client) => client.timeout(),
             Exit::Builtin(_) => Duration::ZERO,
+        }
+    }
+
+    /// A host that is unpublished since before may have an unanswered message of the previous run;
+    /// `None` if no message can be late.
+    pub fn started(&self) -> Option<Millis> {
+        match &self.0 {
+            Exit::Rfc2136(client) => Some(client.started()),
+            Exit::Builtin(_) => None,
         }
     }
 

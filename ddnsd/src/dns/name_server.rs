@@ -17,6 +17,7 @@ use crate::counters::DnsCounters;
 use crate::model::change::{RecordChange, RecordCheck};
 use crate::model::family::Family;
 use crate::model::name::{Fqdn, Zone};
+use crate::model::time::Millis;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -120,6 +121,11 @@ impl NameServer {
     /// See [`super::Dns::timeout`].
     pub(super) fn timeout(&self) -> Duration {
         self.config.timeout
+    }
+
+    /// See [`super::Dns::started`].
+    pub(super) fn started(&self) -> Millis {
+        self.late_messages.started()
     }
 
     /// See [`super::Dns::may_come_late`].

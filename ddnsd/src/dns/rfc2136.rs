@@ -12,6 +12,7 @@ use crate::counters::DnsCounters;
 use crate::model::change::{RecordChange, RecordCheck};
 use crate::model::family::Family;
 use crate::model::name::{Fqdn, Zone};
+use crate::model::time::Millis;
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
 use std::slice;
@@ -187,6 +188,11 @@ impl UpdateClient {
     /// How long one message may take, retries included.
     pub(super) fn timeout(&self) -> Duration {
         self.name_server.load().timeout()
+    }
+
+    /// See [`super::Dns::started`].
+    pub(super) fn started(&self) -> Millis {
+        self.name_server.load().started()
     }
 
     /// See [`super::Dns::may_come_late`].

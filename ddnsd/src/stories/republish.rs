@@ -110,9 +110,11 @@ impl Republish {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn start(&self, now: Millis) -> Result<(), DbError> {
+    pub async fn start(&self) -> Result<(), DbError> {
+        let now = self.clock.now().wall;
         // rows of the previous run must look older than this one, even if the clock was set back
-        self.db.clamp_unpublished_since(now.plus_millis(-1)).await?;
+        let started = self.publisher.started().unwrap_or(now);
+        self.db.clamp_unpublished_since(started.plus_millis(-1)).await?;
         let target = self.publisher.target();
         let before = self.db.meta("target").await?;
         if before.as_ref() == Some(&target) {

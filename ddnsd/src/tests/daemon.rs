@@ -97,7 +97,7 @@ impl Daemon {
         let mails = Arc::new(arc_swap::ArcSwap::from_pointee(mails));
         let notices = Notices { db: db.clone(), mails, defaults: Arc::clone(&defaults) };
         let republish = Republish::new(db.clone(), publisher.clone(), host_locks.clone(), clock);
-        republish.start(clock.now().wall).await.unwrap();
+        republish.start().await.unwrap();
         let update = Update::new(UpdateHandles {
             db: db.clone(),
             publisher: publisher.clone(),

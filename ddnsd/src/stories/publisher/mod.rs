@@ -17,7 +17,7 @@ use crate::model::change::RecordCheck;
 use crate::model::family::{Families, Family};
 use crate::model::host::{Defaults, Host};
 use crate::model::name::{Fqdn, Zone};
-use crate::model::time::Now;
+use crate::model::time::{Millis, Now};
 use crate::rules::decide;
 use crate::rules::retry::{self, Retry, RetrySchedule};
 use arc_swap::ArcSwap;
@@ -136,6 +136,11 @@ impl Publisher {
     /// The server that is published to, as `meta.target` stores it.
     pub fn target(&self) -> String {
         self.dns.target()
+    }
+
+    /// See [`Dns::started`].
+    pub fn started(&self) -> Option<Millis> {
+        self.dns.started()
     }
 
     /// Whether a host of this name can be published.
