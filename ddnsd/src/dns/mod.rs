@@ -260,8 +260,8 @@ impl Dns {
         }
     }
 
-    /// A host that is unpublished since before may have an unanswered message of the previous run;
-    /// `None` if no message can be late.
+    /// When this run began. A host that was unpublished before may have an unanswered message of
+    /// the previous run. `None` if no message can be late.
     pub fn started(&self) -> Option<Millis> {
         match &self.0 {
             Exit::Rfc2136(client) => Some(client.started()),

@@ -66,7 +66,7 @@ impl Hosts {
             return self.modify_ttls(host, &modify).await;
         }
         let (_guards, placed) = self.modify_lan(&modify).await?;
-        // its result is stored meanwhile
+        // publishing stored its result in the row
         let deadline = self.clock.now().mono + LOCK_TIMEOUT;
         let host = self.read_locked(&modify.names, deadline).await?;
         let (host, modified) = self.modify_ttls(host, &modify).await?;
