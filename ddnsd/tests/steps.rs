@@ -204,8 +204,8 @@ macro_rules! on_both {
 on_both!(
     each_step_leaves_in_the_row_what_the_model_says,
     a_mail_is_queued_by_the_settle_that_holds_and_by_no_other,
-    a_change_decided_before_a_mail_was_queued_queues_it_not_again,
-    a_change_of_a_row_that_wants_the_same_still_is_stored,
+    a_change_decided_before_its_mail_was_queued_does_not_queue_it_again,
+    a_change_is_stored_though_its_row_was_marked_unpublished_meanwhile,
     an_acknowledgement_that_is_not_final_queues_the_mail_once,
     keepalives_of_deleted_hosts_hold_up_no_others,
     changes_and_results_that_are_queued_together_have_each_its_own_outcome,
@@ -280,8 +280,8 @@ async fn a_mail_is_queued_by_the_settle_that_holds_and_by_no_other(mut place: Pl
     assert_eq!(place.mails().await, 2);
 }
 
-/// As a daemon that was killed while its result was committed, and started again at once.
-async fn a_change_decided_before_a_mail_was_queued_queues_it_not_again(mut place: Place) {
+/// What a daemon does that was killed while its result was committed, and started again at once.
+async fn a_change_decided_before_its_mail_was_queued_does_not_queue_it_again(mut place: Place) {
     let new = place.host("a").await;
     let before = place.want(&new, at("192.0.2.1"), Some(two_mails())).await;
     let published = place.acknowledge(&before, true).await.unwrap();
@@ -293,8 +293,8 @@ async fn a_change_decided_before_a_mail_was_queued_queues_it_not_again(mut place
     assert_eq!(place.mails().await, 2);
 }
 
-/// As when every record moves to another name server.
-async fn a_change_of_a_row_that_wants_the_same_still_is_stored(place: Place) {
+/// A move of every record to another name server marks it.
+async fn a_change_is_stored_though_its_row_was_marked_unpublished_meanwhile(place: Place) {
     let new = place.host("a").await;
     let before = place.want(&new, at("192.0.2.1"), Some(two_mails())).await;
     let marked = place.db.mark_unpublished(Arc::clone(&before), Millis(5)).await.unwrap().unwrap();

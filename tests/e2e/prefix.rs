@@ -214,7 +214,7 @@ fn a_new_suffix_or_leader_is_published_at_once_from_the_stored_prefix() {
 }
 
 #[test]
-fn a_new_suffix_and_ttl_in_one_command_are_published_before_the_next_update() {
+fn after_a_new_suffix_and_ttl_in_one_command_the_same_update_is_nochg() {
     let scene = lan();
     let update =
         || scene.update(&format!("hostname={ROUTER}&myip=192.0.2.1&prefix=2001:db8:1::/64"));

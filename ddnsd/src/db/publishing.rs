@@ -181,7 +181,8 @@ pub enum Store {
 }
 
 statements! { SETTLING;
-    // A change that was decided before still holds the notice. The new version refuses it.
+    // A change that was decided before this result still holds the notice. The new version
+    // refuses it.
     // `version` stands before `notice`, because MariaDB assigns from left to right.
     ACKNOWLEDGED: Indexed =
         "UPDATE hosts SET acked_ipv4 = ?, acked_ipv6 = ?, acked_ttl = ?,

@@ -85,7 +85,7 @@ impl Hosts {
     }
 
     /// Stores another suffix or leader, and publishes the address in the prefix that is stored.
-    /// The locks are held until their guards are dropped.
+    /// Returns the guards of the host and its leaders, because the caller goes on to change it.
     ///
     /// # Errors
     /// No such host or leader, a host that it cannot follow, or the database failed.

@@ -90,7 +90,7 @@ impl Hosts {
         let uptime = self.db.uptime(now);
         let records = host.wanted.without(families);
         let publish = records != host.wanted;
-        // what changes nothing leaves the mails of a change that waits
+        // a removal that changes no record keeps the mails of a change that waits
         let notices = if publish {
             notice::of_update(host, families, records, None, &defaults)
         } else {
