@@ -2,7 +2,7 @@
 
 use crate::tls::{install, secure, with_tls};
 use crate::{RECOVERY, Scene};
-use ddnsd_tests::authority::Authority;
+use ddnsd_tests::authority::{Authority, NOW};
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::eventually;
 use ddnsd_tests::named::{Named, NamedStatements, ZONE};
@@ -39,7 +39,7 @@ fn an_expired_certificate_is_named_at_the_start_and_by_status() {
 #[test]
 fn a_reload_to_an_invalid_certificate_is_refused_and_one_that_ends_soon_is_warned_of() {
     let authority = Authority::new();
-    let scene = scene(&authority, "now");
+    let scene = scene(&authority, NOW);
     let update = |scene: &Scene| {
         let path = "/update?hostname=pc.dyn.example&myip=192.0.2.1";
         let request = secure(&scene.daemon, &authority, NAME, path);
@@ -47,7 +47,7 @@ fn a_reload_to_an_invalid_certificate_is_refused_and_one_that_ends_soon_is_warne
     };
     update(&scene);
     for (from, words) in
-        [("2020-01-01 00:00:00", "expired on 2020-01-31T"), ("+40 days", "is not valid before")]
+        [("2020-01-01 00:00:00", "expired on 2020-01-31T"), ("+40d", "is not valid before")]
     {
         install(scene.daemon.setup(), &authority.sign_at(NAME, from));
         let reload = scene.ctl().run(&["reload"]).exits(1);
@@ -55,7 +55,7 @@ fn a_reload_to_an_invalid_certificate_is_refused_and_one_that_ends_soon_is_warne
         update(&scene);
     }
     // of 30 days, 29 are over
-    install(scene.daemon.setup(), &authority.sign_at(NAME, "-29 days"));
+    install(scene.daemon.setup(), &authority.sign_at(NAME, "-29d"));
     scene.ctl().run(&["reload"]).ok();
     assert_eq!(scene.lines_with("cert.pem ends on 20"), 1, "{}", scene.daemon.log());
     update(&scene);

@@ -7,6 +7,7 @@ use ddnsd_tests::authority::Authority;
 use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
+use ddnsd_tests::faketime::library;
 use ddnsd_tests::named::Named;
 use ddnsd_tests::own_server::OwnServer;
 use ddnsd_tests::primary::{OPEN, Primary, ZONE};
@@ -100,14 +101,6 @@ pub(crate) fn set_clock(file: &Path, offset: &str) {
 
 fn one() -> Vec<String> {
     vec!["192.0.2.1".to_owned()]
-}
-
-/// Where Debian's package has it.
-pub(crate) fn library() -> String {
-    let folders = std::fs::read_dir("/usr/lib").unwrap();
-    let files = folders.map(|folder| folder.unwrap().path().join("faketime/libfaketimeMT.so.1"));
-    let found = files.into_iter().find(|file| file.exists());
-    found.expect("libfaketime; tests/run installs the package faketime").display().to_string()
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::RECOVERY;
 use ddnsd_tests::ctl::PASSWORD;
 use ddnsd_tests::daemon::Daemon;
 use ddnsd_tests::eventually::{eventually, eventually_equals};
+use ddnsd_tests::faketime::library;
 use ddnsd_tests::http::quick_get_by;
 use ddnsd_tests::knot::Knot;
 use ddnsd_tests::named::{Named, write_private};
@@ -281,7 +282,7 @@ fn a_wrong_key_and_a_wrong_zone_are_reported_and_change_nothing(kind: &Kind) {
 }
 
 fn clocks_that_differ_are_reported_and_change_nothing(kind: &Kind) {
-    let library = format!("LD_PRELOAD={}", crate::clock::library());
+    let library = format!("LD_PRELOAD={}", library());
     let wrapper = ["env", &library, "FAKETIME=+10m", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
     let place = Place::new(kind, |setup| setup.wrapped_in(&wrapper));
     place.daemon.ctl().add_host("alice", "pc", ZONE, &[]);

@@ -1,12 +1,16 @@
 //! A certificate authority of the test's own, made with the `openssl` command. In: names of
 //! servers. Out: PEM files of its certificate, and of certificates and keys that it signed.
 
+use crate::faketime::library;
 use crate::named::write_private;
 use crate::process::{program, run};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
+
+/// The true time.
+pub const NOW: &str = "+0";
 
 /// An authority and the folder of its files.
 pub struct Authority {
@@ -44,10 +48,10 @@ impl Authority {
     /// Signs a certificate for a server of this DNS name or address.
     #[track_caller]
     pub fn sign(&self, name: &str) -> Certificate {
-        self.sign_at(name, "now")
+        self.sign_at(name, NOW)
     }
 
-    /// Signs one that is valid for 30 days from a time on, as `date -d` reads it.
+    /// Signs one that is valid for 30 days from a time on, as libfaketime reads it.
     #[track_caller]
     pub fn sign_at(&self, name: &str, from: &str) -> Certificate {
         let kind = if name.parse::<IpAddr>().is_ok() { "IP" } else { "DNS" };
@@ -74,16 +78,13 @@ impl Authority {
 
     #[track_caller]
     fn openssl(&self, arguments: &str) {
-        self.openssl_at("now", arguments);
+        self.openssl_at(NOW, arguments);
     }
 
     #[track_caller]
     fn openssl_at(&self, time: &str, arguments: &str) {
         let mut openssl = Command::new(program("openssl"));
-        if time != "now" {
-            openssl = Command::new(program("faketime"));
-            openssl.args([time, "openssl"]);
-        }
+        openssl.env("LD_PRELOAD", library()).env("FAKETIME", time);
         openssl.current_dir(self.folder.path()).args(arguments.split_ascii_whitespace());
         run(&mut openssl, "").ok();
     }

@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod database;
 pub mod eventually;
 pub mod exim;
+pub mod faketime;
 pub mod galera;
 pub mod http;
 pub mod knot;
