@@ -114,6 +114,8 @@ fn a_suspended_host_is_taken_down_and_its_next_update_after_that_restores_it() {
     for _ in 0..2 {
         let down = scene.run(&["hostname", "suspend", "nas", ZONE, "--take-down"]);
         assert!(down.contains("not yet taken down"), "{down}");
+        let shown = scene.shown("nas");
+        assert!(shown["last_error"].is_string(), "{shown}");
     }
     scene.named.start_again();
     eventually_equals(RECOVERY, "the removal in DNS", &Vec::<String>::new(), || scene.a("nas"));

@@ -17,8 +17,8 @@ const V6: Families = Families { v4: false, v6: true };
 
 impl Hosts {
     /// Suspends a host: its updates are rejected from now on, and it does not expire. With
-    /// `take_down` its records are removed, as if it went offline, even if it was suspended or
-    /// taken down before, and with them the IPv6 addresses of its followers; without, they stay.
+    /// `take_down` its records are removed, as if it went offline, even if it was suspended
+    /// before, and with them the IPv6 addresses of its followers; without, they stay.
     ///
     /// # Errors
     /// No such host, it or a follower has just changed, or the database failed.
@@ -36,8 +36,11 @@ impl Hosts {
         let is_new = host.suspended_at.is_none();
         let host = if is_new { self.store_suspended(host).await? } else { host };
         let followers: Vec<_> = followers.into_iter().filter(|host| goes_down(host)).collect();
-        if take_down && (is_up(&host, Families::BOTH) || !followers.is_empty()) {
+        if take_down && (!host.wanted.addresses().is_empty() || !followers.is_empty()) {
             return self.take_down(host, followers).await;
+        }
+        if take_down && host.unpublished_since.is_some() {
+            return self.publish_removal(host).await;
         }
         Ok((host, if is_new { Modified::Done } else { Modified::Nothing }))
     }
@@ -84,16 +87,26 @@ impl Hosts {
         Ok((taken.unwrap_or(host), failed.map_or(Modified::Done, Modified::NotYetPublished)))
     }
 
+    /// Publishes an earlier removal that waits, to say whether DNS takes it now.
+    async fn publish_removal(&self, host: Arc<Host>) -> Result<(Arc<Host>, Modified), AdminError> {
+        let at = self.clock.now().wall;
+        let marked = self.publisher.mark_unpublished(Arc::clone(&host), at).await?;
+        let marked = marked.ok_or_else(|| has_changed(&host))?;
+        let modified = self.publish_placed(&marked).await;
+        Ok((marked, modified))
+    }
+
     /// The removal of records of a host, and of its prefix.
     fn removal(&self, host: &Arc<Host>, families: Families) -> Want {
         let (now, defaults) = (self.clock.now(), self.defaults());
         let uptime = self.db.uptime(now);
         let records = host.wanted.without(families);
+        let publish = records != host.wanted;
         // a removal that changes no record keeps the mails of a change that waits
-        let notices = if records == host.wanted {
-            host.pending_notices()
-        } else {
+        let notices = if publish {
             notice::of_update(host, families, records, None, &defaults)
+        } else {
+            host.pending_notices()
         };
         Want {
             host: Arc::clone(host),
@@ -103,7 +116,7 @@ impl Hosts {
             is_expiry: false,
             notices: notices.if_any(),
             lan: Lan { prefix: None, ..*host.lan },
-            publish: is_up(host, families),
+            publish,
             at: now.wall,
             uptime,
             is_sent: true,
@@ -133,12 +146,7 @@ impl Hosts {
     }
 }
 
-/// Whether a host has records of these families, or waits to be published.
-fn is_up(host: &Host, families: Families) -> bool {
-    host.wanted.without(families) != host.wanted || host.unpublished_since.is_some()
-}
-
-/// Whether a follower loses its IPv6 address with its leader, or has yet to lose it in DNS.
+/// Whether a follower loses its IPv6 address with its leader.
 fn goes_down(follower: &Host) -> bool {
-    follower.suspended_at.is_none() && is_up(follower, V6)
+    follower.suspended_at.is_none() && follower.wanted.addresses().v6.is_some()
 }
